@@ -1,0 +1,114 @@
+"""What can go wrong, as one tree.
+
+::
+
+    EkibenError
+    ├── SpecError (ValueError)              what you asked for cannot be
+    ├── SchemaError (ValueError)            the data does not fit the contract
+    ├── UnsupportedModelError (TypeError)   no adapter knows this kind of model
+    ├── NotFoundError (LookupError)         no such model, version, alias or bento
+    ├── UnreachableError (ConnectionError)  a registry or a service does not answer
+    ├── MissingExtraError (ImportError)     an optional extra is not installed
+    ├── IntegrityError                      a package's bytes are not those that were packed
+    ├── ExplainError (RuntimeError)         a method could not explain this row
+    ├── RequestError                        a service answered that the request was at fault
+    └── BuildError (RuntimeError)           BentoML or the image builder refused
+
+A message says what must hold, what came, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class EkibenError(Exception):
+    """Everything that ekiben raises on purpose."""
+
+
+class SpecError(EkibenError, ValueError):
+    """What you asked for cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One place where the data does not fit: where, what must hold, what came.
+
+    `row` counts from 0 and is None for a fault of the whole table; `got` names a type or a count, never a value.
+    """
+
+    message: str
+    column: str | None = None
+    row: int | None = None
+    expected: str | None = None
+    got: str | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class SchemaError(EkibenError, ValueError):
+    """The data does not fit the contract; `faults` holds every place where it does not."""
+
+    def __init__(self, message: str, faults: Iterable[Fault] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of(cls, faults: Iterable[Fault]) -> SchemaError:
+        """Make one error of many faults, at most 20 of them spelt out."""
+        every = tuple(faults)
+        lines = [str(fault) for fault in every[:20]]
+        if len(every) > 20:
+            lines.append(f"… and {len(every) - 20} more.")
+        return cls("\n".join(lines), every)
+
+
+class UnsupportedModelError(EkibenError, TypeError):
+    """No adapter knows this kind of model, or not in this form."""
+
+
+class NotFoundError(EkibenError, LookupError):
+    """No such model, version, alias or bento."""
+
+
+class UnreachableError(EkibenError, ConnectionError):
+    """A registry or a service does not answer."""
+
+
+class MissingExtraError(EkibenError, ImportError):
+    """An optional extra is not installed."""
+
+
+class IntegrityError(EkibenError):
+    """A package's bytes are not those that were packed."""
+
+
+class ExplainError(EkibenError, RuntimeError):
+    """A method could not explain this row or this model."""
+
+
+class RequestError(EkibenError):
+    """A service refused the request: `status` is its HTTP status, `code` its machine-readable reason."""
+
+    def __init__(self, message: str, *, status: int, code: str, faults: Iterable[Fault] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.faults = tuple(faults)
+
+
+class BuildError(EkibenError, RuntimeError):
+    """BentoML or the image builder refused."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the nearest spelling as the end of a sentence, or nothing.
+
+    >>> nearest("champoin", ["champion", "challenger"])
+    " Did you mean 'champion'?"
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
