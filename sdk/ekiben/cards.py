@@ -1,0 +1,123 @@
+"""Show what a package is: as a card in a notebook, as text in a shell, as Markdown beside a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ekiben.schema import Column, Signature
+
+STYLE = """
+<style>
+.ekiben{--line:rgba(128,128,128,.28);--soft:rgba(128,128,128,.85);--red:#c8442e;font:13px/1.45 system-ui,sans-serif;
+ max-width:52rem;border:1px solid var(--line);border-radius:10px;padding:14px 18px;margin:6px 0}
+.ekiben h3{margin:0;font-size:16px}.ekiben .sub{color:var(--soft);margin:1px 0 10px}
+.ekiben .grid{display:flex;gap:22px;flex-wrap:wrap;margin:0 0 10px}
+.ekiben .fact b{display:block;font-size:17px;font-variant-numeric:tabular-nums}
+.ekiben .fact span{color:var(--soft);font-size:12px}
+.ekiben table{border-collapse:collapse;width:100%;margin:0}
+.ekiben td,.ekiben th{text-align:left!important;padding:3px 12px 3px 0;border-top:1px solid var(--line);vertical-align:middle}
+.ekiben th{color:var(--soft);font-weight:500;border-top:0}
+.ekiben svg{display:block}.ekiben li{margin:2px 0}.ekiben ul{margin:10px 0 0;padding-left:18px}
+.ekiben code{font-size:12px;background:rgba(128,128,128,.13);padding:1px 4px;border-radius:4px}
+</style>
+"""
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+}
+
+
+def html(manifest: Mapping[str, Any], signature: Signature, profile: Mapping[str, Any]) -> str:
+    """Draw the card that a notebook shows."""
+    facts = "".join(f'<div class="fact"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in _facts(manifest))
+    rows = "".join(_column_row(column, profile.get(column.name, {})) for column in signature.inputs.columns)
+    findings = "".join(f"<li>{escape(finding)}</li>" for finding in manifest["findings"])
+    return (
+        f'{STYLE}<div class="ekiben"><h3>{escape(manifest["name"])}</h3>'
+        f'<div class="sub">{escape(_headline(manifest, signature))}</div><div class="grid">{facts}</div>'
+        "<table><thead><tr><th>column</th><th>holds</th><th>reference</th><th>missing</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>{f'<ul>{findings}</ul>' if findings else ''}</div>"
+    )
+
+
+def text(manifest: Mapping[str, Any], signature: Signature) -> str:
+    """Write the card for a shell."""
+    lines = [manifest["name"], _headline(manifest, signature), ""]
+    lines += [f"  {name:<18} {value}" for name, value in _facts(manifest)]
+    wide = max(len(column.name) for column in signature.inputs.columns)
+    lines += ["", *(f"  {column.name:<{wide}}  {column.describe()}" for column in signature.inputs.columns)]
+    lines += ["", *(f"  ! {finding}" for finding in manifest["findings"])] if manifest["findings"] else []
+    return "\n".join(lines)
+
+
+def markdown(manifest: Mapping[str, Any], signature: Signature, *, title: str) -> str:
+    """Write the model card of one arm."""
+    facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(manifest))
+    columns = "\n".join(f"| `{column.name}` | {column.describe().replace('|', '/')} |" for column in signature.inputs.columns)
+    findings = "\n".join(f"- {finding}" for finding in manifest["findings"])
+    return (
+        f"## {title}\n\n{_headline(manifest, signature)}\n\n| | |\n|---|---|\n{facts}\n\n"
+        f"| column | holds |\n|---|---|\n{columns}\n" + (f"\n{findings}\n" if findings else "")
+    )
+
+
+def _headline(manifest: Mapping[str, Any], signature: Signature) -> str:
+    kind = manifest["class"]
+    if not signature.classes:
+        return f"{kind}, a regressor"
+    return f"{kind}, a classifier of {', '.join(map(repr, signature.classes))}"
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    metrics = manifest["metrics"]
+    for name, label in METRIC_NAMES.items():
+        if name in metrics:
+            found = metrics[name]
+            yield label, f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
+    if metrics:
+        yield "held-out rows", f"{metrics['n_rows']:,}"
+    yield "reference rows", f"{manifest['n_reference']:,}"
+    yield "explained by", manifest["explainer"]
+    if manifest["balance"]:
+        yield "classes", ", ".join(f"{label} {share:.0%}" for label, share in manifest["balance"].items())
+    yield "owner", manifest["owner"] or "nobody yet"
+    yield "digest", manifest["digest"][:12]
+
+
+def _column_row(column: Column, profile: Mapping[str, Any]) -> str:
+    drawing = _bars(profile["histogram"]["counts"]) if "histogram" in profile else _top(profile.get("top", {}))
+    missing = profile.get("missing", 0.0)
+    return (
+        f"<tr><td><code>{escape(column.name)}</code></td><td>{escape(column.describe())}</td><td>{drawing}</td>"
+        f"<td>{f'{missing:.1%}' if missing else ''}</td></tr>"
+    )
+
+
+def _bars(counts: Sequence[int]) -> str:
+    tallest = max(counts) or 1
+    bars = "".join(
+        f'<rect x="{6 * i}" y="{22 - 22 * count / tallest:.1f}" width="5" height="{22 * count / tallest:.1f}"/>'
+        for i, count in enumerate(counts)
+    )
+    return f'<svg width="{6 * len(counts)}" height="22" fill="#c8442e" fill-opacity=".75" role="img">{bars}</svg>'
+
+
+def _top(top: Mapping[str, int]) -> str:
+    whole = sum(top.values()) or 1
+    x, bars = 0.0, []
+    for i, (label, count) in enumerate(top.items()):
+        width = 120 * count / whole
+        bars.append(
+            f'<rect x="{x:.1f}" y="5" width="{max(width - 1, 0.5):.1f}" height="12" fill-opacity="{max(0.85 - 0.17 * i, 0.12):.2f}">'
+            f"<title>{escape(label)}: {count:,}</title></rect>"
+        )
+        x += width
+    return f'<svg width="120" height="22" fill="#c8442e" role="img">{"".join(bars)}</svg>'

@@ -1,0 +1,126 @@
+"""Bytes ↔ rows ↔ columns, strictly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ekiben.errors import Fault, SchemaError
+from ekiben.schema import Schema, is_missing, missing_column, value_faults
+
+_encoder = msgspec.json.Encoder()
+
+
+def decode(body: bytes) -> Any:
+    """Read JSON, or say where it stops being JSON; NaN and Infinity are not.
+
+    Raises
+    ------
+    SchemaError
+        If the bytes are not JSON in UTF-8.
+
+    Examples
+    --------
+    >>> decode(b'{"rows": [{"age": 30}]}')
+    {'rows': [{'age': 30}]}
+    >>> decode(b'[NaN]')
+    Traceback (most recent call last):
+    ...
+    ekiben.errors.SchemaError: The body must be JSON. Got something else at byte 1.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise SchemaError("The body must be JSON of few levels. Got one nested too deeply.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as reason:
+        where = str(reason).rpartition("(byte ")[2].rstrip(")")
+        place = f" at byte {where}" if where.isdigit() else ""
+        raise SchemaError(f"The body must be JSON. Got something else{place}.") from None
+
+
+def encode(document: Any) -> bytes:
+    """Write JSON; a number that JSON cannot hold is refused, not written as null.
+
+    Raises
+    ------
+    SchemaError
+        If a number is NaN or infinite.
+
+    Examples
+    --------
+    >>> encode({"scores": {"bad": 0.25}})
+    b'{"scores":{"bad":0.25}}'
+    """
+    _finite(document)
+    return _encoder.encode(document)
+
+
+def _finite(document: Any) -> None:
+    if isinstance(document, float) and not math.isfinite(document):
+        raise SchemaError("An answer must hold finite numbers. Got one that is not.")
+    if isinstance(document, Mapping):
+        for value in document.values():
+            _finite(value)
+    elif isinstance(document, list | tuple):
+        for value in document:
+            _finite(value)
+
+
+def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None) -> dict[str, list[Any]]:
+    """Turn rows of JSON into columns, or say every value that does not fit, by row and column.
+
+    Parameters
+    ----------
+    rows
+        Objects, one a row, each with every column of the contract.
+    schema
+        The contract.
+    ignore
+        A field that a row may carry beside the contract's columns.
+
+    Raises
+    ------
+    SchemaError
+        With every fault: missing and unexpected columns, wrong kinds, missing values, unseen categories.
+
+    Examples
+    --------
+    >>> from ekiben.schema import Column
+    >>> age = Schema(columns=(Column(name="age", kind="integer", dtype="int64", nullable=False),))
+    >>> columns_of([{"age": 30}, {"age": 41}], age)
+    {'age': [30, 41]}
+    >>> columns_of([{"age": 30}, {"age": "41"}], age)
+    Traceback (most recent call last):
+    ...
+    ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a text in row 1.
+    """
+    faults: list[Fault] = []
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            faults.append(Fault(message=f"A row must be an object. Got {_kind_of(row)} in row {i}.", row=i, expected="an object", got=_kind_of(row)))
+    if faults:
+        raise SchemaError.of(faults)
+    known = {*schema.names, ignore}
+    for i, row in enumerate(rows):
+        faults += [_unexpected(i) for name in row if name not in known][:1]
+        faults += [missing_column(column, row=i) for column in schema.columns if column.name not in row]
+    for column in schema.columns:
+        faults += value_faults(column, ((i, row[column.name]) for i, row in enumerate(rows) if column.name in row))
+    if faults:
+        raise SchemaError.of(faults)
+    return {name: [row[name] for row in rows] for name in schema.names}
+
+
+def _unexpected(row: int) -> Fault:
+    """Say that a row has a column too many, whose name is the sender's own and so is not repeated."""
+    message = f"A row must hold the contract's columns alone. Got another in row {row}. GET /schema lists them."
+    return Fault(message=message, row=row, expected="no such column", got="a column")
+
+
+def _kind_of(value: Any) -> str:
+    if is_missing(value):
+        return "null"
+    return {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}.get(type(value), "something else")

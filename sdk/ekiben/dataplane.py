@@ -1,0 +1,310 @@
+"""Bytes in, bytes out: what a service answers, whatever web framework carries it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ekiben import codecs, explanations, packing, protocol, routing, schema
+from ekiben.contract import Contract
+from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
+from ekiben.packing import Package
+from ekiben.routing import Choice
+from ekiben.spec import ServiceSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("ekiben")
+JSON = "application/json"
+QUICK_METHODS = ("linear", "trees")  # exact and within milliseconds; the others wait for one of a few slots
+MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as any web framework can give it; header names are in lower case."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A status, headers and a body; `code` names a refusal, and `choice` which arm answered."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    code: str = "ok"
+    choice: Choice | None = None
+
+
+class Hooks(Protocol):
+    """What the author of a service may override."""
+
+    def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Change the rows before the model sees them; they fit the contract, and must still."""
+
+    def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Change the predictions before they leave."""
+
+    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:
+        """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
+
+
+class Refusal(EkibenError):
+    """A request that is refused: its status, and a code that a program may read."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers or {}
+
+
+def refuse(
+    status: HTTPStatus, code: str, message: str, *, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Refuse in the one shape of every refusal.
+
+    >>> refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path.").body
+    b'{"error":{"code":"not_found","message":"No such path.","fields":[]}}'
+    """
+    body = codecs.encode(protocol.error(code, message, faults))
+    return Answer(status=status, code=code, body=body, headers={"content-type": JSON, **(headers or {})})
+
+
+Compute = Callable[[Package, "pd.DataFrame"], dict[str, Any]]
+Observe = Callable[[str, str, Answer, float], None]
+
+
+class DataPlane:
+    """The arms of one service in one process, and how a request becomes an answer.
+
+    Parameters
+    ----------
+    spec, contract
+        What is served, and what was promised.
+    packages
+        The package of each arm.
+    hooks
+        The service's own `preprocess`, `postprocess` and `unit_of`.
+    observe
+        Called after each request with the endpoint, the arm ("" for none), the answer and the seconds that it took.
+    """
+
+    def __init__(
+        self, spec: ServiceSpec, contract: Contract, packages: Mapping[str, Package], hooks: Hooks, observe: Observe
+    ) -> None:
+        self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
+        self._observe = observe
+        self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
+        self._watcher = _Watcher(self._watch) if spec.route.shadows else None
+
+    def predict(self, request: Request) -> Answer:
+        """Answer `POST /predict`."""
+        return self._respond("predict", request, self._predictions, self.spec.limits.max_rows)
+
+    def explain(self, request: Request) -> Answer:
+        """Answer `POST /explain`."""
+        return self._respond("explain", request, self._explanations, self.spec.limits.explain_rows)
+
+    def schema(self) -> dict[str, Any]:
+        """Tell the contract: what `GET /schema` shows."""
+        return {
+            "name": self.spec.name,
+            **schema.to_json(self.contract.signature),
+            "unit": str(self.spec.unit) if self.spec.unit else None,
+            "example": {"row": self.contract.row, "answer": protocol.predictions([self.contract.answer], self.contract.signature)[0]},
+        }
+
+    def card(self) -> dict[str, Any]:
+        """Tell what each arm is: what `GET /card` shows."""
+        shown = ("class", "owner", "metrics", "findings", "explainer", "n_reference", "balance", "data_digest", "digest", "provenance")
+        arms = {
+            arm: {"model": str(self.spec.arms[arm]), **{key: package.manifest[key] for key in shown}}
+            for arm, package in self.packages.items()
+        }
+        return {"name": self.spec.name, "arms": arms}
+
+    def routing(self) -> dict[str, Any]:
+        """Tell which arm answers how often: what `GET /routing` shows."""
+        route = self.spec.route
+        return {
+            "weights": dict(route.weights),
+            "shadows": list(route.shadows),
+            "salt": route.salt,
+            "unit": str(self.spec.unit) if self.spec.unit else None,
+            "models": {arm: str(ref) for arm, ref in self.spec.arms.items()},
+        }
+
+    def close(self) -> None:
+        """Let the shadows finish what waits for them."""
+        if self._watcher is not None:
+            self._watcher.close()
+
+    # ── a request's way ──
+
+    def _respond(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
+        began = time.perf_counter()
+        try:
+            answer = self._answer(endpoint, request, compute, max_rows)
+        except Refusal as refusal:
+            answer = refuse(refusal.status, refusal.code, str(refusal), headers=refusal.headers)
+        except SchemaError as misfit:
+            answer = refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(misfit), faults=misfit.faults)
+        except Exception:
+            logger.exception("%s failed", endpoint)
+            answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
+        self._observe(endpoint, answer.choice.arm if answer.choice else "", answer, time.perf_counter() - began)
+        return answer
+
+    def _answer(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
+        body = self._body(request)
+        rows = self._rows(body, max_rows)
+        ignore = self.spec.unit.name if self.spec.unit and self.spec.unit.source == "field" else None
+        columns = codecs.columns_of(rows, self.contract.signature.inputs, ignore=ignore)
+        unit, cookie = self._unit(request, body, rows)
+        request_id = uuid.uuid4().hex
+        choice = routing.choose(self.spec.route, unit or request_id)
+        package = self.packages[choice.arm]
+        frame = self.hooks.preprocess(schema.as_frame(columns, package.schema))
+        model = str(self.spec.arms[choice.arm])
+        document = {"id": request_id, "arm": choice.arm, "model": model, **self._computed(compute, package, frame)}
+        if endpoint == "predict" and self._watcher is not None:
+            self._watcher.submit(columns)
+        return Answer(
+            status=HTTPStatus.OK,
+            body=self._encoded(document),
+            headers={"content-type": JSON, protocol.ID: request_id, protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
+            choice=choice,
+        )
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"The content type must be {JSON}. Got another.")
+        body = codecs.decode(request.body)
+        if not isinstance(body, dict):
+            raise SchemaError('The body must be an object: {"rows": [{…}]}. Got something else.')
+        return body
+
+    def _rows(self, body: Mapping[str, Any], max_rows: int) -> list[Any]:
+        known = {"rows"} | ({self.spec.unit.name} if self.spec.unit and self.spec.unit.source == "field" else set())
+        if set(body) - known:
+            raise SchemaError(f"The body may hold {', '.join(sorted(known))}. Got another field.")
+        rows = body.get("rows")
+        if not isinstance(rows, list) or not rows:
+            what = "nothing" if rows is None else "an empty list" if rows == [] else "something else"
+            fault = Fault(message=f"`rows` must be a list of at least one row. Got {what}.", expected="a list of rows", got=what)
+            raise SchemaError.of([fault])
+        if len(rows) > max_rows:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_rows", f"A request may hold {max_rows:,} rows here. Got {len(rows):,}. Split it.")
+        return rows
+
+    def _unit(self, request: Request, body: Mapping[str, Any], rows: list[Any]) -> tuple[str | None, dict[str, str]]:
+        """Tell who asks, and the cookie that is to be set for somebody new."""
+        own = self.hooks.unit_of(request, body)
+        unit = self.spec.unit
+        if own is not None or unit is None:
+            return own, {}
+        if unit.source == "header":
+            return request.headers.get(unit.name), {}
+        if unit.source == "cookie":
+            known = request.cookies.get(unit.name)
+            fresh = known or uuid.uuid4().hex
+            set_cookie = f"{unit.name}={fresh}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax"
+            return fresh, {} if known else {"set-cookie": set_cookie}
+        return self._unit_in(unit.name, body, rows), {}
+
+    def _unit_in(self, name: str, body: Mapping[str, Any], rows: list[Any]) -> str | None:
+        sent = [body[name]] if name in body else [row[name] for row in rows if name in row]
+        if any(isinstance(value, bool) or not isinstance(value, str | int) for value in sent):
+            raise SchemaError.of([Fault(message=f"The unit {name!r} must be a text or an integer. Got something else.", column=name)])
+        units = {str(value) for value in sent}
+        if len(units) > 1:
+            raise SchemaError.of([Fault(message=f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each.", column=name)])
+        return units.pop() if units else None
+
+    def _computed(self, compute: Compute, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+        try:
+            return compute(package, frame)
+        except (ValueError, ArithmeticError) as reason:
+            logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
+            message = "The model must have an answer for rows that fit the contract. It has none for these."
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
+
+    def _encoded(self, document: dict[str, Any]) -> bytes:
+        try:
+            return codecs.encode(document)
+        except SchemaError:
+            message = "The model must answer with finite numbers. It did not for these rows."
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from None
+
+    def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+        answered = packing.table(packing.ask(package.adapter, package.model, frame), package.signature, frame.index)
+        rows = answered.to_dict("records")
+        return {"predictions": self.hooks.postprocess(protocol.predictions(rows, package.signature))}
+
+    def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+        slow = package.method not in QUICK_METHODS
+        if slow and not self._slow_slots.acquire(blocking=False):
+            message = "Every slot for slow explanations is taken. Come back in a second."
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", message, headers={"retry-after": "1"})
+        try:
+            found = package.explainer.explain(frame)
+        except ExplainError as reason:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unexplainable", str(reason)) from reason
+        finally:
+            if slow:
+                self._slow_slots.release()
+        return {"explanations": [explanations.to_json(each) for each in found]}
+
+    def _watch(self, columns: dict[str, list[Any]]) -> None:
+        """Let every shadow answer; what it says or raises reaches nobody but the counters."""
+        for arm in self.spec.route.shadows:
+            began = time.perf_counter()
+            package = self.packages[arm]
+            try:
+                self._predictions(package, self.hooks.preprocess(schema.as_frame(columns, package.schema)))
+                status, code = HTTPStatus.OK, "ok"
+            except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
+                logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
+                status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
+            self._observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
+
+
+class _Watcher:
+    """One thread that lets the shadows see requests, and drops what they are too slow for."""
+
+    def __init__(self, watch: Callable[[Any], None]) -> None:
+        self._waiting: queue.Queue[Any] = queue.Queue(MAX_WATCHED)
+        self._watch = watch
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, daemon=True, name="ekiben-shadows")
+        self._thread.start()
+
+    def submit(self, seen: Any) -> None:
+        try:
+            self._waiting.put_nowait(seen)
+        except queue.Full:
+            self.dropped += 1
+
+    def _run(self) -> None:
+        while (seen := self._waiting.get()) is not None:
+            self._watch(seen)
+
+    def close(self, timeout_s: float = 5) -> None:
+        try:
+            self._waiting.put(None, timeout=timeout_s)
+        except queue.Full:
+            logger.warning("the shadows were too slow to finish; %d requests wait", self._waiting.qsize())
+            return
+        self._thread.join(timeout_s)

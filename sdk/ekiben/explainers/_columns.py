@@ -1,0 +1,170 @@
+"""Which raw column each transformed feature depends on, found by probing."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ekiben.errors import ExplainError, IntegrityError
+from ekiben.explainers._context import Matrix, Transform
+from ekiben.schema import Schema
+
+Rows = npt.NDArray[np.int64]
+
+N_QUANTILES = 11
+MOST_VALUES = 1_000
+MOST_BASES = 8
+N_MOSAICS = 256
+
+
+def mosaic(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Lay a table whose cell (i, j) is the cell (rows[i, j], j) of `frame`; every column keeps its dtype.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    >>> mosaic(frame, np.array([[0, 1]])).to_dict("records")
+    [{'a': 1, 'b': 'y'}]
+    """
+    return pd.DataFrame({name: frame[name].array.take(rows[:, i]) for i, name in enumerate(frame)}, copy=False)
+
+
+def stack(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Put rows under rows, a column at a time, so that no column's dtype depends on another's."""
+    return pd.DataFrame({name: _join(frame[name], more[name]) for name in frame}, copy=False)
+
+
+def _join(top: pd.Series, bottom: pd.Series) -> pd.Series:
+    if isinstance(top.dtype, pd.CategoricalDtype):
+        new = [value for value in bottom.dropna().unique() if value not in top.cat.categories]
+        top = top.cat.add_categories(new)
+        bottom = bottom.astype(top.dtype)
+    return pd.concat([top, bottom], ignore_index=True)
+
+
+def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema) -> Rows:
+    """Find the one raw column that moves each transformed feature.
+
+    From a few base rows one raw column at a time is varied over its known values. What is found is then held against
+    rows patched together at random, where each feature must still be what its own column makes it.
+
+    Returns
+    -------
+    Column numbers of shape (n_features,); -1 for a feature that nothing moves.
+
+    Raises
+    ------
+    ExplainError
+        If a feature depends on two or more columns.
+    """
+    frame = _with_categories(reference, schema)
+    moved = np.any([_moved(transform, frame, base) for base in _bases(reference)], axis=0)
+    _refuse_entangled([schema.names[i] for i in np.flatnonzero(moved[:, moved.sum(axis=0) > 1].any(axis=1))])
+    owners = np.where(moved.any(axis=0), moved.argmax(axis=0), -1).astype(np.int64)
+    wrong = _disproved(transform, frame, owners)
+    _refuse_entangled([schema.names[i] for i in np.unique(owners[wrong]) if i >= 0], some=bool(wrong.any()))
+    return owners
+
+
+def _refuse_entangled(columns: list[str], *, some: bool = False) -> None:
+    if columns or some:
+        raise ExplainError(
+            f"Every transformed feature must depend on one raw column. Got entangled columns: {sorted(columns)}. "
+            "Explain this model with the method 'sampling'."
+        )
+
+
+def _with_categories(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Add a row for every category that the contract knows and the reference lacks."""
+    frame = reference
+    for column in schema.columns:
+        absent = sorted(set(column.categories or ()) - set(reference[column.name].dropna().unique()))
+        if absent:
+            extra = reference.iloc[[0] * len(absent)].reset_index(drop=True)
+            frame = stack(frame, extra.assign(**{column.name: pd.Series(absent, dtype=object)}))
+    return frame
+
+
+def _bases(reference: pd.DataFrame) -> list[int]:
+    """Pick two rows, and one for each column that is missing somewhere."""
+    missing = reference.isna().to_numpy()
+    gaps = [int(missing[:, i].argmax()) for i in range(missing.shape[1]) if missing[:, i].any()]
+    return list(dict.fromkeys([0, len(reference) // 2, *gaps]))[:MOST_BASES]
+
+
+def _moved(transform: Transform, frame: pd.DataFrame, base: int) -> npt.NDArray[np.bool_]:
+    picks = [(i, row) for i, name in enumerate(frame) for row in _telling_rows(frame[name])]
+    columns = np.array([i for i, _ in picks])
+    rows = np.full((len(picks) + 1, frame.shape[1]), base)
+    rows[np.arange(1, len(rows)), columns] = [row for _, row in picks]
+    matrix = dense(transform, mosaic(frame, rows))
+    moved = np.zeros((frame.shape[1], matrix.shape[1]), dtype=bool)
+    np.logical_or.at(moved, columns, ~same(matrix[1:], matrix[:1], matrix))
+    return moved
+
+
+def _telling_rows(values: pd.Series) -> list[int]:
+    """Point at rows that hold every distinct value of a column, or the quantiles of a number."""
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return [int(row) for row in np.flatnonzero(~values.duplicated().to_numpy())[:MOST_VALUES]]
+    order = np.argsort(values.to_numpy(dtype=np.float64, na_value=np.nan), kind="stable")  # NaN last
+    n_present = int(values.notna().sum())
+    quantiles = order[np.linspace(0, n_present - 1, N_QUANTILES).astype(int)] if n_present else []
+    return [int(row) for row in dict.fromkeys([*quantiles, *order[n_present : n_present + 1]])]
+
+
+def _disproved(transform: Transform, frame: pd.DataFrame, owners: Rows) -> npt.NDArray[np.bool_]:
+    """Say which features are not what their owner alone makes them."""
+    rows = np.random.default_rng(0).integers(len(frame), size=(N_MOSAICS, frame.shape[1]))
+    matrix, patched = dense(transform, frame), dense(transform, mosaic(frame, rows))
+    features = np.arange(len(owners))
+    expected = np.where(owners >= 0, matrix[rows[:, owners], features], matrix[0])
+    return np.asarray(~same(patched, expected, matrix).all(axis=0))
+
+
+def same(left: Matrix, right: Matrix, sample: Matrix) -> npt.NDArray[np.bool_]:
+    """Compare up to rounding, on each feature's own scale in `sample`; NaN equals NaN."""
+    finite = np.where(np.isfinite(sample), sample, 0.0)
+    tolerance = 1e-9 * np.ptp(finite, axis=0) + 1e-12 * np.abs(finite).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        close = (left == right) | (np.abs(left - right) <= tolerance)
+    return np.asarray(close | (np.isnan(left) & np.isnan(right)))
+
+
+def dense(transform: Transform, frame: pd.DataFrame) -> Matrix:
+    """Transform rows to a matrix of float64."""
+    return np.asarray(transform(frame), dtype=np.float64)
+
+
+def fold(parts: Matrix, owners: Rows, names: list[str]) -> dict[str, float]:
+    """Add the parts of the features, of shape (n_features,), up to raw columns.
+
+    Raises
+    ------
+    ExplainError
+        If a feature that no known value moves takes part: its column holds a value that the reference lacks.
+
+    Examples
+    --------
+    >>> fold(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 1]), ["a", "b"])
+    {'a': 1.0, 'b': 6.0}
+    """
+    owned = owners >= 0
+    if np.abs(parts[~owned]).max(initial=0.0) > 1e-9 * np.abs(parts).max():
+        raise ExplainError(
+            "Every value of a row must be one that the reference knows. Got a value that moves a feature that no "
+            "reference row moves. Add such rows to the reference, or explain with the method 'sampling'."
+        )
+    totals = np.bincount(owners[owned], weights=parts[owned], minlength=len(names))
+    return dict(zip(names, totals.tolist(), strict=True))
+
+
+def matching_owners(owners: Rows, n_features: int) -> Rows:
+    """Return saved owners if they fit a model of `n_features` features."""
+    if owners.shape != (n_features,):
+        raise IntegrityError(
+            f"A saved explainer must fit its model. Got {owners.shape[0]} features for a model of {n_features}. "
+            "Pack the model again."
+        )
+    return owners

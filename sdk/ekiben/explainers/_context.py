@@ -1,0 +1,104 @@
+"""What every explainer is given, and what it must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ekiben.errors import ExplainError, SchemaError
+from ekiben.explanations import Explanation
+from ekiben.schema import Schema
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
+Transform: TypeAlias = Callable[[pd.DataFrame], Any]
+
+
+class Adapter(Protocol):
+    """What an explainer asks of the adapter of a kind of model."""
+
+    def task(self, model: Any) -> str:
+        """Say 'classification' or 'regression'."""
+
+    def classes(self, model: Any) -> tuple[Any, ...]:
+        """List the labels, in the order of the scores; empty for a regressor."""
+
+    def scores(self, model: Any, frame: pd.DataFrame) -> Matrix:
+        """Score rows: (n_rows, n_classes) probabilities, or (n_rows, 1) values."""
+
+    def steps(self, model: Any) -> tuple[Transform, Any]:
+        """Split a model into its preprocessing and its fitted final estimator."""
+
+    def contributions(self, estimator: Any, matrix: Any) -> Matrix | None:
+        """Break margins down: (n_rows, n_outputs, n_features + 1), the bias last; None if the estimator cannot."""
+
+    def margin(self, estimator: Any, matrix: Any) -> Matrix:
+        """Score rows on the scale of the contributions: (n_rows, n_outputs)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A model as an explainer meets it.
+
+    `reference` holds rows that are typical of the model's inputs. It is needed to fit; a loaded explainer has what it
+    needs in its own folder.
+    """
+
+    model: Any
+    adapter: Adapter
+    schema: Schema
+    reference: pd.DataFrame | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The raw columns, in order."""
+        return list(self.schema.names)
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The labels as plain Python values; empty for a regressor."""
+        return tuple(getattr(label, "tolist", lambda label=label: label)() for label in self.adapter.classes(self.model))
+
+    def scores(self, frame: pd.DataFrame) -> Matrix:
+        """Score rows: (n_rows, n_outputs)."""
+        return np.asarray(self.adapter.scores(self.model, frame), dtype=np.float64)
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Take the raw columns of a table, in order."""
+        missing = sorted(set(self.names) - set(frame.columns))
+        if missing:
+            raise SchemaError(f"Missing columns: {missing}. Got: {list(frame.columns)}.")
+        return frame[self.names]
+
+    def reference_rows(self, method: str) -> pd.DataFrame:
+        """Take the reference, which must be there to fit."""
+        if self.reference is None or not len(self.reference):
+            raise ExplainError(f"To fit the method {method!r}, reference rows must be given. Got none.")
+        return self.rows(self.reference).reset_index(drop=True)
+
+
+class Explainer(Protocol):
+    """A fitted method that explains rows of one model."""
+
+    method: str
+
+    def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
+        """Explain each row. The same seed gives the same explanation, whatever rows come beside it."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was fitted as JSON and .npy files only."""
+
+
+class Method(Protocol):
+    """A way to explain: the class of an explainer."""
+
+    def fit(self, context: Context) -> Explainer:
+        """Fit to a model and its reference; raise ExplainError when the method cannot explain this model."""
+
+    def load(self, folder: Path, context: Context) -> Explainer:
+        """Read what `save` wrote."""

@@ -1,0 +1,70 @@
+"""Which number of a model is explained, and in which words and units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ekiben.errors import ExplainError
+from ekiben.explainers._context import Context, Matrix
+from ekiben.explanations import Units
+
+
+def picked(scores: Matrix) -> npt.NDArray[np.int64]:
+    """Pick the output to explain in each row: the only one, or the largest.
+
+    >>> picked(np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]]))
+    array([2, 0])
+    """
+    return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+
+
+def label_of(context: Context, output: int, n_outputs: int) -> Any:
+    """Name the class that an output speaks of; a binary margin speaks of the second class."""
+    return context.classes[1 if n_outputs == 1 else output]
+
+
+def described(context: Context, units: Units, output: int, n_outputs: int) -> str:
+    """Say what is explained, as in "log-odds of 'bad'"."""
+    if not context.classes:
+        return "target" if units == "target" else f"{units} of the target"
+    return f"{units} of {label_of(context, output, n_outputs)!r}"
+
+
+def softmax(margins: Matrix) -> Matrix:
+    """Turn margins of shape (n_rows, n_outputs) into probabilities."""
+    powers = np.exp(margins - margins.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def measured_units(context: Context, margins: Matrix, scores: Matrix, *, tolerance: float) -> Units:
+    """Find the scale of margins by what the model itself makes of them.
+
+    Raises
+    ------
+    ExplainError
+        If the margins rank rows otherwise than the model's own scores: then they are not this model's.
+    """
+    _refuse_other_ranks(margins, scores)
+    if not context.classes:
+        return "target" if np.allclose(margins, scores, rtol=tolerance, atol=tolerance) else "margin"
+    if margins.shape[1] > 1:
+        return "margin"
+    with np.errstate(over="ignore"):
+        chance = 1 / (1 + np.exp(-margins[:, 0]))
+    return "log-odds" if np.allclose(chance, scores[:, 1], rtol=0, atol=tolerance) else "margin"
+
+
+def _refuse_other_ranks(margins: Matrix, scores: Matrix) -> None:
+    if margins.shape[1] > 1:
+        best = np.take_along_axis(scores, picked(margins)[:, None], axis=1)[:, 0]
+        agree = np.allclose(best, scores.max(axis=1), atol=1e-6)
+    else:
+        agree = bool((np.diff(scores[np.argsort(margins[:, 0]), -1]) >= -1e-6 * np.abs(scores).max()).all())
+    if not agree:
+        raise ExplainError(
+            "The margins of the last step must rank rows as the model's own scores do. They do not. "
+            "Explain this model with the method 'sampling'."
+        )

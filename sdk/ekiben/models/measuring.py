@@ -1,0 +1,106 @@
+"""How good a model is on rows that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ekiben._optional import require
+from ekiben.models import Answers
+from ekiben.schema import Label
+
+if TYPE_CHECKING:
+    import numpy as np
+
+N_RESAMPLES = 200
+
+
+def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Measure answers against the truth.
+
+    Parameters
+    ----------
+    target
+        The true labels or values, of shape (n_rows,).
+    answers
+        What the model said of the same rows.
+    classes
+        The labels in the order of the scores; empty for a regressor.
+    seed
+        Seeds the bootstrap.
+
+    Returns
+    -------
+    For each metric its `value` and its 95 % bootstrap interval, `low` to `high`: accuracy, balanced accuracy, ROC AUC
+    (one against the rest, macro, for more than two classes) and log loss; or MAE, RMSE and R².
+    """
+    import numpy as np
+
+    truth = np.asarray(target)
+    functions = _of_classes(truth, answers, classes) if classes else _of_values(truth, answers)
+    everything = np.arange(len(truth))
+    draws = np.random.default_rng(seed).integers(0, len(truth), (N_RESAMPLES, len(truth)))
+    return {name: _with_interval(function, everything, draws) for name, function in functions.items()}
+
+
+Metric = Callable[["np.ndarray"], float]
+
+
+def _with_interval(function: Metric, everything: np.ndarray, draws: np.ndarray) -> dict[str, float]:
+    import numpy as np
+
+    resampled = [function(rows) for rows in draws]
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    return {"value": float(function(everything)), "low": float(low), "high": float(high)}
+
+
+def _of_values(truth: np.ndarray, answers: Answers) -> dict[str, Metric]:
+    import numpy as np
+
+    truth = truth.astype(np.float64)
+    missed = truth - np.asarray(answers.values)
+
+    def r2(rows: np.ndarray) -> float:
+        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
+        return float(1 - (missed[rows] ** 2).sum() / spread) if spread else float("nan")
+
+    return {
+        "mae": lambda rows: float(np.abs(missed[rows]).mean()),
+        "rmse": lambda rows: float(np.sqrt((missed[rows] ** 2).mean())),
+        "r2": r2,
+    }
+
+
+def _of_classes(truth: np.ndarray, answers: Answers, classes: Sequence[Label]) -> dict[str, Metric]:
+    import numpy as np
+
+    labels, scores = np.asarray(answers.labels), np.asarray(answers.scores)
+    right = labels == truth
+    codes = np.array([list(classes).index(label) for label in truth.tolist()])
+    own = np.clip(scores[np.arange(len(codes)), codes], 1e-15, 1.0)
+
+    def balanced(rows: np.ndarray) -> float:
+        recalls = [right[rows][codes[rows] == code].mean() for code in np.unique(codes[rows])]
+        return float(np.mean(recalls))
+
+    def auc(rows: np.ndarray) -> float:
+        wanted = range(1, 2) if len(classes) == 2 else range(len(classes))
+        return float(np.nanmean([_auc(codes[rows] == code, scores[rows, code]) for code in wanted]))
+
+    return {
+        "accuracy": lambda rows: float(right[rows].mean()),
+        "balanced_accuracy": balanced,
+        "roc_auc": auc,
+        "log_loss": lambda rows: float(-np.log(own[rows]).mean()),
+    }
+
+
+def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Give the chance that a positive row scores above a negative one, ties counted half (Mann and Whitney, 1947)."""
+    stats = require("scipy.stats", to="measure a model")
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = stats.rankdata(scores)
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -1,0 +1,223 @@
+"""scikit-learn's estimators and pipelines, kept in skops files."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ekiben._optional import require
+from ekiben.errors import IntegrityError, UnsupportedModelError
+from ekiben.models import Answers
+from ekiben.schema import Label, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+FILE = "model.skops"
+# Classes of these libraries are built from a file without asking; functions and anything else are not.
+TRUSTED = ("sklearn", "numpy", "scipy", "xgboost")
+
+
+class SklearnAdapter:
+    """Classifiers with probabilities, and regressors, of scikit-learn or in one of its pipelines."""
+
+    library = "sklearn"
+
+    def task(self, model: Any) -> Task:
+        """Tell a classifier from a regressor; anything else is refused."""
+        base = require("sklearn.base", to="pack a scikit-learn model")
+        name = type(model).__name__
+        validation = require("sklearn.utils.validation", to="pack a scikit-learn model")
+        try:
+            validation.check_is_fitted(model)
+        except Exception as reason:
+            raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {name}. Fit it first.") from reason
+        if base.is_regressor(model):
+            return "regression"
+        if not base.is_classifier(model):
+            raise UnsupportedModelError(f"The model must be a classifier or a regressor. Got {name}.")
+        if not hasattr(model, "predict_proba"):
+            raise UnsupportedModelError(
+                f"A classifier must give probabilities. {name} has no predict_proba. "
+                "Wrap it: CalibratedClassifierCV(model).fit(X, y), or give it probability=True."
+            )
+        return "classification"
+
+    def classes(self, model: Any) -> tuple[Label, ...]:
+        """Give `classes_` as plain values."""
+        if isinstance(model.classes_, list):
+            raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
+        return tuple(model.classes_.tolist())
+
+    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
+        """Preprocess once, then ask the last step for labels and scores, or values."""
+        before, last = _halves(model)
+        data = before(_input(model, frame))
+        if not hasattr(last, "predict_proba"):
+            return Answers(values=_flat(last.predict(data)))
+        return Answers(labels=last.predict(data), scores=last.predict_proba(data))
+
+    def scores(self, model: Any, frame: pd.DataFrame) -> np.ndarray:
+        """Give `predict_proba`, or the values as one column."""
+        data = _input(model, frame)
+        if hasattr(model, "predict_proba"):
+            return cast("np.ndarray", model.predict_proba(data))
+        return _flat(model.predict(data)).reshape(-1, 1)
+
+    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], np.ndarray], Any]:
+        """Split a pipeline before its last step, nested pipelines too."""
+        before, last = _halves(model)
+        return lambda frame: _dense(before(_input(model, frame))), last
+
+    def contributions(self, estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
+        """Leave it to XGBoost when the last step is its own."""
+        return None if _xgboost(estimator) is None else _xgboost(estimator).contributions(estimator, matrix)
+
+    def margin(self, estimator: Any, matrix: np.ndarray) -> np.ndarray:
+        """Give XGBoost's margin, where the last step is its own."""
+        return cast("np.ndarray", _xgboost(estimator).margin(estimator, matrix))
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a skops file with the same bytes for the same model."""
+        skops = require("skops.io", to="pack a scikit-learn model")
+        try:
+            dumped = skops.dumps(model)
+        except Exception as reason:
+            raise UnsupportedModelError(
+                f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: {reason}"
+            ) from reason
+        refused = _untrusted(dumped)
+        if refused:
+            raise UnsupportedModelError(
+                f"A packed model may use classes of {', '.join(TRUSTED)}. Got {', '.join(refused)}. "
+                "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
+            )
+        (folder / FILE).write_bytes(_canonical(dumped))
+
+    def load(self, folder: Path) -> Any:
+        """Read the skops file; types beyond the trusted libraries are refused."""
+        skops = require("skops.io", to="load a scikit-learn model")
+        data = (folder / FILE).read_bytes()
+        refused = _untrusted(data)
+        if refused:
+            raise IntegrityError(f"A packed model may use classes of {', '.join(TRUSTED)}. Got {', '.join(refused)}.")
+        return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+
+    def requirements(self, model: Any) -> tuple[str, ...]:
+        """Name scikit-learn and skops, and XGBoost when a step is its own."""
+        inside = any(type(part).__module__.startswith("xgboost") for part in _parts(model))
+        return ("scikit-learn", "skops", *(("xgboost",) if inside else ()))
+
+
+ADAPTER = SklearnAdapter()
+
+
+def _halves(model: Any) -> tuple[Callable[[Any], Any], Any]:
+    """Split into what comes before the last estimator, and that estimator."""
+    pipeline = require("sklearn.pipeline", to="ask a scikit-learn model").Pipeline
+    if not isinstance(model, pipeline):
+        return lambda data: data, model
+    inner, last = _halves(model.steps[-1][1])
+    if len(model.steps) == 1:
+        return inner, last
+    return lambda data: inner(model[:-1].transform(data)), last
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Give the model and every estimator inside it."""
+    yield model
+    for value in getattr(model, "__dict__", {}).values():
+        for inner in value if isinstance(value, list | tuple) else [value]:
+            candidates = inner if isinstance(inner, tuple) else (inner,)
+            for candidate in candidates:
+                if hasattr(candidate, "get_params") and not isinstance(candidate, type):
+                    yield from _parts(candidate)
+
+
+def _input(model: Any, frame: pd.DataFrame) -> Any:
+    """Give a model that was fitted without column names an array, everything else the frame."""
+    nameless = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
+    numeric = all(dtype.kind in "iufb" for dtype in frame.dtypes)
+    return frame.to_numpy() if nameless and numeric else frame
+
+
+def _dense(data: Any) -> np.ndarray:
+    import numpy as np
+
+    return np.asarray(data.toarray() if hasattr(data, "toarray") else data, dtype=np.float64)
+
+
+def _flat(values: Any) -> np.ndarray:
+    import numpy as np
+
+    made = np.asarray(values, dtype=np.float64)
+    if made.ndim == 2 and made.shape[1] > 1:
+        raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
+    return made.reshape(-1)
+
+
+def _xgboost(estimator: Any) -> Any:
+    if not type(estimator).__module__.startswith("xgboost"):
+        return None
+    from ekiben.models.xgboost import ADAPTER as XGBOOST
+
+    return XGBOOST
+
+
+def _untrusted(data: bytes) -> list[str]:
+    """List the types of a skops file that no trusted library defines as a class or a ufunc."""
+    skops = require("skops.io", to="look into a packed model")
+    return [name for name in skops.get_untrusted_types(data=data) if not _known(name)]
+
+
+def _known(name: str) -> bool:
+    import numpy as np
+
+    module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] not in TRUSTED:
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type | np.ufunc)
+
+
+def _canonical(dumped: bytes) -> bytes:
+    """Number skops' ids and files by their order, so that one model has one digest."""
+    source = zipfile.ZipFile(io.BytesIO(dumped))
+    schema = json.loads(source.read("schema.json"))
+    ids: dict[Any, int] = {}
+    files: dict[str, str] = {}
+    _renumber(schema, ids, files)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for old, new in files.items():
+            _add(archive, new, source.read(old))
+        _add(archive, "schema.json", json.dumps(schema, separators=(",", ":")).encode())
+    return made.getvalue()
+
+
+def _renumber(node: Any, ids: dict[Any, int], files: dict[str, str]) -> None:
+    if isinstance(node, list):
+        for child in node:
+            _renumber(child, ids, files)
+    if not isinstance(node, dict):
+        return
+    if "__loader__" in node and "__id__" in node:
+        node["__id__"] = ids.setdefault(node["__id__"], len(ids) + 1)
+    if "__loader__" in node and isinstance(node.get("file"), str):
+        old = node["file"]
+        node["file"] = files.setdefault(old, f"{len(files)}{Path(old).suffix}")
+    for child in node.values():
+        _renumber(child, ids, files)
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)

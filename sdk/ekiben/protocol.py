@@ -1,0 +1,243 @@
+"""Bodies of requests and answers, and the OpenAPI document that describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ekiben.contract import Contract
+from ekiben.errors import Fault
+from ekiben.schema import Column, Signature, limits
+from ekiben.spec import ServiceSpec
+
+ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
+
+# What each refusal means: its status and when it comes.
+REFUSALS = {
+    400: "The body does not fit the contract; `fields` names each row and column.",
+    413: "The body or its number of rows is above the service's limits.",
+    415: "The content type is not application/json.",
+    422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
+    429: "Every slot for slow explanations is taken; come back after `Retry-After` seconds.",
+    500: "The service failed; its log says why.",
+}
+
+
+def error(code: str, message: str, faults: Iterable[Fault] = ()) -> dict[str, Any]:
+    """Make the one shape of every refusal.
+
+    Examples
+    --------
+    >>> error("not_found", "No such path.")
+    {'error': {'code': 'not_found', 'message': 'No such path.', 'fields': []}}
+    """
+    return {"error": {"code": code, "message": message, "fields": [_field(fault) for fault in faults]}}
+
+
+def _field(fault: Fault) -> dict[str, Any]:
+    facts = {"column": fault.column, "row": fault.row, "expected": fault.expected, "got": fault.got, "message": fault.message}
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def fault_of(field: Mapping[str, Any]) -> Fault:
+    """Read one entry of `fields` back."""
+    known = ("column", "row", "expected", "got")
+    return Fault(message=str(field["message"]), **{key: field[key] for key in known if key in field})
+
+
+def predictions(rows: Iterable[Mapping[str, Any]], signature: Signature) -> list[dict[str, Any]]:
+    """Turn rows of an answer's frame into the body's `predictions`.
+
+    Examples
+    --------
+    >>> from ekiben.schema import Schema
+    >>> of = Signature(inputs=Schema(columns=()), task="classification", classes=("bad", "good"))
+    >>> predictions([{"label": "bad", "score_bad": 0.7, "score_good": 0.3}], of)
+    [{'label': 'bad', 'scores': {'bad': 0.7, 'good': 0.3}}]
+    """
+    if not signature.classes:
+        return [{"value": row["value"]} for row in rows]
+    names = {str(label): f"score_{label}" for label in signature.classes}
+    return [{"label": row["label"], "scores": {label: row[name] for label, name in names.items()}} for row in rows]
+
+
+def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn one of the body's `predictions` into a row of the answer's frame.
+
+    Examples
+    --------
+    >>> flat({"label": "bad", "scores": {"bad": 0.7, "good": 0.3}})
+    {'label': 'bad', 'score_bad': 0.7, 'score_good': 0.3}
+    """
+    if "scores" not in prediction:
+        return dict(prediction)
+    return {"label": prediction["label"], **{f"score_{label}": score for label, score in prediction["scores"].items()}}
+
+
+# ── OpenAPI ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def openapi(spec: ServiceSpec, contract: Contract, *, version: str, description: str) -> dict[str, Any]:
+    """Describe the service in OpenAPI 3.0.3, with its real columns and one real example."""
+    example = {"rows": [dict(contract.row)]}
+    predicted = predictions([contract.answer], contract.signature)
+    answered = {"id": "0" * 32, "arm": next(iter(spec.arms)), "model": str(next(iter(spec.arms.values()))), "predictions": predicted}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": spec.name, "version": version, "description": description},
+        "servers": [{"url": "."}],
+        "tags": [{"name": "model", "description": "Answers and what is behind them"}, {"name": "operation", "description": "Probes and metrics"}],
+        "paths": {
+            "/predict": {"post": _asking("predict", "Answer each row.", "PredictRequest", "PredictResponse", example, answered)},
+            "/explain": {"post": _asking("explain", "Explain the answer for each row on its own columns.", "ExplainRequest", "ExplainResponse", example, None)},
+            "/schema": {"get": _showing("schema", "The contract: every column, and a real example.")},
+            "/card": {"get": _showing("card", "The model card of every arm.")},
+            "/routing": {"get": _showing("routing", "Which arm answers how often.")},
+            **{f"/{probe}": {"get": _probing(probe, says)} for probe, says in PROBES.items()},
+        },
+        "components": {"schemas": _schemas(spec, contract)},
+    }
+
+
+PROBES = {
+    "livez": "The process lives.",
+    "readyz": "The models are loaded.",
+    "healthz": "The process lives.",
+    "metrics": "Counters and latencies for Prometheus.",
+}
+
+
+def _asking(name: str, summary: str, takes: str, gives: str, example: Any, answered: Any) -> dict[str, Any]:
+    shown = {} if answered is None else {"example": answered}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["model"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(takes), "example": example}}},
+        "responses": {
+            "200": {
+                "description": "An answer for each row, in their order.",
+                "headers": {key: {"schema": {"type": "string"}, "description": says} for key, says in HEADERS.items()},
+                "content": {"application/json": {"schema": _ref(gives), **shown}},
+            },
+            **{
+                str(status): {"description": says, "content": {"application/json": {"schema": _ref("Error")}}}
+                for status, says in REFUSALS.items()
+                if name == "explain" or status != 429
+            },
+        },
+    }
+
+
+HEADERS = {ID: "The id of this answer.", ARM: "The arm that answered.", MODEL: "The version that the arm serves."}
+
+
+def _showing(name: str, summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {"operationId": name, "summary": summary, "tags": ["model"], "responses": {"200": {"description": summary, "content": content}}}
+
+
+def _probing(name: str, summary: str) -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    answers = {"200": {"description": summary, "content": content}}
+    if name in ("readyz", "livez"):
+        answers["503"] = {"description": "Not now.", "content": content}
+    return {"operationId": name, "summary": summary, "tags": ["operation"], "responses": answers}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
+    head = {"id": {"type": "string"}, "arm": {"type": "string", "enum": list(spec.arms)}, "model": {"type": "string"}}
+    return {
+        "Row": _row(spec, contract),
+        "PredictRequest": _request(spec, spec.limits.max_rows),
+        "ExplainRequest": _request(spec, spec.limits.explain_rows),
+        "Prediction": _prediction(contract.signature),
+        "PredictResponse": _object({**head, "predictions": _array(_ref("Prediction"))}),
+        "Explanation": _explanation(),
+        "ExplainResponse": _object({**head, "explanations": _array(_ref("Explanation"))}),
+        "Error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "fields": _array(_ref("Field"))})}),
+        "Field": _object(
+            {"column": _TEXT, "row": {"type": "integer", "minimum": 0}, "expected": _TEXT, "got": _TEXT, "message": _TEXT},
+            required=["message"],
+        ),
+    }
+
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+
+
+def _object(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    named = list(properties) if required is None else required
+    return {"type": "object", "properties": dict(properties), "required": named, "additionalProperties": False}
+
+
+def _array(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": dict(items)}
+
+
+def _row(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
+    names = contract.signature.inputs.names
+    properties = {column.name: _property(column) for column in contract.signature.inputs.columns}
+    return {**_object({**properties, **_unit(spec, but=names)}, required=list(names)), "example": dict(contract.row)}
+
+
+def _property(column: Column) -> dict[str, Any]:
+    made: dict[str, Any] = {"description": column.describe()}
+    if column.kind == "text":
+        made["type"] = "string"
+        if column.unseen == "refuse" and column.categories is not None:
+            made["enum"] = [*column.categories, *((None,) if column.nullable else ())]
+    elif column.kind == "boolean":
+        made["type"] = "boolean"
+    else:
+        low, high = limits(column.dtype)
+        made |= {"type": column.kind, "minimum": low, "maximum": high}
+    return {**made, "nullable": True} if column.nullable else made
+
+
+def _unit(spec: ServiceSpec, *, but: Iterable[str] = ()) -> dict[str, Any]:
+    """Describe the field that keeps a unit on its arm, where it is a field."""
+    if spec.unit is None or spec.unit.source != "field" or spec.unit.name in but:
+        return {}
+    says = "Keeps this unit on the same arm; one unit a request."
+    return {spec.unit.name: {"description": says, "oneOf": [{"type": "string"}, {"type": "integer"}]}}
+
+
+def _request(spec: ServiceSpec, max_rows: int) -> dict[str, Any]:
+    rows = {"type": "array", "items": _ref("Row"), "minItems": 1, "maxItems": max_rows}
+    return _object({"rows": rows, **_unit(spec)}, required=["rows"])
+
+
+def _prediction(signature: Signature) -> dict[str, Any]:
+    if not signature.classes:
+        return _object({"value": _NUMBER})
+    scores = {str(label): {"type": "number", "minimum": 0, "maximum": 1} for label in signature.classes}
+    return _object({"label": {"enum": list(signature.classes)}, "scores": _object(scores)})
+
+
+def _explanation() -> dict[str, Any]:
+    """Describe both kinds together: an attribution sums to its value, a rule holds for rows like this one."""
+    return {
+        "type": "object",
+        "required": ["kind", "method", "faithfulness_error", "elapsed_ms"],
+        "properties": {
+            "kind": {"type": "string", "enum": ["attribution", "rule"]},
+            "method": _TEXT,
+            "output": {**_TEXT, "description": "What is explained."},
+            "units": {**_TEXT, "description": "The scale of every number here."},
+            "base_value": {**_NUMBER, "description": "The output without knowing any column."},
+            "value": {**_NUMBER, "description": "The output for this row: the base value and every contribution."},
+            "contributions": {"type": "object", "additionalProperties": _NUMBER},
+            "standard_errors": {"type": "object", "nullable": True, "additionalProperties": _NUMBER},
+            "conditions": {"type": "array", "items": _TEXT},
+            "precision": _NUMBER,
+            "coverage": _NUMBER,
+            "faithfulness_error": {**_NUMBER, "description": "What the explanation misses of the output."},
+            "elapsed_ms": _NUMBER,
+        },
+    }

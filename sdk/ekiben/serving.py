@@ -1,0 +1,361 @@
+"""From a spec to a BentoML service: `service.py` needs nothing else."""
+
+# No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bentoml
+import pandas as pd
+from bentoml.exceptions import BentoMLException
+from pydantic import ConfigDict, Field, create_model
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Match
+from starlette.routing import Route as HttpRoute
+
+from ekiben import codecs, contract, protocol, spec, storing
+from ekiben.contract import Contract
+from ekiben.dataplane import Answer, DataPlane, Request, refuse
+from ekiben.errors import EkibenError
+from ekiben.schema import Column
+from ekiben.spec import ServiceSpec
+
+__all__ = ["ModelService", "Request", "Served", "config", "read_spec"]
+
+LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUIREMENTS = "requirements.txt"
+
+
+class ServiceError(EkibenError, BentoMLException):
+    """A service that cannot start, as one line that BentoML's commands show."""
+
+
+class Served:
+    """A spec with the folder that it was read from, and the contract beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.spec: ServiceSpec = spec.read(folder)
+        self.contract: Contract = contract.read(folder)
+        self.name = self.spec.name
+
+
+def read_spec(service_file: str) -> Served:
+    """Read `ekiben.toml` and `contract.json` beside a `service.py`, and see that the models are here.
+
+    Parameters
+    ----------
+    service_file
+        The service's `__file__`.
+
+    Raises
+    ------
+    ServiceError
+        If the spec is broken, disagrees with the contract, or a model is not in BentoML's store.
+    """
+    folder = Path(service_file).resolve().parent
+    try:
+        served = Served(folder)
+    except EkibenError as reason:
+        raise ServiceError(str(reason)) from None
+    for arm, ref in served.spec.arms.items():
+        _check_pin(served, arm, str(ref))
+    return served
+
+
+def _check_pin(served: Served, arm: str, ref: str) -> None:
+    pin = served.contract.pins.get(arm)
+    where = served.folder.name
+    if pin is None or pin.ref != ref:
+        promised = "no such arm" if pin is None else pin.ref
+        raise ServiceError(f"ekiben.toml and contract.json must agree. The arm {arm!r} is {ref} in one and {promised} in the other. Run: ekiben pin {where}")
+    if not storing.holds(pin.tag):
+        remake = served.spec.remake or f"ekiben pin {where}"
+        raise ServiceError(f"The models of a service must be in BentoML's store. {pin.tag} of the arm {arm!r} ({ref}) is not. Run: {remake}")
+
+
+def config(served: Served) -> dict[str, Any]:
+    """Give `@bentoml.service` what the spec says: workers, threads, the timeout, and the image's packages."""
+    settings = served.spec
+    made: dict[str, Any] = {
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "traffic": {"timeout": settings.timeout_s},
+        "metrics": {"enabled": True},
+    }
+    requirements = served.folder / REQUIREMENTS
+    if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        image = bentoml.images.Image(python_version=python, lock_python_packages=False)
+        made["image"] = image.requirements_file(str(requirements)).build_include("wheels")
+    return made
+
+
+class ModelService:
+    """The base of a service: `class CreditRisk(ModelService, spec=SPEC)` under `@bentoml.service`.
+
+    Override `preprocess`, `postprocess` or `unit_of`; the rest is in the spec.
+    """
+
+    served: ClassVar[Served]
+    live: ClassVar[DataPlane | None] = None
+
+    def __init_subclass__(cls, spec: Served, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        cls.served = spec
+        for arm in spec.spec.arms:
+            setattr(cls, f"model_{arm}", bentoml.models.BentoModel(spec.contract.pins[arm].tag))
+        for endpoint in (_predict(spec), _explain(spec)):
+            endpoint.func.__module__ = cls.__module__
+            setattr(cls, endpoint.name, endpoint)
+        bentoml.asgi_app(_pages(cls), path="/", name="ekiben")(cls)
+
+    def __init__(self) -> None:
+        packages = {arm: storing.get(pin.tag) for arm, pin in self.served.contract.pins.items()}
+        for package in packages.values():
+            _ = package.explainer  # loaded now, so that no request waits for it
+        self.plane = DataPlane(self.served.spec, self.served.contract, packages, self, _meter().observe)
+        type(self).live = self.plane
+
+    @bentoml.on_shutdown
+    def finish_shadows(self) -> None:
+        """Let the shadows finish before the process ends."""
+        self.plane.close()
+
+    def __is_ready__(self) -> bool:
+        return self.live is not None
+
+    def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Change the rows before the model sees them; they fit the contract, and must still."""
+        return frame
+
+    def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Change the predictions before they leave."""
+        return predictions
+
+    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:  # noqa: ARG002 -- for who overrides it
+        """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
+        return None
+
+
+# ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
+
+PYTHON_TYPES = {"number": float, "integer": int, "boolean": bool, "text": str}
+
+
+def _row_model(served: Served) -> Any:
+    """Make a pydantic model of one row, its real column names as aliases of safe ones."""
+    fields: dict[str, Any] = {
+        f"column_{i}": (_annotation(column), Field(default=..., alias=column.name, description=column.describe()))
+        for i, column in enumerate(served.contract.signature.inputs.columns)
+    }
+    settings = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=(), json_schema_extra=_nullable)
+    return create_model(f"{_camel(served.name)}Row", __config__=settings, **fields)
+
+
+def _annotation(column: Column) -> Any:
+    kind = PYTHON_TYPES[column.kind]
+    return kind | None if column.nullable else kind
+
+
+def _nullable(document: dict[str, Any]) -> None:
+    """Say `nullable` where OpenAPI 3.0 knows no null type."""
+    for name, entry in document.get("properties", {}).items():
+        if "anyOf" in entry:
+            kinds = [kind for kind in entry.pop("anyOf") if kind != {"type": "null"}]
+            document["properties"][name] = {**entry, **kinds[0], "nullable": True}
+
+
+def _camel(name: str) -> str:
+    return "".join(part.title() for part in name.split("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A request that the data plane reads by itself, carried past BentoML's own parsing."""
+
+    request: Request | Answer
+
+
+def _input_model(served: Served, name: str, max_rows: int) -> Any:
+    """Describe a request's body to BentoML, and leave the reading of it to the data plane."""
+    row = _row_model(served)
+    fields: dict[str, Any] = {"rows": (list[row], Field(min_length=1, max_length=max_rows, description="Rows to answer."))}  # type: ignore[valid-type]
+    unit = served.spec.unit
+    if unit is not None and unit.source == "field" and unit.name.isidentifier():
+        fields[unit.name] = (str | int | None, Field(default=None, description="Keeps this unit on the same arm."))
+    model: Any = create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
+
+    async def from_http_request(http: HttpRequest, _serde: Any) -> Any:
+        request = await _read(http, served.spec.limits.max_body_mb)
+        return model.model_construct(**{**dict.fromkeys(fields), "rows": _Raw(request)})
+
+    model.from_http_request = from_http_request
+    return model
+
+
+async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
+    """Read the body up to the limit; give the refusal itself when it is larger."""
+    parts, size = [], 0
+    try:
+        async for part in http.stream():
+            size += len(part)
+            if size > max_mb * 1_000_000:
+                message = f"A body may hold {max_mb:g} MB here. Got more. Split it."
+                return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", message)
+            parts.append(part)
+    except ClientDisconnect:
+        return refuse(HTTPStatus.BAD_REQUEST, "disconnected", "The body must arrive whole. It did not.")
+    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in http.scope["headers"]}
+    return Request(body=b"".join(parts), headers=headers, cookies=http.cookies)
+
+
+def _output_model(served: Served, name: str, field: str) -> Any:
+    fields: dict[str, Any] = {"id": (str, ...), "arm": (str, ...), "model": (str, ...), field: (list[dict[str, Any]], ...)}
+    return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
+
+
+def _predict(served: Served) -> Any:
+    takes = _input_model(served, "PredictRequest", served.spec.limits.max_rows)
+    gives = _output_model(served, "PredictResponse", "predictions")
+
+    def predict(self: ModelService, rows: Any, **unit: Any) -> Any:
+        """Answer each row."""
+        return _through(self.plane.predict, rows, unit)
+
+    return bentoml.api(predict, input_spec=takes, output_spec=gives)
+
+
+def _explain(served: Served) -> Any:
+    takes = _input_model(served, "ExplainRequest", served.spec.limits.explain_rows)
+    gives = _output_model(served, "ExplainResponse", "explanations")
+
+    def explain(self: ModelService, rows: Any, **unit: Any) -> Any:
+        """Explain the answer for each row on its own columns."""
+        return _through(self.plane.explain, rows, unit)
+
+    return bentoml.api(explain, input_spec=takes, output_spec=gives)
+
+
+def _through(act: Callable[[Request], Answer], rows: Any, unit: Mapping[str, Any]) -> Any:
+    """Take a request, or the rows of a call inside the process, through the data plane."""
+    if isinstance(rows, _Raw):
+        return _response(rows.request if isinstance(rows.request, Answer) else act(rows.request))
+    body = {"rows": rows, **{key: value for key, value in unit.items() if value is not None}}
+    answer = act(Request(body=codecs.encode(body)))
+    document = codecs.decode(answer.body)
+    if answer.status != HTTPStatus.OK:
+        raise BentoMLException(document["error"]["message"], error_code=HTTPStatus(answer.status))
+    return document
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+
+# ── the pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pages(service: type[ModelService]) -> Starlette:
+    """Answer what is not asked by POST, and every path that nobody claims."""
+    shown = {"/schema": DataPlane.schema, "/card": DataPlane.card, "/routing": DataPlane.routing}
+    routes: list[BaseRoute] = [HttpRoute(path, _page(service, show), methods=["GET"]) for path, show in shown.items()]
+    routes.append(HttpRoute("/docs.json", _describing(service), methods=["GET"], include_in_schema=False))
+    routes.append(HttpRoute("/", _swagger(service), methods=["GET"], include_in_schema=False))
+    return Starlette(routes=[*routes, _Unclaimed("/{path:path}", _nobody)])
+
+
+def _page(service: type[ModelService], show: Callable[[DataPlane], dict[str, Any]]) -> Any:
+    async def page(_: HttpRequest) -> Response:
+        if service.live is None:
+            return _response(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The models are being loaded. Come back in a second."))
+        return Response(codecs.encode(show(service.live)), media_type="application/json")
+
+    return page
+
+
+def _describing(service: type[ModelService]) -> Any:
+    async def describe(_: HttpRequest) -> Response:
+        served = service.served
+        says = inspect.getdoc(service) or ""
+        document = protocol.openapi(served.spec, served.contract, version=version("ekiben"), description=says)
+        return Response(codecs.encode(document), media_type="application/json")
+
+    return describe
+
+
+SWAGGER = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
+<link rel="stylesheet" href="./static_content/swagger-ui.css">
+<link rel="icon" href="./static_content/favicon-32x32.png"></head>
+<body><div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({{url: "./docs.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}})</script>
+</body></html>
+"""
+
+
+def _swagger(service: type[ModelService]) -> Any:
+    async def swagger(_: HttpRequest) -> Response:
+        return HTMLResponse(SWAGGER.format(name=service.served.name))
+
+    return swagger
+
+
+ASKED_BY_POST = ("/predict", "/explain")
+ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/", "/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
+
+
+class _Unclaimed(HttpRoute):
+    """Every path but those of BentoML's that are matched after ours."""
+
+    def matches(self, scope: Any) -> Any:
+        path = scope["path"]
+        if path.startswith("/static_content") or (path in ASKED_BY_POST and scope["method"] == "POST"):
+            return Match.NONE, {}
+        if path in ASKED_BY_GET and scope["method"] in ("GET", "HEAD"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+async def _nobody(http: HttpRequest) -> Response:
+    path = http.scope["path"]
+    if path in ASKED_BY_POST or path in ASKED_BY_GET:
+        allowed = "POST" if path in ASKED_BY_POST else "GET"
+        message = f"This path must be asked by {allowed}. Got another method."
+        return _response(refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"allow": allowed}))
+    return _response(refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all."))
+
+
+# ── counters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Meter:
+    """Counters and latencies by arm in the same `/metrics` as BentoML's, summed over the workers."""
+
+    def __init__(self) -> None:
+        # Only now: BentoML sets where the workers share their counters after this module may have been imported.
+        from prometheus_client import Counter, Histogram
+
+        self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
+        self._seconds = Histogram("ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S)
+
+    def observe(self, endpoint: str, arm: str, answer: Answer, seconds: float) -> None:
+        self._answers.labels(endpoint, arm, answer.code).inc()
+        self._seconds.labels(endpoint, arm).observe(seconds)
+
+
+@cache
+def _meter() -> _Meter:
+    return _Meter()

@@ -1,0 +1,49 @@
+"""Packages in BentoML's model store: what a service loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import NotFound
+
+from ekiben import packing
+from ekiben.packing import Package
+
+
+def tag_of(name: str, digest: str) -> str:
+    """Name a package in the store: the digest is its version, so no two contents share a tag.
+
+    >>> tag_of("credit_risk", "0123abcd4567" + "f" * 52)
+    'credit_risk:0123abcd4567'
+    """
+    return f"{name.lower()}:{digest[:12]}"
+
+
+def put(package: Package) -> str:
+    """Keep the package in the store, once, and give its tag."""
+    tag = tag_of(package.name, package.digest)
+    if holds(tag):
+        return tag
+    with bentoml.models.create(
+        tag,
+        labels={"owner": package.manifest["owner"] or ""},
+        metadata={"digest": package.digest, "data_digest": package.manifest["data_digest"]},
+    ) as model:
+        shutil.copytree(package.folder, Path(model.path) / "package")
+    return tag
+
+
+def holds(tag: str) -> bool:
+    """Tell whether the store has a model under this tag."""
+    try:
+        bentoml.models.get(tag)
+    except NotFound:
+        return False
+    return True
+
+
+def get(tag: str) -> Package:
+    """Load the package behind a tag, its bytes verified."""
+    return packing.load(Path(bentoml.models.get(tag).path) / "package")

@@ -1,0 +1,237 @@
+"""Versions of packages in MLflow: log, fetch, resolve."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ekiben import packing
+from ekiben._optional import require
+from ekiben.errors import NotFoundError, SpecError, UnreachableError, nearest
+from ekiben.packing import Package
+from ekiben.refs import ModelRef, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PATIENCE_S = 3  # for the first word of a registry
+DIGEST = "ekiben.digest"
+TO = "keep versions of a package"
+
+
+def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | None = None) -> ModelRef:
+    """Register the package as a version in MLflow.
+
+    The tracking server is MLflow's own choice: `MLFLOW_TRACKING_URI`, or a SQLite file `mlflow.db` in this folder.
+    The same package is registered once: logging it again gives the version that it has.
+
+    Parameters
+    ----------
+    package
+        What `pack` made.
+    alias
+        An alias to point at the version, such as `champion`.
+    tags
+        More tags for the version.
+
+    Returns
+    -------
+    The version, such as `models:/credit_risk/1`.
+
+    Raises
+    ------
+    UnreachableError
+        If the tracking server does not answer within a few seconds.
+    """
+    with _registry() as client:
+        ref = _known(client, package) or _register(client, package)
+        for key, value in (tags or {}).items():
+            client.set_model_version_tag(ref.name, str(ref.version), key, value)
+        if alias is not None:
+            client.set_registered_model_alias(ref.name, alias, str(ref.version))
+        return ref
+
+
+def resolve(ref: ModelRef | str) -> ModelRef:
+    """Follow an alias to the version that it points at now; a version stays as it is.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such model, version or alias, with the nearest name.
+    """
+    wanted = parse(ref) if isinstance(ref, str) else ref
+    with _registry() as client:
+        return replace(wanted, version=int(_version(client, wanted).version), alias=None)
+
+
+def fetch(ref: ModelRef | str) -> Package:
+    """Give back the package behind `models:/credit_risk/1` or `models:/credit_risk@champion`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such model, version or alias, or it is no package of ekiben.
+    IntegrityError
+        If its bytes are not those that were logged.
+    """
+    wanted = parse(ref) if isinstance(ref, str) else ref
+    with _registry() as client:
+        found = _version(client, wanted)
+        artifacts = require("mlflow.artifacts", to=TO)
+        target = tempfile.mkdtemp(prefix="ekiben-fetch-")
+        root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=target))
+    folder = root / "package"
+    if not folder.is_dir():
+        raise NotFoundError(f"A version must hold a package of ekiben. {wanted} does not: it was not logged by ek.log.")
+    package = packing.load(folder)
+    logged = found.tags.get(DIGEST)
+    if logged not in (None, package.digest):
+        raise packing.IntegrityError(f"{wanted} must hold the package that was logged. Got another digest. Log it again.")
+    return package
+
+
+def _known(client: Any, package: Package) -> ModelRef | None:
+    found = client.search_model_versions(f"name = '{package.name}' and tags.`{DIGEST}` = '{package.digest}'")
+    versions = sorted(int(version.version) for version in found)
+    return ModelRef(name=package.name, version=versions[0]) if versions else None
+
+
+def _register(client: Any, package: Package) -> ModelRef:
+    mlflow = require("mlflow", to=TO)
+    with mlflow.start_run(run_name=package.name, tags=_tags(package)):
+        mlflow.log_params({"class": package.manifest["class"], "explainer": package.method})
+        mlflow.log_metrics({name: found["value"] for name, found in package.metrics.items() if isinstance(found, dict)})
+        info = mlflow.pyfunc.log_model(
+            name=package.name,
+            loader_module="ekiben.tracking",
+            data_path=str(package.folder),
+            signature=_signature(package),
+            input_example=package.example_frame,
+            pip_requirements=[f"ekiben=={package.manifest['provenance']['ekiben']}", *package.manifest["requirements"]],
+            metadata={DIGEST: package.digest, "data_digest": package.manifest["data_digest"]},
+        )
+    made = mlflow.register_model(info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S)
+    return ModelRef(name=package.name, version=int(made.version))
+
+
+def _tags(package: Package) -> dict[str, str]:
+    facts = {
+        DIGEST: package.digest,
+        "ekiben.data_digest": package.manifest["data_digest"],
+        "ekiben.owner": package.manifest["owner"],
+        "ekiben.git_commit": package.manifest["provenance"]["git_commit"],
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _signature(package: Package) -> Any:
+    infer = require("mlflow.models", to=TO).infer_signature
+    with packing.quiet():
+        return infer(package.example_frame, package.predict(package.example_frame))
+
+
+# ── the registry ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _registry() -> Iterator[Any]:
+    """Give a client of the registry that has answered, with few retries while it is used."""
+    mlflow = require("mlflow", to=TO)
+    uri = mlflow.get_registry_uri()
+    if uri.startswith(("http://", "https://")):
+        _knock(uri)
+    with _few_retries():
+        try:
+            yield mlflow.MlflowClient()
+        except mlflow.exceptions.MlflowException as reason:
+            if reason.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+                raise UnreachableError(f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason)}") from reason
+            raise
+
+
+def _knock(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_S):  # noqa: S310 -- http(s) by the caller
+            return
+    except urllib.error.HTTPError as answer:
+        if answer.code < 500:
+            return
+        reason: Exception = answer
+    except OSError as silence:
+        reason = silence
+    raise UnreachableError(
+        f"The tracking server at {_public(uri)} must answer. It did not: {reason}. "
+        "Start it, or unset MLFLOW_TRACKING_URI to keep versions in a local file."
+    ) from reason
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    defaults = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S)}
+    added = {key: value for key, value in defaults.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            del os.environ[key]
+
+
+def _public(uri: str) -> str:
+    """Leave a user and password out of an address."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _first_line(reason: Exception) -> str:
+    return str(reason).partition("\n")[0]
+
+
+def _version(client: Any, ref: ModelRef) -> Any:
+    if ref.digest is not None:
+        raise SpecError(f"A version must be of the form models:/{ref.name}/1. Got {ref}, which was never logged.")
+    exceptions = require("mlflow.exceptions", to=TO)
+    try:
+        if ref.alias is not None:
+            return client.get_model_version_by_alias(ref.name, ref.alias)
+        return client.get_model_version(ref.name, str(ref.version))
+    except exceptions.MlflowException as reason:
+        if reason.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise NotFoundError(_absent(client, ref)) from reason
+
+
+def _absent(client: Any, ref: ModelRef) -> str:
+    names = [model.name for model in client.search_registered_models()]
+    if ref.name not in names:
+        return f"No model {ref.name!r} is registered.{nearest(ref.name, names)} Known: {sorted(names)}."
+    if ref.alias is not None:
+        aliases = list(client.get_registered_model(ref.name).aliases)
+        return f"No alias {ref.alias!r} of {ref.name!r}.{nearest(ref.alias, aliases)} Known: {sorted(aliases)}."
+    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{ref.name}'"))
+    return f"No version {ref.version} of {ref.name!r}. Known: {versions}."
+
+
+# ── MLflow's own loading ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Pyfunc:
+    """What `mlflow.pyfunc.load_model` gives for a package."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+
+    def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 -- MLflow's
+        return self.package.predict(data)
+
+
+def _load_pyfunc(path: str) -> _Pyfunc:
+    return _Pyfunc(packing.load(path))

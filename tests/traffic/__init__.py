@@ -1,0 +1,1 @@
+"""Traffic for tests: requests that attack, a client that counts, and judges of the answers."""
