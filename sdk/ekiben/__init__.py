@@ -1,0 +1,88 @@
+"""From a notebook model to a BentoML service that is explained, split, tested and proved.
+
+>>> import ekiben as ek
+>>> ek.canary(stable="champion", canary="challenger", percent=10).share("challenger")
+0.1
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ekiben.building import build, containerize
+    from ekiben.checks import Report, check
+    from ekiben.client import Client
+    from ekiben.errors import EkibenError
+    from ekiben.packing import Package, load, pack
+    from ekiben.refs import ModelRef
+    from ekiben.routing import Route, canary, only, shadow, split
+    from ekiben.running import serve
+    from ekiben.scaffolding import pin, scaffold
+    from ekiben.spec import Budgets, Limits
+    from ekiben.tracking import fetch, log
+
+__version__ = version("ekiben")
+
+# the public names → the module that each is loaded from on first use, so that `import ekiben` imports no framework
+_HOMES = {
+    "Budgets": "spec",
+    "Client": "client",
+    "EkibenError": "errors",
+    "Limits": "spec",
+    "ModelRef": "refs",
+    "Package": "packing",
+    "Report": "checks",
+    "Route": "routing",
+    "build": "building",
+    "canary": "routing",
+    "check": "checks",
+    "containerize": "building",
+    "fetch": "tracking",
+    "load": "packing",
+    "log": "tracking",
+    "only": "routing",
+    "pack": "packing",
+    "pin": "scaffolding",
+    "scaffold": "scaffolding",
+    "serve": "running",
+    "shadow": "routing",
+    "split": "routing",
+}
+
+__all__ = [  # noqa: RUF022 -- types first, then verbs, each in order
+    "Budgets",
+    "Client",
+    "EkibenError",
+    "Limits",
+    "ModelRef",
+    "Package",
+    "Report",
+    "Route",
+    "build",
+    "canary",
+    "check",
+    "containerize",
+    "fetch",
+    "load",
+    "log",
+    "only",
+    "pack",
+    "pin",
+    "scaffold",
+    "serve",
+    "shadow",
+    "split",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ekiben' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ekiben.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

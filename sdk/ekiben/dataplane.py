@@ -60,6 +60,9 @@ class Hooks(Protocol):
     def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:
         """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
 
+    def changed(self) -> list[str]:
+        """Name the hooks that change rows or predictions."""
+
 
 class Refusal(EkibenError):
     """A request that is refused: its status, and a code that a program may read."""
@@ -132,7 +135,7 @@ class DataPlane:
             arm: {"model": str(self.spec.arms[arm]), **{key: package.manifest[key] for key in shown}}
             for arm, package in self.packages.items()
         }
-        return {"name": self.spec.name, "arms": arms}
+        return {"name": self.spec.name, "hooks": self.hooks.changed(), "arms": arms}
 
     def routing(self) -> dict[str, Any]:
         """Tell which arm answers how often: what `GET /routing` shows."""

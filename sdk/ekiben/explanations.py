@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from math import fsum
-from typing import Any, Literal, TypeAlias, cast, overload
+from typing import Any, Literal, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 
@@ -28,8 +28,13 @@ class Attribution:
     Examples
     --------
     >>> one = Attribution.of(
-    ...     method="linear-interventional", output="log-odds of 'bad'", units="log-odds",
-    ...     base_value=-1.0, value=0.5, contributions={"age": 2.0, "income": -0.5}, elapsed_ms=0.1,
+    ...     method="linear-interventional",
+    ...     output="log-odds of 'bad'",
+    ...     units="log-odds",
+    ...     base_value=-1.0,
+    ...     value=0.5,
+    ...     contributions={"age": 2.0, "income": -0.5},
+    ...     elapsed_ms=0.1,
     ... )
     >>> one.faithfulness_error
     0.0
@@ -65,8 +70,16 @@ class Rule:
 
     Examples
     --------
-    >>> rule = Rule(method="anchor", label="good", conditions=("Job == 'fixed'", "Income > 105.00"), precision=0.97,
-    ...             coverage=0.2, n_samples=1000, faithfulness_error=0.03, elapsed_ms=90.0)
+    >>> rule = Rule(
+    ...     method="anchor",
+    ...     label="good",
+    ...     conditions=("Job == 'fixed'", "Income > 105.00"),
+    ...     precision=0.97,
+    ...     coverage=0.2,
+    ...     n_samples=1000,
+    ...     faithfulness_error=0.03,
+    ...     elapsed_ms=90.0,
+    ... )
     >>> rule.sentence()
     "If Job == 'fixed' and Income > 105.00, then 'good'."
     """
@@ -97,8 +110,15 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
 
     Examples
     --------
-    >>> one = Attribution.of(method="m", output="target", units="target", base_value=1.0, value=3.0,
-    ...                      contributions={"a": 2.0}, elapsed_ms=0.5)
+    >>> one = Attribution.of(
+    ...     method="m",
+    ...     output="target",
+    ...     units="target",
+    ...     base_value=1.0,
+    ...     value=3.0,
+    ...     contributions={"a": 2.0},
+    ...     elapsed_ms=0.5,
+    ... )
     >>> from_json(to_json(one)) == one
     True
     """
@@ -142,8 +162,15 @@ class Explanations(Sequence[Explanation]):
 
     Examples
     --------
-    >>> one = Attribution.of(method="m", output="target", units="target", base_value=1.0, value=2.5,
-    ...                      contributions={"a": 2.0, "b": -0.5}, elapsed_ms=0.5)
+    >>> one = Attribution.of(
+    ...     method="m",
+    ...     output="target",
+    ...     units="target",
+    ...     base_value=1.0,
+    ...     value=2.5,
+    ...     contributions={"a": 2.0, "b": -0.5},
+    ...     elapsed_ms=0.5,
+    ... )
     >>> Explanations([one])
     row  explains  base  value  because
     0    target    1     2.5    a +2, b -0.5
@@ -264,4 +291,4 @@ def _bar_html(name: str, amount: float, error: float | None, widest: float) -> s
 
 
 def _number(amount: float, sign: str = "") -> str:
-    return cast(str, format(amount, f"{sign}.3g")).replace("-", "−")
+    return format(amount, f"{sign}.3g").replace("-", "−")

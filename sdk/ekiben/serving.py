@@ -148,6 +148,11 @@ class ModelService:
         """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
         return None
 
+    def changed(self) -> list[str]:
+        """Name the hooks that this service has of its own and that change what the models answer."""
+        hooks = ("preprocess", "postprocess")
+        return [name for name in hooks if getattr(type(self), name) is not getattr(ModelService, name)]
+
 
 # ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 

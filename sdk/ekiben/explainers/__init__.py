@@ -22,7 +22,7 @@ METHODS = {
     "linear": "ekiben.explainers.linear:Linear",
     "trees": "ekiben.explainers.trees:Trees",
     "sampling": "ekiben.explainers.sampling:Sampling",
-    "anchor": "ekiben.explainers.anchor:Anchor",
+    "anchor": "ekiben.explainers.anchor:Anchors",
 }
 EXACT_FIRST = ("linear", "trees", "sampling")
 

@@ -37,10 +37,10 @@ def anchor_tabular() -> Any:
 def _load() -> Any:
     _refuse_other_versions()
     with _stand_ins():
-        alibi = require("alibi", to="explain by anchors")
+        require("alibi", to="explain by anchors")
         explainers = import_module("alibi.explainers")
     if not hasattr(np, "float_"):
-        _adapt_to_numpy_2(alibi)
+        _adapt_to_numpy_2()
     return explainers.AnchorTabular
 
 
@@ -98,7 +98,7 @@ def _not_remote(*arguments: Any, **_: Any) -> Any:
     return arguments[0] if arguments and callable(arguments[0]) else plain
 
 
-def _adapt_to_numpy_2(alibi: Any) -> None:
+def _adapt_to_numpy_2() -> None:
     """Give alibi the JSON encoder that it builds from names NumPy 2 dropped; anchors use nothing else of them."""
     import json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -53,16 +53,17 @@ class Context:
     adapter: Adapter
     schema: Schema
     reference: pd.DataFrame | None = None
+    classes: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask once for the labels, in the order of the scores; a regressor has none."""
+        labelled = self.adapter.task(self.model) == "classification"
+        object.__setattr__(self, "classes", tuple(self.adapter.classes(self.model)) if labelled else ())
 
     @property
     def names(self) -> list[str]:
         """The raw columns, in order."""
         return list(self.schema.names)
-
-    @property
-    def classes(self) -> tuple[Any, ...]:
-        """The labels as plain Python values; empty for a regressor."""
-        return tuple(getattr(label, "tolist", lambda label=label: label)() for label in self.adapter.classes(self.model))
 
     def scores(self, frame: pd.DataFrame) -> Matrix:
         """Score rows: (n_rows, n_outputs)."""
@@ -70,6 +71,8 @@ class Context:
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Take the raw columns of a table, in order."""
+        if list(frame.columns) == self.names:
+            return frame
         missing = sorted(set(self.names) - set(frame.columns))
         if missing:
             raise SchemaError(f"Missing columns: {missing}. Got: {list(frame.columns)}.")
@@ -85,7 +88,9 @@ class Context:
 class Explainer(Protocol):
     """A fitted method that explains rows of one model."""
 
-    method: str
+    @property
+    def method(self) -> str:
+        """The name it is chosen and loaded by."""
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
         """Explain each row. The same seed gives the same explanation, whatever rows come beside it."""

@@ -95,7 +95,7 @@ class Table:
         columns = np.array([one.column for one in self.predicates])
         codes = self.codes[rows[:, columns], columns]
         low, high = ([getattr(one, side) for one in self.predicates] for side in ("low", "high"))
-        return ((low <= codes) & (codes <= high)).astype(np.int64)
+        return np.asarray((low <= codes) & (codes <= high), dtype=np.int64)
 
     def said(self, predicate: Predicate) -> str:
         """Say a predicate in the user's words."""

@@ -61,7 +61,7 @@ def _series(column: dict[str, Any]) -> pd.Series:
     if "categories" in column:
         categories = pd.CategoricalDtype([_value(cell) for cell in column["categories"]], column["ordered"])
         return pd.Series(pd.Categorical.from_codes(values, dtype=categories))
-    return pd.Series(values, dtype=column["dtype"])
+    return pd.Series(values, dtype=object).astype(column["dtype"])
 
 
 def _cell(value: Any) -> Any:

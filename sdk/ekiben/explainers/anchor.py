@@ -136,14 +136,14 @@ class Draws:
         examples = drawn[agree][: self.n_covered], drawn[~agree][: self.n_covered]
         return [*examples, agree.astype(int), holding, coverage, order]
 
-    def set_instance_label(self, X: Any) -> None:  # noqa: N803 -- alibi's name
+    def set_instance_label(self, X: Any) -> None:
         """Do nothing: the label is known."""
 
     def set_n_covered(self, n_covered: int) -> None:
         """Keep this many examples a rule."""
         self.n_covered = n_covered
 
-    def build_lookups(self, X: Any) -> list[dict[int, Any]]:  # noqa: ARG002, N803 -- alibi's names
+    def build_lookups(self, X: Any) -> list[dict[int, Any]]:  # noqa: ARG002 -- alibi's protocol
         """Give no lookups: the predicates lie in the table."""
         return [{}, {}, {}]
 

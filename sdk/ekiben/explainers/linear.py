@@ -52,7 +52,7 @@ class Linear:
         if not hasattr(estimator, "coef_"):
             raise ExplainError(_refusal(estimator, "has no coefficients"))
         matrix = dense(transform, reference)
-        margins = _margins(estimator, matrix)
+        margins = _asked(estimator, matrix)
         _refuse_curved(estimator, matrix, margins)
         units, centred = _scale(context, estimator, reference, margins)
         owners = feature_owners(transform, reference, context.schema)
@@ -70,11 +70,10 @@ class Linear:
         """Explain each row, exactly."""
         started = perf_counter()
         matrix = dense(self.transform, self.context.rows(frame))
-        margins = _margins(self.estimator, matrix)
         weights, intercepts = _weights(self.estimator)
         if self.centred:
-            margins, weights = margins - margins.mean(axis=1, keepdims=True), weights - weights.mean(axis=0)
-            intercepts = intercepts - intercepts.mean()
+            weights, intercepts = weights - weights.mean(axis=0), intercepts - intercepts.mean()
+        margins = matrix @ weights.T + intercepts  # proved equal to the estimator's own when fitted
         outputs = picked(margins)
         parts = (matrix - self.means) * weights[outputs]
         folded = [fold(row, self.owners, self.context.names) for row in parts]
@@ -127,10 +126,12 @@ def _weights(estimator: Any) -> tuple[Matrix, Matrix]:
     return weights, np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), weights.shape[:1])
 
 
-def _margins(estimator: Any, matrix: Matrix) -> Matrix:
+def _asked(estimator: Any, matrix: Matrix) -> Matrix:
     """Ask the estimator itself for its scores before any link, of shape (n_rows, n_outputs)."""
     ask = getattr(estimator, "decision_function", None) or estimator.predict
-    return np.asarray(ask(matrix), dtype=np.float64).reshape(len(matrix), -1)
+    names = getattr(estimator, "feature_names_in_", None)
+    data = matrix if names is None else pd.DataFrame(matrix, columns=names)
+    return np.asarray(ask(data), dtype=np.float64).reshape(len(matrix), -1)
 
 
 def _refuse_curved(estimator: Any, matrix: Matrix, margins: Matrix) -> None:

@@ -102,7 +102,7 @@ class Sampling:
         if n_columns == 1:
             return np.empty((*orders.shape[:2], 0))
         found = [self.context.scores(mosaic(frame, part))[:, output] for part in _patches(orders)]
-        return np.concatenate(found).reshape(*orders.shape[:2], n_columns - 1)
+        return np.asarray(np.concatenate(found).reshape(*orders.shape[:2], n_columns - 1))
 
     def save(self, folder: Path) -> None:
         """Write the background rows."""

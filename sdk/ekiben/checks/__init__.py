@@ -1,0 +1,108 @@
+"""Does a package, or a service, keep its promises?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ekiben import contract, running, spec, storing
+from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
+from ekiben.checks.reports import Finding, Report
+from ekiben.client import Client
+from ekiben.packing import Package
+from ekiben.spec import ServiceSpec
+
+__all__ = ["Finding", "Report", "Subject", "check", "http_subjects", "examine", "package_subjects"]
+
+Progress = Callable[[str], None]
+TIMED_REQUESTS = 100
+
+
+def check(subject: Package | str | Path, *, progress: Progress | None = None) -> Report:
+    """Try every law on a package, or on a service's folder: each arm, and over real HTTP.
+
+    Parameters
+    ----------
+    subject
+        What `pack` made, or a folder that `scaffold` wrote.
+    progress
+        Called with a few words before each law.
+
+    Returns
+    -------
+    A report with one finding a law and arm; `report.ok` is False when one is broken.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder.
+    BuildError
+        If the service does not start.
+
+    Examples
+    --------
+    >>> import pandas as pd, ekiben
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0]})
+    >>> check(ekiben.pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X)).ok
+    True
+    """
+    say = progress or (lambda _: None)
+    if isinstance(subject, Package):
+        alone = Subject(arm=subject.name, package=subject)
+        return Report(subject=str(subject.ref), findings=tuple(_findings([alone], LAWS, say)))
+    folder = Path(subject)
+    arms = package_subjects(folder)
+    findings = list(_findings(arms, LAWS, say))
+    say("starting the service")
+    with running.serve(folder) as server:
+        findings += _findings(http_subjects(folder, server), HTTP_LAWS, say)
+        notes = [_latency(server, arms[0], spec.read(folder))]
+    return Report(subject=str(folder), findings=tuple(findings), notes=tuple(notes))
+
+
+def package_subjects(folder: Path) -> list[Subject]:
+    """Give every arm of a service's folder as a subject of the laws."""
+    described = spec.read(folder)
+    pins = contract.read(folder).pins
+    return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described) for arm in described.arms]
+
+
+def http_subjects(folder: Path, client: Client) -> list[Subject]:
+    """Give the arms that answer over HTTP; a shadow cannot be asked."""
+    described = spec.read(folder)
+    pins = contract.read(folder).pins
+    asked = [arm for arm in described.arms if described.route.share(arm) > 0]
+    return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described, client=client) for arm in asked]
+
+
+def examine(law: Law, subject: Subject) -> Finding:
+    """Try one law on one subject; a law that raises is broken."""
+    try:
+        evidence = law(subject)
+    except Exception as failure:  # noqa: BLE001 -- whatever fails under a law breaks it
+        evidence = Evidence(tried=1, faults=(f"{type(failure).__name__}: {failure}",))
+    state = "broken" if evidence.faults else "kept" if evidence.tried else "not tried"
+    facts = "; ".join(evidence.faults[:3]) or evidence.note or f"{evidence.tried} tried"
+    return Finding(law=sentence(law), arm=subject.arm, state=state, facts=facts)
+
+
+def _findings(subjects: list[Subject], laws: tuple[Law, ...], say: Progress) -> Iterator[Finding]:
+    for subject in subjects:
+        for law in laws:
+            say(f"{subject.arm}: {sentence(law)}")
+            yield examine(law, subject)
+
+
+def _latency(client: Client, subject: Subject, described: ServiceSpec) -> str:
+    """Time single rows over HTTP, one after the other: a fact beside the budget, not a law."""
+    taken = []
+    for i in range(TIMED_REQUESTS):
+        began = time.perf_counter()
+        client.predict(subject.rows.iloc[[i % len(subject.rows)]])
+        taken.append((time.perf_counter() - began) * 1000)
+    taken.sort()
+    p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99) - 1]
+    budget = described.budgets.predict_p99_ms
+    return f"one row over HTTP, one after the other: p50 {p50:.1f} ms, p99 {p99:.1f} ms (budget {budget:g} ms)"

@@ -1,0 +1,149 @@
+"""A table in, a table out: ask a running service."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from ekiben import explanations, protocol, schema
+from ekiben.errors import RequestError, UnreachableError
+from ekiben.explanations import Explanations
+from ekiben.schema import Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Client:
+    """A running service, asked with frames.
+
+    Parameters
+    ----------
+    url
+        The service's address, such as `http://127.0.0.1:3000`.
+    timeout_s
+        How long an answer may take, in seconds.
+
+    Examples
+    --------
+    >>> Client("http://127.0.0.1:9").url
+    'http://127.0.0.1:9'
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 60) -> None:
+        self.url = url.rstrip("/")
+        # trust_env=False: a proxy of the environment has no business between a client and its own machine
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=not self.url.startswith("http://127."))
+
+    def predict(self, frame: pd.DataFrame, *, unit: str | None = None) -> pd.DataFrame:
+        """Ask for an answer to each row.
+
+        Parameters
+        ----------
+        frame
+            Rows of shape (n_rows, n_columns).
+        unit
+            Who asks; the same unit is answered by the same arm.
+
+        Returns
+        -------
+        What the package's own `predict` gives; which arm answered is in `attrs`.
+
+        Raises
+        ------
+        RequestError
+            If the service refuses the rows, with every fault.
+        UnreachableError
+            If the service does not answer.
+        """
+        import pandas as pd
+
+        answer = self._ask("/predict", frame, unit)
+        made = pd.DataFrame([protocol.flat(prediction) for prediction in answer["predictions"]], index=frame.index)
+        made.attrs.update({key: answer[key] for key in ("id", "arm", "model")})
+        return made
+
+    def explain(self, frame: pd.DataFrame, *, unit: str | None = None) -> Explanations:
+        """Ask why, for each row."""
+        answer = self._ask("/explain", frame, unit)
+        return Explanations([explanations.from_json(each) for each in answer["explanations"]])
+
+    def schema(self) -> dict[str, Any]:
+        """Give the service's contract."""
+        return self._get("/schema")
+
+    def card(self) -> dict[str, Any]:
+        """Give the model card of every arm."""
+        return self._get("/card")
+
+    def routing(self) -> dict[str, Any]:
+        """Give which arm answers how often."""
+        return self._get("/routing")
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The contract as a signature."""
+        return schema.from_json(self.schema())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{self.url}" target="_blank">{self.url}</a>'
+
+    def _ask(self, path: str, frame: pd.DataFrame, unit: str | None) -> dict[str, Any]:
+        body: dict[str, Any] = {"rows": schema.as_rows(frame)}
+        headers: dict[str, str] = {}
+        cookies: dict[str, str] = {}
+        if unit is not None:
+            self._name(unit, body, headers, cookies)
+        return self._send("POST", path, json=body, headers=headers, cookies=cookies)
+
+    def _name(self, unit: str, body: dict[str, Any], headers: dict[str, str], cookies: dict[str, str]) -> None:
+        """Put the unit where the service looks for it."""
+        source, _, name = str(self._unit_of_service).rpartition(":")
+        {"header": headers, "cookie": cookies}.get(source, body)[name] = unit
+
+    @cached_property
+    def _unit_of_service(self) -> str:
+        unit = self.schema()["unit"]
+        if unit is None:
+            raise RequestError("A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml.", status=400, code="no_unit")
+        return str(unit)
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._send("GET", path)
+
+    def _send(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        try:
+            if "cookies" in what:  # httpx wants them on the client or in the header
+                pairs = what.pop("cookies")
+                what["headers"] |= {"cookie": "; ".join(f"{key}={value}" for key, value in pairs.items())} if pairs else {}
+            answer = self._http.request(method, path, **what)
+        except httpx.TransportError as reason:
+            raise UnreachableError(f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?") from reason
+        document: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+        if answer.status_code != httpx.codes.OK:
+            raise _refused(answer.status_code, document)
+        return document
+
+
+def _refused(status: int, document: dict[str, Any]) -> RequestError:
+    found = document.get("error") if isinstance(document.get("error"), dict) else None
+    if found is None:
+        return RequestError(f"The service refused with status {status}.", status=status, code="unknown")
+    faults = [protocol.fault_of(field) for field in found.get("fields", [])]
+    return RequestError(found["message"], status=status, code=found["code"], faults=faults)

@@ -1,0 +1,164 @@
+"""Start a real BentoML server as a child process, wait until it is ready, and stop it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from ekiben.client import Client
+from ekiben.errors import BuildError, NotFoundError
+
+READY_S = 120.0
+STOP_S = 20.0
+LOG_LINES = 25
+
+
+class Server(Client):
+    """A BentoML server that was started here, and a client of it; leaving the `with` block stops it.
+
+    Parameters
+    ----------
+    target
+        A service's folder, or the tag of a bento.
+    port
+        The port on 127.0.0.1; any free one by default.
+    environment
+        More variables for the server's environment.
+
+    Raises
+    ------
+    BuildError
+        If the server does not start, with the end of its own log.
+    """
+
+    def __init__(self, target: str, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self.port = port or _free_port()
+        self.log = Path(tempfile.mkstemp(prefix="ekiben-serve-", suffix=".log")[1])
+        super().__init__(f"http://127.0.0.1:{self.port}")
+        self._process = _start(target, self.port, self.log, environment or {})
+        atexit.register(self.stop)
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server's supervisor."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """Stop the server and wait until it is gone; calling it twice does no harm."""
+        atexit.unregister(self.stop)
+        self.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self._process.poll() is None else "stopped"
+        return f"<Server {self.url} {state}>"
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BuildError(f"The server must start. It ended with code {self._process.returncode}:\n{self._tail()}")
+            if self._is_ready():
+                return
+            time.sleep(0.1)
+        raise BuildError(f"The server must be ready within {READY_S:.0f} s. It was not:\n{self._tail()}")
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self._http.get("/readyz", timeout=2).status_code == httpx.codes.OK)
+        except httpx.TransportError:
+            return False
+
+    def _tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        told = [line for line in lines if line.startswith("Error:")]  # BentoML's last word, when it has one
+        return "\n".join(told or lines[-LOG_LINES:])
+
+
+def serve(
+    target: str | Path, *, port: int | None = None, environment: Mapping[str, str] | None = None
+) -> Server:
+    """Start a real BentoML server on this machine and give a client of it.
+
+    Parameters
+    ----------
+    target
+        A service's folder as `scaffold` writes it, or the tag of a bento.
+    port
+        The port on 127.0.0.1; any free one by default.
+    environment
+        More variables for the server's environment.
+
+    Returns
+    -------
+    A client that stops the server when its `with` block ends, `stop()` is called, or Python exits.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder.
+    BuildError
+        If the server does not start, with the end of its own log.
+
+    Examples
+    --------
+    >>> serve("no/such/folder")
+    Traceback (most recent call last):
+    ...
+    ekiben.errors.NotFoundError: A service's folder must hold service.py. Got 'no/such/folder', which has none.
+    """
+    is_folder = isinstance(target, Path) or ":" not in target
+    if is_folder and not (Path(target) / "service.py").is_file():
+        raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.")
+    return Server(str(Path(target).resolve()) if is_folder else str(target), port=port, environment=environment)
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give a child process this interpreter's own commands first, and no telemetry."""
+    scripts = str(Path(sys.executable).parent)
+    path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
+
+
+def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subprocess.Popen[Any]:
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+    directory = target if Path(target).is_dir() else None
+    with log.open("wb") as sink:
+        return subprocess.Popen(  # noqa: S603 -- our own interpreter
+            command, cwd=directory, env=child_environment(extra), stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
