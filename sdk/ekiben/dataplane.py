@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -156,9 +156,9 @@ class DataPlane:
     # ── a request's way ──
 
     def _respond(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
-        began = time.perf_counter()
+        began, request_id = time.perf_counter(), uuid.uuid4().hex
         try:
-            answer = self._answer(endpoint, request, compute, max_rows)
+            answer = self._answer(endpoint, request, request_id, compute, max_rows)
         except Refusal as refusal:
             answer = refuse(refusal.status, refusal.code, str(refusal), headers=refusal.headers)
         except SchemaError as misfit:
@@ -167,15 +167,14 @@ class DataPlane:
             logger.exception("%s failed", endpoint)
             answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
         self._observe(endpoint, answer.choice.arm if answer.choice else "", answer, time.perf_counter() - began)
-        return answer
+        return replace(answer, headers={protocol.ID: request_id, **answer.headers})
 
-    def _answer(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
+    def _answer(self, endpoint: str, request: Request, request_id: str, compute: Compute, max_rows: int) -> Answer:
         body = self._body(request)
         rows = self._rows(body, max_rows)
         ignore = self.spec.unit.name if self.spec.unit and self.spec.unit.source == "field" else None
         columns = codecs.columns_of(rows, self.contract.signature.inputs, ignore=ignore)
         unit, cookie = self._unit(request, body, rows)
-        request_id = uuid.uuid4().hex
         choice = routing.choose(self.spec.route, unit or request_id)
         package = self.packages[choice.arm]
         frame = self.hooks.preprocess(schema.as_frame(columns, package.schema))
@@ -186,7 +185,7 @@ class DataPlane:
         return Answer(
             status=HTTPStatus.OK,
             body=self._encoded(document),
-            headers={"content-type": JSON, protocol.ID: request_id, protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
+            headers={"content-type": JSON, protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
             choice=choice,
         )
 

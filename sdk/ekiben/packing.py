@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -297,7 +297,7 @@ def pack(
         method = _fit_explainer(explainer, Context(model=model, adapter=adapter, schema=signature.inputs, reference=sample), folder)
         say("describing the reference data")
         _write_reference(folder, rows, sample)
-        chosen = sample if examples is None else schema.conform(_as_frame("examples", examples), signature.inputs)
+        chosen = sample if examples is None else _conformed("examples", examples, signature.inputs)
         _write_examples(folder, model, adapter, signature, chosen if examples is not None else _telling(chosen))
         say("measuring on held-out rows" if holdout is not None else "sealing")
         metrics, findings = _measured(model, adapter, signature, holdout, rows)
@@ -337,6 +337,13 @@ def _as_frame(parameter: str, data: Any) -> pd.DataFrame:
     raise SpecError(f"The {parameter!r} must be a pandas DataFrame or a 2-D numpy array. Got {type(data).__name__}.")
 
 
+def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
+    try:
+        return schema.conform(_as_frame(parameter, data), contract)
+    except SchemaError as misfit:
+        raise SchemaError(f"The {parameter!r} must fit the contract of the 'reference'.\n{misfit}", misfit.faults) from None
+
+
 def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
     if values is not None and len(values) != len(rows):
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
@@ -367,19 +374,25 @@ def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, le
 
 
 def _with_policy(model: Any, adapter: Adapter, learnt: Schema, column: schema.Column, reference: pd.DataFrame) -> schema.Column:
-    """Ask the model itself what it does with a text that it has never seen."""
+    """Ask the model itself what it does without a value, and with a text that it has never seen."""
+    takes = partial(_takes, model, adapter, learnt, reference, column)
+    nullable = column.nullable or takes(None)
     if column.kind != "text":
-        return column
-    if column.dtype == "category":
-        return replace(column, unseen="refuse")
-    probe = {name: reference[name].head(1) for name in learnt.names}
-    probe[column.name] = [UNSEEN]
+        return replace(column, nullable=nullable)
+    strict = column.dtype == "category" or not takes(UNSEEN)
+    return replace(column, nullable=nullable, unseen="refuse" if strict else "accept")
+
+
+def _takes(model: Any, adapter: Adapter, learnt: Schema, reference: pd.DataFrame, column: schema.Column, value: Any) -> bool:
+    """Tell whether the model has a finite answer for a row with this value."""
+    import numpy as np
+
+    row = {name: reference[name].head(1) for name in learnt.names} | {column.name: [value]}
     try:
         with quiet():
-            ask(adapter, model, schema.as_frame(probe, learnt))
-    except Exception:  # noqa: BLE001 -- whatever a model raises at an unseen text, it does not take one
-        return replace(column, unseen="refuse")
-    return column
+            return bool(np.isfinite(adapter.scores(model, schema.as_frame(row, learnt))).all())
+    except Exception:  # noqa: BLE001 -- whatever a model raises at such a value, it does not take it
+        return False
 
 
 def _reads_back_equal(model: Any, adapter: Adapter, folder: Path, rows: pd.DataFrame) -> None:
@@ -460,7 +473,7 @@ def _measured(
     if holdout is None:
         return {}, ["No held-out rows were given, so there are no metrics: pack(…, holdout=(X_test, y_test))."]
     X, y = holdout
-    X = schema.conform(_as_frame("holdout", X), signature.inputs)
+    X = _conformed("holdout", X, signature.inputs)
     _same_length("holdout", y, X)
     _labels_are_known(y, signature.classes)
     metrics = measure(y, ask(adapter, model, X), signature.classes)

@@ -60,11 +60,16 @@ class Server(Client):
         """The process id of the server's supervisor."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Stop the server and wait until it is gone; calling it twice does no harm."""
         atexit.unregister(self.stop)
         self.close()
-        if self._process.poll() is None:
+        if self.is_running:
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(STOP_S)
@@ -79,13 +84,12 @@ class Server(Client):
         self.stop()
 
     def __repr__(self) -> str:
-        state = "running" if self._process.poll() is None else "stopped"
-        return f"<Server {self.url} {state}>"
+        return f"<Server {self.url} {'running' if self.is_running else 'stopped'}>"
 
     def _wait(self) -> None:
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if not self.is_running:
                 raise BuildError(f"The server must start. It ended with code {self._process.returncode}:\n{self._tail()}")
             if self._is_ready():
                 return

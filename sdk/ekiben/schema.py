@@ -36,7 +36,7 @@ class Column:
     dtype
         The pandas dtype that the model was fitted on; a table is brought back to it.
     nullable
-        Whether a value may be missing.
+        Whether a value may be missing: one was in the reference, or the model answers without it.
     missing
         How the model knows a missing value: NaN, None or `pandas.NA`.
     low, high
@@ -402,9 +402,10 @@ def _series(column: Column, values: Any) -> pd.Series[Any]:
     made = pd.Series(values, dtype=None if isinstance(values, pd.Series) else object).reset_index(drop=True)
     if column.dtype == "category":
         return made.astype(pd.CategoricalDtype(list(column.categories or ())))
-    if made.isna().any():
-        made = made.astype(object).where(made.notna(), _marker(column))
-    return made.astype(_dtype(column))
+    if not made.isna().any():
+        return made.astype(_dtype(column))
+    made = made.astype(object).where(made.notna(), _marker(column))
+    return made.astype({"b": object, "i": float, "u": float}.get(getattr(_dtype(column), "kind", ""), _dtype(column)))
 
 
 def _dtype(column: Column) -> Any:

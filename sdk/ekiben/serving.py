@@ -98,7 +98,8 @@ def config(served: Served) -> dict[str, Any]:
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         image = bentoml.images.Image(python_version=python, lock_python_packages=False)
-        made["image"] = image.requirements_file(str(requirements)).build_include("wheels")
+        lines = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
+        made["image"] = image.python_packages(*lines).build_include("wheels")
     return made
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import tempfile
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 3  # for the first word of a registry
 DIGEST = "ekiben.digest"
+INSIDE = Path("data") / "package"  # where MLflow keeps what a loader module is given
 TO = "keep versions of a package"
 
 
@@ -88,10 +92,10 @@ def fetch(ref: ModelRef | str) -> Package:
         artifacts = require("mlflow.artifacts", to=TO)
         target = tempfile.mkdtemp(prefix="ekiben-fetch-")
         root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=target))
-    folder = root / "package"
-    if not folder.is_dir():
+    if not (root / INSIDE).is_dir():
         raise NotFoundError(f"A version must hold a package of ekiben. {wanted} does not: it was not logged by ek.log.")
-    package = packing.load(folder)
+    package = packing.load(root / INSIDE)
+    weakref.finalize(package, shutil.rmtree, target, ignore_errors=True)
     logged = found.tags.get(DIGEST)
     if logged not in (None, package.digest):
         raise packing.IntegrityError(f"{wanted} must hold the package that was logged. Got another digest. Log it again.")
@@ -109,17 +113,23 @@ def _register(client: Any, package: Package) -> ModelRef:
     with mlflow.start_run(run_name=package.name, tags=_tags(package)):
         mlflow.log_params({"class": package.manifest["class"], "explainer": package.method})
         mlflow.log_metrics({name: found["value"] for name, found in package.metrics.items() if isinstance(found, dict)})
-        info = mlflow.pyfunc.log_model(
+        info = _log_model(mlflow, package)
+    made = mlflow.register_model(info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S)
+    return ModelRef(name=package.name, version=int(made.version))
+
+
+def _log_model(mlflow: Any, package: Package) -> Any:
+    """Keep the package's folder whole; the requirements are known, so MLflow need not infer them for ten seconds."""
+    with tempfile.TemporaryDirectory(prefix="ekiben-log-") as folder:
+        return mlflow.pyfunc.log_model(
             name=package.name,
             loader_module="ekiben.tracking",
-            data_path=str(package.folder),
+            data_path=str(package.save(Path(folder) / INSIDE.name)),
             signature=_signature(package),
             input_example=package.example_frame,
             pip_requirements=[f"ekiben=={package.manifest['provenance']['ekiben']}", *package.manifest["requirements"]],
             metadata={DIGEST: package.digest, "data_digest": package.manifest["data_digest"]},
         )
-    made = mlflow.register_model(info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S)
-    return ModelRef(name=package.name, version=int(made.version))
 
 
 def _tags(package: Package) -> dict[str, str]:
@@ -148,7 +158,7 @@ def _registry() -> Iterator[Any]:
     uri = mlflow.get_registry_uri()
     if uri.startswith(("http://", "https://")):
         _knock(uri)
-    with _few_retries():
+    with _few_retries(), _few_words():
         try:
             yield mlflow.MlflowClient()
         except mlflow.exceptions.MlflowException as reason:
@@ -175,7 +185,11 @@ def _knock(uri: str) -> None:
 
 @contextmanager
 def _few_retries() -> Iterator[None]:
-    defaults = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S)}
+    defaults = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
     added = {key: value for key, value in defaults.items() if key not in os.environ}
     os.environ.update(added)
     try:
@@ -183,6 +197,20 @@ def _few_retries() -> Iterator[None]:
     finally:
         for key in added:
             del os.environ[key]
+
+
+@contextmanager
+def _few_words() -> Iterator[None]:
+    """Keep MLflow's running commentary out of the notebook; its warnings stay."""
+    loggers = {name: logging.getLogger(name) for name in ("mlflow", "alembic")}
+    before = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, logger in loggers.items():
+            logger.setLevel(before[name])
 
 
 def _public(uri: str) -> str:

@@ -65,6 +65,17 @@ def choose(name: str, context: Context) -> Explainer:
         If nobody offers a method of this name.
     ExplainError
         If the method cannot explain this model; the message says why, and what to do.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from ekiben import models, schema
+    >>> X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0]})
+    >>> model = LinearRegression().fit(X, [100.0, 200.0, 300.0])
+    >>> context = Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+    >>> choose("auto", context).explain(X.tail(1))[0].contributions["rooms"].__round__(6)
+    100.0
     """
     if name != "auto":
         return method(name).fit(context)
@@ -78,5 +89,26 @@ def choose(name: str, context: Context) -> Explainer:
 
 
 def load(folder: Path | str, context: Context) -> Explainer:
-    """Read an explainer that `save` wrote; `context.reference` may be None."""
+    """Read an explainer that `save` wrote; `context.reference` may be None.
+
+    Raises
+    ------
+    NotFoundError
+        If the folder holds no explainer.
+    IntegrityError
+        If what it holds does not fit the model.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> from sklearn.dummy import DummyRegressor
+    >>> from ekiben import models, schema
+    >>> X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0]})
+    >>> model = DummyRegressor().fit(X, [100.0, 200.0, 300.0])
+    >>> context = Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     choose("auto", context).save(Path(folder))
+    ...     load(folder, context).method
+    'sampling'
+    """
     return method(read_header(Path(folder))["method"]).load(Path(folder), context)

@@ -11,10 +11,12 @@ from ekiben.explainers._context import Matrix, Transform
 from ekiben.schema import Schema
 
 Rows = npt.NDArray[np.int64]
+Pick = tuple[int, int]  # a column, and the row its value comes from
 
-N_QUANTILES = 11
+N_QUANTILES = 21
 MOST_VALUES = 1_000
 MOST_BASES = 8
+MOST_PROBES = 5_000  # rows in one call of the preprocessing
 N_MOSAICS = 256
 
 
@@ -59,10 +61,14 @@ def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema
         If a feature depends on two or more columns.
     """
     frame = _with_categories(reference, schema)
-    moved = np.any([_moved(transform, frame, base) for base in _bases(reference)], axis=0)
+    matrix = dense(transform, frame)
+    picks = [(i, row) for i, name in enumerate(frame) for row in _telling_rows(frame[name])]
+    moved = np.any([_moved(transform, frame, base, picks) for base in _bases(reference)], axis=0)
+    late = [(i, row) for row in _rows_of_unmoved(matrix, moved) for i in range(frame.shape[1])]
+    moved |= _moved(transform, frame, 0, late)
     _refuse_entangled([schema.names[i] for i in np.flatnonzero(moved[:, moved.sum(axis=0) > 1].any(axis=1))])
     owners = np.where(moved.any(axis=0), moved.argmax(axis=0), -1).astype(np.int64)
-    wrong = _disproved(transform, frame, owners)
+    wrong = _disproved(transform, frame, matrix, owners)
     _refuse_entangled([schema.names[i] for i in np.unique(owners[wrong]) if i >= 0], some=bool(wrong.any()))
     return owners
 
@@ -93,15 +99,23 @@ def _bases(reference: pd.DataFrame) -> list[int]:
     return list(dict.fromkeys([0, len(reference) // 2, *gaps]))[:MOST_BASES]
 
 
-def _moved(transform: Transform, frame: pd.DataFrame, base: int) -> npt.NDArray[np.bool_]:
-    picks = [(i, row) for i, name in enumerate(frame) for row in _telling_rows(frame[name])]
-    columns = np.array([i for i, _ in picks])
-    rows = np.full((len(picks) + 1, frame.shape[1]), base)
-    rows[np.arange(1, len(rows)), columns] = [row for _, row in picks]
-    matrix = dense(transform, mosaic(frame, rows))
-    moved = np.zeros((frame.shape[1], matrix.shape[1]), dtype=bool)
-    np.logical_or.at(moved, columns, ~same(matrix[1:], matrix[:1], matrix))
+def _moved(transform: Transform, frame: pd.DataFrame, base: int, picks: list[Pick]) -> npt.NDArray[np.bool_]:
+    """Say which columns move which features, when one cell of the base row at a time comes from another row."""
+    first = dense(transform, frame.iloc[[base]])
+    moved = np.zeros((frame.shape[1], first.shape[1]), dtype=bool)
+    for start in range(0, len(picks), MOST_PROBES):
+        columns, rows = np.array(picks[start : start + MOST_PROBES]).T
+        patches = np.full((len(columns), frame.shape[1]), base)
+        patches[np.arange(len(columns)), columns] = rows
+        matrix = dense(transform, mosaic(frame, patches))
+        np.logical_or.at(moved, columns, ~same(matrix, first, np.vstack([matrix, first])))
     return moved
+
+
+def _rows_of_unmoved(matrix: Matrix, moved: npt.NDArray[np.bool_]) -> list[int]:
+    """Find rows where features that nothing has moved yet differ from the first row: rare bins and words."""
+    differ = ~same(matrix, matrix[:1], matrix) & ~moved.any(axis=0)
+    return [int(row) for row in np.unique(differ.argmax(axis=0)[differ.any(axis=0)])]
 
 
 def _telling_rows(values: pd.Series) -> list[int]:
@@ -114,10 +128,10 @@ def _telling_rows(values: pd.Series) -> list[int]:
     return [int(row) for row in dict.fromkeys([*quantiles, *order[n_present : n_present + 1]])]
 
 
-def _disproved(transform: Transform, frame: pd.DataFrame, owners: Rows) -> npt.NDArray[np.bool_]:
+def _disproved(transform: Transform, frame: pd.DataFrame, matrix: Matrix, owners: Rows) -> npt.NDArray[np.bool_]:
     """Say which features are not what their owner alone makes them."""
     rows = np.random.default_rng(0).integers(len(frame), size=(N_MOSAICS, frame.shape[1]))
-    matrix, patched = dense(transform, frame), dense(transform, mosaic(frame, rows))
+    patched = dense(transform, mosaic(frame, rows))
     features = np.arange(len(owners))
     expected = np.where(owners >= 0, matrix[rows[:, owners], features], matrix[0])
     return np.asarray(~same(patched, expected, matrix).all(axis=0))

@@ -24,6 +24,7 @@ from ekiben.explanations import Explanation, Rule
 
 MOST_BACKGROUND = 5_000
 N_FRESH = 1_000
+FEWEST_TOGETHER = 50  # fewer rows than this would be drawn over and over
 BATCH_SIZE = 200
 
 
@@ -114,14 +115,19 @@ class Draws:
         self.n_covered = 1
 
     def rows(self, predicates: Sequence[Predicate], n_samples: int) -> Rows:
-        """Draw whole rows, then the columns of the rule from rows under the rule, or from the explained row."""
+        """Draw whole rows, then the columns of the rule: together from rows under the rule, or each alone if few are."""
         n_columns = self.table.codes.shape[1]
         drawn = np.repeat(self.rng.integers(self.table.n_background, size=n_samples)[:, None], n_columns, axis=1)
-        under = np.flatnonzero(self.table.holds(predicates)[:-1])
-        ruled = sorted({predicate.column for predicate in predicates})
-        source = self.rng.choice(under, n_samples) if len(under) else np.full(n_samples, self.table.n_background)
-        drawn[:, ruled] = source[:, None]
+        together = self.table.holds(predicates)[:-1].sum() >= FEWEST_TOGETHER
+        for part in [rule_of(predicates)] if together else [[one] for one in rule_of(predicates)]:
+            source = self.rng.choice(self._under(part), n_samples)
+            drawn[:, [one.column for one in part]] = source[:, None]
         return drawn
+
+    def _under(self, predicates: Sequence[Predicate]) -> Rows:
+        """List the background rows under some predicates; where there is none, the explained row."""
+        found = np.flatnonzero(self.table.holds(predicates)[:-1])
+        return found if len(found) else np.array([self.table.n_background])
 
     def __call__(self, anchor: tuple[int, tuple[int, ...]], num_samples: int, compute_labels: bool = True) -> list[Any]:
         """Answer alibi: samples that agree and disagree, agreement, which predicates hold, coverage, order."""

@@ -1,0 +1,170 @@
+"""From a service's folder to a bento that was run, and from a bento to an image."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bentoml
+
+from ekiben import checks, running, scaffolding, spec
+from ekiben.checks.laws import HTTP_LAWS
+from ekiben.errors import BuildError, NotFoundError
+from ekiben.running import Server, child_environment
+
+Progress = Callable[[str], None]
+BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
+ALLOWED = re.compile(
+    r"service\.py|ekiben\.toml|contract\.json|requirements\.txt|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
+)
+ADDRESS = re.compile(r"index-url|find-links|trusted-host|https?://", re.IGNORECASE)
+
+
+def build(folder: str | Path, *, progress: Progress | None = None) -> str:
+    """Check a service, build its bento, and run the bento from an empty store before saying that it is done.
+
+    Parameters
+    ----------
+    folder
+        What `scaffold` wrote.
+    progress
+        Called with a few words before each step.
+
+    Returns
+    -------
+    The bento's tag, such as `credit_risk:4kz2…`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder.
+    BuildError
+        If a law is broken, BentoML refuses, the bento holds what it must not, or it answers differently when run.
+    """
+    say = progress or (lambda _: None)
+    target = Path(folder)
+    spec.read(target)
+    report = checks.check(target, progress=say)
+    if not report.ok:
+        raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
+    scaffolding.write_wheel(target / "wheels")
+    say("building the bento")
+    tag = _build_in_child(target)
+    _holds_nothing_else(tag)
+    say("running the bento from an empty store")
+    _run_and_replay(tag, target)
+    return tag
+
+
+def _build_in_child(folder: Path) -> str:
+    """Build in a process of its own: a kernel keeps the first `service` module that it imports."""
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
+    done = subprocess.run(command, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    found = re.search(r"__tag__:(\S+)", done.stdout)
+    if done.returncode or not found:
+        raise BuildError(f"BentoML must build the service. It refused:\n{_end(done.stdout + done.stderr)}")
+    return found[1]
+
+
+def _holds_nothing_else(tag: str) -> None:
+    """Look at what went in: the include list alone, and no address of an index."""
+    root = Path(bentoml.get(tag).path)
+    faults = [f"{name} is not on the include list" for name in _names(root / "src") if not ALLOWED.fullmatch(name)]
+    recipes = (root / "env" / "python" / "requirements.txt", root / "env" / "docker" / "Dockerfile")
+    for recipe in recipes:
+        lines = (recipe.read_text() if recipe.is_file() else "").splitlines()
+        faults += [f"{recipe.name} names an index in line {i}" for i, line in enumerate(lines, 1) if ADDRESS.search(line)]
+    if faults:
+        bentoml.delete(tag)
+        raise BuildError(f"A bento must hold its service alone. {'; '.join(faults)}. Look at bentofile.yaml.")
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _run_and_replay(tag: str, folder: Path) -> None:
+    """Serve the bento by its tag where nothing else is, and ask it what the packages answer."""
+    with tempfile.TemporaryDirectory(prefix="ekiben-build-") as empty:
+        store = Path(empty) / "store"
+        archive = bentoml.get(tag).export(str(Path(empty) / "bento.tar"))
+        environment = {"BENTOML_HOME": str(store)}
+        command = [sys.executable, "-m", "bentoml", "import", str(Path(archive).resolve())]
+        done = subprocess.run(command, cwd=empty, env=child_environment(environment), capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise BuildError(f"A bento must import into an empty store. BentoML refused:\n{_end(done.stdout + done.stderr)}")
+        with Server(tag, environment=environment) as server:
+            subjects = checks.http_subjects(folder, server)
+            findings = [checks.examine(law, subject) for subject in subjects for law in HTTP_LAWS]
+    broken = [f"{finding.arm}: {finding.law} {finding.facts}" for finding in findings if finding.state == "broken"]
+    if broken:
+        raise BuildError(f"The bento must answer as its packages do. {tag} does not: {'; '.join(broken)}.")
+
+
+def containerize(tag: str, *, image: str | None = None, progress: Progress | None = None) -> str:
+    """Build an image of a bento with the engine that is present.
+
+    Parameters
+    ----------
+    tag
+        The bento's tag.
+    image
+        The image's name; by default the tag.
+    progress
+        Called with a few words before each step.
+
+    Returns
+    -------
+    The image's name.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento.
+    BuildError
+        If no engine is present, with where the recipe lies, or the engine refuses.
+    """
+    say = progress or (lambda _: None)
+    try:
+        bento = bentoml.get(tag)
+    except bentoml.exceptions.NotFound:
+        known = ", ".join(str(each.tag) for each in bentoml.list(tag.partition(":")[0])) or "none"
+        raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
+    backend, refused = _engine()
+    if backend is None:
+        recipe = Path(bento.path) / "env" / "docker" / "Dockerfile"
+        raise BuildError(
+            f"An image needs one of {', '.join(BACKENDS)}. {refused} "
+            f"The recipe lies in {recipe}, its context in {bento.path}. "
+            f"On a machine with an engine, run: bentoml containerize {bento.tag}"
+        )
+    say(f"building the image with {backend}")
+    name = image or str(bento.tag)
+    command = [sys.executable, "-m", "bentoml", "containerize", str(bento.tag), "--backend", backend, "--image-tag", name]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise BuildError(f"{backend} must build the image. It refused:\n{_end(done.stdout + done.stderr)}")
+    return name
+
+
+def _engine() -> tuple[str | None, str]:
+    """Find the first engine that works, or say of each that is there why it does not."""
+    told = []
+    for backend in BACKENDS:
+        path = shutil.which(backend)
+        if path is None:
+            continue
+        done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        if done.returncode == 0:
+            return backend, ""
+        told.append(f"{backend} is installed, but its engine does not answer.")
+    return None, " ".join(told) or "None is installed."
+
+
+def _end(output: str, lines: int = 25) -> str:
+    return "\n".join(output.strip().splitlines()[-lines:])

