@@ -238,6 +238,31 @@ def test_columns_entangled_only_where_a_value_is_missing_are_refused(credit):
         explainers.choose("linear", context_of(model, X))
 
 
+def test_columns_entangled_by_a_missing_value_that_only_the_contract_knows_are_refused(credit):
+    X, y = credit[0][["Age", "Amount"]], credit[1]
+    model = make_pipeline(KNNImputer(), StandardScaler(), LogisticRegression()).fit(X, y)
+    columns = tuple(replace(column, nullable=True) for column in schema.learn(X).columns)
+    context = Context(model=model, adapter=models.find(model), schema=schema.Schema(columns=columns), reference=X)
+    assert explainers.choose("linear", context_of(model, X)).method == "linear"
+    with pytest.raises(ExplainError, match=re.escape("Got entangled columns: ['Age', 'Amount'].")):
+        explainers.choose("linear", context)
+
+
+def test_linear_takes_a_missing_value_of_any_kind_that_only_the_contract_knows(credit):
+    X, y = credit[0][["Age", "Job"]].assign(member=credit[0]["Age"] > 40), credit[1]
+    X["Job"] = X["Job"].fillna("others")
+    impute = SimpleImputer(strategy="most_frequent", add_indicator=True)
+    before = ColumnTransformer(
+        [("n", SimpleImputer(), ["Age"]), ("m", OneHotEncoder(handle_unknown="ignore"), ["Job", "member"])]
+    )
+    model = make_pipeline(before, impute, LogisticRegression(max_iter=1000)).fit(X, y)
+    columns = tuple(replace(column, nullable=True) for column in schema.learn(X).columns)
+    context = Context(model=model, adapter=models.find(model), schema=schema.Schema(columns=columns), reference=X)
+    rows = schema.as_frame({name: [None] for name in X}, context.schema)
+    found = explainers.choose("linear", context).explain(rows)
+    assert np.abs(sums(found) - model.decision_function(rows)).max() < 1e-9
+
+
 def test_columns_entangled_only_in_a_few_rows_are_refused():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.normal(size=400), "b": rng.normal(size=400)})

@@ -52,7 +52,7 @@ _HOMES = {
     "split": "routing",
 }
 
-__all__ = [  # noqa: RUF022 -- types first, then verbs, each in order
+__all__ = [
     "Budgets",
     "Client",
     "EkibenError",

@@ -32,5 +32,5 @@ def require(module: str, *, to: str) -> Any:
             raise
         extra = EXTRAS.get(module, "all")
         raise MissingExtraError(
-            f"To {to}, {module.split('.')[0]} must be installed. It is not. Run: pip install 'ekiben[{extra}]'"
+            f"To {to}, {module.split('.', maxsplit=1)[0]} must be installed. It is not. Run: pip install 'ekiben[{extra}]'"
         ) from missing

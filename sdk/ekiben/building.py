@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bentoml
 
-from ekiben import checks, running, scaffolding, spec
+from ekiben import checks, scaffolding, spec
 from ekiben.checks.laws import HTTP_LAWS
 from ekiben.errors import BuildError, NotFoundError
 from ekiben.running import Server, child_environment
@@ -52,7 +52,7 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
     report = checks.check(target, progress=say)
     if not report.ok:
         raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-    scaffolding.write_wheel(target / "wheels")
+    locking.write_wheel(target / "wheels")
     say("building the bento")
     tag = _build_in_child(target)
     _holds_nothing_else(tag)
@@ -64,7 +64,7 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
 def _build_in_child(folder: Path) -> str:
     """Build in a process of its own: a kernel keeps the first `service` module that it imports."""
     command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
-    done = subprocess.run(command, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False)
     found = re.search(r"__tag__:(\S+)", done.stdout)
     if done.returncode or not found:
         raise BuildError(f"BentoML must build the service. It refused:\n{_end(done.stdout + done.stderr)}")
@@ -78,7 +78,9 @@ def _holds_nothing_else(tag: str) -> None:
     recipes = (root / "env" / "python" / "requirements.txt", root / "env" / "docker" / "Dockerfile")
     for recipe in recipes:
         lines = (recipe.read_text() if recipe.is_file() else "").splitlines()
-        faults += [f"{recipe.name} names an index in line {i}" for i, line in enumerate(lines, 1) if ADDRESS.search(line)]
+        faults += [
+            f"{recipe.name} names an index in line {i}" for i, line in enumerate(lines, 1) if ADDRESS.search(line)
+        ]
     if faults:
         bentoml.delete(tag)
         raise BuildError(f"A bento must hold its service alone. {'; '.join(faults)}. Look at bentofile.yaml.")
@@ -95,9 +97,13 @@ def _run_and_replay(tag: str, folder: Path) -> None:
         archive = bentoml.get(tag).export(str(Path(empty) / "bento.tar"))
         environment = {"BENTOML_HOME": str(store)}
         command = [sys.executable, "-m", "bentoml", "import", str(Path(archive).resolve())]
-        done = subprocess.run(command, cwd=empty, env=child_environment(environment), capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(
+            command, cwd=empty, env=child_environment(environment), capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise BuildError(f"A bento must import into an empty store. BentoML refused:\n{_end(done.stdout + done.stderr)}")
+            raise BuildError(
+                f"A bento must import into an empty store. BentoML refused:\n{_end(done.stdout + done.stderr)}"
+            )
         with Server(tag, environment=environment) as server:
             subjects = checks.http_subjects(folder, server)
             findings = [checks.examine(law, subject) for subject in subjects for law in HTTP_LAWS]
@@ -145,8 +151,18 @@ def containerize(tag: str, *, image: str | None = None, progress: Progress | Non
         )
     say(f"building the image with {backend}")
     name = image or str(bento.tag)
-    command = [sys.executable, "-m", "bentoml", "containerize", str(bento.tag), "--backend", backend, "--image-tag", name]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "containerize",
+        str(bento.tag),
+        "--backend",
+        backend,
+        "--image-tag",
+        name,
+    ]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{backend} must build the image. It refused:\n{_end(done.stdout + done.stderr)}")
     return name
@@ -159,7 +175,7 @@ def _engine() -> tuple[str | None, str]:
         path = shutil.which(backend)
         if path is None:
             continue
-        done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)
         if done.returncode == 0:
             return backend, ""
         told.append(f"{backend} is installed, but its engine does not answer.")

@@ -37,7 +37,9 @@ METRIC_NAMES = {
 
 def html(manifest: Mapping[str, Any], signature: Signature, profile: Mapping[str, Any]) -> str:
     """Draw the card that a notebook shows."""
-    facts = "".join(f'<div class="fact"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in _facts(manifest))
+    facts = "".join(
+        f'<div class="fact"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in _facts(manifest)
+    )
     rows = "".join(_column_row(column, profile.get(column.name, {})) for column in signature.inputs.columns)
     findings = "".join(f"<li>{escape(finding)}</li>" for finding in manifest["findings"])
     return (
@@ -61,7 +63,9 @@ def text(manifest: Mapping[str, Any], signature: Signature) -> str:
 def markdown(manifest: Mapping[str, Any], signature: Signature, *, title: str) -> str:
     """Write the model card of one arm."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(manifest))
-    columns = "\n".join(f"| `{column.name}` | {column.describe().replace('|', '/')} |" for column in signature.inputs.columns)
+    columns = "\n".join(
+        f"| `{column.name}` | {column.describe().replace('|', '/')} |" for column in signature.inputs.columns
+    )
     findings = "\n".join(f"- {finding}" for finding in manifest["findings"])
     return (
         f"## {title}\n\n{_headline(manifest, signature)}\n\n| | |\n|---|---|\n{facts}\n\n"

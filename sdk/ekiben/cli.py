@@ -52,7 +52,9 @@ def pack(
     reference: Annotated[str, typer.Option(help="The rows it was fitted on, as `module:object`.")],
     out: Annotated[Path, typer.Option(help="The folder to write the package to.")],
     target: Annotated[str | None, typer.Option(help="Their labels or values, as `module:object`.")] = None,
-    holdout: Annotated[str | None, typer.Option(help="Rows and labels it has not seen, as `module:rows,labels`.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="Rows and labels it has not seen, as `module:rows,labels`.")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Who answers for the model.")] = None,
     explainer: Annotated[str, typer.Option(help="auto, or a method: linear, trees, sampling, anchor.")] = "auto",
     json_: Json = False,
@@ -111,10 +113,16 @@ def card(
 @app.command()
 def scaffold(
     folder: Annotated[Path, typer.Argument(help="Where to write the service.")],
-    arm: Annotated[list[str], typer.Option(help="An arm and its model: `champion=models:/credit_risk/1`. Once for each arm.")],
-    weight: Annotated[list[str] | None, typer.Option(help="An arm's share of the units: `champion=90`. Once for each arm.")] = None,
+    arm: Annotated[
+        list[str], typer.Option(help="An arm and its model: `champion=models:/credit_risk/1`. Once for each arm.")
+    ],
+    weight: Annotated[
+        list[str] | None, typer.Option(help="An arm's share of the units: `champion=90`. Once for each arm.")
+    ] = None,
     shadow: Annotated[list[str] | None, typer.Option(help="An arm that sees each request and never answers.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Who sticks to an arm: a field, `header:name` or `cookie:name`.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Who sticks to an arm: a field, `header:name` or `cookie:name`.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Write a service's folder, and put its models into BentoML's store.
@@ -123,9 +131,13 @@ def scaffold(
     --weight champion=90 --weight challenger=10 --unit customer_id`
     """
     arms = dict(_assignment(text, "--arm") for text in arm)
-    shares = {key: _number(value, "--weight") for key, value in (_assignment(text, "--weight") for text in weight or [])}
+    shares = {
+        key: _number(value, "--weight") for key, value in (_assignment(text, "--weight") for text in weight or [])
+    }
     route = ekiben.Route(shares, tuple(shadow or ())) if shares else None
-    packages = {key: value if value.startswith(("models:/", "package:/")) else ekiben.load(value) for key, value in arms.items()}
+    packages = {
+        key: value if value.startswith(("models:/", "package:/")) else ekiben.load(value) for key, value in arms.items()
+    }
     with _progress() as say:
         say("writing the service")
         target = ekiben.scaffold(folder, arms=packages, route=route, unit=unit)
@@ -201,7 +213,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     with console.status("") as status:
-        yield lambda words: status.update(words)
+        yield status.update
 
 
 def _tell(as_json: bool, document: dict[str, Any], words: str) -> None:
@@ -221,7 +233,9 @@ def _object(path: str) -> Any:
     except ModuleNotFoundError as missing:
         if missing.name != module:
             raise
-        raise SpecError(f"The module {module!r} must be importable from this folder. It is not: no {module}.py here.") from None
+        raise SpecError(
+            f"The module {module!r} must be importable from this folder. It is not: no {module}.py here."
+        ) from None
     except AttributeError:
         raise SpecError(f"The module {module!r} must hold {name!r}. It does not.") from None
 

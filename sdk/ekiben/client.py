@@ -36,7 +36,9 @@ class Client:
     def __init__(self, url: str, *, timeout_s: float = 60) -> None:
         self.url = url.rstrip("/")
         # trust_env=False: a proxy of the environment has no business between a client and its own machine
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=not self.url.startswith("http://127."))
+        self._http = httpx.Client(
+            base_url=self.url, timeout=timeout_s, trust_env=not self.url.startswith("http://127.")
+        )
 
     def predict(self, frame: pd.DataFrame, *, unit: str | None = None) -> pd.DataFrame:
         """Ask for an answer to each row.
@@ -95,7 +97,9 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -121,7 +125,11 @@ class Client:
     def _unit_of_service(self) -> str:
         unit = self.schema()["unit"]
         if unit is None:
-            raise RequestError("A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml.", status=400, code="no_unit")
+            raise RequestError(
+                "A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml.",
+                status=400,
+                code="no_unit",
+            )
         return str(unit)
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -131,10 +139,14 @@ class Client:
         try:
             if "cookies" in what:  # httpx wants them on the client or in the header
                 pairs = what.pop("cookies")
-                what["headers"] |= {"cookie": "; ".join(f"{key}={value}" for key, value in pairs.items())} if pairs else {}
+                what["headers"] |= (
+                    {"cookie": "; ".join(f"{key}={value}" for key, value in pairs.items())} if pairs else {}
+                )
             answer = self._http.request(method, path, **what)
         except httpx.TransportError as reason:
-            raise UnreachableError(f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?") from reason
+            raise UnreachableError(
+                f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?"
+            ) from reason
         document: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         if answer.status_code != httpx.codes.OK:
             raise _refused(answer.status_code, document)

@@ -26,7 +26,7 @@ def decode(body: bytes) -> Any:
     --------
     >>> decode(b'{"rows": [{"age": 30}]}')
     {'rows': [{'age': 30}]}
-    >>> decode(b'[NaN]')
+    >>> decode(b"[NaN]")
     Traceback (most recent call last):
     ...
     ekiben.errors.SchemaError: The body must be JSON. Got something else at byte 1.
@@ -100,7 +100,14 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     faults: list[Fault] = []
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
-            faults.append(Fault(message=f"A row must be an object. Got {_kind_of(row)} in row {i}.", row=i, expected="an object", got=_kind_of(row)))
+            faults.append(
+                Fault(
+                    message=f"A row must be an object. Got {_kind_of(row)} in row {i}.",
+                    row=i,
+                    expected="an object",
+                    got=_kind_of(row),
+                )
+            )
     if faults:
         raise SchemaError.of(faults)
     known = {*schema.names, ignore}
@@ -123,4 +130,6 @@ def _unexpected(row: int) -> Fault:
 def _kind_of(value: Any) -> str:
     if is_missing(value):
         return "null"
-    return {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}.get(type(value), "something else")
+    return {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}.get(
+        type(value), "something else"
+    )

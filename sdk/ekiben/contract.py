@@ -68,7 +68,9 @@ def read(folder: Path) -> Contract:
     """
     path = folder / FILE
     if not path.is_file():
-        raise NotFoundError(f"A service's folder must hold {FILE}. Got {str(folder)!r}, which has none. Run: ekiben pin {folder}")
+        raise NotFoundError(
+            f"A service's folder must hold {FILE}. Got {str(folder)!r}, which has none. Run: ekiben pin {folder}"
+        )
     try:
         document = json.loads(path.read_text())
         return Contract(
@@ -78,4 +80,6 @@ def read(folder: Path) -> Contract:
             answer=document["example"]["answer"],
         )
     except (ValueError, KeyError, TypeError) as reason:
-        raise SpecError(f"{FILE} must be as it was written. Got a broken one in {str(folder)!r}. Run: ekiben pin {folder}") from reason
+        raise SpecError(
+            f"{FILE} must be as it was written. Got a broken one in {str(folder)!r}. Run: ekiben pin {folder}"
+        ) from reason

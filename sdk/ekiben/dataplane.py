@@ -64,16 +64,23 @@ class Hooks(Protocol):
         """Name the hooks that change rows or predictions."""
 
 
-class Refusal(EkibenError):
+class Refusal(EkibenError):  # noqa: N818 -- the service is at no fault
     """A request that is refused: its status, and a code that a program may read."""
 
-    def __init__(self, status: HTTPStatus, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: HTTPStatus, code: str, message: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.headers = status, code, headers or {}
 
 
 def refuse(
-    status: HTTPStatus, code: str, message: str, *, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+    status: HTTPStatus,
+    code: str,
+    message: str,
+    *,
+    faults: Iterable[Fault] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Refuse in the one shape of every refusal.
 
@@ -125,12 +132,26 @@ class DataPlane:
             "name": self.spec.name,
             **schema.to_json(self.contract.signature),
             "unit": str(self.spec.unit) if self.spec.unit else None,
-            "example": {"row": self.contract.row, "answer": protocol.predictions([self.contract.answer], self.contract.signature)[0]},
+            "example": {
+                "row": self.contract.row,
+                "answer": protocol.predictions([self.contract.answer], self.contract.signature)[0],
+            },
         }
 
     def card(self) -> dict[str, Any]:
         """Tell what each arm is: what `GET /card` shows."""
-        shown = ("class", "owner", "metrics", "findings", "explainer", "n_reference", "balance", "data_digest", "digest", "provenance")
+        shown = (
+            "class",
+            "owner",
+            "metrics",
+            "findings",
+            "explainer",
+            "n_reference",
+            "balance",
+            "data_digest",
+            "digest",
+            "provenance",
+        )
         arms = {
             arm: {"model": str(self.spec.arms[arm]), **{key: package.manifest[key] for key in shown}}
             for arm, package in self.packages.items()
@@ -192,7 +213,11 @@ class DataPlane:
     def _body(self, request: Request) -> dict[str, Any]:
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
         if kind != JSON:
-            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"The content type must be {JSON}. Got another.")
+            raise Refusal(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                f"The content type must be {JSON}. Got another.",
+            )
         body = codecs.decode(request.body)
         if not isinstance(body, dict):
             raise SchemaError('The body must be an object: {"rows": [{…}]}. Got something else.')
@@ -205,10 +230,16 @@ class DataPlane:
         rows = body.get("rows")
         if not isinstance(rows, list) or not rows:
             what = "nothing" if rows is None else "an empty list" if rows == [] else "something else"
-            fault = Fault(message=f"`rows` must be a list of at least one row. Got {what}.", expected="a list of rows", got=what)
+            fault = Fault(
+                message=f"`rows` must be a list of at least one row. Got {what}.", expected="a list of rows", got=what
+            )
             raise SchemaError.of([fault])
         if len(rows) > max_rows:
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_rows", f"A request may hold {max_rows:,} rows here. Got {len(rows):,}. Split it.")
+            raise Refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too_many_rows",
+                f"A request may hold {max_rows:,} rows here. Got {len(rows):,}. Split it.",
+            )
         return rows
 
     def _unit(self, request: Request, body: Mapping[str, Any], rows: list[Any]) -> tuple[str | None, dict[str, str]]:
@@ -229,10 +260,19 @@ class DataPlane:
     def _unit_in(self, name: str, body: Mapping[str, Any], rows: list[Any]) -> str | None:
         sent = [body[name]] if name in body else [row[name] for row in rows if name in row]
         if any(isinstance(value, bool) or not isinstance(value, str | int) for value in sent):
-            raise SchemaError.of([Fault(message=f"The unit {name!r} must be a text or an integer. Got something else.", column=name)])
+            raise SchemaError.of(
+                [Fault(message=f"The unit {name!r} must be a text or an integer. Got something else.", column=name)]
+            )
         units = {str(value) for value in sent}
         if len(units) > 1:
-            raise SchemaError.of([Fault(message=f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each.", column=name)])
+            raise SchemaError.of(
+                [
+                    Fault(
+                        message=f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each.",
+                        column=name,
+                    )
+                ]
+            )
         return units.pop() if units else None
 
     def _computed(self, compute: Compute, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
@@ -252,7 +292,7 @@ class DataPlane:
 
     def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
         answered = packing.table(packing.ask(package.adapter, package.model, frame), package.signature, frame.index)
-        rows = answered.to_dict("records")
+        rows = schema.as_records(answered)
         return {"predictions": self.hooks.postprocess(protocol.predictions(rows, package.signature))}
 
     def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:

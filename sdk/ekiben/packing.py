@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -215,7 +216,7 @@ def table(answers: Answers, signature: Signature, index: pd.Index[Any]) -> pd.Da
 
     if signature.task == "regression":
         return pd.DataFrame({"value": answers.values}, index=index)
-    assert answers.scores is not None  # noqa: S101 -- an adapter answers a classifier with scores
+    assert answers.scores is not None
     scores = {f"score_{label}": answers.scores[:, i] for i, label in enumerate(signature.classes)}
     return pd.DataFrame({"label": answers.labels, **scores}, index=index)
 
@@ -294,7 +295,9 @@ def pack(
         _reads_back_equal(model, adapter, folder, rows)
         say("fitting the explainer")
         sample = _sampled(rows)
-        method = _fit_explainer(explainer, Context(model=model, adapter=adapter, schema=signature.inputs, reference=sample), folder)
+        method = _fit_explainer(
+            explainer, Context(model=model, adapter=adapter, schema=signature.inputs, reference=sample), folder
+        )
         say("describing the reference data")
         _write_reference(folder, rows, sample)
         chosen = sample if examples is None else _conformed("examples", examples, signature.inputs)
@@ -341,7 +344,9 @@ def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
     try:
         return schema.conform(_as_frame(parameter, data), contract)
     except SchemaError as misfit:
-        raise SchemaError(f"The {parameter!r} must fit the contract of the 'reference'.\n{misfit}", misfit.faults) from None
+        raise SchemaError(
+            f"The {parameter!r} must fit the contract of the 'reference'.\n{misfit}", misfit.faults
+        ) from None
 
 
 def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
@@ -373,7 +378,9 @@ def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, le
         ) from reason
 
 
-def _with_policy(model: Any, adapter: Adapter, learnt: Schema, column: schema.Column, reference: pd.DataFrame) -> schema.Column:
+def _with_policy(
+    model: Any, adapter: Adapter, learnt: Schema, column: schema.Column, reference: pd.DataFrame
+) -> schema.Column:
     """Ask the model itself what it does without a value, and with a text that it has never seen."""
     takes = partial(_takes, model, adapter, learnt, reference, column)
     nullable = column.nullable or takes(None)
@@ -383,7 +390,9 @@ def _with_policy(model: Any, adapter: Adapter, learnt: Schema, column: schema.Co
     return replace(column, nullable=nullable, unseen="refuse" if strict else "accept")
 
 
-def _takes(model: Any, adapter: Adapter, learnt: Schema, reference: pd.DataFrame, column: schema.Column, value: Any) -> bool:
+def _takes(
+    model: Any, adapter: Adapter, learnt: Schema, reference: pd.DataFrame, column: schema.Column, value: Any
+) -> bool:
     """Tell whether the model has a finite answer for a row with this value."""
     import numpy as np
 
@@ -432,7 +441,11 @@ def _telling(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_examples(folder: Path, model: Any, adapter: Adapter, signature: Signature, rows: pd.DataFrame) -> None:
-    answers = schema.as_rows(table(ask(adapter, model, rows), signature, rows.index))
+    answers = schema.as_records(table(ask(adapter, model, rows), signature, rows.index))
+    if any(isinstance(value, float) and not math.isfinite(value) for answer in answers for value in answer.values()):
+        raise SpecError(
+            "The model must answer its examples with finite numbers. It does not. Look at model.predict(…) of them."
+        )
     pairs = [{"row": row, "answer": answer} for row, answer in zip(schema.as_rows(rows), answers, strict=True)]
     _write(folder / "examples.json", pairs)
 
@@ -493,7 +506,9 @@ def _leaks(X: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
 
     known = set(pd.util.hash_pandas_object(rows, index=False))
     twice = int(pd.util.hash_pandas_object(X, index=False).isin(known).sum())
-    return [f"{twice:,} of {len(X):,} held-out rows are in the reference too: the metrics may flatter."] if twice else []
+    return (
+        [f"{twice:,} of {len(X):,} held-out rows are in the reference too: the metrics may flatter."] if twice else []
+    )
 
 
 def _findings(signature: Signature, rows: pd.DataFrame) -> list[str]:
@@ -564,7 +579,7 @@ def _provenance() -> dict[str, str | None]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
@@ -604,7 +619,9 @@ def verify(folder: Path) -> dict[str, Any]:
     """Compare every byte of a package with what was packed, and give its manifest."""
     manifest = _manifest(folder)
     if manifest.get("format") != FORMAT:
-        raise IntegrityError(f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it.")
+        raise IntegrityError(
+            f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it."
+        )
     sealed = {key: value for key, value in manifest.items() if key != "seal"}
     if manifest.get("seal") != _of_json(sealed):
         raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
@@ -612,7 +629,9 @@ def verify(folder: Path) -> dict[str, Any]:
     recorded = manifest["files"]
     faults = [f"{name} is gone" for name in sorted(recorded.keys() - present)]
     faults += [f"{name} was added" for name in sorted(present - recorded.keys())]
-    faults += [f"{name} was changed" for name in sorted(present & recorded.keys()) if _sha256(folder / name) != recorded[name]]
+    faults += [
+        f"{name} was changed" for name in sorted(present & recorded.keys()) if _sha256(folder / name) != recorded[name]
+    ]
     if faults:
         raise IntegrityError(f"A package must hold the bytes that were packed. In {folder.name} {'; '.join(faults)}.")
     return manifest

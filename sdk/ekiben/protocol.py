@@ -35,7 +35,13 @@ def error(code: str, message: str, faults: Iterable[Fault] = ()) -> dict[str, An
 
 
 def _field(fault: Fault) -> dict[str, Any]:
-    facts = {"column": fault.column, "row": fault.row, "expected": fault.expected, "got": fault.got, "message": fault.message}
+    facts = {
+        "column": fault.column,
+        "row": fault.row,
+        "expected": fault.expected,
+        "got": fault.got,
+        "message": fault.message,
+    }
     return {key: value for key, value in facts.items() if value is not None}
 
 
@@ -81,15 +87,34 @@ def openapi(spec: ServiceSpec, contract: Contract, *, version: str, description:
     """Describe the service in OpenAPI 3.0.3, with its real columns and one real example."""
     example = {"rows": [dict(contract.row)]}
     predicted = predictions([contract.answer], contract.signature)
-    answered = {"id": "0" * 32, "arm": next(iter(spec.arms)), "model": str(next(iter(spec.arms.values()))), "predictions": predicted}
+    answered = {
+        "id": "0" * 32,
+        "arm": next(iter(spec.arms)),
+        "model": str(next(iter(spec.arms.values()))),
+        "predictions": predicted,
+    }
     return {
         "openapi": "3.0.3",
         "info": {"title": spec.name, "version": version, "description": description},
         "servers": [{"url": "."}],
-        "tags": [{"name": "model", "description": "Answers and what is behind them"}, {"name": "operation", "description": "Probes and metrics"}],
+        "tags": [
+            {"name": "model", "description": "Answers and what is behind them"},
+            {"name": "operation", "description": "Probes and metrics"},
+        ],
         "paths": {
-            "/predict": {"post": _asking("predict", "Answer each row.", "PredictRequest", "PredictResponse", example, answered)},
-            "/explain": {"post": _asking("explain", "Explain the answer for each row on its own columns.", "ExplainRequest", "ExplainResponse", example, None)},
+            "/predict": {
+                "post": _asking("predict", "Answer each row.", "PredictRequest", "PredictResponse", example, answered)
+            },
+            "/explain": {
+                "post": _asking(
+                    "explain",
+                    "Explain the answer for each row on its own columns.",
+                    "ExplainRequest",
+                    "ExplainResponse",
+                    example,
+                    None,
+                )
+            },
             "/schema": {"get": _showing("schema", "The contract: every column, and a real example.")},
             "/card": {"get": _showing("card", "The model card of every arm.")},
             "/routing": {"get": _showing("routing", "Which arm answers how often.")},
@@ -134,7 +159,12 @@ HEADERS = {ID: "The id of this answer.", ARM: "The arm that answered.", MODEL: "
 
 def _showing(name: str, summary: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"type": "object"}}}
-    return {"operationId": name, "summary": summary, "tags": ["model"], "responses": {"200": {"description": summary, "content": content}}}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["model"],
+        "responses": {"200": {"description": summary, "content": content}},
+    }
 
 
 def _probing(name: str, summary: str) -> dict[str, Any]:
@@ -161,7 +191,13 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
         "ExplainResponse": _object({**head, "explanations": _array(_ref("Explanation"))}),
         "Error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "fields": _array(_ref("Field"))})}),
         "Field": _object(
-            {"column": _TEXT, "row": {"type": "integer", "minimum": 0}, "expected": _TEXT, "got": _TEXT, "message": _TEXT},
+            {
+                "column": _TEXT,
+                "row": {"type": "integer", "minimum": 0},
+                "expected": _TEXT,
+                "got": _TEXT,
+                "message": _TEXT,
+            },
             required=["message"],
         ),
     }

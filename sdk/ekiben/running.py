@@ -80,7 +80,9 @@ class Server(Client):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def __repr__(self) -> str:
@@ -90,7 +92,9 @@ class Server(Client):
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if not self.is_running:
-                raise BuildError(f"The server must start. It ended with code {self._process.returncode}:\n{self._tail()}")
+                raise BuildError(
+                    f"The server must start. It ended with code {self._process.returncode}:\n{self._tail()}"
+                )
             if self._is_ready():
                 return
             time.sleep(0.1)
@@ -108,9 +112,7 @@ class Server(Client):
         return "\n".join(told or lines[-LOG_LINES:])
 
 
-def serve(
-    target: str | Path, *, port: int | None = None, environment: Mapping[str, str] | None = None
-) -> Server:
+def serve(target: str | Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> Server:
     """Start a real BentoML server on this machine and give a client of it.
 
     Parameters
@@ -157,8 +159,13 @@ def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subpr
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     directory = target if Path(target).is_dir() else None
     with log.open("wb") as sink:
-        return subprocess.Popen(  # noqa: S603 -- our own interpreter
-            command, cwd=directory, env=child_environment(extra), stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        return subprocess.Popen(
+            command,
+            cwd=directory,
+            env=child_environment(extra),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 

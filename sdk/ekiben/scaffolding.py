@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.metadata
 import re
-import sys
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from ekiben import cards, contract, routing, schema, spec, storing, tracking
+from ekiben import cards, contract, locking, routing, schema, spec, storing, tracking
 from ekiben.contract import Contract, Pin
 from ekiben.errors import NotFoundError, SpecError
 from ekiben.packing import Package
@@ -27,10 +19,6 @@ from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
 
 Arm = Package | ModelRef | str
-
-# What a training machine has → what a server needs: the same import name, without the code for graphics cards.
-LEANER = {"xgboost": "xgboost-cpu"}
-GPU_ONLY = ("nvidia-",)
 
 
 def scaffold(
@@ -75,7 +63,7 @@ def scaffold(
     """
     target = Path(folder)
     if not arms:
-        raise SpecError('The \'arms\' must name at least one package or version: arms={"champion": package}. Got none.')
+        raise SpecError("The 'arms' must name at least one package or version: arms={\"champion\": package}. Got none.")
     _is_ours(target)
     packages = {arm: _package(given) for arm, given in arms.items()}
     described = ServiceSpec(
@@ -116,13 +104,17 @@ def pin(folder: str | Path) -> Path:
 
 def _is_ours(target: Path) -> None:
     if target.exists() and any(target.iterdir()) and not (target / spec.FILE).is_file():
-        raise SpecError(f"The 'folder' must be new, empty, or hold a service of ekiben. Got {str(target)!r}, which holds other files.")
+        raise SpecError(
+            f"The 'folder' must be new, empty, or hold a service of ekiben. Got {str(target)!r}, which holds other files."
+        )
 
 
 def _the_only(arms: tuple[str, ...]) -> Route:
     if len(arms) > 1:
         first, second = arms[:2]
-        raise SpecError(f"More than one arm needs a 'route', such as ek.canary(stable={first!r}, canary={second!r}, percent=10). Got none.")
+        raise SpecError(
+            f"More than one arm needs a 'route', such as ek.canary(stable={first!r}, canary={second!r}, percent=10). Got none."
+        )
     return routing.only(arms[0])
 
 
@@ -140,7 +132,9 @@ def _package(given: Arm) -> tuple[ModelRef, Package]:
 def _stored(ref: ModelRef) -> Package:
     tag = storing.tag_of(ref.name, str(ref.digest))
     if not storing.holds(tag):
-        raise NotFoundError(f"{ref} was never logged, and is not in BentoML's store. Pack it again, or log it: ek.log(package).")
+        raise NotFoundError(
+            f"{ref} was never logged, and is not in BentoML's store. Pack it again, or log it: ek.log(package)."
+        )
     return storing.get(tag)
 
 
@@ -180,8 +174,12 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "bentofile.yaml").write_text(_template("bentofile.yaml", words))
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
     (target / "README.md").write_text(_readme(described, packages))
-    write_wheel(target / "wheels")
-    (target / "requirements.txt").write_text(_requirements(packages.values()))
+    locking.write_wheel(target / "wheels")
+    (target / "requirements.txt").write_text(locking.requirements(_needs(packages)))
+
+
+def _needs(packages: Mapping[str, Package]) -> list[str]:
+    return [line for package in packages.values() for line in package.manifest["requirements"]]
 
 
 def _template(name: str, words: Mapping[str, str]) -> str:
@@ -189,88 +187,11 @@ def _template(name: str, words: Mapping[str, str]) -> str:
 
 
 def _readme(described: ServiceSpec, packages: Mapping[str, Package]) -> str:
-    arms = "\n".join(f"- `{arm}`: {described.arms[arm]}, {described.route.share(arm):.0%} of the units" for arm in packages)
-    shown = [cards.markdown(p.manifest, p.signature, title=f"{arm}: {described.arms[arm]}") for arm, p in packages.items()]
+    arms = "\n".join(
+        f"- `{arm}`: {described.arms[arm]}, {described.route.share(arm):.0%} of the units" for arm in packages
+    )
+    shown = [
+        cards.markdown(p.manifest, p.signature, title=f"{arm}: {described.arms[arm]}") for arm, p in packages.items()
+    ]
     usage = "```\nbentoml serve        # on http://127.0.0.1:3000\npytest               # the laws that this service keeps\nbentoml build        # a bento\n```\n"
     return f"# {described.name}\n\n{arms}\n\n{usage}\n" + "\n".join(shown)
-
-
-# ── the environment ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _requirements(packages: Any) -> str:
-    """Lock what the arms need to the versions of this environment, in which they were proved."""
-    roots = {canonicalize_name(Requirement(line).name) for package in packages for line in package.manifest["requirements"]}
-    pinned: dict[str, str] = {}
-    for root in ("ekiben", *sorted(roots)):
-        _close_over(root, pinned)
-    wheel = f"./wheels/{wheel_name()}"
-    lines = [f"{LEANER.get(name, name)}=={number}" for name, number in sorted(pinned.items()) if name != "ekiben"]
-    head = f"# Locked for Python {sys.version_info.major}.{sys.version_info.minor} to the versions in which the service was proved."
-    return "\n".join([head, wheel, *lines]) + "\n"
-
-
-def _close_over(name: str, pinned: dict[str, str], extras: frozenset[str] = frozenset()) -> None:
-    """Collect a distribution and all that it needs, at the versions that are installed."""
-    key = canonicalize_name(name)
-    if key.startswith(GPU_ONLY):
-        return
-    seen = key in pinned
-    try:
-        found = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        raise SpecError(f"A service's requirements must be installed here. {name} is not. Run: pip install {name}") from None
-    pinned[key] = found.version
-    if seen and not extras:
-        return
-    for needed in _needs(found, extras):
-        if canonicalize_name(needed.name) not in pinned or needed.extras:
-            _close_over(needed.name, pinned, frozenset(needed.extras))
-
-
-def _needs(found: importlib.metadata.Distribution, extras: frozenset[str]) -> Iterator[Requirement]:
-    for line in found.requires or []:
-        requirement = Requirement(line)
-        wanted = [{"extra": extra} for extra in (extras or {""})]
-        if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
-            yield requirement
-
-
-def wheel_name() -> str:
-    """Name ekiben's own wheel, as a bento carries it."""
-    return f"ekiben-{importlib.metadata.version('ekiben')}-py3-none-any.whl"
-
-
-def write_wheel(folder: Path) -> Path:
-    """Write the wheel of the ekiben that runs here, the same bytes for the same code; no network, no build tools."""
-    found = importlib.metadata.distribution("ekiben")
-    info = f"ekiben-{found.version}.dist-info"
-    root = Path(str(files("ekiben")))
-    contents = {f"ekiben/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sorted(_sources(root))}
-    contents[f"{info}/METADATA"] = (found.read_text("METADATA") or "").encode()
-    contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: ekiben\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    contents[f"{info}/entry_points.txt"] = (found.read_text("entry_points.txt") or "").encode()
-    record = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in contents.items()]
-    contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("ekiben-*.whl"):
-        old.unlink()
-    with zipfile.ZipFile(folder / wheel_name(), "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in contents.items():
-            archive.writestr(_entry(name), data)
-    return folder / wheel_name()
-
-
-def _sources(root: Path) -> Iterator[Path]:
-    return (path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    made = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    made.external_attr = 0o644 << 16
-    made.compress_type = zipfile.ZIP_DEFLATED
-    return made
-
-
-def _urlsafe(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

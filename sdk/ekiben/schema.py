@@ -64,7 +64,7 @@ class Column:
 
     def describe(self) -> str:
         """Say in a few words what the column holds."""
-        parts = [self.kind]
+        parts: list[str] = [self.kind]
         if self.low is not None and self.high is not None:
             parts.append(f"seen {_short(self.low)} to {_short(self.high)}")
         if self.categories is not None:
@@ -150,7 +150,7 @@ def learn(reference: pd.DataFrame) -> Schema:
 def _usable_names(reference: pd.DataFrame) -> None:
     if not len(reference) or not len(reference.columns):
         raise SpecError(f"The 'reference' must have rows and columns. Got shape {reference.shape}.")
-    odd = [repr(name) for name in reference.columns if not isinstance(name, str) or not name]
+    odd = [repr(name) for name in reference.columns.tolist() if name == "" or type(name) is not str]
     if odd:
         raise SpecError(
             f"Column names must be texts. Got {', '.join(odd[:10])}. Rename them and fit again: "
@@ -184,7 +184,9 @@ def _kind(name: str, values: pd.Series[Any]) -> Kind:
     if inferred == "categorical":
         inferred = infer_dtype(values.cat.categories, skipna=True)
         if inferred != "string":
-            raise SpecError(f"The categories of {name!r} must be texts. Got {inferred}. Convert them: X[{name!r}].astype(str)")
+            raise SpecError(
+                f"The categories of {name!r} must be texts. Got {inferred}. Convert them: X[{name!r}].astype(str)"
+            )
     kinds: dict[str, Kind] = {
         "floating": "number",
         "mixed-integer-float": "number",
@@ -322,7 +324,7 @@ def _expected(column: Column) -> str:
     return noun[column.kind] + (" or null" if column.nullable else "")
 
 
-def _misfit(column: Column, value: Any) -> str | None:  # noqa: PLR0911 -- one line a kind reads best
+def _misfit(column: Column, value: Any) -> str | None:
     """Name what came instead of a fitting value; None when it fits."""
     if is_missing(value):
         return None if column.nullable else "a missing value"
@@ -429,8 +431,13 @@ def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     >>> as_rows(pd.DataFrame({"age": [30.0, None]}))
     [{'age': 30.0}, {'age': None}]
     """
+    return [{name: None if is_missing(value) else value for name, value in row.items()} for row in as_records(frame)]
+
+
+def as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a frame into rows of plain Python values as they are, NaN included."""
     names = [str(name) for name in frame.columns]
-    lists = [[None if is_missing(value) else value for value in frame[name].tolist()] for name in frame.columns]
+    lists = [frame[name].tolist() for name in frame.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
@@ -470,7 +477,10 @@ def _join(a: Column, b: Column) -> Column:
 
 def to_json(signature: Signature) -> dict[str, Any]:
     """Give the signature as plain JSON values."""
-    columns = [{key: value for key, value in asdict(column).items() if value is not None} for column in signature.inputs.columns]
+    columns = [
+        {key: value for key, value in asdict(column).items() if value is not None}
+        for column in signature.inputs.columns
+    ]
     return {"inputs": columns, "task": signature.task, "classes": list(signature.classes)}
 
 
@@ -480,9 +490,7 @@ def from_json(document: Mapping[str, Any]) -> Signature:
         Column(**{**entry, "categories": tuple(entry["categories"]) if "categories" in entry else None})
         for entry in document["inputs"]
     ]
-    return Signature(
-        inputs=Schema(columns=tuple(columns)), task=document["task"], classes=tuple(document["classes"])
-    )
+    return Signature(inputs=Schema(columns=tuple(columns)), task=document["task"], classes=tuple(document["classes"]))
 
 
 def _short(number: float) -> str:

@@ -79,10 +79,14 @@ def _check_pin(served: Served, arm: str, ref: str) -> None:
     where = served.folder.name
     if pin is None or pin.ref != ref:
         promised = "no such arm" if pin is None else pin.ref
-        raise ServiceError(f"ekiben.toml and contract.json must agree. The arm {arm!r} is {ref} in one and {promised} in the other. Run: ekiben pin {where}")
+        raise ServiceError(
+            f"ekiben.toml and contract.json must agree. The arm {arm!r} is {ref} in one and {promised} in the other. Run: ekiben pin {where}"
+        )
     if not storing.holds(pin.tag):
         remake = served.spec.remake or f"ekiben pin {where}"
-        raise ServiceError(f"The models of a service must be in BentoML's store. {pin.tag} of the arm {arm!r} ({ref}) is not. Run: {remake}")
+        raise ServiceError(
+            f"The models of a service must be in BentoML's store. {pin.tag} of the arm {arm!r} ({ref}) is not. Run: {remake}"
+        )
 
 
 def config(served: Served) -> dict[str, Any]:
@@ -129,7 +133,7 @@ class ModelService:
         self.plane = DataPlane(self.served.spec, self.served.contract, packages, self, _meter().observe)
         type(self).live = self.plane
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
         """Let the shadows finish before the process ends."""
         self.plane.close()
@@ -196,16 +200,19 @@ class _Raw:
 
 def _input_model(served: Served, name: str, max_rows: int) -> Any:
     """Describe a request's body to BentoML, and leave the reading of it to the data plane."""
-    row = _row_model(served)
-    fields: dict[str, Any] = {"rows": (list[row], Field(min_length=1, max_length=max_rows, description="Rows to answer."))}  # type: ignore[valid-type]
+    rows: Any = list[_row_model(served)]  # type: ignore[misc]
+    described = Field(min_length=1, max_length=max_rows, description="Rows to answer.")
+    fields: dict[str, Any] = {"rows": (rows, described)}
     unit = served.spec.unit
     if unit is not None and unit.source == "field" and unit.name.isidentifier():
         fields[unit.name] = (str | int | None, Field(default=None, description="Keeps this unit on the same arm."))
-    model: Any = create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
+    made = create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
+    model: Any = made
 
     async def from_http_request(http: HttpRequest, _serde: Any) -> Any:
         request = await _read(http, served.spec.limits.max_body_mb)
-        return model.model_construct(**{**dict.fromkeys(fields), "rows": _Raw(request)})
+        read: dict[str, Any] = {**dict.fromkeys(fields), "rows": _Raw(request)}
+        return model.model_construct(**read)
 
     model.from_http_request = from_http_request
     return model
@@ -228,7 +235,12 @@ async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
 
 
 def _output_model(served: Served, name: str, field: str) -> Any:
-    fields: dict[str, Any] = {"id": (str, ...), "arm": (str, ...), "model": (str, ...), field: (list[dict[str, Any]], ...)}
+    fields: dict[str, Any] = {
+        "id": (str, ...),
+        "arm": (str, ...),
+        "model": (str, ...),
+        field: (list[dict[str, Any]], ...),
+    }
     return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
 
 
@@ -285,7 +297,11 @@ def _pages(service: type[ModelService]) -> Starlette:
 def _page(service: type[ModelService], show: Callable[[DataPlane], dict[str, Any]]) -> Any:
     async def page(_: HttpRequest) -> Response:
         if service.live is None:
-            return _response(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The models are being loaded. Come back in a second."))
+            return _response(
+                refuse(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The models are being loaded. Come back in a second."
+                )
+            )
         return Response(codecs.encode(show(service.live)), media_type="application/json")
 
     return page
@@ -320,7 +336,18 @@ def _swagger(service: type[ModelService]) -> Any:
 
 
 ASKED_BY_POST = ("/predict", "/explain")
-ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/", "/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
+ASKED_BY_GET = (
+    "/schema",
+    "/card",
+    "/routing",
+    "/docs.json",
+    "/",
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/metrics",
+    "/schema.json",
+)
 
 
 class _Unclaimed(HttpRoute):
@@ -340,7 +367,9 @@ async def _nobody(http: HttpRequest) -> Response:
     if path in ASKED_BY_POST or path in ASKED_BY_GET:
         allowed = "POST" if path in ASKED_BY_POST else "GET"
         message = f"This path must be asked by {allowed}. Got another method."
-        return _response(refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"allow": allowed}))
+        return _response(
+            refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"allow": allowed})
+        )
     return _response(refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all."))
 
 
@@ -355,7 +384,9 @@ class _Meter:
         from prometheus_client import Counter, Histogram
 
         self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
-        self._seconds = Histogram("ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S)
+        self._seconds = Histogram(
+            "ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S
+        )
 
     def observe(self, endpoint: str, arm: str, answer: Answer, seconds: float) -> None:
         self._answers.labels(endpoint, arm, answer.code).inc()

@@ -27,7 +27,7 @@ class BoundLaw:
         """Try the law; `AssertionError` says what is broken."""
         subject = next(subject for subject in self.subjects(self.folder) if subject.arm == self.arm)
         finding = checks.examine(self.law, subject)
-        assert finding.state != "broken", f"{finding.law} {finding.facts}"  # noqa: S101 -- what a test helper is for
+        assert finding.state != "broken", f"{finding.law} {finding.facts}"
 
     def __str__(self) -> str:
         return f"{self.arm}-{self.law.__name__}"
@@ -52,7 +52,9 @@ def laws(folder: str | Path) -> list[BoundLaw]:
     described = spec.read(target)
     answering = [arm for arm in described.arms if described.route.share(arm) > 0]
     bound = [BoundLaw(law=law, arm=arm, folder=target, subjects=_packages) for arm in described.arms for law in LAWS]
-    return bound + [BoundLaw(law=law, arm=arm, folder=target, subjects=_over_http) for arm in answering for law in HTTP_LAWS]
+    return bound + [
+        BoundLaw(law=law, arm=arm, folder=target, subjects=_over_http) for arm in answering for law in HTTP_LAWS
+    ]
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben import packing
 from ekiben._optional import require
-from ekiben.errors import NotFoundError, SpecError, UnreachableError, nearest
+from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError, nearest
 from ekiben.packing import Package
 from ekiben.refs import ModelRef, parse
 
@@ -55,7 +55,7 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
         If the tracking server does not answer within a few seconds.
     """
     with _registry() as client:
-        ref = _known(client, package) or _register(client, package)
+        ref = _known(client, package) or _register(package)
         for key, value in (tags or {}).items():
             client.set_model_version_tag(ref.name, str(ref.version), key, value)
         if alias is not None:
@@ -98,7 +98,7 @@ def fetch(ref: ModelRef | str) -> Package:
     weakref.finalize(package, shutil.rmtree, target, ignore_errors=True)
     logged = found.tags.get(DIGEST)
     if logged not in (None, package.digest):
-        raise packing.IntegrityError(f"{wanted} must hold the package that was logged. Got another digest. Log it again.")
+        raise IntegrityError(f"{wanted} must hold the package that was logged. Got another digest. Log it again.")
     return package
 
 
@@ -108,7 +108,7 @@ def _known(client: Any, package: Package) -> ModelRef | None:
     return ModelRef(name=package.name, version=versions[0]) if versions else None
 
 
-def _register(client: Any, package: Package) -> ModelRef:
+def _register(package: Package) -> ModelRef:
     mlflow = require("mlflow", to=TO)
     with mlflow.start_run(run_name=package.name, tags=_tags(package)):
         mlflow.log_params({"class": package.manifest["class"], "explainer": package.method})
@@ -163,7 +163,9 @@ def _registry() -> Iterator[Any]:
             yield mlflow.MlflowClient()
         except mlflow.exceptions.MlflowException as reason:
             if reason.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
-                raise UnreachableError(f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason)}") from reason
+                raise UnreachableError(
+                    f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason)}"
+                ) from reason
             raise
 
 

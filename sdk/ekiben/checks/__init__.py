@@ -1,4 +1,4 @@
-"""Does a package, or a service, keep its promises?"""
+"""Find out whether a package, or a service, keeps its promises."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ekiben import contract, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
-from ekiben.checks.reports import Finding, Report
+from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
 from ekiben.packing import Package
 from ekiben.spec import ServiceSpec
 
-__all__ = ["Finding", "Report", "Subject", "check", "http_subjects", "examine", "package_subjects"]
+__all__ = ["Finding", "Report", "Subject", "check", "examine", "http_subjects", "package_subjects"]
 
 Progress = Callable[[str], None]
 TIMED_REQUESTS = 100
@@ -83,7 +83,7 @@ def examine(law: Law, subject: Subject) -> Finding:
         evidence = law(subject)
     except Exception as failure:  # noqa: BLE001 -- whatever fails under a law breaks it
         evidence = Evidence(tried=1, faults=(f"{type(failure).__name__}: {failure}",))
-    state = "broken" if evidence.faults else "kept" if evidence.tried else "not tried"
+    state: State = "broken" if evidence.faults else "kept" if evidence.tried else "not tried"
     facts = "; ".join(evidence.faults[:3]) or evidence.note or f"{evidence.tried} tried"
     return Finding(law=sentence(law), arm=subject.arm, state=state, facts=facts)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: D401 -- a law is a statement, not a command
 """The laws that a model and its service keep: one function and one sentence each.
 
 A law looks at a `Subject` and returns how many things it tried and what it found broken. To add one, write a function
@@ -45,8 +46,8 @@ class Subject:
 
     def over_http(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Ask the service until this arm answers."""
-        assert self.client is not None  # noqa: S101 -- only laws over HTTP ask
-        assert self.spec is not None  # noqa: S101
+        assert self.client is not None
+        assert self.spec is not None
         unit = routing.unit_for(self.spec.route, self.arm, prefix="check") if self.spec.unit else None
         for _ in range(1 if unit else TRIES):
             answered = self.client.predict(frame, unit=unit)
@@ -157,7 +158,7 @@ def the_same_seed_explains_the_same(subject: Subject) -> Evidence:
 
 def http_answers_what_the_notebook_answers(subject: Subject) -> Evidence:
     """Over HTTP comes what the notebook answers."""
-    assert subject.client is not None  # noqa: S101 -- a law over HTTP
+    assert subject.client is not None
     changed = subject.client.card()["hooks"]
     if changed:
         return Evidence(tried=0, note=f"service.py has its own {', '.join(changed)}")
@@ -207,7 +208,7 @@ def _misfits(subject: Subject) -> Iterator[tuple[str, pd.DataFrame]]:
     """Give two rows for each column, of which the second holds an object where a value belongs."""
     for name in subject.package.schema.names:
         rows = subject.rows.head(2).astype({name: object})
-        rows.at[1, name] = {"an": "object"}
+        rows[name] = [rows[name].iloc[0], {"an": "object"}]
         yield name, rows
 
 

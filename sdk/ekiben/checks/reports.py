@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ekiben.cards import STYLE
 
+State = Literal["kept", "broken", "not tried"]
 MARKS = {"kept": "✓", "broken": "✗", "not tried": "–"}
 COLOURS = {"kept": "#2e8b57", "broken": "#c8442e", "not tried": "rgba(128,128,128,.85)"}
 
@@ -18,7 +19,7 @@ class Finding:
 
     law: str
     arm: str
-    state: Literal["kept", "broken", "not tried"]
+    state: State
     facts: str
 
 
@@ -49,7 +50,12 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Give the report as plain JSON values."""
-        return {"subject": self.subject, "ok": self.ok, "findings": [asdict(f) for f in self.findings], "notes": list(self.notes)}
+        return {
+            "subject": self.subject,
+            "ok": self.ok,
+            "findings": [asdict(f) for f in self.findings],
+            "notes": list(self.notes),
+        }
 
     def __str__(self) -> str:
         wide = max((len(finding.law) for finding in self.findings), default=0)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers._context import Matrix, Transform
-from ekiben.schema import Schema
+from ekiben.schema import Schema, as_frame
 
 Rows = npt.NDArray[np.int64]
 Pick = tuple[int, int]  # a column, and the row its value comes from
@@ -60,10 +60,10 @@ def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema
     ExplainError
         If a feature depends on two or more columns.
     """
-    frame = _with_categories(reference, schema)
+    frame = _with_all_known(reference, schema)
     matrix = dense(transform, frame)
     picks = [(i, row) for i, name in enumerate(frame) for row in _telling_rows(frame[name])]
-    moved = np.any([_moved(transform, frame, base, picks) for base in _bases(reference)], axis=0)
+    moved = np.any([_moved(transform, frame, base, picks) for base in _bases(frame)], axis=0)
     late = [(i, row) for row in _rows_of_unmoved(matrix, moved) for i in range(frame.shape[1])]
     moved |= _moved(transform, frame, 0, late)
     _refuse_entangled([schema.names[i] for i in np.flatnonzero(moved[:, moved.sum(axis=0) > 1].any(axis=1))])
@@ -81,14 +81,18 @@ def _refuse_entangled(columns: list[str], *, some: bool = False) -> None:
         )
 
 
-def _with_categories(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Add a row for every category that the contract knows and the reference lacks."""
+def _with_all_known(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Add a row for every category, and every missing value, that the contract allows and the reference lacks."""
     frame = reference
     for column in schema.columns:
-        absent = sorted(set(column.categories or ()) - set(reference[column.name].dropna().unique()))
+        seen = reference[column.name]
+        absent: list[str | None] = [*sorted(set(column.categories or ()) - set(seen.dropna().unique()))]
+        if column.nullable and not seen.isna().any():
+            absent.append(None)
         if absent:
+            values = as_frame({column.name: absent}, Schema(columns=(column,)))[column.name]
             extra = reference.iloc[[0] * len(absent)].reset_index(drop=True)
-            frame = stack(frame, extra.assign(**{column.name: pd.Series(absent, dtype=object)}))
+            frame = stack(frame, extra.assign(**{column.name: values}))
     return frame
 
 

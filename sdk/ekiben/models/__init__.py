@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ekiben.errors import UnsupportedModelError
 from ekiben.schema import Label, Task
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
+
+    Array: TypeAlias = npt.NDArray[Any]
 
 # the library's top module → where its adapter is; nothing of a library is imported before one of its models comes
 ADAPTERS = {
@@ -32,9 +34,9 @@ ADAPTERS = {
 class Answers:
     """What a model answered: labels and scores of shape (n_rows, n_classes), or values of shape (n_rows,)."""
 
-    labels: np.ndarray | None = None
-    scores: np.ndarray | None = None
-    values: np.ndarray | None = None
+    labels: Array | None = None
+    scores: Array | None = None
+    values: Array | None = None
 
 
 class Adapter(Protocol):
@@ -51,16 +53,16 @@ class Adapter(Protocol):
     def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
         """Predict: labels with scores, or values."""
 
-    def scores(self, model: Any, frame: pd.DataFrame) -> np.ndarray:
+    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
         """Give probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1)."""
 
-    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], np.ndarray], Any]:
+    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Take the model apart into preprocessing (frame → dense float matrix) and its final estimator."""
 
-    def contributions(self, estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
+    def contributions(self, estimator: Any, matrix: Array) -> Array | None:
         """Give exact additive contributions of shape (n_rows, n_outputs, n_features + 1), the last one the base value."""
 
-    def margin(self, estimator: Any, matrix: np.ndarray) -> np.ndarray:
+    def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the sums that `contributions` explain, of shape (n_rows, n_outputs)."""
 
     def save(self, model: Any, folder: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ekiben._optional import require
 from ekiben.models import Answers
 from ekiben.schema import Label
 
 if TYPE_CHECKING:
-    import numpy as np
+    from ekiben.models import Array
 
 N_RESAMPLES = 200
 
@@ -43,10 +43,10 @@ def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: in
     return {name: _with_interval(function, everything, draws) for name, function in functions.items()}
 
 
-Metric = Callable[["np.ndarray"], float]
+Metric: TypeAlias = "Callable[[Array], float]"
 
 
-def _with_interval(function: Metric, everything: np.ndarray, draws: np.ndarray) -> dict[str, float]:
+def _with_interval(function: Metric, everything: Array, draws: Array) -> dict[str, float]:
     import numpy as np
 
     resampled = [function(rows) for rows in draws]
@@ -54,13 +54,13 @@ def _with_interval(function: Metric, everything: np.ndarray, draws: np.ndarray) 
     return {"value": float(function(everything)), "low": float(low), "high": float(high)}
 
 
-def _of_values(truth: np.ndarray, answers: Answers) -> dict[str, Metric]:
+def _of_values(truth: Array, answers: Answers) -> dict[str, Metric]:
     import numpy as np
 
     truth = truth.astype(np.float64)
     missed = truth - np.asarray(answers.values)
 
-    def r2(rows: np.ndarray) -> float:
+    def r2(rows: Array) -> float:
         spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
         return float(1 - (missed[rows] ** 2).sum() / spread) if spread else float("nan")
 
@@ -71,7 +71,7 @@ def _of_values(truth: np.ndarray, answers: Answers) -> dict[str, Metric]:
     }
 
 
-def _of_classes(truth: np.ndarray, answers: Answers, classes: Sequence[Label]) -> dict[str, Metric]:
+def _of_classes(truth: Array, answers: Answers, classes: Sequence[Label]) -> dict[str, Metric]:
     import numpy as np
 
     labels, scores = np.asarray(answers.labels), np.asarray(answers.scores)
@@ -79,11 +79,11 @@ def _of_classes(truth: np.ndarray, answers: Answers, classes: Sequence[Label]) -
     codes = np.array([list(classes).index(label) for label in truth.tolist()])
     own = np.clip(scores[np.arange(len(codes)), codes], 1e-15, 1.0)
 
-    def balanced(rows: np.ndarray) -> float:
+    def balanced(rows: Array) -> float:
         recalls = [right[rows][codes[rows] == code].mean() for code in np.unique(codes[rows])]
         return float(np.mean(recalls))
 
-    def auc(rows: np.ndarray) -> float:
+    def auc(rows: Array) -> float:
         wanted = range(1, 2) if len(classes) == 2 else range(len(classes))
         return float(np.nanmean([_auc(codes[rows] == code, scores[rows, code]) for code in wanted]))
 
@@ -95,7 +95,7 @@ def _of_classes(truth: np.ndarray, answers: Answers, classes: Sequence[Label]) -
     }
 
 
-def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
+def _auc(positive: Array, scores: Array) -> float:
     """Give the chance that a positive row scores above a negative one, ties counted half (Mann and Whitney, 1947)."""
     stats = require("scipy.stats", to="measure a model")
     n_positive = int(positive.sum())

@@ -16,8 +16,9 @@ from ekiben.models import Answers
 from ekiben.schema import Label, Task
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+
+    from ekiben.models import Array
 
 FILE = "model.skops"
 # Classes of these libraries are built from a file without asking; functions and anything else are not.
@@ -63,25 +64,25 @@ class SklearnAdapter:
             return Answers(values=_flat(last.predict(data)))
         return Answers(labels=last.predict(data), scores=last.predict_proba(data))
 
-    def scores(self, model: Any, frame: pd.DataFrame) -> np.ndarray:
+    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
         """Give `predict_proba`, or the values as one column."""
         data = _input(model, frame)
         if hasattr(model, "predict_proba"):
-            return cast("np.ndarray", model.predict_proba(data))
+            return cast("Array", model.predict_proba(data))
         return _flat(model.predict(data)).reshape(-1, 1)
 
-    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], np.ndarray], Any]:
+    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
         before, last = _halves(model)
         return lambda frame: _dense(before(_input(model, frame))), last
 
-    def contributions(self, estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
+    def contributions(self, estimator: Any, matrix: Array) -> Array | None:
         """Leave it to XGBoost when the last step is its own."""
         return None if _xgboost(estimator) is None else _xgboost(estimator).contributions(estimator, matrix)
 
-    def margin(self, estimator: Any, matrix: np.ndarray) -> np.ndarray:
+    def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give XGBoost's margin, where the last step is its own."""
-        return cast("np.ndarray", _xgboost(estimator).margin(estimator, matrix))
+        return cast("Array", _xgboost(estimator).margin(estimator, matrix))
 
     def save(self, model: Any, folder: Path) -> None:
         """Write a skops file with the same bytes for the same model."""
@@ -147,13 +148,13 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
     return frame.to_numpy() if nameless and numeric else frame
 
 
-def _dense(data: Any) -> np.ndarray:
+def _dense(data: Any) -> Array:
     import numpy as np
 
     return np.asarray(data.toarray() if hasattr(data, "toarray") else data, dtype=np.float64)
 
 
-def _flat(values: Any) -> np.ndarray:
+def _flat(values: Any) -> Array:
     import numpy as np
 
     made = np.asarray(values, dtype=np.float64)
@@ -190,7 +191,7 @@ def _known(name: str) -> bool:
 
 
 def _canonical(dumped: bytes) -> bytes:
-    """Number skops' ids and files by their order, so that one model has one digest."""
+    """Give skops' ids and files the numbers of their order, so that one model has one digest."""
     source = zipfile.ZipFile(io.BytesIO(dumped))
     schema = json.loads(source.read("schema.json"))
     ids: dict[Any, int] = {}

@@ -13,8 +13,9 @@ from ekiben.models import Answers
 from ekiben.schema import Label, Task
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+
+    from ekiben.models import Array
 
 FILE = "model.ubj"
 KINDS = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
@@ -43,30 +44,30 @@ class XGBoostAdapter:
             return Answers(values=scores[:, 0])
         return Answers(labels=model.classes_[scores.argmax(axis=1)], scores=scores)
 
-    def scores(self, model: Any, frame: pd.DataFrame) -> np.ndarray:
+    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
         """Give probabilities, or the values as one column, as 64-bit numbers."""
         import numpy as np
 
         data = _input(model, frame)
         if hasattr(model, "predict_proba"):
-            return cast("np.ndarray", model.predict_proba(data).astype(np.float64))
+            return cast("Array", model.predict_proba(data).astype(np.float64))
         values = np.asarray(model.predict(data), dtype=np.float64)
         if values.ndim > 1:
             raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
         return values.reshape(-1, 1)
 
-    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], np.ndarray], Any]:
+    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Give the columns as numbers, categories as their codes, and the model itself."""
         return _numbers, model
 
-    def contributions(self, estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
+    def contributions(self, estimator: Any, matrix: Array) -> Array | None:
         """Ask XGBoost for path-dependent TreeSHAP values on the margin."""
         import numpy as np
 
         found = np.asarray(_predict(estimator, matrix, pred_contribs=True), dtype=np.float64)
         return found[:, None, :] if found.ndim == 2 else found
 
-    def margin(self, estimator: Any, matrix: np.ndarray) -> np.ndarray:
+    def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the sum of the leaves, before any link."""
         import numpy as np
 
@@ -100,9 +101,7 @@ def _kind(model: Any) -> str:
     for kind in type(model).__mro__:
         if kind.__module__.startswith("xgboost") and kind.__name__ in KINDS:
             return kind.__name__
-    raise UnsupportedModelError(
-        f"An XGBoost model must be one of {', '.join(KINDS)}. Got {type(model).__name__}."
-    )
+    raise UnsupportedModelError(f"An XGBoost model must be one of {', '.join(KINDS)}. Got {type(model).__name__}.")
 
 
 def _input(model: Any, frame: pd.DataFrame) -> Any:
@@ -110,18 +109,18 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
     return frame if model.get_booster().feature_names is not None else frame.to_numpy()
 
 
-def _numbers(frame: pd.DataFrame) -> np.ndarray:
+def _numbers(frame: pd.DataFrame) -> Array:
     import numpy as np
 
     columns = []
     for name in frame.columns:
         values = frame[name]
-        codes = values.cat.codes.replace(-1, np.nan) if str(values.dtype) == "category" else values
+        codes = values.cat.codes.where(values.notna()) if str(values.dtype) == "category" else values
         columns.append(codes.to_numpy(dtype=np.float64, na_value=np.nan))
     return np.column_stack(columns)
 
 
-def _predict(estimator: Any, matrix: np.ndarray, **what: bool) -> Any:
+def _predict(estimator: Any, matrix: Array, **what: bool) -> Any:
     xgboost = require("xgboost", to="explain an XGBoost model")
     booster = estimator.get_booster()
     data = xgboost.DMatrix(
