@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bentoml
 
-from ekiben import checks, scaffolding, spec
+from ekiben import checks, locking, spec
 from ekiben.checks.laws import HTTP_LAWS
 from ekiben.errors import BuildError, NotFoundError
 from ekiben.running import Server, child_environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import io
 import json
@@ -88,7 +89,7 @@ class SklearnAdapter:
         """Write a skops file with the same bytes for the same model."""
         skops = require("skops.io", to="pack a scikit-learn model")
         try:
-            dumped = skops.dumps(model)
+            dumped = skops.dumps(_plain(copy.deepcopy(model)))
         except Exception as reason:
             raise UnsupportedModelError(
                 f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: {reason}"
@@ -169,6 +170,20 @@ def _xgboost(estimator: Any) -> Any:
     from ekiben.models.xgboost import ADAPTER as XGBOOST
 
     return XGBOOST
+
+
+def _plain(part: Any) -> Any:
+    """Turn column names that are a pandas Index, which no skops file holds, into lists, wherever they are in a model."""
+    if type(part).__name__ == "Index" and type(part).__module__.startswith("pandas"):
+        return part.tolist()
+    if isinstance(part, list | tuple):
+        turned = [_plain(each) for each in part]
+        return turned if type(part) is list else tuple(turned) if type(part) is tuple else part
+    if isinstance(part, dict):
+        part.update({key: _plain(value) for key, value in part.items()})
+    elif type(part).__module__.startswith("sklearn") and hasattr(part, "__dict__"):
+        part.__dict__.update({key: _plain(value) for key, value in part.__dict__.items()})
+    return part
 
 
 def _untrusted(data: bytes) -> list[str]:
