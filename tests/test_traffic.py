@@ -475,7 +475,7 @@ def test_a_fault_of_form_is_named(answer: Answer, fault: str) -> None:
         (f"Got {MARKER}.", "a marked text"),
         (f"Got {DIGITS}.5", "a marked number"),
         ("Traceback (most recent call last)", "a traceback"),
-        ("in /work/main", "a path in /work"),
+        (f"in {Path(__file__).parents[1]}/sdk", "a path of this checkout"),
         ("in site-packages", "a path of a library"),
         ('File "app.py", line 3', "a path of a module"),
     ],

@@ -63,13 +63,13 @@ class SklearnAdapter:
         data = before(_input(model, frame))
         if not hasattr(last, "predict_proba"):
             return Answers(values=_flat(last.predict(data)))
-        return Answers(labels=last.predict(data), scores=last.predict_proba(data))
+        return Answers(labels=last.predict(data), scores=_doubles(last.predict_proba(data)))
 
     def scores(self, model: Any, frame: pd.DataFrame) -> Array:
         """Give `predict_proba`, or the values as one column."""
         data = _input(model, frame)
         if hasattr(model, "predict_proba"):
-            return cast("Array", model.predict_proba(data))
+            return _doubles(model.predict_proba(data))
         return _flat(model.predict(data)).reshape(-1, 1)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
@@ -121,7 +121,9 @@ ADAPTER = SklearnAdapter()
 
 
 def _halves(model: Any) -> tuple[Callable[[Any], Any], Any]:
-    """Split into what comes before the last estimator, and that estimator."""
+    """Split into what comes before the last estimator, and that estimator; a search stands for the best it found."""
+    if hasattr(model, "best_estimator_"):
+        return _halves(model.best_estimator_)
     pipeline = require("sklearn.pipeline", to="ask a scikit-learn model").Pipeline
     if not isinstance(model, pipeline):
         return lambda data: data, model
@@ -152,7 +154,18 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
 def _dense(data: Any) -> Array:
     import numpy as np
 
-    return np.asarray(data.toarray() if hasattr(data, "toarray") else data, dtype=np.float64)
+    try:
+        return np.asarray(data.toarray() if hasattr(data, "toarray") else data, dtype=np.float64)
+    except (TypeError, ValueError) as reason:
+        raise UnsupportedModelError(
+            f"What reaches the last estimator must be numbers. It is not: {reason}."
+        ) from reason
+
+
+def _doubles(scores: Any) -> Array:
+    import numpy as np
+
+    return np.asarray(scores, dtype=np.float64)  # XGBoost as a last step gives 32 bits
 
 
 def _flat(values: Any) -> Array:
@@ -202,7 +215,7 @@ def _known(name: str) -> bool:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):
         return False
-    return isinstance(found, type | np.ufunc)
+    return isinstance(found, type | np.ufunc) or module.startswith("sklearn.metrics.")  # scorers only compute
 
 
 def _canonical(dumped: bytes) -> bytes:

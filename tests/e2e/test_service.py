@@ -1,0 +1,149 @@
+"""What a running service owes its callers."""
+
+import socket
+
+import bentoml
+import httpx
+import pandas as pd
+import pytest
+from openapi_spec_validator import validate
+
+import ekiben as ek
+from ekiben import routing
+from ekiben.errors import BuildError, RequestError, UnreachableError
+
+
+def test_the_service_answers_what_the_packages_answer(server, packages, route, credit):
+    rows = credit[1].head(30)
+    for arm, package in packages.items():
+        answered = server.predict(rows, unit=routing.unit_for(route, arm))
+        assert answered.attrs["arm"] == arm
+        assert answered.attrs["model"] == str(package.ref)
+        pd.testing.assert_frame_equal(answered, package.predict(rows), check_exact=True)
+
+
+def test_the_service_explains_what_the_packages_explain(server, packages, route, credit):
+    rows = credit[1].head(3)
+    for arm, package in packages.items():
+        over_http = server.explain(rows, unit=routing.unit_for(route, arm))
+        for there, here in zip(over_http, package.explain(rows), strict=True):
+            assert there.contributions == here.contributions
+            assert there.faithfulness_error < 1e-4
+            assert there.elapsed_ms > 0
+
+
+def test_every_answer_carries_its_id_its_arm_and_its_model(http, row):
+    answer = http.post("/predict", json={"rows": [row], "customer_id": "c-1"})
+    body = answer.json()
+    assert (answer.headers["x-ekiben-id"], answer.headers["x-ekiben-arm"]) == (body["id"], body["arm"])
+    assert answer.headers["x-ekiben-model"] == body["model"]
+    assert "x-ekiben-id" in http.post("/predict", json={"rows": []}).headers
+
+
+def test_a_unit_keeps_its_arm_in_every_worker(http, row, route):
+    units = [f"customer-{i}" for i in range(60)]
+    for unit in units:  # a connection each, so that both workers answer
+        seen = {
+            httpx.post(f"{http.base_url}/predict", json={"rows": [row], "customer_id": unit}).json()["arm"]
+            for _ in range(3)
+        }
+        assert seen == {routing.choose(route, unit).arm}
+
+
+def test_a_unit_may_stand_in_the_rows(http, row, route):
+    arms = {http.post("/predict", json={"rows": [{**row, "customer_id": 17}]}).json()["arm"] for _ in range(5)}
+    assert arms == {routing.choose(route, "17").arm}
+
+
+def test_two_units_in_one_request_are_refused(http, row):
+    answer = http.post("/predict", json={"rows": [{**row, "customer_id": 1}, {**row, "customer_id": 2}]})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["fields"][0]["column"] == "customer_id"
+
+
+def test_what_does_not_fit_is_named_by_row_and_column(http, row):
+    wrong = {**row, "Age": "forty", "Income": None}
+    del wrong["Job"]
+    answer = http.post("/predict", json={"rows": [row, wrong]})
+    fields = answer.json()["error"]["fields"]
+    assert answer.status_code == 400
+    assert {(field["row"], field["column"]) for field in fields} == {(1, "Age"), (1, "Job")}
+    assert "forty" not in answer.text
+
+
+def test_the_contract_the_card_and_the_route_are_shown(http, packages):
+    assert [column["name"] for column in http.get("/schema").json()["inputs"]] == list(
+        packages["champion"].schema.names
+    )
+    assert http.get("/card").json()["arms"]["champion"]["digest"] == packages["champion"].digest
+    assert http.get("/routing").json()["weights"] == {"champion": 0.7, "challenger": 0.3}
+
+
+def test_paths_and_methods_that_are_not_there_are_refused_alike(http):
+    nowhere, wrong = http.get("/nowhere"), http.get("/predict")
+    assert (nowhere.status_code, nowhere.json()["error"]["code"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+def test_probes_metrics_and_the_page_answer(http):
+    for path in ("/livez", "/readyz", "/healthz", "/", "/static_content/swagger-ui-bundle.js"):
+        assert http.get(path).status_code == 200
+    text = http.get("/metrics").text
+    assert 'ekiben_answers_total{arm="champion",code="ok",endpoint="predict"}' in text
+    assert "bentoml_service_request_total" in text
+    assert "googletagmanager" not in http.get("/").text
+
+
+def test_openapi_is_valid_and_holds_the_real_columns_and_one_real_example(http, packages):
+    document = http.get("/docs.json").json()
+    validate(document)
+    schemas = document["components"]["schemas"]
+    assert list(schemas["Row"]["properties"])[:-1] == list(packages["champion"].schema.names)
+    example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answered = http.post("/predict", json={**example, "customer_id": routing.unit_for(ek.only("champion"), "champion")})
+    assert answered.status_code == 200
+
+
+def test_bentomls_own_client_is_answered(server, row):
+    with bentoml.SyncHTTPClient(server.url) as client:
+        answer = client.predict(rows=[row])
+    assert set(answer["predictions"][0]["scores"]) == {"0", "1"}
+
+
+def test_the_log_holds_no_value_and_no_traceback(server, http, row):
+    http.post("/predict", json={"rows": [{**row, "Job": {"secret": "s3cr3t-marker"}}]})
+    http.post("/predict", content=b'{"rows": s3cr3t-marker')
+    log = server.log.read_text()
+    assert "s3cr3t-marker" not in log
+    assert "Traceback" not in log
+
+
+def test_the_client_raises_what_the_service_refuses(server, credit):
+    with pytest.raises(RequestError, match="'Job' is missing") as refused:
+        server.predict(credit[1].head(1).drop(columns="Job"))
+    assert refused.value.status == 400
+    assert refused.value.faults[0].column == "Job"
+
+
+def test_a_server_that_cannot_start_says_why(packages, tmp_path):
+    folder = ek.scaffold(tmp_path / "broken", arms={"champion": packages["champion"]})
+    (folder / "service.py").write_text("raise RuntimeError('the author made a mistake')\n")
+    with pytest.raises(BuildError, match="the author made a mistake"):
+        ek.serve(folder)
+
+
+def test_a_missing_model_is_one_error_that_says_what_to_run(packages, tmp_path):
+    folder = ek.scaffold(tmp_path / "elsewhere", arms={"champion": packages["champion"]}, remake="make demo")
+    with pytest.raises(BuildError, match=r"is not\. Run: make demo"):
+        ek.serve(folder, environment={"BENTOML_HOME": str(tmp_path / "empty")})
+
+
+def test_a_stopped_server_is_gone(packages, tmp_path):
+    folder = ek.scaffold(tmp_path / "short", arms={"champion": packages["champion"]})
+    server = ek.serve(folder)
+    server.stop()
+    server.stop()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", server.port)) != 0
+    with pytest.raises(UnreachableError, match="Is it running"):
+        ek.Client(server.url).schema()
