@@ -5,24 +5,23 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
+import anyio.to_thread
 import bentoml
 import pandas as pd
 from bentoml.exceptions import BentoMLException
-from pydantic import ConfigDict, Field, create_model
-from starlette.applications import Starlette
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Match
-from starlette.routing import Route as HttpRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ekiben import codecs, contract, protocol, spec, storing
 from ekiben.contract import Contract
@@ -31,7 +30,7 @@ from ekiben.errors import EkibenError
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
-__all__ = ["ModelService", "Request", "Served", "config", "read_spec"]
+__all__ = ["Front", "ModelService", "Request", "Served", "config", "read_spec"]
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUIREMENTS = "requirements.txt"
@@ -97,6 +96,7 @@ def config(served: Served) -> dict[str, Any]:
         "threads": settings.threads,
         "traffic": {"timeout": settings.timeout_s},
         "metrics": {"enabled": True},
+        "logging": {"access": {"request_content_type": False}},  # a sender's own text has no place in a log
     }
     requirements = served.folder / REQUIREMENTS
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
@@ -114,7 +114,8 @@ class ModelService:
     """
 
     served: ClassVar[Served]
-    live: ClassVar[DataPlane | None] = None
+    plane: DataPlane
+    live: ClassVar["ModelService | None"] = None  # the one of this process, once its models are loaded
 
     def __init_subclass__(cls, spec: Served, **rest: Any) -> None:
         super().__init_subclass__(**rest)
@@ -124,14 +125,13 @@ class ModelService:
         for endpoint in (_predict(spec), _explain(spec)):
             endpoint.func.__module__ = cls.__module__
             setattr(cls, endpoint.name, endpoint)
-        bentoml.asgi_app(_pages(cls), path="/", name="ekiben")(cls)
 
     def __init__(self) -> None:
         packages = {arm: storing.get(pin.tag) for arm, pin in self.served.contract.pins.items()}
         for package in packages.values():
             _ = package.explainer  # loaded now, so that no request waits for it
         self.plane = DataPlane(self.served.spec, self.served.contract, packages, self, _meter().observe)
-        type(self).live = self.plane
+        ModelService.live = self
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
@@ -139,7 +139,7 @@ class ModelService:
         self.plane.close()
 
     def __is_ready__(self) -> bool:
-        return self.live is not None
+        return ModelService.live is not None
 
     def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Change the rows before the model sees them; they fit the contract, and must still."""
@@ -191,56 +191,19 @@ def _camel(name: str) -> str:
     return "".join(part.title() for part in name.split("_"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """A request that the data plane reads by itself, carried past BentoML's own parsing."""
-
-    request: Request | Answer
-
-
 def _input_model(served: Served, name: str, max_rows: int) -> Any:
-    """Describe a request's body to BentoML, and leave the reading of it to the data plane."""
     rows: Any = list[_row_model(served)]  # type: ignore[misc]
     described = Field(min_length=1, max_length=max_rows, description="Rows to answer.")
     fields: dict[str, Any] = {"rows": (rows, described)}
     unit = served.spec.unit
     if unit is not None and unit.source == "field" and unit.name.isidentifier():
         fields[unit.name] = (str | int | None, Field(default=None, description="Keeps this unit on the same arm."))
-    made = create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
-    model: Any = made
-
-    async def from_http_request(http: HttpRequest, _serde: Any) -> Any:
-        request = await _read(http, served.spec.limits.max_body_mb)
-        read: dict[str, Any] = {**dict.fromkeys(fields), "rows": _Raw(request)}
-        return model.model_construct(**read)
-
-    model.from_http_request = from_http_request
-    return model
-
-
-async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
-    """Read the body up to the limit; give the refusal itself when it is larger."""
-    parts, size = [], 0
-    try:
-        async for part in http.stream():
-            size += len(part)
-            if size > max_mb * 1_000_000:
-                message = f"A body may hold {max_mb:g} MB here. Got more. Split it."
-                return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", message)
-            parts.append(part)
-    except ClientDisconnect:
-        return refuse(HTTPStatus.BAD_REQUEST, "disconnected", "The body must arrive whole. It did not.")
-    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in http.scope["headers"]}
-    return Request(body=b"".join(parts), headers=headers, cookies=http.cookies)
+    return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
 
 
 def _output_model(served: Served, name: str, field: str) -> Any:
-    fields: dict[str, Any] = {
-        "id": (str, ...),
-        "arm": (str, ...),
-        "model": (str, ...),
-        field: (list[dict[str, Any]], ...),
-    }
+    fields: dict[str, Any] = dict.fromkeys(("id", "arm", "model"), (str, ...))
+    fields[field] = (list[dict[str, Any]], ...)
     return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
 
 
@@ -266,11 +229,10 @@ def _explain(served: Served) -> Any:
     return bentoml.api(explain, input_spec=takes, output_spec=gives)
 
 
-def _through(act: Callable[[Request], Answer], rows: Any, unit: Mapping[str, Any]) -> Any:
-    """Take a request, or the rows of a call inside the process, through the data plane."""
-    if isinstance(rows, _Raw):
-        return _response(rows.request if isinstance(rows.request, Answer) else act(rows.request))
-    body = {"rows": rows, **{key: value for key, value in unit.items() if value is not None}}
+def _through(act: Callable[[Request], Answer], rows: Sequence[Any], unit: Mapping[str, Any]) -> Any:
+    """Take the rows of a typed call through the data plane."""
+    plain = [row.model_dump(by_alias=True) if isinstance(row, BaseModel) else row for row in rows]
+    body = {"rows": plain, **{key: value for key, value in unit.items() if value is not None}}
     answer = act(Request(body=codecs.encode(body)))
     document = codecs.decode(answer.body)
     if answer.status != HTTPStatus.OK:
@@ -278,99 +240,121 @@ def _through(act: Callable[[Request], Answer], rows: Any, unit: Mapping[str, Any
     return document
 
 
-def _response(answer: Answer) -> Response:
+# ── the front ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+ASKED_BY_POST = ("/predict", "/explain")
+ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/")
+BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
+JSON = "application/json"
+
+
+class Front:
+    """Read requests as bytes before BentoML does, and answer every path in one shape: `Service.add_asgi_middleware(Front)`.
+
+    Without it BentoML's typed endpoints still answer, with its own words for what it refuses.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand what is BentoML's on to it."""
+        if scope["type"] != "http" or _is_bentomls(scope):
+            await self.app(scope, receive, send)
+            return
+        response = await self._response(HttpRequest(scope, receive))
+        await response(scope, receive, send)
+
+    async def _response(self, http: HttpRequest) -> Response:
+        path, live = http.scope["path"], ModelService.live
+        if refused := _misplaced(path, http.method):
+            return _as_response(refused)
+        if live is None:
+            says = "The models are being loaded. Come back in a second."
+            return _as_response(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"}))
+        if path in ASKED_BY_GET:
+            return PAGES[path](live)
+        return _as_response(await self._asked(live, path, http))
+
+    async def _asked(self, live: ModelService, path: str, http: HttpRequest) -> Answer:
+        """Answer in a thread, so that a slow model does not hold the others up."""
+        request = await _read(http, live.served.spec.limits.max_body_mb)
+        if isinstance(request, Answer):
+            return request
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(live.served.spec.threads)
+        act = live.plane.predict if path == "/predict" else live.plane.explain
+        return await anyio.to_thread.run_sync(act, request, limiter=self._limiter)
+
+
+def _is_bentomls(scope: Scope) -> bool:
+    """Tell BentoML's own paths, which are asked by GET."""
+    own = scope["path"] in BENTOMLS_OWN or scope["path"].startswith("/static_content/")
+    return own and scope["method"] in ("GET", "HEAD")
+
+
+def _misplaced(path: str, method: str) -> Answer | None:
+    """Refuse a path that is not there, or a method that it does not take."""
+    by_post, by_get = path in ASKED_BY_POST, path in (*ASKED_BY_GET, *BENTOMLS_OWN)
+    if not by_post and not by_get:
+        return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
+    allowed = "POST" if by_post else "GET"
+    if method == allowed:
+        return None
+    says = f"This path must be asked by {allowed}. Got another method."
+    return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
+
+
+async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
+    """Read the body up to the limit; give the refusal itself when it is larger."""
+    parts, size = [], 0
+    try:
+        async for part in http.stream():
+            size += len(part)
+            parts.append(part if size <= max_mb * 1_000_000 else b"")  # read on, so that the refusal arrives
+            if size > 4 * max_mb * 1_000_000:
+                break
+    except ClientDisconnect:
+        return refuse(HTTPStatus.BAD_REQUEST, "disconnected", "The body must arrive whole. It did not.")
+    if size > max_mb * 1_000_000:
+        says = f"A body may hold {max_mb:g} MB here. Got more. Split it."
+        return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", says)
+    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in http.scope["headers"]}
+    return Request(body=b"".join(parts), headers=headers, cookies=http.cookies)
+
+
+def _as_response(answer: Answer) -> Response:
     return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
 
 
-# ── the pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _json_page(document: dict[str, Any]) -> Response:
+    return Response(codecs.encode(document), media_type=JSON)
 
 
-def _pages(service: type[ModelService]) -> Starlette:
-    """Answer what is not asked by POST, and every path that nobody claims."""
-    shown = {"/schema": DataPlane.schema, "/card": DataPlane.card, "/routing": DataPlane.routing}
-    routes: list[BaseRoute] = [HttpRoute(path, _page(service, show), methods=["GET"]) for path, show in shown.items()]
-    routes.append(HttpRoute("/docs.json", _describing(service), methods=["GET"], include_in_schema=False))
-    routes.append(HttpRoute("/", _swagger(service), methods=["GET"], include_in_schema=False))
-    return Starlette(routes=[*routes, _Unclaimed("/{path:path}", _nobody)])
-
-
-def _page(service: type[ModelService], show: Callable[[DataPlane], dict[str, Any]]) -> Any:
-    async def page(_: HttpRequest) -> Response:
-        if service.live is None:
-            return _response(
-                refuse(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The models are being loaded. Come back in a second."
-                )
-            )
-        return Response(codecs.encode(show(service.live)), media_type="application/json")
-
-    return page
-
-
-def _describing(service: type[ModelService]) -> Any:
-    async def describe(_: HttpRequest) -> Response:
-        served = service.served
-        says = inspect.getdoc(service) or ""
-        document = protocol.openapi(served.spec, served.contract, version=version("ekiben"), description=says)
-        return Response(codecs.encode(document), media_type="application/json")
-
-    return describe
+def _described(live: ModelService) -> Response:
+    says = inspect.getdoc(type(live)) or ""
+    plane = live.plane
+    return _json_page(protocol.openapi(plane.spec, plane.contract, version=version("ekiben"), description=says))
 
 
 SWAGGER = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}</title>
 <link rel="stylesheet" href="./static_content/swagger-ui.css">
-<link rel="icon" href="./static_content/favicon-32x32.png"></head>
+<link rel="icon" href="./static_content/favicon-light-32x32.png"></head>
 <body><div id="swagger-ui"></div>
 <script src="./static_content/swagger-ui-bundle.js"></script>
 <script>SwaggerUIBundle({{url: "./docs.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}})</script>
 </body></html>
 """
 
-
-def _swagger(service: type[ModelService]) -> Any:
-    async def swagger(_: HttpRequest) -> Response:
-        return HTMLResponse(SWAGGER.format(name=service.served.name))
-
-    return swagger
-
-
-ASKED_BY_POST = ("/predict", "/explain")
-ASKED_BY_GET = (
-    "/schema",
-    "/card",
-    "/routing",
-    "/docs.json",
-    "/",
-    "/livez",
-    "/readyz",
-    "/healthz",
-    "/metrics",
-    "/schema.json",
-)
-
-
-class _Unclaimed(HttpRoute):
-    """Every path but those of BentoML's that are matched after ours."""
-
-    def matches(self, scope: Any) -> Any:
-        path = scope["path"]
-        if path.startswith("/static_content") or (path in ASKED_BY_POST and scope["method"] == "POST"):
-            return Match.NONE, {}
-        if path in ASKED_BY_GET and scope["method"] in ("GET", "HEAD"):
-            return Match.NONE, {}
-        return super().matches(scope)
-
-
-async def _nobody(http: HttpRequest) -> Response:
-    path = http.scope["path"]
-    if path in ASKED_BY_POST or path in ASKED_BY_GET:
-        allowed = "POST" if path in ASKED_BY_POST else "GET"
-        message = f"This path must be asked by {allowed}. Got another method."
-        return _response(
-            refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"allow": allowed})
-        )
-    return _response(refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all."))
+PAGES: dict[str, Callable[[ModelService], Response]] = {
+    "/": lambda live: HTMLResponse(SWAGGER.format(name=live.served.name)),
+    "/docs.json": _described,
+    "/schema": lambda live: _json_page(live.plane.schema()),
+    "/card": lambda live: _json_page(live.plane.card()),
+    "/routing": lambda live: _json_page(live.plane.routing()),
+}
 
 
 # ── counters ────────────────────────────────────────────────────────────────────────────────────────────────────
