@@ -407,7 +407,15 @@ def _series(column: Column, values: Any) -> pd.Series[Any]:
     if not made.isna().any():
         return made.astype(_dtype(column))
     made = made.astype(object).where(made.notna(), _marker(column))
-    return made.astype({"b": object, "i": float, "u": float}.get(getattr(_dtype(column), "kind", ""), _dtype(column)))
+    return made.astype(_with_gaps(_dtype(column)))
+
+
+def _with_gaps(dtype: Any) -> Any:
+    """Give the dtype that pandas gives numpy's values when one is missing; its own nullable dtypes stay."""
+    import numpy as np
+
+    widened = {"b": object, "i": float, "u": float}
+    return widened.get(dtype.kind, dtype) if isinstance(dtype, np.dtype) else dtype
 
 
 def _dtype(column: Column) -> Any:

@@ -22,8 +22,22 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 FILE = "model.skops"
-# Classes of these libraries are built from a file without asking; functions and anything else are not.
-TRUSTED = ("sklearn", "numpy", "scipy", "xgboost")
+# What a file may name beside what skops trusts by itself. A whole library would be too much: scipy.stats runs text of
+# the file as code, and numpy.memmap and scipy.io write files. So: classes that scikit-learn and XGBoost's own
+# scikit-learn module define, functions that only score or check, and a few names.
+CLASSES_OF = ("sklearn", "xgboost.sklearn", "scipy.sparse")
+FUNCTIONS_OF = ("sklearn.metrics", "sklearn.feature_selection")
+NAMES = (
+    "functools.partial",
+    "numpy.dtype",
+    "numpy.mean",
+    "pandas._libs.missing.NAType",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    "sklearn.utils.validation.check_array",
+    "xgboost.core.Booster",
+)
+TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
 
 
 class SklearnAdapter:
@@ -97,7 +111,7 @@ class SklearnAdapter:
         refused = _untrusted(dumped)
         if refused:
             raise UnsupportedModelError(
-                f"A packed model may use classes of {', '.join(TRUSTED)}. Got {', '.join(refused)}. "
+                f"{TRUSTED} Got {', '.join(refused)}. "
                 "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
             )
         (folder / FILE).write_bytes(_canonical(dumped))
@@ -108,7 +122,7 @@ class SklearnAdapter:
         data = (folder / FILE).read_bytes()
         refused = _untrusted(data)
         if refused:
-            raise IntegrityError(f"A packed model may use classes of {', '.join(TRUSTED)}. Got {', '.join(refused)}.")
+            raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
 
     def requirements(self, model: Any) -> tuple[str, ...]:
@@ -186,7 +200,9 @@ def _xgboost(estimator: Any) -> Any:
 
 
 def _plain(part: Any) -> Any:
-    """Turn column names that are a pandas Index, which no skops file holds, into lists, wherever they are in a model."""
+    """Leave out what no skops file holds: a search is the best it found, and a pandas Index of columns is a list."""
+    if type(part).__module__.startswith("sklearn.model_selection") and hasattr(part, "best_estimator_"):
+        return _plain(part.best_estimator_)
     if type(part).__name__ == "Index" and type(part).__module__.startswith("pandas"):
         return part.tolist()
     if isinstance(part, list | tuple):
@@ -200,22 +216,28 @@ def _plain(part: Any) -> Any:
 
 
 def _untrusted(data: bytes) -> list[str]:
-    """List the types of a skops file that no trusted library defines as a class or a ufunc."""
+    """List what a skops file names beyond what may be built without asking."""
     skops = require("skops.io", to="look into a packed model")
     return [name for name in skops.get_untrusted_types(data=data) if not _known(name)]
 
 
 def _known(name: str) -> bool:
-    import numpy as np
-
+    """Tell whether a name is one of ours to trust; a class counts where it is defined, not where it is imported."""
+    if name in NAMES:
+        return True
     module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] not in TRUSTED:
+    if not _within(module, CLASSES_OF + FUNCTIONS_OF):
         return False
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):
         return False
-    return isinstance(found, type | np.ufunc) or module.startswith("sklearn.metrics.")  # scorers only compute
+    allowed = CLASSES_OF if isinstance(found, type) else FUNCTIONS_OF
+    return _within(str(getattr(found, "__module__", "")), allowed)
+
+
+def _within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
 def _canonical(dumped: bytes) -> bytes:
