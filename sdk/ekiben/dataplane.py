@@ -200,7 +200,10 @@ class DataPlane:
         package = self.packages[choice.arm]
         frame = self.hooks.preprocess(schema.as_frame(columns, package.schema))
         model = str(self.spec.arms[choice.arm])
-        document = {"id": request_id, "arm": choice.arm, "model": model, **self._computed(compute, package, frame)}
+        found = self._computed(compute, package, frame)
+        if "predictions" in found:
+            found = {"predictions": self.hooks.postprocess(found["predictions"])}
+        document = {"id": request_id, "arm": choice.arm, "model": model, **found}
         if endpoint == "predict" and self._watcher is not None:
             self._watcher.submit(columns)
         return Answer(
@@ -293,7 +296,7 @@ class DataPlane:
     def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
         answered = packing.table(packing.ask(package.adapter, package.model, frame), package.signature, frame.index)
         rows = schema.as_records(answered)
-        return {"predictions": self.hooks.postprocess(protocol.predictions(rows, package.signature))}
+        return {"predictions": protocol.predictions(rows, package.signature)}
 
     def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
         slow = package.method not in QUICK_METHODS

@@ -623,7 +623,8 @@ def verify(folder: Path) -> dict[str, Any]:
             f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it."
         )
     sealed = {key: value for key, value in manifest.items() if key != "seal"}
-    if manifest.get("seal") != _of_json(sealed):
+    digested = {key: value for key, value in sealed.items() if key not in ("digest", "provenance")}
+    if manifest.get("seal") != _of_json(sealed) or manifest.get("digest") != _of_json(digested):
         raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
     present = set(_files(folder))
     recorded = manifest["files"]

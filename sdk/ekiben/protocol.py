@@ -182,7 +182,7 @@ def _ref(name: str) -> dict[str, str]:
 def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
     head = {"id": {"type": "string"}, "arm": {"type": "string", "enum": list(spec.arms)}, "model": {"type": "string"}}
     return {
-        "Row": _row(spec, contract),
+        "Row": _row(contract),
         "PredictRequest": _request(spec, spec.limits.max_rows),
         "ExplainRequest": _request(spec, spec.limits.explain_rows),
         "Prediction": _prediction(contract.signature),
@@ -216,10 +216,9 @@ def _array(items: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": dict(items)}
 
 
-def _row(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
-    names = contract.signature.inputs.names
+def _row(contract: Contract) -> dict[str, Any]:
     properties = {column.name: _property(column) for column in contract.signature.inputs.columns}
-    return {**_object({**properties, **_unit(spec, but=names)}, required=list(names)), "example": dict(contract.row)}
+    return {**_object(properties), "example": dict(contract.row)}
 
 
 def _property(column: Column) -> dict[str, Any]:
@@ -236,11 +235,11 @@ def _property(column: Column) -> dict[str, Any]:
     return {**made, "nullable": True} if column.nullable else made
 
 
-def _unit(spec: ServiceSpec, *, but: Iterable[str] = ()) -> dict[str, Any]:
+def _unit(spec: ServiceSpec) -> dict[str, Any]:
     """Describe the field that keeps a unit on its arm, where it is a field."""
-    if spec.unit is None or spec.unit.source != "field" or spec.unit.name in but:
+    if spec.unit is None or spec.unit.source != "field":
         return {}
-    says = "Keeps this unit on the same arm; one unit a request."
+    says = "Keeps this unit on the same arm. It may stand in the rows instead, the same in each."
     return {spec.unit.name: {"description": says, "oneOf": [{"type": "string"}, {"type": "integer"}]}}
 
 

@@ -9,6 +9,7 @@ import bentoml
 from bentoml.exceptions import NotFound
 
 from ekiben import packing
+from ekiben.errors import IntegrityError
 from ekiben.packing import Package
 
 
@@ -45,5 +46,14 @@ def holds(tag: str) -> bool:
 
 
 def get(tag: str) -> Package:
-    """Load the package behind a tag, its bytes verified."""
-    return packing.load(Path(bentoml.models.get(tag).path) / "package")
+    """Load the package behind a tag, its bytes verified.
+
+    Raises
+    ------
+    IntegrityError
+        If its bytes are not those that were packed, or it is another package than the tag names.
+    """
+    package = packing.load(Path(bentoml.models.get(tag).path) / "package")
+    if tag_of(package.name, package.digest) != tag:
+        raise IntegrityError(f"The store must hold under {tag} the package of that digest. Got {package.ref}.")
+    return package

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import shutil
@@ -177,7 +178,7 @@ def _knock(uri: str) -> None:
         if answer.code < 500:
             return
         reason: Exception = answer
-    except OSError as silence:
+    except (OSError, http.client.HTTPException) as silence:
         reason = silence
     raise UnreachableError(
         f"The tracking server at {_public(uri)} must answer. It did not: {reason}. "

@@ -58,7 +58,8 @@ def check(subject: Package | str | Path, *, progress: Progress | None = None) ->
     say("starting the service")
     with running.serve(folder) as server:
         findings += _findings(http_subjects(folder, server), HTTP_LAWS, say)
-        notes = [_latency(server, arms[0], spec.read(folder))]
+        broken = any(finding.state == "broken" for finding in findings)
+        notes = [] if broken else [_latency(server, arms[0], spec.read(folder))]
     return Report(subject=str(folder), findings=tuple(findings), notes=tuple(notes))
 
 

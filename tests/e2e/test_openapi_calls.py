@@ -1,0 +1,61 @@
+"""Calls generated from the service's own OpenAPI document: no 5xx, no answer that the document does not know."""
+
+from collections import Counter
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="session")
+def document(server):
+    return schemathesis.openapi.from_url(f"{server.url}/docs.json")
+
+
+def _call_all(document, modes, n_examples):
+    statuses = Counter()
+    for operation in document.get_all_operations():
+        if modes is schemathesis.GenerationMode.NEGATIVE and operation.ok().method != "post":
+            continue  # what takes nothing cannot be asked wrongly
+
+        @hypothesis.settings(
+            max_examples=n_examples,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(case=operation.ok().as_strategy(generation_mode=modes))
+        def call(case):
+            answer = case.call()
+            case.validate_response(answer, checks=CHECKS)
+            statuses[(case.path, answer.status_code)] += 1
+
+        call()
+    return statuses
+
+
+def test_calls_that_fit_the_document_are_answered(document):
+    statuses = _call_all(document, schemathesis.GenerationMode.POSITIVE, 60)
+    asked = {status: count for (path, status), count in statuses.items() if path == "/predict"}
+    assert asked[200] >= 0.95 * sum(asked.values()), statuses
+
+
+def test_calls_that_do_not_fit_are_refused_as_documented(document):
+    statuses = _call_all(document, schemathesis.GenerationMode.NEGATIVE, 60)
+    assert not [status for _, status in statuses if status >= 500], statuses
