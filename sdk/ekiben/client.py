@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ekiben import explanations, protocol, schema
-from ekiben.errors import RequestError, UnreachableError
+from ekiben import codecs, explanations, protocol, schema, spec
+from ekiben.errors import RequestError, SchemaError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.schema import Signature
 
@@ -58,19 +58,21 @@ class Client:
         ------
         RequestError
             If the service refuses the rows, with every fault.
+        SchemaError
+            If the rows hold what no JSON can.
         UnreachableError
             If the service does not answer.
         """
         import pandas as pd
 
-        answer = self._ask("/predict", frame, unit)
+        answer = self._ask("/predict", "predictions", frame, unit)
         made = pd.DataFrame([protocol.flat(prediction) for prediction in answer["predictions"]], index=frame.index)
         made.attrs.update({key: answer[key] for key in ("id", "arm", "model")})
         return made
 
     def explain(self, frame: pd.DataFrame, *, unit: str | None = None) -> Explanations:
         """Ask why, for each row."""
-        answer = self._ask("/explain", frame, unit)
+        answer = self._ask("/explain", "explanations", frame, unit)
         return Explanations([explanations.from_json(each) for each in answer["explanations"]])
 
     def schema(self) -> dict[str, Any]:
@@ -108,18 +110,25 @@ class Client:
     def _repr_html_(self) -> str:
         return f'<a href="{self.url}" target="_blank">{self.url}</a>'
 
-    def _ask(self, path: str, frame: pd.DataFrame, unit: str | None) -> dict[str, Any]:
+    def _ask(self, path: str, field: str, frame: pd.DataFrame, unit: str | None) -> dict[str, Any]:
         body: dict[str, Any] = {"rows": schema.as_rows(frame)}
-        headers: dict[str, str] = {}
+        headers = {"content-type": "application/json"}
         cookies: dict[str, str] = {}
         if unit is not None:
             self._name(unit, body, headers, cookies)
-        return self._send("POST", path, json=body, headers=headers, cookies=cookies)
+        answer = self._send("POST", path, content=_encoded(body), headers=headers, cookies=cookies)
+        if field not in answer:
+            raise RequestError(
+                f"A service must answer with {field!r}. Got something else. Is there a service of ekiben at {self.url}?",
+                status=200,
+                code="unknown",
+            )
+        return answer
 
     def _name(self, unit: str, body: dict[str, Any], headers: dict[str, str], cookies: dict[str, str]) -> None:
         """Put the unit where the service looks for it."""
-        source, _, name = str(self._unit_of_service).rpartition(":")
-        {"header": headers, "cookie": cookies}.get(source, body)[name] = unit
+        wanted = spec.parse_unit(self._unit_of_service)
+        {"header": headers, "cookie": cookies, "field": body}[wanted.source][wanted.name] = unit
 
     @cached_property
     def _unit_of_service(self) -> str:
@@ -147,10 +156,26 @@ class Client:
             raise UnreachableError(
                 f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?"
             ) from reason
-        document: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+        document = _document(answer)
         if answer.status_code != httpx.codes.OK:
             raise _refused(answer.status_code, document)
         return document
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return codecs.encode(body)
+    except (SchemaError, TypeError, OverflowError):
+        raise SchemaError("The rows must hold finite numbers, booleans and texts. Got something else.") from None
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    """Read the body of an answer; whatever is no JSON object is as good as nothing."""
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _refused(status: int, document: dict[str, Any]) -> RequestError:
@@ -158,4 +183,5 @@ def _refused(status: int, document: dict[str, Any]) -> RequestError:
     if found is None:
         return RequestError(f"The service refused with status {status}.", status=status, code="unknown")
     faults = [protocol.fault_of(field) for field in found.get("fields", [])]
-    return RequestError(found["message"], status=status, code=found["code"], faults=faults)
+    message = str(found.get("message", f"The service refused with status {status}."))
+    return RequestError(message, status=status, code=str(found.get("code", "unknown")), faults=faults)

@@ -190,7 +190,7 @@ def _knock(uri: str) -> None:
 def _few_retries() -> Iterator[None]:
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE_S + 1),  # twice, with the retry
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     added = {key: value for key, value in defaults.items() if key not in os.environ}
