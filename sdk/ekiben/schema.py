@@ -398,9 +398,11 @@ def as_frame(values: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(series, columns=list(schema.names))
 
 
-def _series(column: Column, values: Any) -> pd.Series[Any]:
+def _series(column: Column, values: Any) -> Any:
     import pandas as pd
 
+    if isinstance(values, list) and column.dtype in NUMPYS_OWN:
+        return _array(column, values)
     made = pd.Series(values, dtype=None if isinstance(values, pd.Series) else object).reset_index(drop=True)
     if column.dtype == "category":
         return made.astype(pd.CategoricalDtype(list(column.categories or ())))
@@ -408,6 +410,24 @@ def _series(column: Column, values: Any) -> pd.Series[Any]:
         return made.astype(_dtype(column))
     made = made.astype(object).where(made.notna(), _marker(column))
     return made.astype(_with_gaps(_dtype(column)))
+
+
+NUMPYS_OWN = ("bool", "float64", "int64", "object")
+
+
+def _array(column: Column, values: list[Any]) -> Any:
+    """Do for a request's few values what pandas does for a table's many, in a tenth of the time."""
+    import numpy as np
+
+    gaps = [is_missing(value) for value in values]
+    filled = (
+        [_marker(column) if gap else value for gap, value in zip(gaps, values, strict=True)] if any(gaps) else values
+    )
+    if column.dtype == "object" or (column.dtype == "bool" and any(gaps)):
+        made = np.empty(len(filled), dtype=object)
+        made[:] = filled
+        return made
+    return np.array(filled, dtype=np.float64 if any(gaps) else column.dtype)
 
 
 def _with_gaps(dtype: Any) -> Any:
