@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ekiben.checks import Report, check
     from ekiben.client import Client
     from ekiben.errors import EkibenError
-    from ekiben.packing import Package, load, pack
+    from ekiben.packages import Package, load
+    from ekiben.packing import pack
     from ekiben.refs import ModelRef
     from ekiben.routing import Route, canary, only, shadow, split
     from ekiben.running import serve
@@ -33,7 +34,7 @@ _HOMES = {
     "EkibenError": "errors",
     "Limits": "spec",
     "ModelRef": "refs",
-    "Package": "packing",
+    "Package": "packages",
     "Report": "checks",
     "Route": "routing",
     "build": "building",
@@ -41,7 +42,7 @@ _HOMES = {
     "check": "checks",
     "containerize": "building",
     "fetch": "tracking",
-    "load": "packing",
+    "load": "packages",
     "log": "tracking",
     "only": "routing",
     "pack": "packing",

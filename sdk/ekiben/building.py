@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import bentoml
@@ -15,9 +15,9 @@ import bentoml
 from ekiben import checks, locking, spec
 from ekiben.checks.laws import HTTP_LAWS
 from ekiben.errors import BuildError, NotFoundError
+from ekiben.progress import Progress, shown
 from ekiben.running import Server, child_environment
 
-Progress = Callable[[str], None]
 BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
 ALLOWED = re.compile(
     r"service\.py|ekiben\.toml|contract\.json|requirements\.txt|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
@@ -46,18 +46,18 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
     BuildError
         If a law is broken, BentoML refuses, the bento holds what it must not, or it answers differently when run.
     """
-    say = progress or (lambda _: None)
     target = Path(folder)
     spec.read(target)
-    report = checks.check(target, progress=say)
-    if not report.ok:
-        raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-    locking.write_wheel(target / "wheels")
-    say("building the bento")
-    tag = _build_in_child(target)
-    _holds_nothing_else(tag)
-    say("running the bento from an empty store")
-    _run_and_replay(tag, target)
+    with shown(progress) as say:
+        report = checks.check(target, progress=say)
+        if not report.ok:
+            raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
+        locking.write_wheel(target / "wheels")
+        say("building the bento")
+        tag = _build_in_child(target)
+        _holds_nothing_else(tag)
+        say("running the bento from an empty store")
+        _run_and_replay(tag, target)
     return tag
 
 
@@ -135,7 +135,6 @@ def containerize(tag: str, *, image: str | None = None, progress: Progress | Non
     BuildError
         If no engine is present, with where the recipe lies, or the engine refuses.
     """
-    say = progress or (lambda _: None)
     try:
         bento = bentoml.get(tag)
     except bentoml.exceptions.NotFound:
@@ -149,7 +148,6 @@ def containerize(tag: str, *, image: str | None = None, progress: Progress | Non
             f"The recipe lies in {recipe}, its context in {bento.path}. "
             f"On a machine with an engine, run: bentoml containerize {bento.tag}"
         )
-    say(f"building the image with {backend}")
     name = image or str(bento.tag)
     command = [
         sys.executable,
@@ -162,7 +160,9 @@ def containerize(tag: str, *, image: str | None = None, progress: Progress | Non
         "--image-tag",
         name,
     ]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
+    with shown(progress) as say:
+        say(f"building the image with {backend}")
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{backend} must build the image. It refused:\n{_end(done.stdout + done.stderr)}")
     return name

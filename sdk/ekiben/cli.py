@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +13,7 @@ from rich.console import Console
 
 import ekiben
 from ekiben.errors import EkibenError, SpecError
+from ekiben.progress import shown
 
 app = typer.Typer(
     name="ekiben",
@@ -63,7 +62,7 @@ def pack(
 
     The module is imported from the current folder: `ekiben pack train:pipeline --reference train:X --name churn --out churn`.
     """
-    with _progress() as say:
+    with shown() as say:
         package = ekiben.pack(
             _object(model),
             name=name,
@@ -85,7 +84,7 @@ def log(
     json_: Json = False,
 ) -> None:
     """Register a package as a version in MLflow."""
-    with _progress() as say:
+    with shown() as say:
         say("logging")
         ref = str(ekiben.log(ekiben.load(package), alias=alias))
     _tell(json_, {"ref": ref}, ref)
@@ -138,7 +137,7 @@ def scaffold(
     packages = {
         key: value if value.startswith(("models:/", "package:/")) else ekiben.load(value) for key, value in arms.items()
     }
-    with _progress() as say:
+    with shown() as say:
         say("writing the service")
         target = ekiben.scaffold(folder, arms=packages, route=route, unit=unit)
     _tell(json_, {"folder": str(target)}, f"Wrote {target}. Next: ekiben check {target}")
@@ -147,7 +146,7 @@ def scaffold(
 @app.command()
 def pin(folder: Folder) -> None:
     """Put the models that a folder names into BentoML's store, and pin what can move."""
-    with _progress() as say:
+    with shown() as say:
         say("fetching the models")
         target = ekiben.pin(folder)
     typer.echo(f"Pinned {target}.")
@@ -160,7 +159,7 @@ def check(
 ) -> None:
     """Try every law; exit code 1 when one is broken."""
     is_package = (subject / "package.json").is_file()
-    with _progress() as say:
+    with shown() as say:
         report = ekiben.check(ekiben.load(subject) if is_package else subject, progress=say)
     _tell(json_, report.to_json(), str(report))
     raise typer.Exit(0 if report.ok else 1)
@@ -172,7 +171,7 @@ def serve(
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Serve on this machine until Ctrl-C."""
-    with _progress() as say:
+    with shown() as say:
         say("starting the service")
         server = ekiben.serve(target, port=port)
     typer.echo(f"{server.url} answers; its log is {server.log}. Ctrl-C stops it.")
@@ -190,7 +189,7 @@ def serve(
 @app.command()
 def build(folder: Folder, json_: Json = False) -> None:
     """Check a service, build its bento, and run the bento before saying that it is done."""
-    with _progress() as say:
+    with shown() as say:
         tag = ekiben.build(folder, progress=say)
     _tell(json_, {"tag": tag}, f"{tag}\nBuilt, run from an empty store, and equal. Next: ekiben containerize {tag}")
 
@@ -201,19 +200,8 @@ def containerize(
     image: Annotated[str | None, typer.Option(help="The image's name; by default the tag.")] = None,
 ) -> None:
     """Build an image of a bento with the engine that is present."""
-    with _progress() as say:
+    with shown() as say:
         typer.echo(ekiben.containerize(tag, image=image, progress=say))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show the step at hand on the error stream, where somebody watches it."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("") as status:
-        yield status.update
 
 
 def _tell(as_json: bool, document: dict[str, Any], words: str) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ekiben import codecs, explanations, packing, protocol, routing, schema
+from ekiben import codecs, explanations, packages, protocol, routing, schema
 from ekiben.contract import Contract
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
-from ekiben.packing import Package
+from ekiben.packages import Package
 from ekiben.routing import Choice
 from ekiben.spec import ServiceSpec
 
@@ -294,7 +294,7 @@ class DataPlane:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from None
 
     def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
-        answered = packing.table(packing.ask(package.adapter, package.model, frame), package.signature, frame.index)
+        answered = packages.table(packages.ask(package.adapter, package.model, frame), package.signature, frame.index)
         rows = schema.as_records(answered)
         return {"predictions": protocol.predictions(rows, package.signature)}
 

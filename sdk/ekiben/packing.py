@@ -1,227 +1,38 @@
-"""Make a model servable: the package, and the folder that holds it (format 1).
-
-::
-
-    package.json      name, signature, metrics, owner, environment, provenance, the digest of every file
-    model/            native and readable first: skops for scikit-learn, binary JSON for XGBoost
-    explainer/        what the explanations were fitted to
-    reference/        a profile of the reference data, and a capped sample
-    examples.json     a few real rows and their answers, to replay
-"""
+"""Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import cards, explainers, models, schema
-from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError, UnsupportedModelError
-from ekiben.explainers import Context, Explainer
-from ekiben.explanations import Explanations
-from ekiben.models import Adapter, Answers
+from ekiben import explainers, models, schema
+from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
+from ekiben.explainers import Context
+from ekiben.models import Adapter
 from ekiben.models.measuring import measure
+from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
+from ekiben.progress import Progress, shown
 from ekiben.refs import ModelRef
 from ekiben.schema import Label, Schema, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
 SAMPLE_ROWS = 1000  # of the reference, kept in the package
 N_EXAMPLES = 6
 UNSEEN = "ekiben: an unseen text"
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Package:
-    """A model made servable: what `pack` makes, `log` keeps and `scaffold` serves.
-
-    Parameters
-    ----------
-    folder
-        Where its files are; they were read and verified when the package was made.
-    manifest
-        The content of `package.json`.
-    model, adapter, signature
-        The model as read back from its files, how to ask it, and what it takes and gives.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from sklearn.linear_model import LinearRegression
-    >>> X = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0]})
-    >>> package = pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X)
-    >>> package.predict(X.head(1)).round(6)
-       value
-    0   20.0
-    >>> package.explain(X.head(1))[0].contributions["rooms"].__round__(6)
-    -17.5
-    """
-
-    folder: Path
-    manifest: Mapping[str, Any]
-    model: Any
-    adapter: Adapter
-    signature: Signature
-
-    @property
-    def name(self) -> str:
-        """The name under which versions are registered."""
-        return str(self.manifest["name"])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what the package holds; the same model and data give the same digest."""
-        return str(self.manifest["digest"])
-
-    @property
-    def ref(self) -> ModelRef:
-        """The package by its digest, for one that was never logged."""
-        return ModelRef(name=self.name, digest=self.digest[:12])
-
-    @property
-    def schema(self) -> Schema:
-        """The contract of the rows."""
-        return self.signature.inputs
-
-    @property
-    def metrics(self) -> Mapping[str, Mapping[str, float]]:
-        """Metrics on held-out rows with their 95 % intervals; empty when no such rows were given."""
-        found: Mapping[str, Mapping[str, float]] = self.manifest["metrics"]
-        return found
-
-    @property
-    def method(self) -> str:
-        """The name of the method that explains."""
-        return str(self.manifest["explainer"])
-
-    @cached_property
-    def profile(self) -> Mapping[str, Any]:
-        """Quantiles, counts and shares of each column of the reference data."""
-        found: Mapping[str, Any] = _read(self.folder / "reference" / "profile.json")
-        return found
-
-    @cached_property
-    def sample(self) -> pd.DataFrame:
-        """At most 1,000 rows of the reference data."""
-        return _frame_in(self.folder / "reference" / "sample.json", self.schema)
-
-    @cached_property
-    def examples(self) -> tuple[dict[str, Any], ...]:
-        """A few real rows, each as `row` and the `answer` that was recorded."""
-        return tuple(_read(self.folder / "examples.json"))
-
-    @cached_property
-    def example_frame(self) -> pd.DataFrame:
-        """The rows of `examples` as a frame."""
-        rows = [example["row"] for example in self.examples]
-        return schema.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
-
-    @cached_property
-    def explainer(self) -> Explainer:
-        """What explains, read back from its files."""
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
-        return explainers.load(self.folder / "explainer", context)
-
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Answer exactly as the service will.
-
-        Parameters
-        ----------
-        frame
-            Rows of shape (n_rows, n_columns), columns in any order.
-
-        Returns
-        -------
-        One row an answer, with the index of `frame`: `label` and `score_<class>` in [0, 1], or `value`.
-
-        Raises
-        ------
-        SchemaError
-            If the rows do not fit the contract, with every fault.
-        """
-        rows = schema.conform(frame, self.schema)
-        return table(ask(self.adapter, self.model, rows), self.signature, rows.index)
-
-    def explain(self, frame: pd.DataFrame, *, method: str | None = None, seed: int = 0) -> Explanations:
-        """Explain the answer for each row on the raw columns.
-
-        Parameters
-        ----------
-        frame
-            Rows of shape (n_rows, n_columns), columns in any order.
-        method
-            One of ekiben's methods; by default the one that was packed.
-        seed
-            Seeds the methods that draw samples; the same seed explains the same.
-
-        Raises
-        ------
-        SchemaError
-            If the rows do not fit the contract.
-        ExplainError
-            If the method cannot explain this model.
-        """
-        rows = schema.conform(frame, self.schema)
-        chosen = self.explainer if method in (None, self.method) else self._other(str(method))
-        return Explanations(chosen.explain(rows, seed=seed))
-
-    def _other(self, method: str) -> Explainer:
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
-        return explainers.choose(method, context)
-
-    def save(self, folder: str | Path) -> Path:
-        """Copy the package into a new folder."""
-        target = Path(folder)
-        if target.exists() and any(target.iterdir()):
-            raise SpecError(f"The 'folder' must be new or empty. Got {str(folder)!r}, which holds files.")
-        shutil.copytree(self.folder, target, dirs_exist_ok=True)
-        return target
-
-    def __str__(self) -> str:
-        return cards.text(self.manifest, self.signature)
-
-    def __repr__(self) -> str:
-        return f"<Package {self.ref} {self.manifest['class']} explained by {self.method}>"
-
-    def _repr_html_(self) -> str:
-        return cards.html(self.manifest, self.signature, self.profile)
-
-
-def ask(adapter: Adapter, model: Any, rows: pd.DataFrame) -> Answers:
-    """Ask a model about rows that fit its contract."""
-    return adapter.answers(model, rows)
-
-
-def table(answers: Answers, signature: Signature, index: pd.Index[Any]) -> pd.DataFrame:
-    """Put answers into a frame: label and one score a class, or value."""
-    import pandas as pd
-
-    if signature.task == "regression":
-        return pd.DataFrame({"value": answers.values}, index=index)
-    assert answers.scores is not None
-    scores = {f"score_{label}": answers.scores[:, i] for i, label in enumerate(signature.classes)}
-    return pd.DataFrame({"label": answers.labels, **scores}, index=index)
-
-
-# ── pack ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def pack(
@@ -280,53 +91,71 @@ def pack(
     >>> pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X).method
     'linear'
     """
-    say = progress or (lambda _: None)
-    reference = _as_frame("reference", reference)
-    adapter = models.find(model)
-    say("learning the contract")
-    signature = _sign(model, adapter, reference, name)
-    rows = schema.conform(reference, signature.inputs)
-    _same_length("target", target, rows)
-    folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
-    try:
-        say("writing the model")
-        (folder / "model").mkdir()
-        adapter.save(model, folder / "model")
-        _reads_back_equal(model, adapter, folder, rows)
-        say("fitting the explainer")
-        sample = _sampled(rows)
-        method = _fit_explainer(
-            explainer, Context(model=model, adapter=adapter, schema=signature.inputs, reference=sample), folder
-        )
-        say("describing the reference data")
-        _write_reference(folder, rows, sample)
-        chosen = sample if examples is None else _conformed("examples", examples, signature.inputs)
-        _write_examples(folder, model, adapter, signature, chosen if examples is not None else _telling(chosen))
-        say("measuring on held-out rows" if holdout is not None else "sealing")
-        metrics, findings = _measured(model, adapter, signature, holdout, rows)
-        manifest = {
-            "format": FORMAT,
-            "name": ModelRef(name=name, version=1).name,
-            "kind": adapter.library,
-            "class": _class_name(model, adapter),
-            "signature": schema.to_json(signature),
-            "explainer": method,
-            "owner": owner,
-            "metrics": metrics,
-            "findings": [*findings, *_findings(signature, rows)],
-            "n_reference": len(rows),
-            "balance": _balance(target, signature),
-            "requirements": [f"{dist}=={version(dist)}" for dist in adapter.requirements(model)],
-            "python": platform.python_version(),
-            "data_digest": data_digest(rows, target),
-        }
-        _seal(folder, manifest)
-        made = load(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with shown(progress) as say:
+        say("learning the contract")
+        live = _live(model, models.find(model), _as_frame("reference", reference), name)
+        _same_length("target", target, live.rows)
+        digest = data_digest(live.rows, target)
+        facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
+        folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
+        try:
+            method = _write_parts(folder, live, explainer, examples, say)
+            say("measuring and sealing")
+            seal(folder, {**_described(live, holdout), **facts, "explainer": method})
+            made = load(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Live:
+    """The live model while it is packed: with its contract, the rows that it was fitted on, and a sample of them."""
+
+    model: Any
+    adapter: Adapter
+    signature: Signature
+    rows: pd.DataFrame
+    sample: pd.DataFrame
+
+
+def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _Live:
+    signature = _sign(model, adapter, reference, name)
+    rows = schema.conform(reference, signature.inputs)
+    return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
+
+
+def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> str:
+    """Write everything but the manifest, see that the model reads back equal, and name the method that explains."""
+    say("writing the model")
+    (folder / "model").mkdir()
+    live.adapter.save(live.model, folder / "model")
+    _reads_back_equal(live.model, live.adapter, folder, live.rows)
+    say("fitting the explainer")
+    context = Context(model=live.model, adapter=live.adapter, schema=live.signature.inputs, reference=live.sample)
+    method = _fit_explainer(explainer, context, folder)
+    say("describing the reference data")
+    _write_reference(folder, live.rows, live.sample)
+    given = _telling(live.sample) if examples is None else _conformed("examples", examples, live.signature.inputs)
+    _write_examples(folder, live.model, live.adapter, live.signature, given)
+    return method
+
+
+def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None) -> dict[str, Any]:
+    metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
+    return {
+        "format": FORMAT,
+        "kind": live.adapter.library,
+        "class": _class_name(live.model, live.adapter),
+        "signature": schema.to_json(live.signature),
+        "metrics": metrics,
+        "findings": [*findings, *_findings(live.signature, live.rows)],
+        "n_reference": len(live.rows),
+        "requirements": [f"{dist}=={version(dist)}" for dist in live.adapter.requirements(live.model)],
+        "python": platform.python_version(),
+    }
 
 
 def _as_frame(parameter: str, data: Any) -> pd.DataFrame:
@@ -368,7 +197,7 @@ def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, le
     """Let the model answer a few reference rows, so that a mismatch is found here and not when it is served."""
     few = schema.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
     try:
-        ask(adapter, model, few)
+        answers = ask(adapter, model, few)
     except UnsupportedModelError:
         raise
     except Exception as reason:
@@ -376,6 +205,8 @@ def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, le
             f"The model must answer the 'reference' rows. Got {type(reason).__name__}: {reason}. "
             "Pass the very frame that the model was fitted on, without the target."
         ) from reason
+    if answers.scores is not None and (abs(answers.scores.sum(axis=1) - 1) > 1e-3).any():  # a label of each kind a row
+        raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
 
 
 def _with_policy(
@@ -447,14 +278,14 @@ def _write_examples(folder: Path, model: Any, adapter: Adapter, signature: Signa
             "The model must answer its examples with finite numbers. It does not. Look at model.predict(…) of them."
         )
     pairs = [{"row": row, "answer": answer} for row, answer in zip(schema.as_rows(rows), answers, strict=True)]
-    _write(folder / "examples.json", pairs)
+    write_json(folder / "examples.json", pairs)
 
 
 def _write_reference(folder: Path, rows: pd.DataFrame, sample: pd.DataFrame) -> None:
     (folder / "reference").mkdir()
-    _write(folder / "reference" / "profile.json", {name: _profile(rows[name]) for name in rows.columns})
+    write_json(folder / "reference" / "profile.json", {name: _profile(rows[name]) for name in rows.columns})
     listed = schema.as_rows(sample)
-    _write(folder / "reference" / "sample.json", {name: [row[name] for row in listed] for name in rows.columns})
+    write_json(folder / "reference" / "sample.json", {name: [row[name] for row in listed] for name in rows.columns})
 
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
@@ -554,131 +385,6 @@ def data_digest(frame: pd.DataFrame, target: Any = None) -> str:
     if target is not None:
         whole.update(pd.util.hash_pandas_object(pd.Series(target), index=False).to_numpy().tobytes())
     return f"sha256:{whole.hexdigest()}"
-
-
-# ── the folder ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `package.json`: the digest is of what the package is, the seal also of where it comes from."""
-    manifest["files"] = {name: _sha256(folder / name) for name in _files(folder)}
-    manifest["digest"] = _of_json(manifest)
-    manifest["provenance"] = _provenance()
-    manifest["seal"] = _of_json(manifest)
-    _write(folder / "package.json", manifest)
-
-
-def _provenance() -> dict[str, str | None]:
-    return {
-        "packed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ekiben": version("ekiben"),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "notebook": Path(os.environ["JPY_SESSION_NAME"]).name if "JPY_SESSION_NAME" in os.environ else None,
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def load(folder: str | Path) -> Package:
-    """Read a package from its folder, its bytes verified before anything is built from them.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no package in the folder.
-    IntegrityError
-        If a file was changed, added or removed since it was packed.
-
-    Examples
-    --------
-    >>> load("no/such/folder")
-    Traceback (most recent call last):
-    ...
-    ekiben.errors.NotFoundError: A package's folder must hold package.json. Got 'no/such/folder', which has none.
-    """
-    folder = Path(folder)
-    manifest = verify(folder)
-    signature = schema.from_json(manifest["signature"])
-    adapter = models.named(manifest["kind"])
-    return Package(
-        folder=folder,
-        manifest=manifest,
-        model=adapter.load(folder / "model"),
-        adapter=adapter,
-        signature=signature,
-    )
-
-
-def verify(folder: Path) -> dict[str, Any]:
-    """Compare every byte of a package with what was packed, and give its manifest."""
-    manifest = _manifest(folder)
-    if manifest.get("format") != FORMAT:
-        raise IntegrityError(
-            f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it."
-        )
-    sealed = {key: value for key, value in manifest.items() if key != "seal"}
-    digested = {key: value for key, value in sealed.items() if key not in ("digest", "provenance")}
-    if manifest.get("seal") != _of_json(sealed) or manifest.get("digest") != _of_json(digested):
-        raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
-    present = set(_files(folder))
-    recorded = manifest["files"]
-    faults = [f"{name} is gone" for name in sorted(recorded.keys() - present)]
-    faults += [f"{name} was added" for name in sorted(present - recorded.keys())]
-    faults += [
-        f"{name} was changed" for name in sorted(present & recorded.keys()) if _sha256(folder / name) != recorded[name]
-    ]
-    if faults:
-        raise IntegrityError(f"A package must hold the bytes that were packed. In {folder.name} {'; '.join(faults)}.")
-    return manifest
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "package.json"
-    if not path.is_file():
-        raise NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.")
-    try:
-        manifest: dict[str, Any] = _read(path)
-    except ValueError as reason:
-        raise IntegrityError(f"package.json of {folder.name} is not what was packed: it is no JSON.") from reason
-    return manifest
-
-
-def _files(folder: Path) -> list[str]:
-    """List everything below a package but its manifest; a link counts as a file that does not belong."""
-    every = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in every if path != folder / "package.json")
-
-
-def _sha256(path: Path) -> str:
-    if path.is_symlink():
-        return "a link"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _of_json(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _write(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def _frame_in(path: Path, contract: Schema) -> pd.DataFrame:
-    try:
-        return schema.as_frame(_read(path), contract)
-    except KeyError as reason:
-        raise SchemaError(f"The sample of the package must hold the column {reason}.") from reason
 
 
 @contextmanager

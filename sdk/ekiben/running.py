@@ -19,6 +19,7 @@ import httpx
 
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError
+from ekiben.progress import Progress, show_link, shown
 
 READY_S = 120.0
 STOP_S = 20.0
@@ -112,7 +113,13 @@ class Server(Client):
         return "\n".join(told or lines[-LOG_LINES:])
 
 
-def serve(target: str | Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> Server:
+def serve(
+    target: str | Path,
+    *,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Server:
     """Start a real BentoML server on this machine and give a client of it.
 
     Parameters
@@ -123,6 +130,8 @@ def serve(target: str | Path, *, port: int | None = None, environment: Mapping[s
         The port on 127.0.0.1; any free one by default.
     environment
         More variables for the server's environment.
+    progress
+        Called with a few words while the server starts; a notebook shows the address by itself.
 
     Returns
     -------
@@ -145,7 +154,13 @@ def serve(target: str | Path, *, port: int | None = None, environment: Mapping[s
     is_folder = isinstance(target, Path) or ":" not in target
     if is_folder and not (Path(target) / "service.py").is_file():
         raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.")
-    return Server(str(Path(target).resolve()) if is_folder else str(target), port=port, environment=environment)
+    named = str(Path(target).resolve()) if is_folder else str(target)
+    with shown(progress) as say:
+        say("starting the service")
+        server = Server(named, port=port, environment=environment)
+    if progress is None:
+        show_link(server.url)
+    return server
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from ekiben import cards, contract, locking, routing, schema, spec, storing, tracking
 from ekiben.contract import Contract, Pin
 from ekiben.errors import NotFoundError, SpecError
-from ekiben.packing import Package
+from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
 from ekiben.spec import ServiceSpec

@@ -8,9 +8,9 @@ from pathlib import Path
 import bentoml
 from bentoml.exceptions import NotFound
 
-from ekiben import packing
+from ekiben import packages
 from ekiben.errors import IntegrityError
-from ekiben.packing import Package
+from ekiben.packages import Package
 
 
 def tag_of(name: str, digest: str) -> str:
@@ -53,7 +53,7 @@ def get(tag: str) -> Package:
     IntegrityError
         If its bytes are not those that were packed, or it is another package than the tag names.
     """
-    package = packing.load(Path(bentoml.models.get(tag).path) / "package")
+    package = packages.load(Path(bentoml.models.get(tag).path) / "package")
     if tag_of(package.name, package.digest) != tag:
         raise IntegrityError(f"The store must hold under {tag} the package of that digest. Got {package.ref}.")
     return package

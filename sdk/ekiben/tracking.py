@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import packing
+from ekiben import packages, packing
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError, nearest
-from ekiben.packing import Package
+from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def fetch(ref: ModelRef | str) -> Package:
         root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=target))
     if not (root / INSIDE).is_dir():
         raise NotFoundError(f"A version must hold a package of ekiben. {wanted} does not: it was not logged by ek.log.")
-    package = packing.load(root / INSIDE)
+    package = packages.load(root / INSIDE)
     weakref.finalize(package, shutil.rmtree, target, ignore_errors=True)
     logged = found.tags.get(DIGEST)
     if logged not in (None, package.digest):
@@ -265,4 +265,4 @@ class _Pyfunc:
 
 
 def _load_pyfunc(path: str) -> _Pyfunc:
-    return _Pyfunc(packing.load(path))
+    return _Pyfunc(packages.load(path))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ekiben import contract, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
-from ekiben.packing import Package
+from ekiben.packages import Package
+from ekiben.progress import Progress, shown
 from ekiben.spec import ServiceSpec
 
 __all__ = ["Finding", "Report", "Subject", "check", "examine", "http_subjects", "package_subjects"]
 
-Progress = Callable[[str], None]
 TIMED_REQUESTS = 100
 
 
@@ -48,15 +48,18 @@ def check(subject: Package | str | Path, *, progress: Progress | None = None) ->
     >>> check(ekiben.pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X)).ok
     True
     """
-    say = progress or (lambda _: None)
-    if isinstance(subject, Package):
-        alone = Subject(arm=subject.name, package=subject)
-        return Report(subject=str(subject.ref), findings=tuple(_findings([alone], LAWS, say)))
-    folder = Path(subject)
+    with shown(progress) as say:
+        if isinstance(subject, Package):
+            alone = Subject(arm=subject.name, package=subject)
+            return Report(subject=str(subject.ref), findings=tuple(_findings([alone], LAWS, say)))
+        return _check_folder(Path(subject), say)
+
+
+def _check_folder(folder: Path, say: Progress) -> Report:
     arms = package_subjects(folder)
     findings = list(_findings(arms, LAWS, say))
     say("starting the service")
-    with running.serve(folder) as server:
+    with running.serve(folder, progress=say) as server:
         findings += _findings(http_subjects(folder, server), HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)
         notes = [] if broken else [_latency(server, arms[0], spec.read(folder))]

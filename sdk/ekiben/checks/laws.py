@@ -16,7 +16,8 @@ from ekiben import codecs, routing, schema
 from ekiben.client import Client
 from ekiben.errors import Fault, RequestError, SchemaError
 from ekiben.explanations import Attribution
-from ekiben.packing import UNSEEN, Package
+from ekiben.packages import Package
+from ekiben.packing import UNSEEN
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:

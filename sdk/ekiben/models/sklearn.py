@@ -54,6 +54,8 @@ class SklearnAdapter:
             validation.check_is_fitted(model)
         except Exception as reason:
             raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {name}. Fit it first.") from reason
+        if not getattr(model, "refit", True):
+            raise UnsupportedModelError(f"A search must be fitted with refit=True. Got {name}(refit=False).")
         if base.is_regressor(model):
             return "regression"
         if not base.is_classifier(model):

@@ -31,6 +31,9 @@ class XGBoostAdapter:
         name = _kind(model)
         if not model.__sklearn_is_fitted__():
             raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {name}. Fit it first.")
+        shape = json.loads(model.get_booster().save_config())["learner"]["learner_model_param"]
+        if int(shape["num_target"]) > 1:
+            raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
         return "classification" if name.endswith("Classifier") else "regression"
 
     def classes(self, model: Any) -> tuple[Label, ...]:
@@ -51,10 +54,7 @@ class XGBoostAdapter:
         data = _input(model, frame)
         if hasattr(model, "predict_proba"):
             return cast("Array", model.predict_proba(data).astype(np.float64))
-        values = np.asarray(model.predict(data), dtype=np.float64)
-        if values.ndim > 1:
-            raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
-        return values.reshape(-1, 1)
+        return np.asarray(model.predict(data), dtype=np.float64).reshape(-1, 1)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Give the columns as numbers, categories as their codes, and the model itself."""

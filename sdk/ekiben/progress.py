@@ -1,0 +1,71 @@
+"""Show the step at hand of long work: to who asked for it, in a notebook's cell, or on a terminal."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Progress = Callable[[str], None]
+
+
+@contextmanager
+def shown(progress: Progress | None = None) -> Iterator[Progress]:
+    """Give a function that takes a few words before each step.
+
+    Parameters
+    ----------
+    progress
+        Takes the words instead; without it they are shown where somebody watches, and nowhere else.
+
+    Examples
+    --------
+    >>> steps = []
+    >>> with shown(steps.append) as say:
+    ...     say("packing")
+    >>> steps
+    ['packing']
+    """
+    if progress is not None:
+        yield progress
+    elif _in_notebook():
+        yield from _in_cell()
+    elif sys.stderr.isatty():
+        yield from _on_terminal()
+    else:
+        yield lambda _words: None
+
+
+def show_link(url: str) -> None:
+    """Show an address in a notebook's cell; elsewhere nobody could click on it."""
+    if _in_notebook():
+        display, page = _display()
+        display(page(f'<a href="{html.escape(url)}" target="_blank">{html.escape(url)}</a>'))
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return hasattr(shell, "kernel")
+
+
+def _display() -> tuple[Any, Any]:
+    from IPython.display import HTML, display
+
+    return display, HTML
+
+
+def _in_cell() -> Iterator[Progress]:
+    display, page = _display()
+    cell = display(page(""), display_id=True)
+    yield lambda words: cell.update(page(f'<span style="opacity:.65">{html.escape(words)} …</span>'))
+    cell.update(page(""))
+
+
+def _on_terminal() -> Iterator[Progress]:
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update
