@@ -1,7 +1,17 @@
-"""What tests share: the profile of hypothesis, and a tracking store with nothing in it."""
+"""What tests share: the profile of hypothesis, a tracking store with nothing in it, and two packed models."""
 
 import hypothesis
+import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import ekiben as ek
 
 hypothesis.settings.register_profile("ekiben", deadline=None, max_examples=50, print_blob=True)
 hypothesis.settings.load_profile("ekiben")
@@ -14,3 +24,51 @@ def tracking_uri(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "mlartifacts"))
     return uri
+
+
+@pytest.fixture(scope="session")
+def people():
+    """Rows of every kind, with gaps, and a label for each."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "age": rng.integers(18, 70, 240),
+            "income": rng.normal(3000, 800, 240).round(2),
+            "job": rng.choice(["fixed", "freelance", "other"], 240),
+            "member": rng.random(240) < 0.4,
+        }
+    )
+    rows.loc[::7, "income"] = np.nan
+    worth = rows["age"] + rows["income"].fillna(3000) / 100 + rng.normal(0, 8, 240)
+    return rows, pd.Series(np.where(worth > 74, "good", "bad"), name="risk")
+
+
+@pytest.fixture(scope="session")
+def prepared():
+    """Make preprocessing for `people`, not yet fitted."""
+
+    def make():
+        numbers = make_pipeline(SimpleImputer(), StandardScaler())
+        texts = OneHotEncoder(handle_unknown="ignore")
+        parts = [
+            ("numbers", numbers, ["age", "income"]),
+            ("texts", texts, ["job"]),
+            ("rest", "passthrough", ["member"]),
+        ]
+        return ColumnTransformer(parts)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def champion(people, prepared):
+    """A packed model that is explained at once."""
+    model = make_pipeline(prepared(), LogisticRegression()).fit(*people)
+    return ek.pack(model, name="risk", reference=people[0], target=people[1], owner="risk-team")
+
+
+@pytest.fixture(scope="session")
+def challenger(people, prepared):
+    """A packed model of the same contract whose explanations take a while."""
+    model = make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
+    return ek.pack(model, name="risk", reference=people[0], target=people[1])
