@@ -175,8 +175,11 @@ def _engine() -> tuple[str | None, str]:
         path = shutil.which(backend)
         if path is None:
             continue
-        done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)
-        if done.returncode == 0:
+        try:
+            done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)
+        except subprocess.TimeoutExpired:
+            done = None
+        if done is not None and done.returncode == 0:
             return backend, ""
         told.append(f"{backend} is installed, but its engine does not answer.")
     return None, " ".join(told) or "None is installed."

@@ -20,6 +20,8 @@ REFUSALS = {
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
     429: "Every slot for slow explanations is taken; come back after `Retry-After` seconds.",
     500: "The service failed; its log says why.",
+    503: "The models are being loaded.",
+    504: "The answer was not there in time.",
 }
 
 

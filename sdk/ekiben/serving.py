@@ -5,6 +5,7 @@
 import inspect
 import os
 import sys
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -31,6 +32,9 @@ from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
 __all__ = ["Front", "ModelService", "Request", "Served", "config", "read_spec"]
+
+# A request of few rows gains nothing from more threads inside a model: the workers are what runs side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUIREMENTS = "requirements.txt"
@@ -94,7 +98,7 @@ def config(served: Served) -> dict[str, Any]:
     made: dict[str, Any] = {
         "workers": settings.workers,
         "threads": settings.threads,
-        "traffic": {"timeout": settings.timeout_s},
+        "traffic": {"timeout": settings.timeout_s + 5},  # ours is first, and says more
         "metrics": {"enabled": True},
         "logging": {"access": {"request_content_type": False}},  # a sender's own text has no place in a log
     }
@@ -285,7 +289,10 @@ class Front:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(live.served.spec.threads)
         act = live.plane.predict if path == "/predict" else live.plane.explain
-        return await anyio.to_thread.run_sync(act, request, limiter=self._limiter)
+        with anyio.move_on_after(live.served.spec.timeout_s):
+            return await anyio.to_thread.run_sync(act, request, limiter=self._limiter, abandon_on_cancel=True)
+        says = f"An answer must be there within {live.served.spec.timeout_s:g} s. It was not. Send fewer rows."
+        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
 
 
 def _is_bentomls(scope: Scope) -> bool:
@@ -300,7 +307,7 @@ def _misplaced(path: str, method: str) -> Answer | None:
     if not by_post and not by_get:
         return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
     allowed = "POST" if by_post else "GET"
-    if method == allowed:
+    if method == allowed or (by_get and method == "HEAD"):
         return None
     says = f"This path must be asked by {allowed}. Got another method."
     return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
@@ -325,7 +332,8 @@ async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
 
 
 def _as_response(answer: Answer) -> Response:
-    return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
+    headers = {protocol.ID: uuid.uuid4().hex, **answer.headers}
+    return Response(answer.body, status_code=answer.status, headers=headers)
 
 
 def _json_page(document: dict[str, Any]) -> Response:
