@@ -68,6 +68,10 @@ lint: setup  ## Style, types and the direction of imports
 test: setup lint  ## Lint, then every test but the long ones (WORKERS=2, PYTEST_ARGS=…)
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: setup  ## What one row costs: the model, the package, the service, and plain BentoML; as ratios of one run
+	$(VENV)/bin/python tests/bench/bench_served_row.py
+
 .PHONY: lock
 lock: setup  ## Write requirements.lock again from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 \

@@ -294,7 +294,7 @@ def _plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
     """Answer for a whole column at once where dtypes can tell; anything else is looked at value by value."""
     import numpy as np
 
-    if values.isna().any() and not column.nullable:
+    if column.kind == "text" or (values.isna().any() and not column.nullable):
         return False
     code = values.dtype.kind if isinstance(values.dtype, np.dtype) else "O"
     if column.kind == "boolean":
@@ -403,6 +403,8 @@ def _series(column: Column, values: Any) -> Any:
 
     if isinstance(values, list) and column.dtype in NUMPYS_OWN:
         return _array(column, values)
+    if isinstance(values, pd.Series) and _is_as_fitted(column, values):
+        return values.reset_index(drop=True)
     made = pd.Series(values, dtype=None if isinstance(values, pd.Series) else object).reset_index(drop=True)
     if column.dtype == "category":
         return made.astype(pd.CategoricalDtype(list(column.categories or ())))
@@ -410,6 +412,13 @@ def _series(column: Column, values: Any) -> Any:
         return made.astype(_dtype(column))
     made = made.astype(object).where(made.notna(), _marker(column))
     return made.astype(_with_gaps(_dtype(column)))
+
+
+def _is_as_fitted(column: Column, values: pd.Series[Any]) -> bool:
+    """Tell whether a series is already what the model was fitted on, its missing values included."""
+    if str(values.dtype) != column.dtype or column.dtype == "category":
+        return False
+    return getattr(values.dtype, "kind", "O") in "iufb" or not values.isna().any()
 
 
 NUMPYS_OWN = ("bool", "float64", "int64", "object")
