@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekiben import codecs, schema
+from ekiben.errors import SchemaError
+from ekiben.schema import Signature, conform, from_json, learn, to_json
+
+MARK = "marker-4711"  # what a fault must never repeat
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+bits = {"int8": 8, "int32": 32, "int64": 64}
+cells = {
+    **{dtype: st.integers(-(2 ** (bits[dtype] - 1)), 2 ** (bits[dtype] - 1) - 1) for dtype in bits},
+    "uint8": st.integers(0, 255),
+    "Int64": st.integers(-(2**53), 2**53) | st.none(),
+    "float64": st.floats(allow_nan=True, allow_infinity=False),
+    "float32": st.floats(width=32, allow_nan=True, allow_infinity=False),
+    "bool": st.booleans(),
+    "boolean": st.booleans() | st.none(),
+    "object": texts | st.none(),
+    "string": texts | st.none(),
+    "category": texts,
+}
+
+
+@st.composite
+def frames(draw):
+    n_rows = draw(st.integers(1, 6))
+    columns = {}
+    for name in draw(st.lists(names, min_size=1, max_size=4, unique=True)):
+        dtype = draw(st.sampled_from(sorted(cells)))
+        values = draw(st.lists(cells[dtype], min_size=n_rows, max_size=n_rows).filter(lambda v: not pd.isna(v).all()))
+        columns[name] = pd.Series(values, dtype=dtype)
+    return pd.DataFrame(columns)
+
+
+@given(frames())
+def test_what_was_learnt_from_fits_unchanged(frame):
+    pd.testing.assert_frame_equal(conform(frame, learn(frame)), frame)
+
+
+@given(frames(), st.randoms(use_true_random=False))
+def test_the_order_of_columns_does_not_matter(frame, random):
+    shuffled = random.sample(list(frame.columns), frame.shape[1])
+    pd.testing.assert_frame_equal(conform(frame[shuffled], learn(frame)), frame)
+
+
+@given(frames())
+def test_to_fit_twice_is_to_fit_once(frame):
+    contract = learn(frame)
+    once = conform(pd.DataFrame(schema.as_rows(frame), dtype=object), contract)
+    pd.testing.assert_frame_equal(conform(once, contract), once)
+
+
+@given(frames())
+def test_rows_of_json_bring_the_same_frame_back(frame):
+    contract = learn(frame)
+    read = codecs.decode(codecs.encode(schema.as_rows(frame)))
+    pd.testing.assert_frame_equal(schema.as_frame(codecs.columns_of(read, contract), contract), frame)
+
+
+@given(frames(), st.lists(texts, min_size=2, max_size=3, unique=True))
+def test_a_signature_comes_back_from_json_text(frame, classes):
+    signature = Signature(inputs=learn(frame), task="classification", classes=tuple(classes))
+    assert from_json(json.loads(json.dumps(to_json(signature)))) == signature
+
+
+@given(frames(), st.data())
+def test_a_fault_names_its_column_and_row_and_never_the_value(frame, data):
+    contract = learn(frame)
+    name = data.draw(st.sampled_from(list(frame.columns)))
+    row = data.draw(st.integers(0, len(frame) - 1))
+    misfit = data.draw(st.sampled_from([[MARK], {MARK: 1}, (MARK,), MARK.encode()]))
+    spoilt = frame.astype({name: object})
+    spoilt[name] = [misfit if i == row else value for i, value in enumerate(spoilt[name])]
+    with pytest.raises(SchemaError) as caught:
+        conform(spoilt, contract)
+    assert MARK not in f"{caught.value} {caught.value.faults}"
+    assert (name, row) in [(fault.column, fault.row) for fault in caught.value.faults]
+
+
+@given(frames(), st.data())
+def test_a_missing_value_fits_exactly_where_the_contract_says_so(frame, data):
+    contract = learn(frame)
+    name = data.draw(st.sampled_from(list(frame.columns)))
+    spoilt = frame.astype({name: object})
+    spoilt.loc[0, name] = data.draw(st.sampled_from([None, np.nan, pd.NA]))
+    assert fits(spoilt, contract) == contract[name].nullable
+
+
+@given(frames(), frames())
+def test_a_column_fits_as_a_whole_exactly_where_each_of_its_values_does(reference, sent):
+    names = list(reference.columns)[: sent.shape[1]]
+    contract = learn(reference[names])
+    named = sent.iloc[:, : len(names)].set_axis(names, axis=1)
+    assert fits(named, contract) == fits(named.astype(object), contract)
+
+
+def fits(frame, contract):
+    try:
+        conform(frame, contract)
+    except SchemaError:
+        return False
+    return True
