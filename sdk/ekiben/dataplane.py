@@ -108,12 +108,21 @@ class DataPlane:
         The service's own `preprocess`, `postprocess` and `unit_of`.
     observe
         Called after each request with the endpoint, the arm ("" for none), the answer and the seconds that it took.
+    description
+        What the service says of itself.
     """
 
     def __init__(
-        self, spec: ServiceSpec, contract: Contract, packages: Mapping[str, Package], hooks: Hooks, observe: Observe
+        self,
+        spec: ServiceSpec,
+        contract: Contract,
+        packages: Mapping[str, Package],
+        hooks: Hooks,
+        observe: Observe,
+        description: str = "",
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
+        self.description = description
         self._observe = observe
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None

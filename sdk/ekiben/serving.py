@@ -5,29 +5,22 @@
 import inspect
 import os
 import sys
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-import anyio
-import anyio.to_thread
 import bentoml
 import pandas as pd
 from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ekiben import codecs, contract, protocol, spec, storing
+from ekiben import codecs, contract, spec, storing
 from ekiben.contract import Contract
-from ekiben.dataplane import Answer, DataPlane, Request, refuse
+from ekiben.dataplane import Answer, DataPlane, Request
 from ekiben.errors import EkibenError
+from ekiben.front import Front
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -119,7 +112,6 @@ class ModelService:
 
     served: ClassVar[Served]
     plane: DataPlane
-    live: ClassVar["ModelService | None"] = None  # the one of this process, once its models are loaded
 
     def __init_subclass__(cls, spec: Served, **rest: Any) -> None:
         super().__init_subclass__(**rest)
@@ -134,8 +126,15 @@ class ModelService:
         packages = {arm: storing.get(pin.tag) for arm, pin in self.served.contract.pins.items()}
         for package in packages.values():
             _ = package.explainer  # loaded now, so that no request waits for it
-        self.plane = DataPlane(self.served.spec, self.served.contract, packages, self, _meter().observe)
-        ModelService.live = self
+        self.plane = DataPlane(
+            self.served.spec,
+            self.served.contract,
+            packages,
+            hooks=self,
+            observe=_meter().observe,
+            description=inspect.getdoc(type(self)) or "",
+        )
+        Front.live = self.plane
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
@@ -143,7 +142,7 @@ class ModelService:
         self.plane.close()
 
     def __is_ready__(self) -> bool:
-        return ModelService.live is not None
+        return Front.live is not None
 
     def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Change the rows before the model sees them; they fit the contract, and must still."""
@@ -242,127 +241,6 @@ def _through(act: Callable[[Request], Answer], rows: Sequence[Any], unit: Mappin
     if answer.status != HTTPStatus.OK:
         raise BentoMLException(document["error"]["message"], error_code=HTTPStatus(answer.status))
     return document
-
-
-# ── the front ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-ASKED_BY_POST = ("/predict", "/explain")
-ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/")
-BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
-JSON = "application/json"
-
-
-class Front:
-    """Read requests as bytes before BentoML does, and answer every path in one shape: `Service.add_asgi_middleware(Front)`.
-
-    Without it BentoML's typed endpoints still answer, with its own words for what it refuses.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self._limiter: anyio.CapacityLimiter | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand what is BentoML's on to it."""
-        if scope["type"] != "http" or _is_bentomls(scope):
-            await self.app(scope, receive, send)
-            return
-        response = await self._response(HttpRequest(scope, receive))
-        await response(scope, receive, send)
-
-    async def _response(self, http: HttpRequest) -> Response:
-        path, live = http.scope["path"], ModelService.live
-        if refused := _misplaced(path, http.method):
-            return _as_response(refused)
-        if live is None:
-            says = "The models are being loaded. Come back in a second."
-            return _as_response(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"}))
-        if path in ASKED_BY_GET:
-            return PAGES[path](live)
-        return _as_response(await self._asked(live, path, http))
-
-    async def _asked(self, live: ModelService, path: str, http: HttpRequest) -> Answer:
-        """Answer in a thread, so that a slow model does not hold the others up."""
-        request = await _read(http, live.served.spec.limits.max_body_mb)
-        if isinstance(request, Answer):
-            return request
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(live.served.spec.threads)
-        act = live.plane.predict if path == "/predict" else live.plane.explain
-        with anyio.move_on_after(live.served.spec.timeout_s):
-            return await anyio.to_thread.run_sync(act, request, limiter=self._limiter, abandon_on_cancel=True)
-        says = f"An answer must be there within {live.served.spec.timeout_s:g} s. It was not. Send fewer rows."
-        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
-
-
-def _is_bentomls(scope: Scope) -> bool:
-    """Tell BentoML's own paths, which are asked by GET."""
-    own = scope["path"] in BENTOMLS_OWN or scope["path"].startswith("/static_content/")
-    return own and scope["method"] in ("GET", "HEAD")
-
-
-def _misplaced(path: str, method: str) -> Answer | None:
-    """Refuse a path that is not there, or a method that it does not take."""
-    by_post, by_get = path in ASKED_BY_POST, path in (*ASKED_BY_GET, *BENTOMLS_OWN)
-    if not by_post and not by_get:
-        return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
-    allowed = "POST" if by_post else "GET"
-    if method == allowed or (by_get and method == "HEAD"):
-        return None
-    says = f"This path must be asked by {allowed}. Got another method."
-    return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
-
-
-async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
-    """Read the body up to the limit; give the refusal itself when it is larger."""
-    parts, size = [], 0
-    try:
-        async for part in http.stream():
-            size += len(part)
-            parts.append(part if size <= max_mb * 1_000_000 else b"")  # read on, so that the refusal arrives
-            if size > 4 * max_mb * 1_000_000:
-                break
-    except ClientDisconnect:
-        return refuse(HTTPStatus.BAD_REQUEST, "disconnected", "The body must arrive whole. It did not.")
-    if size > max_mb * 1_000_000:
-        says = f"A body may hold {max_mb:g} MB here. Got more. Split it."
-        return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", says)
-    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in http.scope["headers"]}
-    return Request(body=b"".join(parts), headers=headers, cookies=http.cookies)
-
-
-def _as_response(answer: Answer) -> Response:
-    headers = {protocol.ID: uuid.uuid4().hex, **answer.headers}
-    return Response(answer.body, status_code=answer.status, headers=headers)
-
-
-def _json_page(document: dict[str, Any]) -> Response:
-    return Response(codecs.encode(document), media_type=JSON)
-
-
-def _described(live: ModelService) -> Response:
-    says = inspect.getdoc(type(live)) or ""
-    plane = live.plane
-    return _json_page(protocol.openapi(plane.spec, plane.contract, version=version("ekiben"), description=says))
-
-
-SWAGGER = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
-<link rel="stylesheet" href="./static_content/swagger-ui.css">
-<link rel="icon" href="./static_content/favicon-light-32x32.png"></head>
-<body><div id="swagger-ui"></div>
-<script src="./static_content/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({{url: "./docs.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}})</script>
-</body></html>
-"""
-
-PAGES: dict[str, Callable[[ModelService], Response]] = {
-    "/": lambda live: HTMLResponse(SWAGGER.format(name=live.served.name)),
-    "/docs.json": _described,
-    "/schema": lambda live: _json_page(live.plane.schema()),
-    "/card": lambda live: _json_page(live.plane.card()),
-    "/routing": lambda live: _json_page(live.plane.routing()),
-}
 
 
 # ── counters ────────────────────────────────────────────────────────────────────────────────────────────────────
