@@ -57,5 +57,9 @@ def environment():
     os.environ.update({name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"})
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="Write tests/golden anew from the code as it is.")
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)

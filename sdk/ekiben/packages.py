@@ -297,9 +297,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.")
     try:
-        manifest: dict[str, Any] = _read(path)
+        manifest = _read(path)
     except ValueError as reason:
         raise IntegrityError(f"package.json of {folder.name} is not what was packed: it is no JSON.") from reason
+    if not isinstance(manifest, dict):
+        raise IntegrityError(f"package.json of {folder.name} is not what was packed: it is no object.")
     return manifest
 
 

@@ -95,6 +95,7 @@ def pack(
         say("learning the contract")
         live = _live(model, models.find(model), _as_frame("reference", reference), name)
         _same_length("target", target, live.rows)
+        _labels_are_known("target", target, live.signature.classes)
         digest = data_digest(live.rows, target)
         facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
@@ -317,19 +318,23 @@ def _measured(
     if holdout is None:
         return {}, ["No held-out rows were given, so there are no metrics: pack(…, holdout=(X_test, y_test))."]
     X, y = holdout
+    if not len(X):
+        raise SpecError("The 'holdout' must have rows. Got none.")
     X = _conformed("holdout", X, signature.inputs)
     _same_length("holdout", y, X)
-    _labels_are_known(y, signature.classes)
+    _labels_are_known("holdout", y, signature.classes)
     metrics = measure(y, ask(adapter, model, X), signature.classes)
     return {"n_rows": len(X), **metrics}, _leaks(X, rows)
 
 
-def _labels_are_known(y: Any, classes: Sequence[Label]) -> None:
+def _labels_are_known(parameter: str, y: Any, classes: Sequence[Label]) -> None:
     import numpy as np
 
-    unknown = sorted({str(label) for label in np.asarray(y).tolist() if label not in classes}) if classes else []
+    if y is None or not classes:
+        return
+    unknown = sorted({str(label) for label in np.asarray(y).tolist() if label not in classes})
     if unknown:
-        raise SpecError(f"The labels of 'holdout' must be of {list(classes)}. Got {unknown[:5]} as well.")
+        raise SpecError(f"The labels of {parameter!r} must be of {list(classes)}. Got {unknown[:5]} as well.")
 
 
 def _leaks(X: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -32,7 +32,8 @@ def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: in
     Returns
     -------
     For each metric its `value` and its 95 % bootstrap interval, `low` to `high`: accuracy, balanced accuracy, ROC AUC
-    (one against the rest, macro, for more than two classes) and log loss; or MAE, RMSE and R².
+    (one against the rest, macro, for more than two classes) and log loss; or MAE, RMSE and R². What these rows cannot
+    tell, such as the ROC AUC of one class, is left out.
     """
     import numpy as np
 
@@ -40,7 +41,8 @@ def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: in
     functions = _of_classes(truth, answers, classes) if classes else _of_values(truth, answers)
     everything = np.arange(len(truth))
     draws = np.random.default_rng(seed).integers(0, len(truth), (N_RESAMPLES, len(truth)))
-    return {name: _with_interval(function, everything, draws) for name, function in functions.items()}
+    told = {name: function for name, function in functions.items() if np.isfinite(function(everything))}
+    return {name: _with_interval(function, everything, draws) for name, function in told.items()}
 
 
 Metric: TypeAlias = "Callable[[Array], float]"
@@ -85,7 +87,9 @@ def _of_classes(truth: Array, answers: Answers, classes: Sequence[Label]) -> dic
 
     def auc(rows: Array) -> float:
         wanted = range(1, 2) if len(classes) == 2 else range(len(classes))
-        return float(np.nanmean([_auc(codes[rows] == code, scores[rows, code]) for code in wanted]))
+        found = [_auc(codes[rows] == code, scores[rows, code]) for code in wanted]
+        told = [one for one in found if np.isfinite(one)]
+        return float(np.mean(told)) if told else float("nan")
 
     return {
         "accuracy": lambda rows: float(right[rows].mean()),
