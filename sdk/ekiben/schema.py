@@ -165,6 +165,11 @@ def _learn_column(name: str, values: pd.Series[Any]) -> Column:
     kind = _kind(name, values)
     present = values.dropna()
     numeric = kind in ("number", "integer")
+    n_infinite = int((present.abs() == math.inf).sum()) if numeric else 0
+    if n_infinite:
+        raise SpecError(
+            f"The column {name!r} must hold finite numbers. Got infinity in {n_infinite:,} of {len(values):,} rows."
+        )
     return Column(
         name=name,
         kind=kind,
