@@ -20,7 +20,7 @@ from ekiben.running import Server, child_environment
 
 BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
 ALLOWED = re.compile(
-    r"service\.py|ekiben\.toml|contract\.json|requirements\.txt|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
+    r"service\.py|ekiben\.toml|contract\.json|requirements\.txt|uv\.toml|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
 )
 ADDRESS = re.compile(r"index-url|find-links|trusted-host|https?://", re.IGNORECASE)
 

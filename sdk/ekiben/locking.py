@@ -18,7 +18,19 @@ from ekiben.errors import SpecError
 
 # What a training machine has → what a server needs: the same import name, without the code for graphics cards.
 LEANER = {"xgboost": "xgboost-cpu"}
-GPU_ONLY = ("nvidia-",)
+GPU_ONLY = ("nvidia-nccl-",)
+# What alibi asks for and no explainer of tables imports, and ceilings that have grown stale; as uv is told to leave out.
+UNUSED = ("blis", "spacy", "transformers")
+OVERRIDES = """\
+override-dependencies = [
+  "blis ; sys_platform == 'never'",
+  "spacy ; sys_platform == 'never'",
+  "transformers ; sys_platform == 'never'",
+  "attrs>=23",
+  "pillow>=11",
+  "scikit-image>=0.22",
+]
+"""
 
 
 def requirements(needed: Iterable[str]) -> str:
@@ -47,7 +59,7 @@ def requirements(needed: Iterable[str]) -> str:
 def _close_over(name: str, pinned: dict[str, str], extras: frozenset[str] = frozenset()) -> None:
     """Collect a distribution and all that it needs, at the versions that are installed."""
     key = canonicalize_name(name)
-    if key.startswith(GPU_ONLY):
+    if key.startswith(GPU_ONLY) or key in UNUSED:
         return
     seen = key in pinned
     try:
@@ -70,6 +82,11 @@ def _needs(found: importlib.metadata.Distribution, extras: frozenset[str]) -> It
         wanted = [{"extra": extra} for extra in (extras or {""})]
         if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
             yield requirement
+
+
+def overrides(needed: Iterable[str]) -> str | None:
+    """Give the `uv.toml` with which the requirements install as they were locked, where one of them needs it."""
+    return OVERRIDES if "alibi" in {canonicalize_name(Requirement(line).name) for line in needed} else None
 
 
 def wheel_name() -> str:

@@ -102,7 +102,7 @@ def pack(
         try:
             method = _write_parts(folder, live, explainer, examples, say)
             say("measuring and sealing")
-            seal(folder, {**_described(live, holdout), **facts, "explainer": method})
+            seal(folder, {**_described(live, holdout, method), **facts})
             made = load(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -144,8 +144,9 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
     return method
 
 
-def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None) -> dict[str, Any]:
+def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
+    needed = (*live.adapter.requirements(live.model), *explainers.requirements(method))
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
@@ -154,7 +155,8 @@ def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None) -> dict[st
         "metrics": metrics,
         "findings": [*findings, *_findings(live.signature, live.rows)],
         "n_reference": len(live.rows),
-        "requirements": [f"{dist}=={version(dist)}" for dist in live.adapter.requirements(live.model)],
+        "explainer": method,
+        "requirements": [f"{dist}=={version(dist)}" for dist in needed],
         "python": platform.python_version(),
     }
 

@@ -176,6 +176,9 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "README.md").write_text(_readme(described, packages))
     locking.write_wheel(target / "wheels")
     (target / "requirements.txt").write_text(locking.requirements(_needs(packages)))
+    (target / "uv.toml").unlink(missing_ok=True)
+    if overrides := locking.overrides(_needs(packages)):
+        (target / "uv.toml").write_text(overrides)
 
 
 def _needs(packages: Mapping[str, Package]) -> list[str]:

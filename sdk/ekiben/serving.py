@@ -100,7 +100,8 @@ def config(served: Served) -> dict[str, Any]:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         image = bentoml.images.Image(python_version=python, lock_python_packages=False)
         lines = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
-        made["image"] = image.python_packages(*lines).build_include("wheels")
+        beside = [name for name in ("wheels", "uv.toml") if (served.folder / name).exists()]
+        made["image"] = image.python_packages(*lines).build_include(*beside)
     return made
 
 

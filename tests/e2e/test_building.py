@@ -48,7 +48,7 @@ def test_a_built_bento_pins_its_models_and_names_no_index(tag, packages):
     )
     requirements = (Path(bento.path) / "env" / "python" / "requirements.txt").read_text()
     assert not re.search(r"https?://|index-url|find-links", requirements)
-    for absent in ("mlflow", "jupyterlab", "alibi", "nvidia"):
+    for absent in ("mlflow", "jupyterlab", "alibi", "nvidia-nccl"):
         assert absent not in requirements
     assert "xgboost-cpu==" in requirements
 
@@ -66,6 +66,24 @@ def test_a_bento_starts_without_a_word_to_the_outside(tag, row):
         with Server(tag, environment=closed) as server:
             assert server.schema()["example"]["row"]
     assert outside.connections == 0
+
+
+def test_the_locked_requirements_are_enough_and_nothing_else(tag, tmp_path):
+    root, place = Path(bentoml.get(tag).path), tmp_path / "fresh"
+    requirements = root / "env" / "python" / "requirements.txt"
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, place], check=True)
+    into = ["pip", "install", "-q", "--no-deps", "--python", place / "bin" / "python", "-r", requirements]
+    subprocess.run([uv, "--directory", root / "src", *into], check=True)
+    asked = "import ekiben.serving, sys; import service; print(service.CreditRisk.inner().predict.local)"
+    done = subprocess.run(
+        [place / "bin" / "python", "-c", asked], cwd=root / "src", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    checked = subprocess.run(
+        [uv, "pip", "check", "--python", place / "bin" / "python"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_bentoml_builds_the_folder_by_hand(folder):

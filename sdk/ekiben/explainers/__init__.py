@@ -15,7 +15,7 @@ from ekiben.errors import ExplainError, SpecError, UnsupportedModelError, neares
 from ekiben.explainers._context import Adapter, Context, Explainer, Method
 from ekiben.explainers._store import read_header
 
-__all__ = ["GROUP", "METHODS", "Adapter", "Context", "Explainer", "Method", "choose", "load", "method"]
+__all__ = ["GROUP", "METHODS", "Adapter", "Context", "Explainer", "Method", "choose", "load", "method", "requirements"]
 
 GROUP = "ekiben.explainers"
 METHODS = {
@@ -86,6 +86,17 @@ def choose(name: str, context: Context) -> Explainer:
         except (ExplainError, UnsupportedModelError):
             continue
     return method(last).fit(context)
+
+
+def requirements(name: str) -> tuple[str, ...]:
+    """Name the distributions that a method needs beside ekiben to explain.
+
+    Examples
+    --------
+    >>> requirements("linear"), requirements("anchor")
+    ((), ('alibi',))
+    """
+    return tuple(getattr(method(name), "requirements", ()))
 
 
 def load(folder: Path | str, context: Context) -> Explainer:

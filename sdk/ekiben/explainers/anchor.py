@@ -42,6 +42,7 @@ class Anchors:
     """
 
     method: ClassVar[str] = "anchor"
+    requirements: ClassVar[tuple[str, ...]] = ("alibi",)
 
     context: Context
     background: pd.DataFrame
