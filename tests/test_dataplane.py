@@ -1,0 +1,534 @@
+"""Bytes in, bytes out: every answer and every refusal of a service, without a web framework."""
+
+import json
+import logging
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ekiben import protocol, routing, schema
+from ekiben.contract import Contract
+from ekiben.dataplane import MAX_WATCHED, DataPlane, Request
+from ekiben.errors import ExplainError, SchemaError
+from ekiben.models import Answers
+from ekiben.routing import Route
+from ekiben.spec import Limits, ServiceSpec, parse_unit
+
+BOTH = Route({"champion": 0.5, "challenger": 0.5})
+PATIENCE_S = 30
+
+
+class Hooks:
+    """The hooks of a service whose author changed nothing."""
+
+    def preprocess(self, frame):
+        return frame
+
+    def postprocess(self, predictions):
+        return predictions
+
+    def unit_of(self, request, body):
+        return None
+
+    def changed(self):
+        return []
+
+
+class Bent:
+    """An adapter that is a real one but for what it answers."""
+
+    def __init__(self, adapter, answers):
+        self.adapter, self.answers = adapter, answers
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+
+class Slow:
+    """An explainer that waits to be let go."""
+
+    def __init__(self):
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def explain(self, frame, *, seed=0):
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        return []
+
+
+def bent(package, answers):
+    return replace(package, adapter=Bent(package.adapter, answers))
+
+
+def with_explainer(package, explainer):
+    made = replace(package)
+    made.__dict__["explainer"] = explainer
+    return made
+
+
+@pytest.fixture
+def plane(champion, challenger):
+    """Make a data plane of two arms; what it observed is in `seen`."""
+    made = []
+
+    def make(*, hooks=None, unit="customer_id", route=None, packages=None, **settings):
+        arms = {"champion": champion, "challenger": challenger} | (packages or {})
+        described = ServiceSpec(
+            name="risk",
+            arms={arm: package.ref for arm, package in arms.items()},
+            route=route or routing.only("champion"),
+            unit=parse_unit(unit) if unit else None,
+            **settings,
+        )
+        joined = replace(champion.signature, inputs=schema.union(champion.schema, challenger.schema))
+        example = champion.examples[0]
+        promised = Contract(signature=joined, pins={}, row=example["row"], answer=example["answer"])
+        seen = []
+        plane = DataPlane(described, promised, arms, hooks or Hooks(), lambda *what: seen.append(what), "Answers.")
+        plane.seen = seen
+        made.append(plane)
+        return plane
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def rows(people):
+    return schema.as_rows(people[0].head(5))
+
+
+def post(document, **headers):
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return Request(body=body, headers={"content-type": "application/json", **named})
+
+
+def read(answer):
+    return json.loads(answer.body)
+
+
+def refused(answer, status, code):
+    """Look at a refusal: its one shape, its id, and nothing of an arm."""
+    assert (answer.status, answer.code) == (status, code), answer.body
+    document = read(answer)
+    assert set(document) == {"error"}
+    assert set(document["error"]) == {"code", "message", "fields"}
+    assert document["error"]["code"] == code
+    assert answer.headers["content-type"] == "application/json"
+    assert len(answer.headers[protocol.ID]) == 32
+    assert protocol.ARM not in answer.headers
+    return document["error"]
+
+
+# ── answers
+
+
+def test_an_answer_is_what_the_package_answers(plane, champion, people, rows):
+    answer = plane().predict(post({"rows": rows}))
+    document = read(answer)
+    assert answer.status == 200
+    predicted = pd.DataFrame([protocol.flat(each) for each in document["predictions"]])
+    pd.testing.assert_frame_equal(predicted, champion.predict(people[0].head(5)), check_exact=True)
+
+
+def test_an_answer_names_its_id_its_arm_and_its_model_in_the_body_and_the_headers(plane, champion, rows):
+    answer = plane().predict(post({"rows": rows}))
+    document = read(answer)
+    named = {protocol.ID: document["id"], protocol.ARM: "champion", protocol.MODEL: str(champion.ref)}
+    assert (document["arm"], document["model"]) == ("champion", str(champion.ref))
+    assert answer.headers == {"content-type": "application/json", **named}
+    assert (answer.choice.arm, answer.choice.propensity) == ("champion", 1.0)
+
+
+def test_two_answers_have_two_ids(plane, rows):
+    served = plane()
+    assert read(served.predict(post({"rows": rows})))["id"] != read(served.predict(post({"rows": rows})))["id"]
+
+
+def test_an_explanation_is_what_the_package_explains(plane, champion, people, rows):
+    document = read(plane().explain(post({"rows": rows[:2]})))
+    wanted = champion.explain(people[0].head(2))
+    assert [each["contributions"] for each in document["explanations"]] == [each.contributions for each in wanted]
+    assert {each["kind"] for each in document["explanations"]} == {"attribution"}
+    assert (document["arm"], len(document["explanations"])) == ("champion", 2)
+
+
+def test_a_content_type_may_carry_a_charset_or_be_left_out(plane, rows):
+    served = plane()
+    body = json.dumps({"rows": rows}).encode()
+    for headers in ({}, {"content-type": "application/json; charset=utf-8"}, {"content-type": "Application/JSON"}):
+        assert served.predict(Request(body=body, headers=headers)).status == 200
+
+
+def test_what_happened_is_observed_with_its_endpoint_and_arm(plane, rows):
+    served = plane()
+    served.predict(post({"rows": rows}))
+    served.explain(post({"rows": []}))
+    (first, second) = served.seen
+    assert (first[0], first[1], first[2].code) == ("predict", "champion", "ok")
+    assert (second[0], second[1], second[2].code) == ("explain", "", "invalid_request")
+    assert all(seconds >= 0 for *_, seconds in served.seen)
+
+
+def test_the_pages_show_the_contract_the_cards_and_the_route(plane, champion, challenger):
+    served = plane(route=BOTH)
+    shown = served.schema()
+    assert schema.from_json(shown).inputs.names == champion.schema.names
+    assert (shown["name"], shown["unit"]) == ("risk", "customer_id")
+    assert shown["example"]["row"] == champion.examples[0]["row"]
+    assert served.card()["arms"]["challenger"]["digest"] == challenger.digest
+    assert served.card()["hooks"] == []
+    assert served.routing()["weights"] == {"challenger": 0.5, "champion": 0.5}
+    json.dumps([shown, served.card(), served.routing()], allow_nan=False)
+
+
+# ── who is answered by which arm
+
+
+def arm_of(answer):
+    return answer.headers[protocol.ARM]
+
+
+def test_a_unit_is_always_answered_by_the_arm_that_routing_chooses(plane, rows):
+    served = plane(route=BOTH)
+    for unit in [f"customer-{n}" for n in range(12)]:
+        wanted = routing.choose(BOTH, unit).arm
+        assert arm_of(served.predict(post({"rows": rows, "customer_id": unit}))) == wanted
+        assert arm_of(served.predict(post({"rows": [{**row, "customer_id": unit} for row in rows]}))) == wanted
+        assert arm_of(served.explain(post({"rows": rows[:1], "customer_id": unit}))) == wanted
+
+
+def test_an_integer_names_the_same_unit_as_its_digits(plane, rows):
+    served = plane(route=BOTH)
+    for number in range(12):
+        answers = [served.predict(post({"rows": rows, "customer_id": unit})) for unit in (number, str(number))]
+        assert {arm_of(answer) for answer in answers} == {routing.choose(BOTH, str(number)).arm}
+
+
+def test_a_header_names_the_unit(plane, rows):
+    served = plane(route=BOTH, unit="header:X-Customer-Id")
+    for unit in [f"customer-{n}" for n in range(12)]:
+        assert arm_of(served.predict(post({"rows": rows}, x_customer_id=unit))) == routing.choose(BOTH, unit).arm
+
+
+def test_a_cookie_names_the_unit_and_is_set_for_somebody_new(plane, rows):
+    served = plane(route=BOTH, unit="cookie:visitor")
+    body = json.dumps({"rows": rows}).encode()
+    first = served.predict(Request(body=body))
+    name, _, rest = first.headers["set-cookie"].partition("=")
+    value, *attributes = rest.split("; ")
+    assert name == "visitor"
+    assert attributes == ["Max-Age=2592000", "Path=/", "HttpOnly", "SameSite=Lax"]
+    again = served.predict(Request(body=body, cookies={"visitor": value}))
+    assert "set-cookie" not in again.headers
+    assert arm_of(again) == arm_of(first) == routing.choose(BOTH, value).arm
+
+
+def test_a_hook_names_the_unit_before_the_spec_does(plane, rows):
+    class ByDevice(Hooks):
+        def unit_of(self, request, body):
+            return request.headers.get("x-device")
+
+    served = plane(route=BOTH, hooks=ByDevice())
+    unit = routing.unit_for(BOTH, "challenger")
+    other = routing.unit_for(BOTH, "champion")
+    assert arm_of(served.predict(post({"rows": rows, "customer_id": other}, x_device=unit))) == "challenger"
+    assert arm_of(served.predict(post({"rows": rows, "customer_id": other}))) == "champion"
+
+
+def test_without_a_unit_each_request_is_dealt_by_its_own_id(plane, rows):
+    served = plane(route=BOTH)
+    answers = [served.predict(post({"rows": rows})) for _ in range(40)]
+    assert {arm_of(answer) for answer in answers} == {"champion", "challenger"}
+    assert all(arm_of(answer) == routing.choose(BOTH, read(answer)["id"]).arm for answer in answers)
+
+
+def test_a_request_of_two_units_is_refused_without_naming_them(plane, rows):
+    mixed = [{**row, "customer_id": f"secret-{n}"} for n, row in enumerate(rows)]
+    error = refused(plane(route=BOTH).predict(post({"rows": mixed})), 400, "invalid_request")
+    assert error["message"] == "A request serves one unit. Got 5 values of 'customer_id'. Send one request for each."
+    assert error["fields"][0]["column"] == "customer_id"
+
+
+@pytest.mark.parametrize("unit", [True, 1.5, None, ["c"], {"c": 1}])
+def test_a_unit_that_is_no_text_and_no_integer_is_refused(plane, rows, unit):
+    error = refused(plane(route=BOTH).predict(post({"rows": rows, "customer_id": unit})), 400, "invalid_request")
+    assert error["message"] == "The unit 'customer_id' must be a text or an integer. Got something else."
+
+
+def test_a_unit_that_is_a_column_too_reaches_the_model(plane, rows):
+    served = plane(route=BOTH, unit="age")
+    answer = served.predict(post({"rows": rows[:1]}))
+    assert arm_of(answer) == routing.choose(BOTH, str(rows[0]["age"])).arm
+
+
+# ── refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "The body must be JSON. Got something else."),
+        (b"{", "The body must be JSON. Got something else."),
+        (b'{"rows": [NaN]}', "The body must be JSON. Got something else at byte 10."),
+        (b"[" * 100_000, "The body must be JSON of few levels. Got one nested too deeply."),
+        (b"[]", 'The body must be an object: {"rows": [{…}]}. Got something else.'),
+        (b"null", 'The body must be an object: {"rows": [{…}]}. Got something else.'),
+        (b"{}", "`rows` must be a list of at least one row. Got nothing."),
+        (b'{"rows": []}', "`rows` must be a list of at least one row. Got an empty list."),
+        (b'{"rows": {}}', "`rows` must be a list of at least one row. Got something else."),
+        (b'{"rows": [1]}', "A row must be an object. Got a number in row 0."),
+        (b'{"rows": [{}], "secret-4711": 1}', "The body may hold customer_id, rows. Got another field."),
+    ],
+)
+def test_a_body_of_another_shape_is_refused(plane, body, message):
+    served = plane()
+    for act in (served.predict, served.explain):
+        assert refused(act(post(body)), 400, "invalid_request")["message"] == message
+
+
+def test_what_does_not_fit_is_refused_by_row_and_column_and_without_values(plane, rows):
+    rows[1] = {**rows[1], "age": "secret-4711"}
+    del rows[3]["job"]
+    rows[4] = {**rows[4], "secret-4711": 1}
+    error = refused(plane().predict(post({"rows": rows})), 400, "invalid_request")
+    assert [(field.get("row"), field.get("column")) for field in error["fields"]] == [(3, "job"), (4, None), (1, "age")]
+    assert error["fields"][2] == {
+        "column": "age",
+        "row": 1,
+        "expected": "an integer or null",
+        "got": "a text",
+        "message": "The column 'age' must hold an integer or null. Got a text in row 1.",
+    }
+    assert "4711" not in json.dumps(error)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/x-ndjson", ""])
+def test_another_content_type_is_refused(plane, rows, kind):
+    request = Request(body=json.dumps({"rows": rows}).encode(), headers={"content-type": kind})
+    error = refused(plane().predict(request), 415, "unsupported_media_type")
+    assert error["message"] == "The content type must be application/json. Got another."
+
+
+def test_too_many_rows_are_refused(plane, rows):
+    served = plane(limits=Limits(max_rows=4, explain_rows=2))
+    assert served.predict(post({"rows": rows[:4]})).status == 200
+    error = refused(served.predict(post({"rows": rows})), 413, "too_many_rows")
+    assert error["message"] == "A request may hold 4 rows here. Got 5. Split it."
+    refused(served.explain(post({"rows": rows[:3]})), 413, "too_many_rows")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_422(plane, champion, rows, number):
+    def answers(model, frame):
+        return Answers(labels=np.full(len(frame), "bad"), scores=np.full((len(frame), 2), number))
+
+    served = plane(packages={"champion": bent(champion, answers)})
+    error = refused(served.predict(post({"rows": rows})), 422, "unanswerable")
+    assert error["message"] == "The model must answer with finite numbers. It did not for these rows."
+
+
+@pytest.mark.parametrize("failure", [ValueError("secret-4711"), ZeroDivisionError("secret-4711")])
+def test_a_model_that_cannot_answer_rows_that_fit_is_422_without_details(plane, champion, rows, failure, caplog):
+    def answers(model, frame):
+        raise failure
+
+    served = plane(packages={"champion": bent(champion, answers)})
+    error = refused(served.predict(post({"rows": rows})), 422, "unanswerable")
+    assert error["message"] == "The model must have an answer for rows that fit the contract. It has none for these."
+    assert "4711" not in caplog.text
+    assert type(failure).__name__ in caplog.text
+
+
+def test_a_method_that_cannot_explain_a_row_is_422_and_says_why(plane, champion, rows):
+    class Unable:
+        def explain(self, frame, *, seed=0):
+            raise ExplainError("The method must know every value. It does not.")
+
+    served = plane(packages={"champion": with_explainer(champion, Unable())})
+    error = refused(served.explain(post({"rows": rows})), 422, "unexplainable")
+    assert error["message"] == "The method must know every value. It does not."
+
+
+def test_a_failure_of_the_service_is_500_without_details(plane, champion, rows, caplog):
+    def answers(model, frame):
+        raise RuntimeError("secret-4711")
+
+    served = plane(packages={"champion": bent(champion, answers)})
+    with caplog.at_level(logging.ERROR, "ekiben"):
+        error = refused(served.predict(post({"rows": rows})), 500, "internal")
+    assert error == {"code": "internal", "message": "The service failed. Its log says why.", "fields": []}
+    assert "predict failed" in caplog.text
+
+
+def test_when_every_slot_for_slow_explanations_is_taken_the_next_is_429(plane, challenger, rows):
+    slow = Slow()
+    served = plane(
+        packages={"challenger": with_explainer(challenger, slow)}, route=routing.only("challenger"), threads=2
+    )
+    first = threading.Thread(target=served.explain, args=(post({"rows": rows}),))
+    first.start()
+    assert slow.began.wait(PATIENCE_S)
+    busy = served.explain(post({"rows": rows}))
+    error = refused(busy, 429, "busy")
+    assert error["message"] == "Every slot for slow explanations is taken. Come back in a second."
+    assert busy.headers["retry-after"] == "1"
+    assert served.predict(post({"rows": rows})).status == 200
+    slow.go.set()
+    first.join(PATIENCE_S)
+    assert served.explain(post({"rows": rows})).status == 200
+
+
+def test_a_slow_explanation_that_fails_gives_its_slot_back(plane, challenger, rows):
+    class Failing:
+        def explain(self, frame, *, seed=0):
+            raise RuntimeError("no")
+
+    served = plane(
+        packages={"challenger": with_explainer(challenger, Failing())}, route=routing.only("challenger"), threads=2
+    )
+    assert [served.explain(post({"rows": rows})).status for _ in range(3)] == [500, 500, 500]
+
+
+# ── the author's hooks
+
+
+def test_hooks_change_the_rows_and_the_predictions(plane, champion, people, rows):
+    class Own(Hooks):
+        def preprocess(self, frame):
+            return frame.assign(income=0.0)
+
+        def postprocess(self, predictions):
+            return [{**each, "note": "checked"} for each in predictions]
+
+    predictions = read(plane(hooks=Own()).predict(post({"rows": rows})))["predictions"]
+    wanted = champion.predict(people[0].head(5).assign(income=0.0))
+    assert [each["scores"]["good"] for each in predictions] == wanted["score_good"].tolist()
+    assert {each["note"] for each in predictions} == {"checked"}
+
+
+def test_a_hook_may_refuse_rows_by_a_schema_error(plane, rows):
+    class Strict(Hooks):
+        def preprocess(self, frame):
+            raise SchemaError("Applicants must be of age.")
+
+    error = refused(plane(hooks=Strict()).predict(post({"rows": rows})), 400, "invalid_request")
+    assert error["message"] == "Applicants must be of age."
+
+
+@pytest.mark.parametrize("hook", ["preprocess", "postprocess", "unit_of"])
+@pytest.mark.parametrize("failure", [ValueError, KeyError, ArithmeticError, TypeError])
+def test_a_hook_that_fails_is_500_without_details(plane, rows, hook, failure):
+    def fail(*_):
+        raise failure("secret-4711")
+
+    hooks = Hooks()
+    setattr(hooks, hook, fail)
+    error = refused(plane(hooks=hooks).predict(post({"rows": rows})), 500, "internal")
+    assert error["message"] == "The service failed. Its log says why."
+
+
+@pytest.mark.parametrize("value", [object(), np.float32(0.5), {1, 2}])
+def test_a_hook_that_answers_what_json_cannot_hold_is_no_answer(plane, rows, value):
+    hooks = Hooks()
+    hooks.postprocess = lambda predictions: [{"label": value}]
+    answer = plane(hooks=hooks).predict(post({"rows": rows}))
+    assert answer.status in (200, 500)
+    json.loads(answer.body)
+
+
+def test_an_explanation_is_not_postprocessed(plane, rows):
+    hooks = Hooks()
+    hooks.postprocess = lambda predictions: 1 / 0
+    assert plane(hooks=hooks).explain(post({"rows": rows[:1]})).status == 200
+
+
+# ── shadows
+
+
+WATCHED = Route({"champion": 1.0}, shadows=("challenger",))
+
+
+def test_a_shadow_sees_each_prediction_and_never_answers(plane, rows):
+    served = plane(route=WATCHED)
+    answers = [served.predict(post({"rows": rows, "customer_id": f"c-{n}"})) for n in range(5)]
+    served.close()
+    assert {arm_of(answer) for answer in answers} == {"champion"}
+    watched = [what for what in served.seen if what[0] == "shadow"]
+    assert [(arm, answer.code) for _, arm, answer, _ in watched] == [("challenger", "ok")] * 5
+
+
+def test_a_shadow_does_not_watch_explanations_and_refusals(plane, rows):
+    served = plane(route=WATCHED)
+    served.explain(post({"rows": rows[:1]}))
+    served.predict(post({"rows": []}))
+    served.close()
+    assert [what[0] for what in served.seen] == ["explain", "predict"]
+
+
+def test_a_shadow_that_raises_touches_no_answer(plane, challenger, rows, caplog):
+    def answers(model, frame):
+        raise MemoryError("secret-4711")
+
+    served = plane(route=WATCHED, packages={"challenger": bent(challenger, answers)})
+    calm = plane()
+    for _ in range(3):
+        answer = served.predict(post({"rows": rows}))
+        assert answer.status == 200
+        assert read(answer)["predictions"] == read(calm.predict(post({"rows": rows})))["predictions"]
+    served.close()
+    assert [what[2].code for what in served.seen if what[0] == "shadow"] == ["internal"] * 3
+    assert "the shadow challenger failed: MemoryError" in caplog.text
+    assert "4711" not in caplog.text
+
+
+def test_a_shadow_that_hangs_touches_no_answer_and_what_it_cannot_see_is_counted(plane, challenger, rows):
+    began, go = threading.Event(), threading.Event()
+
+    def answers(model, frame):
+        began.set()
+        assert go.wait(PATIENCE_S)
+        return challenger.adapter.answers(model, frame)
+
+    served = plane(route=WATCHED, packages={"challenger": bent(challenger, answers)})
+    assert served.predict(post({"rows": rows})).status == 200
+    assert began.wait(PATIENCE_S)
+    for _ in range(MAX_WATCHED + 2):
+        served._watcher.submit({name: [row[name] for row in rows] for name in challenger.schema.names})
+    assert served.predict(post({"rows": rows})).status == 200
+    assert served._watcher.dropped == 3
+    go.set()
+
+
+def test_a_hook_that_changes_its_frame_in_place_leaves_the_shadow_s_rows_as_they_were_sent(plane, challenger, rows):
+    seen = []
+
+    class InPlace(Hooks):
+        def preprocess(self, frame):
+            seen.append(frame["income"].tolist())
+            frame["income"] = 0.0
+            return frame
+
+    served = plane(route=WATCHED, hooks=InPlace())
+    served.predict(post({"rows": rows[1:3]}))
+    served.close()
+    assert seen == [[row["income"] for row in rows[1:3]]] * 2
+
+
+def test_a_shadow_does_not_run_the_author_s_postprocess(plane, rows):
+    calls = []
+
+    class Telling(Hooks):
+        def postprocess(self, predictions):
+            calls.append(len(predictions))
+            return predictions
+
+    served = plane(route=WATCHED, hooks=Telling())
+    served.predict(post({"rows": rows}))
+    served.close()
+    assert calls == [5]
