@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
+import io
 import logging
 import os
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from ekiben import packages, packing
 from ekiben._optional import require
@@ -115,7 +115,10 @@ def _register(package: Package) -> ModelRef:
         mlflow.log_params({"class": package.manifest["class"], "explainer": package.method})
         mlflow.log_metrics({name: found["value"] for name, found in package.metrics.items() if isinstance(found, dict)})
         info = _log_model(mlflow, package)
-    made = mlflow.register_model(info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S)
+    with redirect_stderr(io.StringIO()):  # it prints what this function returns
+        made = mlflow.register_model(
+            info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S
+        )
     return ModelRef(name=package.name, version=int(made.version))
 
 
@@ -154,43 +157,45 @@ def _signature(package: Package) -> Any:
 
 @contextmanager
 def _registry() -> Iterator[Any]:
-    """Give a client of the registry that has answered, with few retries while it is used."""
+    """Give a client of the registry that has answered, and that is asked once for each thing."""
     mlflow = require("mlflow", to=TO)
     uri = mlflow.get_registry_uri()
     if uri.startswith(("http://", "https://")):
         _knock(uri)
-    with _few_retries(), _few_words():
+    with _no_retries(), _few_words():
         try:
             yield mlflow.MlflowClient()
         except mlflow.exceptions.MlflowException as reason:
             if reason.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
                 raise UnreachableError(
-                    f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason)}"
+                    f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason).replace(uri.rstrip('/'), _public(uri))}"
                 ) from reason
             raise
 
 
 def _knock(uri: str) -> None:
+    """See that somebody answers; nothing secret is sent, so it may be anybody."""
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_S):  # noqa: S310 -- http(s) by the caller
-            return
-    except urllib.error.HTTPError as answer:
-        if answer.code < 500:
-            return
-        reason: Exception = answer
-    except (OSError, http.client.HTTPException) as silence:
-        reason = silence
-    raise UnreachableError(
+        with httpx.Client(verify=False, timeout=PATIENCE_S) as client:  # noqa: S501 -- MLflow verifies what it sends to
+            status = client.get(f"{_public(uri).rstrip('/')}/health").status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as silence:
+        raise _unreachable(uri, str(silence)) from silence
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise _unreachable(uri, f"status {status}")
+
+
+def _unreachable(uri: str, reason: str) -> UnreachableError:
+    return UnreachableError(
         f"The tracking server at {_public(uri)} must answer. It did not: {reason}. "
         "Start it, or unset MLFLOW_TRACKING_URI to keep versions in a local file."
-    ) from reason
+    )
 
 
 @contextmanager
-def _few_retries() -> Iterator[None]:
+def _no_retries() -> Iterator[None]:
     defaults = {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE_S + 1),  # twice, with the retry
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     added = {key: value for key, value in defaults.items() if key not in os.environ}
