@@ -1,5 +1,7 @@
 """What tests share: the profile of hypothesis, a tracking store with nothing in it, and two packed models."""
 
+import shutil
+
 import hypothesis
 import numpy as np
 import pandas as pd
@@ -17,12 +19,23 @@ hypothesis.settings.register_profile("ekiben", deadline=None, max_examples=50, p
 hypothesis.settings.load_profile("ekiben")
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """Make an MLflow store with nothing in it, once: MLflow takes seconds for it."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(folder / "mlartifacts"))
+        mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def tracking_uri(tmp_path, monkeypatch):
+def tracking_uri(empty_store, tmp_path, monkeypatch):
     """Give a test its own, empty MLflow store; without it, the tests of one worker share one."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "mlartifacts"))
     return uri
 
 
