@@ -10,31 +10,15 @@ import pandas as pd
 import pytest
 
 from ekiben import protocol, routing, schema
-from ekiben.contract import Contract
-from ekiben.dataplane import MAX_WATCHED, DataPlane, Request
+from ekiben.dataplane import MAX_WATCHED, Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
 from ekiben.routing import Route
-from ekiben.spec import Limits, ServiceSpec, parse_unit
+from ekiben.spec import Limits
+from planes import Hooks, plane_of
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
 PATIENCE_S = 30
-
-
-class Hooks:
-    """The hooks of a service whose author changed nothing."""
-
-    def preprocess(self, frame):
-        return frame
-
-    def postprocess(self, predictions):
-        return predictions
-
-    def unit_of(self, request, body):
-        return None
-
-    def changed(self):
-        return []
 
 
 class Bent:
@@ -74,23 +58,10 @@ def plane(champion, challenger):
     """Make a data plane of two arms; what it observed is in `seen`."""
     made = []
 
-    def make(*, hooks=None, unit="customer_id", route=None, packages=None, **settings):
+    def make(*, packages=None, **settings):
         arms = {"champion": champion, "challenger": challenger} | (packages or {})
-        described = ServiceSpec(
-            name="risk",
-            arms={arm: package.ref for arm, package in arms.items()},
-            route=route or routing.only("champion"),
-            unit=parse_unit(unit) if unit else None,
-            **settings,
-        )
-        joined = replace(champion.signature, inputs=schema.union(champion.schema, challenger.schema))
-        example = champion.examples[0]
-        promised = Contract(signature=joined, pins={}, row=example["row"], answer=example["answer"])
-        seen = []
-        plane = DataPlane(described, promised, arms, hooks or Hooks(), lambda *what: seen.append(what), "Answers.")
-        plane.seen = seen
-        made.append(plane)
-        return plane
+        made.append(plane_of(arms, **settings))
+        return made[-1]
 
     yield make
     for each in made:

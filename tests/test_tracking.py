@@ -2,7 +2,6 @@
 
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -13,6 +12,7 @@ from sklearn.linear_model import LinearRegression
 import ekiben as ek
 from ekiben import tracking
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError
+from planes import Quiet, http_server
 
 pytestmark = pytest.mark.usefixtures("tracking_uri")
 ROOMS = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0], "floor": [1, 2, 2, 3]})
@@ -190,50 +190,35 @@ def test_a_version_that_holds_another_package_than_was_logged_is_refused(package
 # ── a registry that does not answer; the time limit is the promise, and the runner keeps it
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        mode, released = self.server.mode, self.server.released
-        if mode == "silent" or (mode == "silent-but-healthy" and self.path != "/health"):
-            released.wait()
-        elif mode == "garbage":
-            self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
-        elif mode == "failing" or (mode == "failing-but-healthy" and self.path != "/health"):
-            self.answer(500, b"{}")
-        elif mode != "closing":
-            self.answer(200, b"OK")
-        self.close_connection = True
-
-    do_POST = do_GET
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 @pytest.fixture
 def registry(monkeypatch):
     """Start a registry on this machine that misbehaves in one way."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.released = True, threading.Event()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
+    mode, released = [], threading.Event()
 
-    def misbehave(mode, user=""):
-        server.mode = mode
-        uri = f"http://{user}127.0.0.1:{server.server_port}"
+    class Registry(Quiet):
+        def do_GET(self):
+            how, _, healthy = mode[-1].partition("-but-")
+            if healthy and self.path == "/health":
+                self.answer(200, b"OK")
+            elif how == "silent":
+                released.wait()
+            elif how == "garbage":
+                self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+            elif how == "failing":
+                self.answer(500, b"{}")
+            self.close_connection = True
+
+        do_POST = do_GET
+
+    def misbehave(how, user=""):
+        mode.append(how)
+        uri = address.replace("//", f"//{user}")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         return uri
 
-    yield misbehave
-    server.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(Registry) as address:
+        yield misbehave
+        released.set()
 
 
 @pytest.mark.timeout(10)
@@ -263,7 +248,3 @@ def test_a_password_in_the_address_is_not_told(package, registry):
         with pytest.raises(UnreachableError, match="must answer") as caught:
             ek.log(package)
         assert "4711" not in str(caught.value)
-
-
-def test_nothing_of_a_test_lies_in_the_working_directory():
-    assert not list(Path().glob("mlflow.db"))

@@ -1,0 +1,103 @@
+"""A data plane of real packages in this process, and behind a small HTTP server."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from http.cookies import SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from ekiben import codecs, routing, schema
+from ekiben.contract import Contract
+from ekiben.dataplane import DataPlane, Request, refuse
+from ekiben.spec import ServiceSpec, parse_unit
+
+
+class Hooks:
+    """The hooks of a service whose author changed nothing."""
+
+    def preprocess(self, frame):
+        return frame
+
+    def postprocess(self, predictions):
+        return predictions
+
+    def unit_of(self, request, body):
+        return None
+
+    def changed(self):
+        return []
+
+
+def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
+    """Make a data plane of packages, the first of which promises the contract; what it observed is in `seen`."""
+    described = ServiceSpec(
+        name="risk",
+        arms={arm: package.ref for arm, package in arms.items()},
+        route=route or routing.only(next(iter(arms))),
+        unit=parse_unit(unit) if unit else None,
+        **settings,
+    )
+    first, *others = arms.values()
+    signature = first.signature
+    for other in others:
+        signature = replace(signature, inputs=schema.union(signature.inputs, other.schema))
+    example = first.examples[0]
+    promised = Contract(signature=signature, pins={}, row=example["row"], answer=example["answer"])
+    seen = []
+    plane = DataPlane(described, promised, arms, hooks or Hooks(), lambda *what: seen.append(what), "Answers.")
+    plane.seen = seen
+    return plane
+
+
+@contextmanager
+def http_server(handler):
+    """Serve a handler of requests on any free port of this machine, and give the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """A handler that answers bytes and logs nothing."""
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body, kind="application/json", headers=()):
+        self.send_response(status)
+        for name, value in {"content-type": kind, "content-length": str(len(body)), **dict(headers)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self):
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+
+def served(plane):
+    """Serve a data plane over HTTP."""
+    pages = {"/schema": plane.schema, "/card": plane.card, "/routing": plane.routing}
+    acts = {"/predict": plane.predict, "/explain": plane.explain}
+
+    class Handler(Quiet):
+        def do_GET(self):
+            self.answer(200, codecs.encode(pages[self.path]()))
+
+        def do_POST(self):
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            cookies = {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
+            body = self.body()
+            if self.path not in acts:
+                found = refuse(404, "not_found", "No such path.")
+            else:
+                found = acts[self.path](Request(body=body, headers=headers, cookies=cookies))
+            self.answer(found.status, found.body, headers=found.headers)
+
+    return http_server(Handler)

@@ -1,0 +1,339 @@
+"""Each law is kept by a sound package and broken by one that is wrong in its own way."""
+
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import ekiben as ek
+from ekiben import routing, schema
+from ekiben.checks import Finding, Report, Subject, examine, laws
+from ekiben.client import Client
+from ekiben.errors import NotFoundError, RequestError
+from ekiben.models import Answers
+from ekiben.packages import Package
+from ekiben.routing import Route
+from planes import Hooks, plane_of, served
+
+
+class Bent:
+    """An adapter that is a real one but for what it makes of the scores."""
+
+    def __init__(self, adapter, bend):
+        self.adapter, self.bend = adapter, bend
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+    def answers(self, model, frame):
+        found = self.adapter.answers(model, frame)
+        return Answers(labels=found.labels, scores=self.bend(found.scores, frame))
+
+
+def bent(package, bend):
+    return replace(package, adapter=Bent(package.adapter, bend))
+
+
+class Careless(Package):
+    """A package that fills in what is missing, and takes any text for the first that it knows."""
+
+    def predict(self, frame):
+        filled = {}
+        for column in self.schema.columns:
+            first = self.sample[column.name].iloc[0]
+            given = frame[column.name].tolist() if column.name in frame else [first] * len(frame)
+            known = column.categories or [value for value in given if not schema.is_missing(value)]
+            filled[column.name] = [value if value in known else first for value in given]
+        return super().predict(pd.DataFrame(filled))
+
+
+class Shy(Package):
+    """A package that refuses whatever it has not seen, and does not say where."""
+
+    def predict(self, frame):
+        for column in self.schema.columns:
+            if column.name not in frame or (column.categories and not frame[column.name].isin(column.categories).all()):
+                raise schema.SchemaError("No.")
+        return super().predict(frame)
+
+
+def as_a(kind, package):
+    return kind(**{field.name: getattr(package, field.name) for field in fields(Package)})
+
+
+def with_columns(package, **changes):
+    columns = tuple(replace(column, **changes.get(column.name, {})) for column in package.schema.columns)
+    return replace(package, signature=replace(package.signature, inputs=replace(package.schema, columns=columns)))
+
+
+class Explaining:
+    """An explainer that changes what a real one says."""
+
+    def __init__(self, real, change):
+        self.real, self.change = real, change
+
+    def explain(self, frame, *, seed=0):
+        return [self.change(one) for one in self.real.explain(frame, seed=seed)]
+
+
+def explained(package, change):
+    made = replace(package)
+    made.__dict__["explainer"] = Explaining(package.explainer, change)
+    return made
+
+
+def doubled(one):
+    return replace(one, contributions={name: 2 * value for name, value in one.contributions.items()})
+
+
+NOISE = np.random.default_rng()
+
+
+def noisy(one):
+    return replace(one, value=one.value + NOISE.random())
+
+
+@pytest.fixture(scope="module")
+def strict(people):
+    """A package of a model that fails at a text or a missing value that it has not seen."""
+    rows = people[0][["age", "job"]]
+    parts = [("n", "passthrough", ["age"]), ("t", OneHotEncoder(), ["job"])]
+    model = make_pipeline(ColumnTransformer(parts), LogisticRegression(max_iter=500)).fit(rows, people[1])
+    return ek.pack(model, name="risk", reference=rows)
+
+
+def unread(package):
+    """A package whose sample holds what no JSON can."""
+    made = replace(package)
+    made.__dict__["sample"] = package.sample.assign(income=np.inf)
+    return made
+
+
+def forgetful(package):
+    """A package whose examples are another model's."""
+    made = replace(package)
+    made.__dict__["examples"] = tuple(
+        {**example, "answer": {**example["answer"], "score_bad": 0.5}} for example in package.examples
+    )
+    return made
+
+
+# law → what makes a package that breaks it of a sound one, or of a strict one; and what the law finds
+BROKEN = {
+    "examples_answer_as_recorded": [(lambda p, _: forgetful(p), "score_bad differs by up to")],
+    "a_batch_equals_its_rows": [
+        (lambda p, _: bent(p, lambda scores, _: scores - scores.mean(axis=0)), "score_bad differs by up to"),
+        (lambda p, _: bent(p, lambda scores, frame: scores * (1 + 1e-4 * (len(frame) > 1))), "differs by up to"),
+    ],
+    "order_does_not_matter": [
+        (lambda p, _: bent(p, lambda scores, _: scores + 1e-3 * np.arange(len(scores))[:, None]), "differs by up to"),
+    ],
+    "a_missing_column_is_refused_by_name": [
+        (lambda p, _: as_a(Careless, p), "answered without 'age'"),
+        (lambda p, _: as_a(Shy, p), "refused without naming 'age'"),
+    ],
+    "an_unknown_category_is_handled_as_the_contract_says": [
+        (lambda _, strict: as_a(Careless, strict), "'job' must refuse a text that it has not seen"),
+        (lambda p, _: as_a(Shy, p), "'job' must take a text that it has not seen"),
+        (lambda _, strict: with_columns(strict, job={"unseen": "accept"}), "ValueError: "),
+    ],
+    "a_missing_value_is_answered_or_refused": [
+        (lambda _, strict: as_a(Careless, strict), "'age' must refuse a missing value"),
+        (lambda _, strict: with_columns(strict, age={"nullable": True}), "ValueError: "),
+    ],
+    "json_changes_nothing": [(lambda p, _: unread(p), "SchemaError: ")],
+    "attributions_sum_to_the_output": [(lambda p, _: explained(p, doubled), "in log-odds")],
+    "the_same_seed_explains_the_same": [(lambda p, _: explained(p, noisy), "row 0 differs; row 1 differs")],
+}
+
+
+@pytest.mark.parametrize(
+    ("law", "breaking"), [(law, n) for law, cases in BROKEN.items() for n in range(len(cases))], ids=str
+)
+def test_a_law_is_broken_by_a_package_that_does_not_keep_it(law, breaking, champion, strict):
+    make, facts = BROKEN[law][breaking]
+    finding = examine(getattr(laws, law), Subject(arm="champion", package=make(champion, strict)))
+    assert finding.state == "broken", finding
+    assert facts in finding.facts
+    assert finding.law == laws.sentence(getattr(laws, law))
+
+
+def test_every_law_has_a_package_that_breaks_it():
+    assert sorted(BROKEN) == sorted(law.__name__ for law in laws.LAWS)
+
+
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+def test_a_law_is_kept_by_a_sound_package(law, champion, challenger):
+    for package in (champion, challenger):
+        finding = examine(law, Subject(arm="sound", package=package))
+        assert finding.state == "kept", finding
+
+
+def test_a_law_that_had_nothing_to_try_says_so(people):
+    rows = people[0][["age"]]
+    package = ek.pack(LinearRegression().fit(rows, rows["age"]), name="age", reference=rows)
+    finding = examine(laws.an_unknown_category_is_handled_as_the_contract_says, Subject(arm="a", package=package))
+    assert (finding.state, finding.facts) == ("not tried", "no column of texts")
+
+
+def test_a_package_explained_by_rules_is_not_held_to_sums(people):
+    rows = people[0][["age", "member"]]
+    model = LogisticRegression().fit(rows, people[1])
+    package = ek.pack(model, name="risk", reference=rows, explainer="anchor")
+    subject = Subject(arm="a", package=package)
+    assert examine(laws.attributions_sum_to_the_output, subject).state == "not tried"
+    assert examine(laws.the_same_seed_explains_the_same, subject).state == "kept"
+
+
+def test_a_law_compares_large_values_relatively_and_small_ones_absolutely():
+    def differ(a, b):
+        return laws._equal(pd.DataFrame({"value": [a]}), pd.DataFrame({"value": [b]})).faults
+
+    assert not differ(1e9 + 1, 1e9)
+    assert differ(1e9 + 1e4, 1e9)
+    assert not differ(1e-9, 0.0)
+    assert differ(1e-3, 0.0)
+    assert differ(np.nan, 0.0)
+    assert laws._equal(pd.DataFrame({"a": [1]}), pd.DataFrame({"value": [1]})).faults
+    labels = laws._equal(pd.DataFrame({"label": ["x", "y"]}), pd.DataFrame({"label": ["x", "x"]}))
+    assert labels.faults == ("1 of 2 labels differ",)
+
+
+# ── over HTTP
+
+
+def asked(plane, package, url, arm="champion"):
+    return Subject(arm=arm, package=package, spec=plane.spec, client=Client(url))
+
+
+def over_http(plane, package, law, arm="champion"):
+    with served(plane) as url:
+        subject = asked(plane, package, url, arm)
+        with subject.client:
+            return examine(law, subject)
+
+
+@pytest.mark.parametrize("law", laws.HTTP_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("unit", ["customer_id", "header:x-customer", "cookie:visitor", None])
+def test_a_law_over_http_is_kept_by_a_sound_service_for_every_arm(law, unit, champion, challenger):
+    arms = {"champion": champion, "challenger": challenger}
+    plane = plane_of(arms, route=Route({"champion": 0.7, "challenger": 0.3}), unit=unit)
+    for arm, package in arms.items():
+        finding = over_http(plane, package, law, arm)
+        assert finding.state == "kept", finding
+
+
+def test_a_service_that_answers_otherwise_than_the_notebook_breaks_the_law(champion):
+    plane = plane_of({"champion": bent(champion, lambda scores, _: scores * 0.99)})
+    finding = over_http(plane, champion, laws.http_answers_what_the_notebook_answers)
+    assert finding.state == "broken"
+    assert "score_bad differs by up to" in finding.facts
+
+
+def test_a_service_with_hooks_is_not_held_to_the_notebook(champion):
+    class Own(Hooks):
+        def changed(self):
+            return ["preprocess"]
+
+    finding = over_http(
+        plane_of({"champion": champion}, hooks=Own()), champion, laws.http_answers_what_the_notebook_answers
+    )
+    assert (finding.state, finding.facts) == ("not tried", "service.py has its own preprocess")
+
+
+def test_a_service_whose_route_gives_the_unit_to_another_arm_breaks_the_law(champion, challenger):
+    arms = {"champion": champion, "challenger": challenger}
+    promised = plane_of(arms, route=Route({"champion": 0.5, "challenger": 0.5}))
+    with served(plane_of(arms, route=routing.only("champion"))) as url:
+        subject = asked(promised, challenger, url, "challenger")
+        with subject.client:
+            finding = examine(laws.http_answers_what_the_notebook_answers, subject)
+    assert finding.state == "broken"
+    assert "must answer its own unit. Another did." in finding.facts
+
+
+class Refusing(Client):
+    """A client of a service that refuses in a way of its own."""
+
+    def __init__(self, refusal):
+        super().__init__("http://127.0.0.1:9")
+        self.refusal = refusal
+
+    def predict(self, frame, *, unit=None):
+        if self.refusal is None:
+            made = pd.DataFrame({"label": ["bad"] * len(frame)})
+            made.attrs["arm"] = "champion"
+            return made
+        raise self.refusal
+
+
+@pytest.mark.parametrize(
+    ("refusal", "facts"),
+    [
+        (None, "answered a wrong 'age'"),
+        (RequestError("no", status=500, code="internal"), "status 500 for a wrong 'age'"),
+        (RequestError("no", status=400, code="invalid_request"), "refused a wrong 'age' without its row and name"),
+    ],
+)
+def test_a_service_that_does_not_refuse_by_row_and_column_breaks_the_law(champion, refusal, facts):
+    plane = plane_of({"champion": champion})
+    with Refusing(refusal) as client:
+        subject = Subject(arm="champion", package=champion, spec=plane.spec, client=client)
+        finding = examine(laws.http_refuses_by_row_and_column, subject)
+    assert finding.state == "broken"
+    assert facts in finding.facts
+
+
+# ── what was found
+
+
+def test_a_package_is_checked_by_every_law(champion):
+    said = []
+    report = ek.check(champion, progress=said.append)
+    assert report.ok
+    assert report.subject == str(champion.ref)
+    assert [finding.law for finding in report.findings] == [laws.sentence(law) for law in laws.LAWS]
+    assert said == [f"risk: {laws.sentence(law)}" for law in laws.LAWS]
+
+
+def test_a_folder_that_is_none_is_not_found(tmp_path):
+    with pytest.raises(NotFoundError, match=r"ekiben\.toml"):
+        ek.check(tmp_path / "nothing")
+
+
+KEPT = Finding(law="Rows are rows.", arm="champion", state="kept", facts="3 tried")
+RED = Finding(law="<b> & more.", arm="challenger", state="broken", facts="1 of 3 <labels> differ")
+BLANK = Finding(law="Rules.", arm="a", state="not tried", facts="no rules")
+
+
+def test_a_report_is_ok_when_no_law_is_broken():
+    assert Report(subject="s", findings=(KEPT, BLANK)).ok
+    red = Report(subject="s", findings=(KEPT, RED, BLANK))
+    assert not red.ok
+    assert red.broken == (RED,)
+
+
+def test_a_report_shows_itself_as_a_table():
+    report = Report(subject="risk", findings=(KEPT, RED, BLANK), notes=("fast",))
+    assert str(report).splitlines() == [
+        "risk: 1 broken, 1 kept",
+        "  ✓ champion    Rows are rows.  3 tried",
+        "  ✗ challenger  <b> & more.     1 of 3 <labels> differ",
+        "  – a           Rules.          no rules",
+        "  · fast",
+    ]
+    shown = report._repr_html_()
+    assert "&lt;b&gt; &amp; more." in shown
+    assert "<labels>" not in shown
+
+
+def test_a_report_is_plain_json():
+    document = Report(subject="risk", findings=(KEPT, RED)).to_json()
+    assert json.loads(json.dumps(document)) == document
+    assert (document["ok"], document["findings"][1]["state"]) == (False, "broken")
