@@ -14,9 +14,10 @@ STYLE = """
  max-width:52rem;border:1px solid var(--line);border-radius:10px;padding:14px 18px;margin:6px 0}
 .ekiben h3{margin:0;font-size:16px}.ekiben .sub{color:var(--soft);margin:1px 0 10px}
 .ekiben .grid{display:flex;gap:22px;flex-wrap:wrap;margin:0 0 10px}
-.ekiben .fact b{display:block;font-size:17px;font-variant-numeric:tabular-nums}
+.ekiben .fact b{display:block;font-size:15px;white-space:nowrap;font-variant-numeric:tabular-nums}
 .ekiben .fact span{color:var(--soft);font-size:12px}
-.ekiben table{border-collapse:collapse;width:100%;margin:0}
+.ekiben table{border-collapse:collapse;width:100%;margin:0;table-layout:auto!important}
+.ekiben tr{background:transparent!important}
 .ekiben td,.ekiben th{text-align:left!important;padding:3px 12px 3px 0;border-top:1px solid var(--line);vertical-align:middle}
 .ekiben th{color:var(--soft);font-weight:500;border-top:0}
 .ekiben svg{display:block}.ekiben li{margin:2px 0}.ekiben ul{margin:10px 0 0;padding-left:18px}
@@ -85,7 +86,7 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, label in METRIC_NAMES.items():
         if name in metrics:
             found = metrics[name]
-            yield label, f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
+            yield label, f"{_figure(found['value'])} ({_figure(found['low'])}–{_figure(found['high'])})"
     if metrics:
         yield "held-out rows", f"{metrics['n_rows']:,}"
     yield "reference rows", f"{manifest['n_reference']:,}"
@@ -94,6 +95,10 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", ", ".join(f"{label} {share:.0%}" for label, share in manifest["balance"].items())
     yield "owner", manifest["owner"] or "nobody yet"
     yield "digest", manifest["digest"][:12]
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3f}"
 
 
 def _column_row(column: Column, profile: Mapping[str, Any]) -> str:

@@ -72,14 +72,20 @@ def read(folder: Path) -> Contract:
             f"A service's folder must hold {FILE}. Got {str(folder)!r}, which has none. Run: ekiben pin {folder}"
         )
     try:
-        document = json.loads(path.read_text())
-        return Contract(
-            signature=schema.from_json(document["signature"]),
-            pins={arm: Pin(**pin) for arm, pin in document["pins"].items()},
-            row=document["example"]["row"],
-            answer=document["example"]["answer"],
-        )
+        return _of_json(json.loads(path.read_text()))
     except (ValueError, KeyError, TypeError) as reason:
         raise SpecError(
-            f"{FILE} must be as it was written. Got a broken one in {str(folder)!r}. Run: ekiben pin {folder}"
+            f"{FILE} must be as it was written, in format {FORMAT}. Got a broken one, or another's, in {str(folder)!r}. "
+            f"Run: ekiben pin {folder}"
         ) from reason
+
+
+def _of_json(document: Mapping[str, Any]) -> Contract:
+    if document["format"] != FORMAT:
+        raise ValueError(document["format"])
+    return Contract(
+        signature=schema.from_json(document["signature"]),
+        pins={arm: Pin(**pin) for arm, pin in document["pins"].items()},
+        row=document["example"]["row"],
+        answer=document["example"]["answer"],
+    )

@@ -31,7 +31,10 @@ class Front:
 
     live: ClassVar[DataPlane | None] = None  # the one of this process, once its models are loaded
 
+    is_mounted: ClassVar[bool] = False
+
     def __init__(self, app: ASGIApp) -> None:
+        Front.is_mounted = True
         self.app = app
         self._limiter: anyio.CapacityLimiter | None = None
 

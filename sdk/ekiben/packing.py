@@ -100,9 +100,10 @@ def pack(
         facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method = _write_parts(folder, live, explainer, examples, say)
+            method, notes = _write_parts(folder, live, explainer, examples, say)
             say("measuring and sealing")
-            seal(folder, {**_described(live, holdout, method), **facts})
+            manifest = {**_described(live, holdout, method), **facts}
+            seal(folder, {**manifest, "findings": [*manifest["findings"], *notes]})
             made = load(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -128,20 +129,20 @@ def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
 
-def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> str:
-    """Write everything but the manifest, see that the model reads back equal, and name the method that explains."""
+def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
+    """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
     live.adapter.save(live.model, folder / "model")
     _reads_back_equal(live.model, live.adapter, folder, live.rows)
     say("fitting the explainer")
     context = Context(model=live.model, adapter=live.adapter, schema=live.signature.inputs, reference=live.sample)
-    method = _fit_explainer(explainer, context, folder)
+    method, notes = _fit_explainer(explainer, context, folder)
     say("describing the reference data")
     _write_reference(folder, live.rows, live.sample)
     given = _telling(live.sample) if examples is None else _conformed("examples", examples, live.signature.inputs)
     _write_examples(folder, live.model, live.adapter, live.signature, given)
-    return method
+    return method, notes
 
 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
@@ -258,12 +259,15 @@ def _sampled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sample(SAMPLE_ROWS, random_state=0).sort_index().reset_index(drop=True)
 
 
-def _fit_explainer(name: str, context: Context, folder: Path) -> str:
+def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list[str]]:
+    """Fit, save, and tell the method, and why it is no exact one."""
     (folder / "explainer").mkdir()
+    reasons: list[str] = []
     with quiet():
-        chosen = explainers.choose(name, context)
+        chosen = explainers.choose(name, context, reasons=reasons)
         chosen.save(folder / "explainer")
-    return chosen.method
+    exact = chosen.method != "sampling"
+    return chosen.method, [] if exact else [f"No exact explanation by {reason}" for reason in reasons]
 
 
 def _telling(sample: pd.DataFrame) -> pd.DataFrame:

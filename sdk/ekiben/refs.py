@@ -63,6 +63,9 @@ class ModelRef:
         if faults := list(_faults(self)):
             raise SpecError("\n".join(faults))
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         if self.digest is not None:
             return f"package:/{self.name}/{self.digest}"

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from ekiben.front import Front
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
+logger = logging.getLogger("bentoml.ekiben")
 __all__ = ["Front", "ModelService", "Request", "Served", "config", "read_spec"]
 
 # A request of few rows gains nothing from more threads inside a model: the workers are what runs side by side.
@@ -136,6 +138,11 @@ class ModelService:
             description=inspect.getdoc(type(self)) or "",
         )
         Front.live = self.plane
+        if not Front.is_mounted:
+            logger.warning(
+                "service.py must end with %s.add_asgi_middleware(Front): without it there are no pages",
+                type(self).__name__,
+            )
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ekiben import checks, running, spec
+from ekiben import checks, contract, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Law
+from ekiben.errors import NotFoundError
 from ekiben.running import Server
 
 __all__ = ["BoundLaw", "laws", "server"]
@@ -50,11 +51,20 @@ def laws(folder: str | Path) -> list[BoundLaw]:
     """
     target = Path(folder)
     described = spec.read(target)
+    _models_are_here(target, described)
     answering = [arm for arm in described.arms if described.route.share(arm) > 0]
     bound = [BoundLaw(law=law, arm=arm, folder=target, subjects=_packages) for arm in described.arms for law in LAWS]
     return bound + [
         BoundLaw(law=law, arm=arm, folder=target, subjects=_over_http) for arm in answering for law in HTTP_LAWS
     ]
+
+
+def _models_are_here(folder: Path, described: spec.ServiceSpec) -> None:
+    """Fail once, when tests are collected, and not in each of them."""
+    for arm, pin in contract.read(folder).pins.items():
+        if not storing.holds(pin.tag):
+            remake = described.remake or f"ekiben pin {folder}"
+            raise NotFoundError(f"{pin.tag} of the arm {arm!r} must be in BentoML's store. It is not. Run: {remake}")
 
 
 @cache

@@ -57,11 +57,24 @@ class Report:
             "notes": list(self.notes),
         }
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
-        wide = max((len(finding.law) for finding in self.findings), default=0)
-        arm = max((len(finding.arm) for finding in self.findings), default=0)
-        lines = [f"  {MARKS[f.state]} {f.arm:<{arm}}  {f.law:<{wide}}  {f.facts}" for f in self.findings]
+        rows = [[law, *(_cell(found) for found in cells)] for law, cells in self._by_law()]
+        table = [["", *self._arms()], *rows] if len(self._arms()) > 1 else rows
+        wide = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
+        lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in table]
         return "\n".join([f"{self.subject}: {self._verdict()}", *lines, *(f"  · {note}" for note in self.notes)])
+
+    def _arms(self) -> list[str]:
+        return list(dict.fromkeys(finding.arm for finding in self.findings))
+
+    def _by_law(self) -> list[tuple[str, list[Finding | None]]]:
+        """Give each law with what was found for each arm."""
+        found = {(finding.law, finding.arm): finding for finding in self.findings}
+        laws = dict.fromkeys(finding.law for finding in self.findings)
+        return [(law, [found.get((law, arm)) for arm in self._arms()]) for law in laws]
 
     def _verdict(self) -> str:
         kept = sum(finding.state == "kept" for finding in self.findings)
@@ -70,13 +83,24 @@ class Report:
         return f"{len(self.broken)} broken, {kept} kept"
 
     def _repr_html_(self) -> str:
+        arms = "".join(f"<th>{escape(arm)}</th>" for arm in self._arms())
         rows = "".join(
-            f'<tr><td style="color:{COLOURS[f.state]};font-weight:700">{MARKS[f.state]}</td><td>{escape(f.arm)}</td>'
-            f"<td>{escape(f.law)}</td><td>{escape(f.facts)}</td></tr>"
-            for f in self.findings
+            f"<tr><td>{escape(law)}</td>{''.join(_html_cell(found) for found in cells)}</tr>"
+            for law, cells in self._by_law()
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
-            f'{STYLE}<div class="ekiben"><h3>{escape(self.subject)}: {self._verdict()}</h3><table><thead><tr><th></th><th>arm</th>'
-            f"<th>law</th><th>facts</th></tr></thead><tbody>{rows}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}</div>"
+            f'{STYLE}<div class="ekiben"><h3>{escape(self.subject)}: {self._verdict()}</h3><table><thead><tr><th>law</th>'
+            f"{arms}</tr></thead><tbody>{rows}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )
+
+
+def _cell(found: Finding | None) -> str:
+    return "" if found is None else f"{MARKS[found.state]} {found.facts}"
+
+
+def _html_cell(found: Finding | None) -> str:
+    if found is None:
+        return "<td></td>"
+    mark = f'<b style="color:{COLOURS[found.state]}">{MARKS[found.state]}</b>'
+    return f'<td>{mark} <span class="sub">{escape(found.facts)}</span></td>'

@@ -56,8 +56,10 @@ def _unknown(name: str, offered: dict[str, EntryPoint]) -> str:
     return f"The explainer must be one of {', '.join(map(repr, known))}. Got {name!r}.{nearest(name, known)}"
 
 
-def choose(name: str, context: Context) -> Explainer:
+def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> Explainer:
     """Fit the method `name`; 'auto' takes the first that fits of linear, trees and sampling.
+
+    Why an exact method did not fit is added to `reasons`.
 
     Raises
     ------
@@ -83,8 +85,9 @@ def choose(name: str, context: Context) -> Explainer:
     for candidate in exact:
         try:
             return method(candidate).fit(context)
-        except (ExplainError, UnsupportedModelError):
-            continue
+        except (ExplainError, UnsupportedModelError) as reason:
+            if reasons is not None:
+                reasons.append(f"{candidate}: {reason}")
     return method(last).fit(context)
 
 

@@ -53,7 +53,8 @@ def _with_interval(function: Metric, everything: Array, draws: Array) -> dict[st
 
     resampled = [function(rows) for rows in draws]
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return {"value": float(function(everything)), "low": float(low), "high": float(high)}
+    found = {"value": function(everything), "low": low, "high": high}
+    return {name: float(f"{number:.9g}") for name, number in found.items()}  # the last bits are the processor's own
 
 
 def _of_values(truth: Array, answers: Answers) -> dict[str, Metric]:

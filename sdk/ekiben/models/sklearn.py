@@ -6,6 +6,7 @@ import copy
 import importlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,12 @@ FILE = "model.skops"
 CLASSES_OF = ("sklearn", "xgboost.sklearn", "scipy.sparse")
 FUNCTIONS_OF = ("sklearn.metrics", "sklearn.feature_selection")
 NAMES = (
+    # what a column selector selects
+    *(f"builtins.{kind}" for kind in ("bool", "float", "int", "object", "str")),
+    *(
+        f"numpy.{kind}"
+        for kind in ("bool", "bool_", "float32", "float64", "floating", "int64", "integer", "number", "object_")
+    ),
     "functools.partial",
     "numpy.dtype",
     "numpy.mean",
@@ -91,7 +98,8 @@ class SklearnAdapter:
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
         before, last = _halves(model)
-        return lambda frame: _dense(before(_input(model, frame))), last
+        absent = 0.0 if _xgboost(last) is None else math.nan  # what is not in a sparse matrix is missing to XGBoost
+        return lambda frame: _dense(before(_input(model, frame)), absent), last
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:
         """Leave it to XGBoost when the last step is its own."""
@@ -167,11 +175,16 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
     return frame.to_numpy() if nameless and numeric else frame
 
 
-def _dense(data: Any) -> Array:
+def _dense(data: Any, absent: float) -> Array:
     import numpy as np
 
     try:
-        return np.asarray(data.toarray() if hasattr(data, "toarray") else data, dtype=np.float64)
+        if not hasattr(data, "tocoo"):
+            return np.asarray(data, dtype=np.float64)
+        sparse = data.tocoo()
+        made = np.full(sparse.shape, absent, dtype=np.float64)
+        made[sparse.row, sparse.col] = sparse.data
+        return made
     except (TypeError, ValueError) as reason:
         raise UnsupportedModelError(
             f"What reaches the last estimator must be numbers. It is not: {reason}."
