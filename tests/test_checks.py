@@ -320,17 +320,23 @@ def test_a_report_is_ok_when_no_law_is_broken():
 
 
 def test_a_report_shows_itself_as_a_table():
-    report = Report(subject="risk", findings=(KEPT, RED, BLANK), notes=("fast",))
+    again = Finding(law=RED.law, arm="champion", state="kept", facts="3 tried")
+    report = Report(subject="risk", findings=(KEPT, again, RED), notes=("fast",))
     assert str(report).splitlines() == [
-        "risk: 1 broken, 1 kept",
-        "  ✓ champion    Rows are rows.  3 tried",
-        "  ✗ challenger  <b> & more.     1 of 3 <labels> differ",
-        "  – a           Rules.          no rules",
+        "risk: 1 broken, 2 kept",
+        "                  champion   challenger",
+        "  Rows are rows.  ✓ 3 tried",
+        "  <b> & more.     ✓ 3 tried  ✗ 1 of 3 <labels> differ",
         "  · fast",
     ]
+    assert repr(report) == str(report)
     shown = report._repr_html_()
     assert "&lt;b&gt; &amp; more." in shown
     assert "<labels>" not in shown
+
+
+def test_a_report_of_one_arm_has_no_head():
+    assert str(Report(subject="risk", findings=(BLANK,))).splitlines() == ["risk: 0 laws kept", "  Rules.  – no rules"]
 
 
 def test_a_report_is_plain_json():

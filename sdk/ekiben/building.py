@@ -138,7 +138,7 @@ def containerize(tag: str, *, image: str | None = None, progress: Progress | Non
     try:
         bento = bentoml.get(tag)
     except bentoml.exceptions.NotFound:
-        known = ", ".join(str(each.tag) for each in bentoml.list(tag.partition(":")[0])) or "none"
+        known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
         raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
     backend, refused = _engine()
     if backend is None:

@@ -117,9 +117,10 @@ class Client:
         if unit is not None:
             self._name(unit, body, headers, cookies)
         answer = self._send("POST", path, content=_encoded(body), headers=headers, cookies=cookies)
-        if field not in answer:
+        found = answer.get(field)
+        if not isinstance(found, list) or len(found) != len(frame):
             raise RequestError(
-                f"A service must answer with {field!r}. Got something else. Is there a service of ekiben at {self.url}?",
+                f"A service must answer with {field!r}, one a row. Got something else. Is there a service of ekiben at {self.url}?",
                 status=200,
                 code="unknown",
             )

@@ -1,0 +1,188 @@
+"""A table in, a table out: the client against a real HTTP server, sound and otherwise."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ekiben as ek
+from ekiben import routing
+from ekiben.errors import RequestError, SchemaError, UnreachableError
+from ekiben.explanations import Explanations
+from ekiben.routing import Route
+from ekiben.spec import Limits
+from planes import Quiet, http_server, plane_of, served
+
+BOTH = Route({"champion": 0.5, "challenger": 0.5})
+UNITS = [f"customer-{n}" for n in range(8)]
+
+
+@pytest.fixture
+def client(champion, challenger):
+    """Start a service of two arms, and give a client of it."""
+    opened = []
+
+    def start(unit="customer_id", route=BOTH, **settings):
+        plane = plane_of({"champion": champion, "challenger": challenger}, unit=unit, route=route, **settings)
+        server = served(plane)
+        url = server.__enter__()
+        opened.append((server, ek.Client(url)))
+        return opened[-1][1]
+
+    yield start
+    for server, each in opened:
+        each.close()
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def answering():
+    """Start a server that answers everything alike, and give a client of it; what it was sent is in `sent`."""
+    opened = []
+
+    def start(status, body, kind="application/json"):
+        sent = []
+
+        class Handler(Quiet):
+            def do_POST(self):
+                sent.append((dict(self.headers), self.body()))
+                self.answer(status, body, kind)
+
+            do_GET = do_POST
+
+        server = http_server(Handler)
+        made = ek.Client(server.__enter__())
+        made.sent = sent
+        opened.append((server, made))
+        return made
+
+    yield start
+    for server, each in opened:
+        each.close()
+        server.__exit__(None, None, None)
+
+
+# ── what a service answers
+
+
+def test_a_frame_is_answered_as_by_the_package(client, champion, people):
+    rows = people[0].tail(7)
+    answered = client(route=routing.only("champion")).predict(rows)
+    pd.testing.assert_frame_equal(answered, champion.predict(rows), check_exact=True)
+
+
+def test_the_answer_says_which_arm_and_model_it_is_of(client, champion, people):
+    attrs = client(route=routing.only("champion")).predict(people[0].head(1)).attrs
+    assert set(attrs) == {"id", "arm", "model"}
+    assert (attrs["arm"], attrs["model"]) == ("champion", str(champion.ref))
+
+
+def test_explanations_come_back_as_they_were_made(client, champion, people):
+    rows = people[0].head(2)
+    found = client(route=routing.only("champion")).explain(rows)
+    assert isinstance(found, Explanations)
+    assert [one.contributions for one in found] == [one.contributions for one in champion.explain(rows)]
+
+
+@pytest.mark.parametrize("unit", ["customer_id", "header:x-customer-id", "cookie:visitor", "field:a:b"])
+def test_a_unit_is_put_where_the_service_looks_for_it(client, people, unit):
+    asked = client(unit=unit)
+    for each in UNITS:
+        assert asked.predict(people[0].head(1), unit=each).attrs["arm"] == routing.choose(BOTH, each).arm
+    asked.explain(people[0].head(1), unit=UNITS[0])
+
+
+def test_a_unit_for_a_service_that_knows_none_is_refused(client, people):
+    words = "A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml."
+    with pytest.raises(RequestError, match=re.escape(words)):
+        client(unit=None).predict(people[0].head(1), unit="c")
+
+
+def test_the_pages_are_given_as_they_are(client, champion):
+    asked = client()
+    assert asked.signature.inputs.names == champion.schema.names
+    assert asked.routing()["weights"] == dict(BOTH.weights)
+    assert set(asked.card()["arms"]) == {"champion", "challenger"}
+
+
+# ── what a service refuses
+
+
+def test_a_refusal_is_an_error_with_every_fault(client, people):
+    rows = people[0].head(3).astype({"age": object})
+    rows.loc[1, "age"] = "old"
+    with pytest.raises(RequestError) as caught:
+        client().predict(rows.drop(columns="job"))
+    error = caught.value
+    assert (error.status, error.code) == (400, "invalid_request")
+    assert {(fault.row, fault.column) for fault in error.faults} == {(0, "job"), (1, "job"), (2, "job"), (1, "age")}
+    assert error.faults[-1].got == "a text"
+
+
+def test_too_many_rows_are_refused_by_the_service(client, people):
+    with pytest.raises(RequestError, match=re.escape("A request may hold 2 rows here. Got 3. Split it.")) as caught:
+        client(limits=Limits(max_rows=2)).predict(people[0].head(3))
+    assert (caught.value.status, caught.value.code) == (413, "too_many_rows")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "words"),
+    [
+        (502, b"<html>bad gateway</html>", "unknown", "The service refused with status 502."),
+        (500, b"[1]", "unknown", "The service refused with status 500."),
+        (500, b"", "unknown", "The service refused with status 500."),
+        (400, b'{"error": "text"}', "unknown", "The service refused with status 400."),
+        (400, b'{"error": {"message": "No."}}', "unknown", "No."),
+        (429, b'{"error": {"code": "busy", "message": "Later.", "fields": []}}', "busy", "Later."),
+    ],
+)
+def test_a_refusal_of_another_shape_is_an_error_with_its_status(answering, people, status, body, code, words):
+    with pytest.raises(RequestError, match=re.escape(words)) as caught:
+        answering(status, body).predict(people[0].head(1))
+    assert (caught.value.status, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"<html>", b"{bad", b""])
+def test_what_is_no_service_of_ekiben_is_said_to_be_none(answering, people, body):
+    asked = answering(200, body)
+    for act, field in ((asked.predict, "predictions"), (asked.explain, "explanations")):
+        words = f"A service must answer with '{field}', one a row. Got something else. Is there a service"
+        with pytest.raises(RequestError, match=re.escape(words)):
+            act(people[0].head(1))
+
+
+def test_a_service_that_does_not_answer_is_unreachable(people):
+    with ek.Client("http://127.0.0.1:9") as client:
+        words = "The service at http://127.0.0.1:9 must answer. It did not: ConnectError. Is it running?"
+        with pytest.raises(UnreachableError, match=re.escape(words)):
+            client.predict(people[0].head(1))
+
+
+# ── what is sent
+
+
+def test_missing_values_are_sent_as_null_and_the_rest_as_it_is(answering):
+    asked = answering(200, b'{"predictions": [], "id": "1", "arm": "a", "model": "m"}')
+    rows = pd.DataFrame({"n": [np.nan], "i": pd.array([None], dtype="Int64"), "t": ["ö"], "b": [True]})
+    with pytest.raises(RequestError, match="one a row"):
+        asked.predict(rows)
+    headers, body = asked.sent[0]
+    assert json.loads(body) == {"rows": [{"n": None, "i": None, "t": "ö", "b": True}]}
+    assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1j, object()])
+def test_what_no_json_holds_is_refused_before_it_is_sent(answering, value):
+    asked = answering(200, b"{}")
+    words = "The rows must hold finite numbers, booleans and texts. Got something else."
+    with pytest.raises(SchemaError, match=re.escape(words)):
+        asked.predict(pd.DataFrame({"x": [value]}))
+    assert asked.sent == []
+
+
+def test_a_client_shows_its_address():
+    with ek.Client("http://127.0.0.1:9/") as client:
+        assert repr(client) == "<Client http://127.0.0.1:9>"
+        assert 'href="http://127.0.0.1:9"' in client._repr_html_()
