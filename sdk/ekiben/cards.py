@@ -63,15 +63,20 @@ def text(manifest: Mapping[str, Any], signature: Signature) -> str:
 
 def markdown(manifest: Mapping[str, Any], signature: Signature, *, title: str) -> str:
     """Write the model card of one arm."""
-    facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(manifest))
+    facts = "\n".join(f"| {name} | {_cell(value)} |" for name, value in _facts(manifest))
     columns = "\n".join(
-        f"| `{column.name}` | {column.describe().replace('|', '/')} |" for column in signature.inputs.columns
+        f"| `{_cell(column.name)}` | {_cell(column.describe())} |" for column in signature.inputs.columns
     )
     findings = "\n".join(f"- {finding}" for finding in manifest["findings"])
     return (
         f"## {title}\n\n{_headline(manifest, signature)}\n\n| | |\n|---|---|\n{facts}\n\n"
         f"| column | holds |\n|---|---|\n{columns}\n" + (f"\n{findings}\n" if findings else "")
     )
+
+
+def _cell(text: str) -> str:
+    """Keep a text within its cell of a table in Markdown."""
+    return text.replace("|", r"\|")
 
 
 def _headline(manifest: Mapping[str, Any], signature: Signature) -> str:
