@@ -196,9 +196,10 @@ def test_bytes_between_the_fields_of_an_array_are_not_kept():
     from ekiben.models.sklearn import _without_gaps
 
     dtype = np.dtype({"names": ["a", "b"], "formats": ["u1", "f8"], "offsets": [0, 8], "itemsize": 16})
-    first, second = np.zeros(2, dtype), np.frombuffer(b"\xff" * 32, dtype).copy()
+    first, second = np.zeros(2, dtype), np.frombuffer(bytearray(b"\xff" * 32), dtype)
     for array in (first, second):
         array["a"], array["b"] = 7, 1.5
+    second.view(np.uint8)[1:8] = 255  # what lay there before, as memory has it
     written = []
     for array in (first, second):
         made = io.BytesIO()
