@@ -97,7 +97,7 @@ def parse(text: str) -> ModelRef:
     Examples
     --------
     >>> parse("models:/credit_risk@champion")
-    ModelRef(name='credit_risk', version=None, alias='champion', digest=None)
+    models:/credit_risk@champion
     >>> parse("credit_risk/3")
     Traceback (most recent call last):
     ...

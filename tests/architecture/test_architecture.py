@@ -1,5 +1,4 @@
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -36,11 +35,8 @@ def loaded_by(module):
     return set(json.loads(answer.stdout))
 
 
-# pytest loads `ekiben.testing` in every project where ekiben is installed; a shell waits for `ekiben.cli`.
-@pytest.mark.parametrize(
-    "module",
-    ["ekiben", *(name for name in ("ekiben.cli", "ekiben.testing") if importlib.util.find_spec(name))],
-)
+# a notebook waits for `ekiben`, a shell for `ekiben.cli`
+@pytest.mark.parametrize("module", ["ekiben", "ekiben.cli"])
 def test_an_import_loads_no_framework(module):
     assert loaded_by(module).intersection(HEAVY) == set()
 
