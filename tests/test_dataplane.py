@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ekiben import protocol, routing, schema
+from ekiben import protocol, routing, schema, tables
 from ekiben.dataplane import MAX_WATCHED, Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
@@ -70,7 +70,7 @@ def plane(champion, challenger):
 
 @pytest.fixture
 def rows(people):
-    return schema.as_rows(people[0].head(5))
+    return tables.as_rows(people[0].head(5))
 
 
 def post(document, **headers):

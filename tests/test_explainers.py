@@ -36,7 +36,7 @@ from sklearn.preprocessing import (
 )
 from xgboost import XGBClassifier, XGBRegressor
 
-from ekiben import explainers, models, schema
+from ekiben import explainers, models, schema, tables
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
@@ -45,7 +45,7 @@ from ekiben.explainers.sampling import Sampling
 
 
 def context_of(model, X):
-    return Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
 
 
 def without_reference(context):
@@ -195,7 +195,7 @@ def test_linear_explains_the_target_of_a_regressor(model, diabetes):
 
 def test_linear_reaches_categories_that_the_reference_lacks_but_the_contract_knows(loan, credit):
     X, _ = credit
-    known = schema.learn(X)
+    known = tables.learn(X)
     rare = X["Job"].mode()[0]
     small = X[X["Job"] != rare].iloc[:200]
     context = Context(model=loan, adapter=models.find(loan), schema=known, reference=small)
@@ -241,7 +241,7 @@ def test_columns_entangled_only_where_a_value_is_missing_are_refused(credit):
 def test_columns_entangled_by_a_missing_value_that_only_the_contract_knows_are_refused(credit):
     X, y = credit[0][["Age", "Amount"]], credit[1]
     model = make_pipeline(KNNImputer(), StandardScaler(), LogisticRegression()).fit(X, y)
-    columns = tuple(replace(column, nullable=True) for column in schema.learn(X).columns)
+    columns = tuple(replace(column, nullable=True) for column in tables.learn(X).columns)
     context = Context(model=model, adapter=models.find(model), schema=schema.Schema(columns=columns), reference=X)
     assert explainers.choose("linear", context_of(model, X)).method == "linear"
     with pytest.raises(ExplainError, match=re.escape("Got entangled columns: ['Age', 'Amount'].")):
@@ -256,9 +256,9 @@ def test_linear_takes_a_missing_value_of_any_kind_that_only_the_contract_knows(c
         [("n", SimpleImputer(), ["Age"]), ("m", OneHotEncoder(handle_unknown="ignore"), ["Job", "member"])]
     )
     model = make_pipeline(before, impute, LogisticRegression(max_iter=1000)).fit(X, y)
-    columns = tuple(replace(column, nullable=True) for column in schema.learn(X).columns)
+    columns = tuple(replace(column, nullable=True) for column in tables.learn(X).columns)
     context = Context(model=model, adapter=models.find(model), schema=schema.Schema(columns=columns), reference=X)
-    rows = schema.as_frame({name: [None] for name in X}, context.schema)
+    rows = tables.as_frame({name: [None] for name in X}, context.schema)
     found = explainers.choose("linear", context).explain(rows)
     assert np.abs(sums(found) - model.decision_function(rows)).max() < 1e-9
 
@@ -274,7 +274,7 @@ def test_columns_entangled_only_in_a_few_rows_are_refused():
         return matrix
 
     with pytest.raises(ExplainError, match="entangled columns"):
-        feature_owners(transform, X, schema.learn(X))
+        feature_owners(transform, X, tables.learn(X))
 
 
 @pytest.mark.parametrize("model", [RandomForestRegressor(5), PoissonRegressor()], ids=lambda m: type(m).__name__)
@@ -402,7 +402,7 @@ def test_sampling_never_asks_for_more_rows_than_it_may():
             asked.append(len(frame))
             return super().scores(model, frame)
 
-    context = Context(model=model, adapter=Counting(), schema=schema.learn(X), reference=X)
+    context = Context(model=model, adapter=Counting(), schema=tables.learn(X), reference=X)
     explainers.choose("sampling", context).explain(X.iloc[[0]])
     assert max(asked) <= 20_000
     assert sum(asked) > 20_000

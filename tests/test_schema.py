@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ekiben import schema
+from ekiben import schema, tables
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Schema, Signature, conform, learn, limits, union, value_faults
+from ekiben.schema import Column, Schema, Signature, limits, union, value_faults
+from ekiben.tables import conform, learn
 
 
 def column(values, **settings):
@@ -318,7 +319,7 @@ def test_limits_are_those_of_the_dtype():
 
 def test_rows_hold_plain_values_and_none_for_what_is_missing():
     frame = pd.DataFrame({"i": pd.Series([1, None], dtype="Int64"), "f": [np.nan, 1.5], "t": ["a", None]})
-    assert schema.as_rows(frame) == [{"i": 1, "f": None, "t": "a"}, {"i": None, "f": 1.5, "t": None}]
+    assert tables.as_rows(frame) == [{"i": 1, "f": None, "t": "a"}, {"i": None, "f": 1.5, "t": None}]
 
 
 # ── side by side

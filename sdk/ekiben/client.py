@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ekiben import codecs, explanations, protocol, schema, spec
+from ekiben import codecs, explanations, protocol, schema, spec, tables
 from ekiben.errors import RequestError, SchemaError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.schema import Signature
@@ -111,7 +111,7 @@ class Client:
         return f'<a href="{self.url}" target="_blank">{self.url}</a>'
 
     def _ask(self, path: str, field: str, frame: pd.DataFrame, unit: str | None) -> dict[str, Any]:
-        body: dict[str, Any] = {"rows": schema.as_rows(frame)}
+        body: dict[str, Any] = {"rows": tables.as_rows(frame)}
         headers = {"content-type": "application/json"}
         cookies: dict[str, str] = {}
         if unit is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ekiben import codecs, explanations, packages, protocol, routing, schema
+from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.contract import Contract
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
 from ekiben.packages import Package
@@ -207,7 +207,7 @@ class DataPlane:
         unit, cookie = self._unit(request, body, rows)
         choice = routing.choose(self.spec.route, unit or request_id)
         package = self.packages[choice.arm]
-        frame = self.hooks.preprocess(schema.as_frame(columns, package.schema))
+        frame = self.hooks.preprocess(tables.as_frame(columns, package.schema))
         model = str(self.spec.arms[choice.arm])
         found = self._computed(compute, package, frame)
         if "predictions" in found:
@@ -304,7 +304,7 @@ class DataPlane:
 
     def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
         answered = packages.table(packages.ask(package.adapter, package.model, frame), package.signature, frame.index)
-        rows = schema.as_records(answered)
+        rows = tables.as_records(answered)
         return {"predictions": protocol.predictions(rows, package.signature)}
 
     def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
@@ -327,7 +327,7 @@ class DataPlane:
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, self.hooks.preprocess(schema.as_frame(columns, package.schema)))
+                self._predictions(package, self.hooks.preprocess(tables.as_frame(columns, package.schema)))
                 status, code = HTTPStatus.OK, "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)

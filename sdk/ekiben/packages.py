@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import cards, explainers, models, schema
+from ekiben import cards, explainers, models, schema, tables
 from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context, Explainer
 from ekiben.explanations import Explanations
@@ -121,7 +121,7 @@ class Package:
     def example_frame(self) -> pd.DataFrame:
         """The rows of `examples` as a frame."""
         rows = [example["row"] for example in self.examples]
-        return schema.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
+        return tables.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -146,7 +146,7 @@ class Package:
         SchemaError
             If the rows do not fit the contract, with every fault.
         """
-        rows = schema.conform(frame, self.schema)
+        rows = tables.conform(frame, self.schema)
         return table(ask(self.adapter, self.model, rows), self.signature, rows.index)
 
     def explain(self, frame: pd.DataFrame, *, method: str | None = None, seed: int = 0) -> Explanations:
@@ -168,7 +168,7 @@ class Package:
         ExplainError
             If the method cannot explain this model.
         """
-        rows = schema.conform(frame, self.schema)
+        rows = tables.conform(frame, self.schema)
         chosen = self.explainer if method in (None, self.method) else self._other(str(method))
         return Explanations(chosen.explain(rows, seed=seed))
 
@@ -333,6 +333,6 @@ def _read(path: Path) -> Any:
 
 def _frame_in(path: Path, contract: Schema) -> pd.DataFrame:
     try:
-        return schema.as_frame(_read(path), contract)
+        return tables.as_frame(_read(path), contract)
     except KeyError as reason:
         raise SchemaError(f"The sample of the package must hold the column {reason}.") from reason

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import explainers, models, schema
+from ekiben import explainers, models, schema, tables
 from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context
 from ekiben.models import Adapter
@@ -125,7 +125,7 @@ class _Live:
 
 def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _Live:
     signature = _sign(model, adapter, reference, name)
-    rows = schema.conform(reference, signature.inputs)
+    rows = tables.conform(reference, signature.inputs)
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
 
@@ -175,7 +175,7 @@ def _as_frame(parameter: str, data: Any) -> pd.DataFrame:
 
 def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
     try:
-        return schema.conform(_as_frame(parameter, data), contract)
+        return tables.conform(_as_frame(parameter, data), contract)
     except SchemaError as misfit:
         raise SchemaError(
             f"The {parameter!r} must fit the contract of the 'reference'.\n{misfit}", misfit.faults
@@ -190,7 +190,7 @@ def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
 def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
-    learnt = schema.learn(reference)
+    learnt = tables.learn(reference)
     classes = adapter.classes(model) if task == "classification" else ()
     _answers_reference(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
@@ -199,7 +199,7 @@ def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> S
 
 def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Schema) -> None:
     """Let the model answer a few reference rows, so that a mismatch is found here and not when it is served."""
-    few = schema.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
+    few = tables.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
     try:
         answers = ask(adapter, model, few)
     except UnsupportedModelError:
@@ -234,7 +234,7 @@ def _takes(
     row = {name: reference[name].head(1) for name in learnt.names} | {column.name: [value]}
     try:
         with quiet():
-            return bool(np.isfinite(adapter.scores(model, schema.as_frame(row, learnt))).all())
+            return bool(np.isfinite(adapter.scores(model, tables.as_frame(row, learnt))).all())
     except Exception:  # noqa: BLE001 -- whatever a model raises at such a value, it does not take it
         return False
 
@@ -279,19 +279,19 @@ def _telling(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_examples(folder: Path, model: Any, adapter: Adapter, signature: Signature, rows: pd.DataFrame) -> None:
-    answers = schema.as_records(table(ask(adapter, model, rows), signature, rows.index))
+    answers = tables.as_records(table(ask(adapter, model, rows), signature, rows.index))
     if any(isinstance(value, float) and not math.isfinite(value) for answer in answers for value in answer.values()):
         raise SpecError(
             "The model must answer its examples with finite numbers. It does not. Look at model.predict(…) of them."
         )
-    pairs = [{"row": row, "answer": answer} for row, answer in zip(schema.as_rows(rows), answers, strict=True)]
+    pairs = [{"row": row, "answer": answer} for row, answer in zip(tables.as_rows(rows), answers, strict=True)]
     write_json(folder / "examples.json", pairs)
 
 
 def _write_reference(folder: Path, rows: pd.DataFrame, sample: pd.DataFrame) -> None:
     (folder / "reference").mkdir()
     write_json(folder / "reference" / "profile.json", {name: _profile(rows[name]) for name in rows.columns})
-    listed = schema.as_rows(sample)
+    listed = tables.as_rows(sample)
     write_json(folder / "reference" / "sample.json", {name: [row[name] for row in listed] for name in rows.columns})
 
 

@@ -28,7 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
 from ekiben.running import Server
-from ekiben.schema import as_rows
+from ekiben.tables import as_rows
 
 ROUNDS, CALLS = 15, 40
 

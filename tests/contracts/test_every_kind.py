@@ -31,7 +31,7 @@ from sklearn.svm import LinearSVC
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 import ekiben as ek
-from ekiben import codecs, schema
+from ekiben import codecs, tables
 from ekiben.errors import SpecError, UnsupportedModelError
 
 RNG = np.random.default_rng(0)
@@ -197,14 +197,14 @@ def test_it_answers_the_same_after_it_was_saved_and_loaded(packed, tmp_path):
 def test_json_there_and_back_changes_no_answer(packed):
     package, _, frame, _ = packed
     rows = named(package, frame)
-    read = codecs.decode(codecs.encode(schema.as_rows(rows)))
-    back = schema.as_frame(codecs.columns_of(read, package.schema), package.schema)
+    read = codecs.decode(codecs.encode(tables.as_rows(rows)))
+    back = tables.as_frame(codecs.columns_of(read, package.schema), package.schema)
     pd.testing.assert_frame_equal(package.predict(back), package.predict(rows).reset_index(drop=True), check_exact=True)
 
 
 def test_its_answers_are_values_of_json(packed):
     package, _, frame, _ = packed
-    answers = schema.as_records(package.predict(named(package, frame).head(3)))
+    answers = tables.as_records(package.predict(named(package, frame).head(3)))
     assert json.loads(json.dumps(answers, allow_nan=False)) == answers
 
 
@@ -227,8 +227,8 @@ def test_it_keeps_every_law(packed):
 def test_its_dtypes_come_back_from_values_of_json(packed):
     package, _, frame, _ = packed
     rows = named(package, frame)
-    back = schema.conform(pd.DataFrame(schema.as_rows(rows), dtype=object), package.schema)
-    assert back.dtypes.astype(str).to_dict() == schema.conform(rows, package.schema).dtypes.astype(str).to_dict()
+    back = tables.conform(pd.DataFrame(tables.as_rows(rows), dtype=object), package.schema)
+    assert back.dtypes.astype(str).to_dict() == tables.conform(rows, package.schema).dtypes.astype(str).to_dict()
 
 
 # ── what is refused

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekiben import codecs, schema
+from ekiben import codecs, tables
 from ekiben.errors import SchemaError
-from ekiben.schema import Signature, conform, from_json, learn, to_json
+from ekiben.schema import Signature, from_json, to_json
+from ekiben.tables import conform, learn
 
 MARK = "marker-4711"  # what a fault must never repeat
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -53,15 +54,15 @@ def test_the_order_of_columns_does_not_matter(frame, random):
 @given(frames())
 def test_to_fit_twice_is_to_fit_once(frame):
     contract = learn(frame)
-    once = conform(pd.DataFrame(schema.as_rows(frame), dtype=object), contract)
+    once = conform(pd.DataFrame(tables.as_rows(frame), dtype=object), contract)
     pd.testing.assert_frame_equal(conform(once, contract), once)
 
 
 @given(frames())
 def test_rows_of_json_bring_the_same_frame_back(frame):
     contract = learn(frame)
-    read = codecs.decode(codecs.encode(schema.as_rows(frame)))
-    pd.testing.assert_frame_equal(schema.as_frame(codecs.columns_of(read, contract), contract), frame)
+    read = codecs.decode(codecs.encode(tables.as_rows(frame)))
+    pd.testing.assert_frame_equal(tables.as_frame(codecs.columns_of(read, contract), contract), frame)
 
 
 @given(frames(), st.lists(texts, min_size=2, max_size=3, unique=True))

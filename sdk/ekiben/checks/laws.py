@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ekiben import codecs, routing, schema
+from ekiben import codecs, routing, tables
 from ekiben.client import Client
 from ekiben.errors import Fault, RequestError, SchemaError
 from ekiben.explanations import Attribution
@@ -132,8 +132,8 @@ def a_missing_value_is_answered_or_refused(subject: Subject) -> Evidence:
 def json_changes_nothing(subject: Subject) -> Evidence:
     """JSON there and back changes nothing."""
     contract = subject.package.schema
-    read = codecs.decode(codecs.encode(schema.as_rows(subject.rows)))
-    back = schema.as_frame(codecs.columns_of(read, contract), contract)
+    read = codecs.decode(codecs.encode(tables.as_rows(subject.rows)))
+    back = tables.as_frame(codecs.columns_of(read, contract), contract)
     return _equal(subject.package.predict(back), subject.package.predict(subject.rows))
 
 

@@ -72,10 +72,10 @@ def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> 
     --------
     >>> import pandas as pd
     >>> from sklearn.linear_model import LinearRegression
-    >>> from ekiben import models, schema
+    >>> from ekiben import models, tables
     >>> X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0]})
     >>> model = LinearRegression().fit(X, [100.0, 200.0, 300.0])
-    >>> context = Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+    >>> context = Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
     >>> choose("auto", context).explain(X.tail(1))[0].contributions["rooms"].__round__(6)
     100.0
     """
@@ -116,10 +116,10 @@ def load(folder: Path | str, context: Context) -> Explainer:
     --------
     >>> import pandas as pd, tempfile
     >>> from sklearn.dummy import DummyRegressor
-    >>> from ekiben import models, schema
+    >>> from ekiben import models, tables
     >>> X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0]})
     >>> model = DummyRegressor().fit(X, [100.0, 200.0, 300.0])
-    >>> context = Context(model=model, adapter=models.find(model), schema=schema.learn(X), reference=X)
+    >>> context = Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     choose("auto", context).save(Path(folder))
     ...     load(folder, context).method

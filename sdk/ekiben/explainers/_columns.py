@@ -8,7 +8,8 @@ import pandas as pd
 
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers._context import Matrix, Transform
-from ekiben.schema import Schema, as_frame
+from ekiben.schema import Schema
+from ekiben.tables import as_frame
 
 Rows = npt.NDArray[np.int64]
 Pick = tuple[int, int]  # a column, and the row its value comes from
