@@ -84,7 +84,7 @@ def read(answer):
 
 
 def refused(answer, status, code):
-    """Look at a refusal: its one shape, its id, and nothing of an arm."""
+    """Look at a refusal: its one shape, and its id."""
     assert (answer.status, answer.code) == (status, code), answer.body
     document = read(answer)
     assert set(document) == {"error"}
@@ -92,7 +92,6 @@ def refused(answer, status, code):
     assert document["error"]["code"] == code
     assert answer.headers["content-type"] == "application/json"
     assert len(answer.headers[protocol.ID]) == 32
-    assert protocol.ARM not in answer.headers
     return document["error"]
 
 
@@ -324,6 +323,20 @@ def test_a_method_that_cannot_explain_a_row_is_422_and_says_why(plane, champion,
     served = plane(packages={"champion": with_explainer(champion, Unable())})
     error = refused(served.explain(post({"rows": rows})), 422, "unexplainable")
     assert error["message"] == "The method must know every value. It does not."
+
+
+def test_a_refusal_names_the_arm_once_there_is_one(plane, champion, rows):
+    def answers(model, frame):
+        raise ValueError("no answer")
+
+    served = plane(packages={"champion": bent(champion, answers)})
+    before, after = served.predict(post({"rows": []})), served.predict(post({"rows": rows}))
+    assert protocol.ARM not in before.headers
+    assert after.headers[protocol.ARM] == "champion"
+    assert [(arm, answer.code) for _, arm, answer, _ in served.seen] == [
+        ("", "invalid_request"),
+        ("champion", "unanswerable"),
+    ]
 
 
 def test_a_failure_of_the_service_is_500_without_details(plane, champion, rows, caplog):

@@ -6,10 +6,12 @@ import logging
 import queue
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
@@ -93,6 +95,16 @@ def refuse(
 
 Compute = Callable[[Package, "pd.DataFrame"], dict[str, Any]]
 Observe = Callable[[str, str, Answer, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Routed:
+    """A request that fits: its columns, who answers it, and what every answer to it says."""
+
+    columns: dict[str, list[Any]]
+    choice: Choice
+    model: str
+    headers: Mapping[str, str]
 
 
 class DataPlane:
@@ -186,41 +198,51 @@ class DataPlane:
     # ── a request's way ──
 
     def _respond(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
-        began, request_id = time.perf_counter(), uuid.uuid4().hex
+        began, request_id, routed = time.perf_counter(), uuid.uuid4().hex, None
         try:
-            answer = self._answer(endpoint, request, request_id, compute, max_rows)
+            routed = self._routed(request, request_id, max_rows)
+            answer = self._answer(endpoint, request_id, routed, compute)
         except Refusal as refusal:
             answer = refuse(refusal.status, refusal.code, str(refusal), headers=refusal.headers)
         except SchemaError as misfit:
             answer = refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(misfit), faults=misfit.faults)
-        except Exception:
-            logger.exception("%s failed", endpoint)
+        except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
+            logger.error("%s failed: %s", endpoint, _where(failure))
             answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
-        self._observe(endpoint, answer.choice.arm if answer.choice else "", answer, time.perf_counter() - began)
-        return replace(answer, headers={protocol.ID: request_id, **answer.headers})
+        arm = routed.choice.arm if routed else ""
+        self._observe(endpoint, arm, answer, time.perf_counter() - began)
+        headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
+        return replace(answer, headers=headers, choice=routed.choice if routed else None)
 
-    def _answer(self, endpoint: str, request: Request, request_id: str, compute: Compute, max_rows: int) -> Answer:
+    def _routed(self, request: Request, request_id: str, max_rows: int) -> _Routed:
+        """Read the rows, and choose who answers them."""
         body = self._body(request)
         rows = self._rows(body, max_rows)
         ignore = self.spec.unit.name if self.spec.unit and self.spec.unit.source == "field" else None
         columns = codecs.columns_of(rows, self.contract.signature.inputs, ignore=ignore)
         unit, cookie = self._unit(request, body, rows)
         choice = routing.choose(self.spec.route, unit or request_id)
-        package = self.packages[choice.arm]
-        frame = self.hooks.preprocess(tables.as_frame(columns, package.schema))
         model = str(self.spec.arms[choice.arm])
-        found = self._computed(compute, package, frame)
+        return _Routed(
+            columns=columns,
+            choice=choice,
+            model=model,
+            headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
+        )
+
+    def _answer(self, endpoint: str, request_id: str, routed: _Routed, compute: Compute) -> Answer:
+        package = self.packages[routed.choice.arm]
+        found = self._computed(compute, package, self._prepared(routed.columns, package))
         if "predictions" in found:
             found = {"predictions": self.hooks.postprocess(found["predictions"])}
-        document = {"id": request_id, "arm": choice.arm, "model": model, **found}
+        document = {"id": request_id, "arm": routed.choice.arm, "model": routed.model, **found}
         if endpoint == "predict" and self._watcher is not None:
-            self._watcher.submit(columns)
-        return Answer(
-            status=HTTPStatus.OK,
-            body=self._encoded(document),
-            headers={"content-type": JSON, protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
-            choice=choice,
-        )
+            self._watcher.submit(routed.columns)
+        return Answer(status=HTTPStatus.OK, body=self._encoded(document), headers={"content-type": JSON})
+
+    def _prepared(self, columns: dict[str, list[Any]], package: Package) -> pd.DataFrame:
+        """Make the frame that a model sees, whatever order the service's own hook leaves it in."""
+        return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
 
     def _body(self, request: Request) -> dict[str, Any]:
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
@@ -327,12 +349,19 @@ class DataPlane:
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, self.hooks.preprocess(tables.as_frame(columns, package.schema)))
+                self._predictions(package, self._prepared(columns, package))
                 status, code = HTTPStatus.OK, "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
                 status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
             self._observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
+
+
+def _where(failure: Exception) -> str:
+    """Tell what failed and where, without the words of the error: they may hold values."""
+    frames = traceback.extract_tb(failure.__traceback__)[-8:]
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(failure).__name__} at {places}"
 
 
 class _Watcher:

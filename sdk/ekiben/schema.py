@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -192,7 +193,9 @@ def is_missing(value: Any) -> bool:
     """
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float) and math.isnan(value)
+    if type(value) in (float, int, str, bool):
+        return bool(value != value)
+    return isinstance(value, numbers.Real) and bool(value != value)  # numpy's scalars are no floats
 
 
 def _named(value: Any) -> str:
