@@ -291,4 +291,4 @@ def _bar_html(name: str, amount: float, error: float | None, widest: float) -> s
 
 
 def _number(amount: float, sign: str = "") -> str:
-    return format(amount, f"{sign}.3g").replace("-", "−")
+    return format(amount, f"{sign}#.3g").replace("-", "−")

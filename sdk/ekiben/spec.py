@@ -365,8 +365,8 @@ def dumps(spec: ServiceSpec) -> str:
     shadows = []                    # arms that see each request and never answer
     <BLANKLINE>
     [budgets]
-    predict_p99_ms = 50             # 99 of 100 answers are faster
-    explain_ms = 1000               # an explanation is simpler rather than later
+    predict_p99_ms = 50             # what 99 of 100 answers should take; `check` measures
+    explain_ms = 1000               # what an explanation should take
     <BLANKLINE>
     """
     blocks = (_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec), _limits_block(spec))
@@ -544,8 +544,8 @@ def _route_block(spec: ServiceSpec) -> list[str]:
 def _budgets_block(spec: ServiceSpec) -> list[str]:
     return [
         "[budgets]",
-        _noted(f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}", "99 of 100 answers are faster"),
-        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "an explanation is simpler rather than later"),
+        _noted(f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}", "what 99 of 100 answers should take; `check` measures"),
+        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what an explanation should take"),
     ]
 
 
