@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 from ekiben.client import Client
-from ekiben.errors import BuildError, NotFoundError
+from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
 
 READY_S = 120.0
@@ -45,7 +45,7 @@ class Server(Client):
     """
 
     def __init__(self, target: str, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
-        self.port = port or _free_port()
+        self.port = _free_port(port or 0)
         self.log = Path(tempfile.mkstemp(prefix="ekiben-serve-", suffix=".log")[1])
         super().__init__(f"http://127.0.0.1:{self.port}")
         self._process = _start(target, self.port, self.log, environment or {})
@@ -141,6 +141,8 @@ def serve(
     ------
     NotFoundError
         If there is no such folder.
+    SpecError
+        If the port is taken.
     BuildError
         If the server does not start, with the end of its own log.
 
@@ -184,7 +186,14 @@ def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subpr
         )
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """Give the wanted port, or any for 0; a port that somebody has is refused before their server answers for ours."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as reason:
+            raise SpecError(
+                f"The 'port' must be free. Got {wanted}, which is taken. Leave it out to take any."
+            ) from reason
         return int(probe.getsockname()[1])

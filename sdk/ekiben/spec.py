@@ -544,7 +544,10 @@ def _route_block(spec: ServiceSpec) -> list[str]:
 def _budgets_block(spec: ServiceSpec) -> list[str]:
     return [
         "[budgets]",
-        _noted(f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}", "what 99 of 100 answers should take; `check` measures"),
+        _noted(
+            f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}",
+            "what 99 of 100 answers should take; `check` measures",
+        ),
         _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what an explanation should take"),
     ]
 

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 
 import ekiben as ek
 from ekiben import routing
-from ekiben.errors import BuildError, RequestError, UnreachableError
+from ekiben.errors import BuildError, RequestError, SpecError, UnreachableError
 
 
 def test_the_service_answers_what_the_packages_answer(server, packages, route, credit):
@@ -136,6 +136,11 @@ def test_a_missing_model_is_one_error_that_says_what_to_run(packages, tmp_path):
     folder = ek.scaffold(tmp_path / "elsewhere", arms={"champion": packages["champion"]}, remake="make demo")
     with pytest.raises(BuildError, match=r"is not\. Run: make demo"):
         ek.serve(folder, environment={"BENTOML_HOME": str(tmp_path / "empty")})
+
+
+def test_a_port_that_is_taken_is_refused(server, folder):
+    with pytest.raises(SpecError, match=f"Got {server.port}, which is taken"):
+        ek.serve(folder, port=server.port)
 
 
 def test_a_stopped_server_is_gone(packages, tmp_path):
