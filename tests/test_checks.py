@@ -15,7 +15,7 @@ import ekiben as ek
 from ekiben import routing, schema
 from ekiben.checks import Finding, Report, Subject, examine, laws
 from ekiben.client import Client
-from ekiben.errors import NotFoundError, RequestError
+from ekiben.errors import NotFoundError, RequestError, SchemaError
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.routing import Route
@@ -59,7 +59,7 @@ class Shy(Package):
     def predict(self, frame):
         for column in self.schema.columns:
             if column.name not in frame or (column.categories and not frame[column.name].isin(column.categories).all()):
-                raise schema.SchemaError("No.")
+                raise SchemaError("No.")
         return super().predict(frame)
 
 

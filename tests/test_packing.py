@@ -530,7 +530,12 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
             SpecError,
             "The 'reference' must be a pandas DataFrame or a 2-D numpy array. Got list.",
         ),
-        ({"reference": ROOMS[["rooms"]]}, SpecError, "The model must answer the 'reference' rows. Got ValueError"),
+        (
+            {"reference": ROOMS[["rooms"]]},
+            SpecError,
+            "The 'reference' must hold the columns that the model was fitted on. Got ['floor'] missing.",
+        ),
+        ({"reference": ROOMS.reset_index()}, SpecError, "Got ['index'] more."),
         (
             {"reference": ROOMS.assign(rooms=[1.0, 2.0, np.inf, 3.0])},
             SpecError,

@@ -52,13 +52,21 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
         report = checks.check(target, progress=say)
         if not report.ok:
             raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-        locking.write_wheel(target / "wheels")
+        locking.write(target, _needs(target))
         say("building the bento")
         tag = _build_in_child(target)
-        _holds_nothing_else(tag)
-        say("running the bento from an empty store")
-        _run_and_replay(tag, target)
+        try:
+            _holds_nothing_else(tag)
+            say("running the bento from an empty store")
+            _run_and_replay(tag, target)
+        except BaseException:
+            bentoml.delete(tag)  # a bento that was refused must not be anybody's latest
+            raise
     return tag
+
+
+def _needs(folder: Path) -> list[str]:
+    return [line for subject in checks.package_subjects(folder) for line in subject.package.manifest["requirements"]]
 
 
 def _build_in_child(folder: Path) -> str:
@@ -75,14 +83,20 @@ def _holds_nothing_else(tag: str) -> None:
     """Look at what went in: the include list alone, and no address of an index."""
     root = Path(bentoml.get(tag).path)
     faults = [f"{name} is not on the include list" for name in _names(root / "src") if not ALLOWED.fullmatch(name)]
-    recipes = (root / "env" / "python" / "requirements.txt", root / "env" / "docker" / "Dockerfile")
+    written = (
+        "env/python/requirements.txt",
+        "env/docker/Dockerfile",
+        "src/requirements.txt",
+        "src/uv.toml",
+        "src/bentofile.yaml",
+    )
+    recipes = [root / name for name in written]
     for recipe in recipes:
         lines = (recipe.read_text() if recipe.is_file() else "").splitlines()
         faults += [
             f"{recipe.name} names an index in line {i}" for i, line in enumerate(lines, 1) if ADDRESS.search(line)
         ]
     if faults:
-        bentoml.delete(tag)
         raise BuildError(f"A bento must hold its service alone. {'; '.join(faults)}. Look at bentofile.yaml.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -175,6 +176,7 @@ def serve(
         say("starting the service")
         server = ekiben.serve(target, port=port)
     typer.echo(f"{server.url} answers; its log is {server.log}. Ctrl-C stops it.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's word is Ctrl-C's
     with server:
         try:
             while server.is_running:
@@ -212,6 +214,7 @@ def _object(path: str) -> Any:
     import importlib
 
     module, _, name = path.partition(":")
+    module = module.removesuffix(".py")
     if not name:
         raise SpecError(f"An object is named as module:object, such as train:pipeline. Got {path!r}.")
     if str(Path.cwd()) not in sys.path:

@@ -111,11 +111,15 @@ class Client:
         return f'<a href="{self.url}" target="_blank">{self.url}</a>'
 
     def _ask(self, path: str, field: str, frame: pd.DataFrame, unit: str | None) -> dict[str, Any]:
+        if not hasattr(frame, "columns") or not len(frame):
+            raise SchemaError(
+                f"The rows must come as a pandas DataFrame of at least one row. Got {type(frame).__name__}."
+            )
         body: dict[str, Any] = {"rows": tables.as_rows(frame)}
         headers = {"content-type": "application/json"}
         cookies: dict[str, str] = {}
         if unit is not None:
-            self._name(unit, body, headers, cookies)
+            self._name(str(unit), body, headers, cookies)
         answer = self._send("POST", path, content=_encoded(body), headers=headers, cookies=cookies)
         found = answer.get(field)
         if not isinstance(found, list) or len(found) != len(frame):

@@ -236,8 +236,9 @@ class DataPlane:
         if "predictions" in found:
             found = {"predictions": self.hooks.postprocess(found["predictions"])}
         document = {"id": request_id, "arm": routed.choice.arm, "model": routed.model, **found}
-        if endpoint == "predict" and self._watcher is not None:
-            self._watcher.submit(routed.columns)
+        if endpoint == "predict" and self._watcher is not None and not self._watcher.submit(routed.columns):
+            for arm in self.spec.route.shadows:
+                self._observe("shadow", arm, Answer(status=HTTPStatus.TOO_MANY_REQUESTS, code="dropped", body=b""), 0.0)
         return Answer(status=HTTPStatus.OK, body=self._encoded(document), headers={"content-type": JSON})
 
     def _prepared(self, columns: dict[str, list[Any]], package: Package) -> pd.DataFrame:
@@ -370,15 +371,15 @@ class _Watcher:
     def __init__(self, watch: Callable[[Any], None]) -> None:
         self._waiting: queue.Queue[Any] = queue.Queue(MAX_WATCHED)
         self._watch = watch
-        self.dropped = 0
         self._thread = threading.Thread(target=self._run, daemon=True, name="ekiben-shadows")
         self._thread.start()
 
-    def submit(self, seen: Any) -> None:
+    def submit(self, seen: Any) -> bool:
         try:
             self._waiting.put_nowait(seen)
         except queue.Full:
-            self.dropped += 1
+            return False
+        return True
 
     def _run(self) -> None:
         while (seen := self._waiting.get()) is not None:

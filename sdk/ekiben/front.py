@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ekiben import codecs, protocol
 from ekiben.dataplane import JSON, Answer, DataPlane, Request, refuse
 
+logger = logging.getLogger("ekiben")
 ASKED_BY_POST = ("/predict", "/explain")
 ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/")
 BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
@@ -43,7 +45,12 @@ class Front:
         if scope["type"] != "http" or _is_bentomls(scope):
             await self.app(scope, receive, send)
             return
-        response = await self._response(HttpRequest(scope, receive))
+        try:
+            response = await self._response(HttpRequest(scope, receive))
+        except Exception as failure:  # noqa: BLE001 -- a page that fails is told in the one shape
+            logger.error("%s failed: %s", scope["method"], type(failure).__name__)
+            says = "The service failed. Its log says why."
+            response = _as_response(refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", says))
         await response(scope, receive, send)
 
     async def _response(self, http: HttpRequest) -> Response:
@@ -59,7 +66,11 @@ class Front:
 
     async def _asked(self, live: DataPlane, path: str, http: HttpRequest) -> Answer:
         """Answer in a thread, so that a slow model does not hold the others up."""
-        request = await _read(http, live.spec.limits.max_body_mb)
+        request: Request | Answer = refuse(
+            HTTPStatus.REQUEST_TIMEOUT, "slow_body", f"A body must arrive within {live.spec.timeout_s:g} s. It did not."
+        )
+        with anyio.move_on_after(live.spec.timeout_s):
+            request = await _read(http, live.spec.limits.max_body_mb)
         if isinstance(request, Answer):
             return request
         if self._limiter is None:

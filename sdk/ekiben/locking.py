@@ -59,7 +59,7 @@ def requirements(needed: Iterable[str]) -> str:
 def _close_over(name: str, pinned: dict[str, str], extras: frozenset[str] = frozenset()) -> None:
     """Collect a distribution and all that it needs, at the versions that are installed."""
     key = canonicalize_name(name)
-    if key.startswith(GPU_ONLY) or key in UNUSED:
+    if key.startswith(GPU_ONLY) or (key in UNUSED and pinned):  # one that was asked for by itself stays
         return
     seen = key in pinned
     try:
@@ -82,6 +82,16 @@ def _needs(found: importlib.metadata.Distribution, extras: frozenset[str]) -> It
         wanted = [{"extra": extra} for extra in (extras or {""})]
         if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
             yield requirement
+
+
+def write(folder: Path, needed: Iterable[str]) -> None:
+    """Write the wheel, the locked requirements, and `uv.toml` where one of them needs it, into a service's folder."""
+    wanted = list(needed)
+    write_wheel(folder / "wheels")
+    (folder / "requirements.txt").write_text(requirements(wanted))
+    (folder / "uv.toml").unlink(missing_ok=True)
+    if told := overrides(wanted):
+        (folder / "uv.toml").write_text(told)
 
 
 def overrides(needed: Iterable[str]) -> str | None:

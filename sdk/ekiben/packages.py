@@ -282,7 +282,8 @@ def verify(folder: Path) -> dict[str, Any]:
         raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
     present = set(_files(folder))
     recorded = manifest["files"]
-    faults = [f"{name} is gone" for name in sorted(recorded.keys() - present)]
+    faults = [f"{name} is a link" for name in sorted(present) if (folder / name).is_symlink()]
+    faults += [f"{name} is gone" for name in sorted(recorded.keys() - present)]
     faults += [f"{name} was added" for name in sorted(present - recorded.keys())]
     faults += [
         f"{name} was changed" for name in sorted(present & recorded.keys()) if _sha256(folder / name) != recorded[name]

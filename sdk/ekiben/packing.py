@@ -28,6 +28,7 @@ from ekiben.refs import ModelRef
 from ekiben.schema import Label, Schema, Signature
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 SAMPLE_ROWS = 1000  # of the reference, kept in the package
@@ -183,6 +184,9 @@ def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
 
 
 def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
+    if isinstance(values, str) or getattr(values, "ndim", 1) != 1:
+        got = f"the text {values!r}" if isinstance(values, str) else f"shape {values.shape}"
+        raise SpecError(f"The {parameter!r} must be one column of values, such as y or frame['y']. Got {got}.")
     if values is not None and len(values) != len(rows):
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
 
@@ -190,11 +194,26 @@ def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
 def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
+    _has_the_fitted_columns(model, reference)
     learnt = tables.learn(reference)
     classes = adapter.classes(model) if task == "classification" else ()
     _answers_reference(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
     return Signature(inputs=Schema(columns=columns), task=task, classes=classes)
+
+
+def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
+    """Refuse a column that the model never saw: it would become part of what callers must send."""
+    fitted = getattr(model, "feature_names_in_", None)
+    if fitted is None:
+        return
+    more, fewer = sorted(set(reference.columns) - set(fitted)), sorted(set(fitted) - set(reference.columns))
+    if more or fewer:
+        told = [f"{more} more"] * bool(more) + [f"{fewer} missing"] * bool(fewer)
+        raise SpecError(
+            f"The 'reference' must hold the columns that the model was fitted on. Got {' and '.join(told)}. "
+            "Pass the very frame that the model was fitted on, without the target."
+        )
 
 
 def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Schema) -> None:
@@ -266,8 +285,12 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
     with quiet():
         chosen = explainers.choose(name, context, reasons=reasons)
         chosen.save(folder / "explainer")
-    exact = chosen.method != "sampling"
-    return chosen.method, [] if exact else [f"No exact explanation by {reason}" for reason in reasons]
+    last = context.adapter.steps(context.model)[1]
+    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith("xgboost")}
+    told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it
+    return chosen.method, [
+        f"No exact explanation by {reason}" for reason in told
+    ] if chosen.method == "sampling" else []
 
 
 def _telling(sample: pd.DataFrame) -> pd.DataFrame:
@@ -321,16 +344,36 @@ def _profile(values: pd.Series[Any]) -> dict[str, Any]:
 def _measured(
     model: Any, adapter: Adapter, signature: Signature, holdout: tuple[pd.DataFrame, Any] | None, rows: pd.DataFrame
 ) -> tuple[dict[str, Any], list[str]]:
+    import numpy as np
+
     if holdout is None:
         return {}, ["No held-out rows were given, so there are no metrics: pack(…, holdout=(X_test, y_test))."]
-    X, y = holdout
-    if not len(X):
+    if type(holdout) not in (tuple, list) or len(holdout) != 2:
+        raise SpecError("The 'holdout' must be rows and their labels: holdout=(X_test, y_test). Got something else.")
+    given, y = _as_frame("holdout", holdout[0]), np.asarray(holdout[1])
+    if not len(given):
         raise SpecError("The 'holdout' must have rows. Got none.")
-    X = _conformed("holdout", X, signature.inputs)
-    _same_length("holdout", y, X)
+    _same_length("holdout", holdout[1], given)
+    taken = _only_seen_texts(given, signature.inputs)
+    if not taken.any():
+        raise SpecError("The 'holdout' must have rows whose texts the model has seen. Got none.")
+    X, y = _conformed("holdout", given[taken], signature.inputs), y[taken]
     _labels_are_known("holdout", y, signature.classes)
+    left = f"{int((~taken).sum()):,} of {len(given):,} held-out rows hold a text that the model refuses; the metrics are of the rest."
     metrics = measure(y, ask(adapter, model, X), signature.classes)
-    return {"n_rows": len(X), **metrics}, _leaks(X, rows)
+    return {"n_rows": len(X), **metrics}, [*([] if taken.all() else [left]), *_leaks(X, rows)]
+
+
+def _only_seen_texts(given: pd.DataFrame, contract: Schema) -> np.ndarray[Any, Any]:
+    """Tell which rows hold no text that the contract refuses."""
+    import numpy as np
+
+    taken = np.ones(len(given), dtype=bool)
+    for column in contract.columns:
+        if column.unseen == "refuse" and column.categories is not None and column.name in given.columns:
+            values = given[column.name]
+            taken &= (values.isna() | values.astype(object).isin(column.categories)).to_numpy(dtype=bool)
+    return taken
 
 
 def _labels_are_known(parameter: str, y: Any, classes: Sequence[Label]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from ekiben.contract import Contract
@@ -10,11 +11,13 @@ from ekiben.errors import Fault
 from ekiben.schema import Column, Signature, limits
 from ekiben.spec import ServiceSpec
 
+MAX_FIELDS = 100  # a small request must not make a huge answer
 ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
 
 # What each refusal means: its status and when it comes.
 REFUSALS = {
     400: "The body does not fit the contract; `fields` names each row and column.",
+    408: "The body did not arrive in time.",
     413: "The body or its number of rows is above the service's limits.",
     415: "The content type is not application/json.",
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
@@ -33,7 +36,9 @@ def error(code: str, message: str, faults: Iterable[Fault] = ()) -> dict[str, An
     >>> error("not_found", "No such path.")
     {'error': {'code': 'not_found', 'message': 'No such path.', 'fields': []}}
     """
-    return {"error": {"code": code, "message": message, "fields": [_field(fault) for fault in faults]}}
+    return {
+        "error": {"code": code, "message": message, "fields": [_field(fault) for fault in islice(faults, MAX_FIELDS)]}
+    }
 
 
 def _field(fault: Fault) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -75,8 +76,10 @@ class Server(Client):
             try:
                 self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.kill()
                 self._process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived a killed supervisor
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +156,10 @@ def serve(
     ...
     ekiben.errors.NotFoundError: A service's folder must hold service.py. Got 'no/such/folder', which has none.
     """
+    if not isinstance(target, str | Path):
+        raise SpecError(
+            f"What is served must be a folder that ek.scaffold wrote, or a bento's tag. Got {type(target).__name__}."
+        )
     is_folder = isinstance(target, Path) or ":" not in target
     if is_folder and not (Path(target) / "service.py").is_file():
         raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.")

@@ -62,7 +62,7 @@ def scaffold(
         If there is no such version or alias.
     """
     target = Path(folder)
-    if not arms:
+    if not hasattr(arms, "items") or not arms:
         raise SpecError("The 'arms' must name at least one package or version: arms={\"champion\": package}. Got none.")
     _is_ours(target)
     packages = {arm: _package(given) for arm, given in arms.items()}
@@ -122,6 +122,10 @@ def _package(given: Arm) -> tuple[ModelRef, Package]:
     """Give the pinned reference of an arm, and its package."""
     if isinstance(given, Package):
         return given.ref, given
+    if not isinstance(given, str | ModelRef):
+        raise SpecError(
+            f"An arm must be a package, a version or an alias. Got {type(given).__name__}. Pack it: ek.pack(model, …)"
+        )
     ref = parse(given) if isinstance(given, str) else given
     if ref.digest is not None:
         return ref, _stored(ref)
@@ -174,11 +178,7 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "bentofile.yaml").write_text(_template("bentofile.yaml", words))
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
     (target / "README.md").write_text(_readme(described, packages))
-    locking.write_wheel(target / "wheels")
-    (target / "requirements.txt").write_text(locking.requirements(_needs(packages)))
-    (target / "uv.toml").unlink(missing_ok=True)
-    if overrides := locking.overrides(_needs(packages)):
-        (target / "uv.toml").write_text(overrides)
+    locking.write(target, _needs(packages))
 
 
 def _needs(packages: Mapping[str, Package]) -> list[str]:

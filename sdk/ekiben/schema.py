@@ -6,7 +6,7 @@ import math
 import numbers
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal
@@ -91,6 +91,9 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -225,14 +228,33 @@ def union(first: Schema, second: Schema) -> Schema:
 
 
 def _join(a: Column, b: Column) -> Column:
+    """Promise what both arms can take, and describe what either has seen."""
+    strict = [
+        set(column.categories) for column in (a, b) if column.unseen == "refuse" and column.categories is not None
+    ]
     seen = set(a.categories or ()) | set(b.categories or ())
+    taken = set.intersection(*strict) if strict else seen
+    if strict and not taken:
+        raise SpecError(f"The arms of one service must take a text in common. In {a.name!r} there is none.")
+    known = bool(strict) or (a.categories is not None and b.categories is not None)
     return replace(
-        a,
-        nullable=a.nullable and b.nullable,  # what one arm cannot take, the service cannot promise
+        _narrower(a, b),
+        nullable=a.nullable and b.nullable,
         low=min(a.low, b.low) if a.low is not None and b.low is not None else None,
         high=max(a.high, b.high) if a.high is not None and b.high is not None else None,
-        categories=tuple(sorted(seen)) if a.categories is not None and b.categories is not None else None,
-        unseen="refuse" if "refuse" in (a.unseen, b.unseen) else "accept",
+        categories=tuple(sorted(taken)) if known else None,
+        unseen="refuse" if strict else "accept",
+    )
+
+
+def _narrower(a: Column, b: Column) -> Column:
+    """Give the column whose numbers fit the other's dtype too."""
+    for inner, outer in ((a, b), (b, a)):
+        (low, high), (lowest, highest) = limits(inner.dtype), limits(outer.dtype)
+        if lowest <= low and high <= highest:
+            return inner
+    raise SpecError(
+        f"The arms of one service must take numbers in common. {a.name!r} is {a.dtype} for one and {b.dtype} for the other."
     )
 
 

@@ -69,6 +69,10 @@ def read_spec(service_file: str) -> Served:
         raise ServiceError(str(reason)) from None
     for arm, ref in served.spec.arms.items():
         _check_pin(served, arm, str(ref))
+    if gone := sorted(set(served.contract.pins) - set(served.spec.arms)):
+        raise ServiceError(
+            f"ekiben.toml and contract.json must agree. The arms {gone} are in the contract alone. Run: ekiben pin {folder.name}"
+        )
     return served
 
 
@@ -80,11 +84,22 @@ def _check_pin(served: Served, arm: str, ref: str) -> None:
         raise ServiceError(
             f"ekiben.toml and contract.json must agree. The arm {arm!r} is {ref} in one and {promised} in the other. Run: ekiben pin {where}"
         )
+    if not pin.tag.endswith(f":{pin.digest[:12]}"):
+        raise ServiceError(
+            f"contract.json must name the tag of its digest. The arm {arm!r} has the tag {pin.tag} and another digest. "
+            f"Run: ekiben pin {where}"
+        )
     if not storing.holds(pin.tag):
         remake = served.spec.remake or f"ekiben pin {where}"
         raise ServiceError(
             f"The models of a service must be in BentoML's store. {pin.tag} of the arm {arm!r} ({ref}) is not. Run: {remake}"
         )
+    try:
+        storing.verify(pin.tag, pin.digest)
+    except EkibenError as reason:
+        raise ServiceError(
+            f"{pin.tag} of the arm {arm!r} is not what was packed. {reason} Run: ekiben pin {where}"
+        ) from None
 
 
 def config(served: Served) -> dict[str, Any]:

@@ -439,6 +439,8 @@ def _faults_of_unit(key: str, source: str, name: object) -> Iterator[str]:
         yield f"{key} must come from one of {list(_SOURCES)}. Got {shown(source)}.{nearest(str(source), _SOURCES)}"
     elif source == "field" and not _is_field(name):
         yield f"{key} must name a field by printable text, with no space around it. Got {shown(name)}."
+    elif source == "field" and name == "rows":
+        yield f"{key} must not be 'rows', where a request's rows are. Got 'rows'."
     elif source != "field" and not (isinstance(name, str) and _TOKEN.fullmatch(name)):
         yield f"{key} must name a {source} by letters, digits and '-' or '_', as HTTP allows. Got {shown(name)}."
 

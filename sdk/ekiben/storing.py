@@ -26,7 +26,12 @@ def put(package: Package) -> str:
     """Keep the package in the store, once, and give its tag."""
     tag = tag_of(package.name, package.digest)
     if holds(tag):
-        return tag
+        try:
+            verify(tag, package.digest)
+        except IntegrityError:
+            bentoml.models.delete(tag)  # what lies there is not what was packed; it is written again
+        else:
+            return tag
     with bentoml.models.create(
         tag,
         labels={"owner": package.manifest["owner"] or ""},
@@ -43,6 +48,21 @@ def holds(tag: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def verify(tag: str, digest: str) -> None:
+    """Compare every byte behind a tag with what was packed, without building anything from it.
+
+    Raises
+    ------
+    IntegrityError
+        If a byte differs, or it is the package of another digest.
+    """
+    found = packages.verify(Path(bentoml.models.get(tag).path) / "package")["digest"]
+    if found != digest:
+        raise IntegrityError(
+            f"The store must hold under {tag} the package of the digest {digest[:12]}. Got {found[:12]}."
+        )
 
 
 def get(tag: str) -> Package:

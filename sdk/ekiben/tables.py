@@ -88,7 +88,7 @@ def _learn_column(name: str, values: pd.Series[Any]) -> Column:
 def _kind(name: str, values: pd.Series[Any]) -> Kind:
     from pandas.api.types import infer_dtype
 
-    inferred = infer_dtype(values.dropna(), skipna=True)
+    inferred = infer_dtype(values.dropna(), skipna=True) if values.notna().any() else "empty"
     if inferred == "categorical":
         inferred = infer_dtype(values.cat.categories, skipna=True)
         if inferred != "string":
@@ -158,7 +158,14 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise SchemaError(f"The rows must come as a pandas DataFrame. Got {type(frame).__name__}.")
+        raise SchemaError(
+            f"The rows must come as a pandas DataFrame. Got {type(frame).__name__}. "
+            "Name its columns: pd.DataFrame(X, columns=package.schema.names)."
+        )
+    if not len(frame):
+        raise SchemaError("The rows must be at least one. Got none.")
+    if not all(isinstance(name, str) for name in frame.columns) or frame.columns.duplicated().any():
+        raise SchemaError("The columns must have names that are texts and differ. Got others.")
     faults = list(_name_faults([str(name) for name in frame.columns], schema))
     for column in schema.columns:
         if column.name in frame.columns and not _plainly_fits(column, frame[column.name]):

@@ -55,6 +55,10 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
     UnreachableError
         If the tracking server does not answer within a few seconds.
     """
+    if not isinstance(package, Package):
+        raise SpecError(f"What is logged must be a package: ek.log(ek.pack(model, …)). Got {type(package).__name__}.")
+    if alias is not None:
+        ModelRef(name=package.name, alias=alias)  # refuses an alias that no registry takes, before anything is logged
     with _registry() as client:
         ref = _known(client, package) or _register(package)
         for key, value in (tags or {}).items():
@@ -130,7 +134,7 @@ def _log_model(mlflow: Any, package: Package) -> Any:
             loader_module="ekiben.tracking",
             data_path=str(package.save(Path(folder) / INSIDE.name)),
             signature=_signature(package),
-            input_example=package.example_frame,
+            input_example=_as_mlflow_takes_it(package.example_frame),
             pip_requirements=[f"ekiben=={package.manifest['provenance']['ekiben']}", *package.manifest["requirements"]],
             metadata={DIGEST: package.digest, "data_digest": package.manifest["data_digest"]},
         )
@@ -149,7 +153,19 @@ def _tags(package: Package) -> dict[str, str]:
 def _signature(package: Package) -> Any:
     infer = require("mlflow.models", to=TO).infer_signature
     with packing.quiet():
-        return infer(package.example_frame, package.predict(package.example_frame))
+        return infer(_as_mlflow_takes_it(package.example_frame), package.predict(package.example_frame))
+
+
+def _as_mlflow_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give texts for categories and plain numbers for pandas' nullable ones, which MLflow's signatures do not know."""
+    made = frame.copy()
+    for name in made.columns:
+        dtype = made[name].dtype
+        if str(dtype) in ("category", "string", "str") or (str(dtype) == "boolean" and made[name].isna().any()):
+            made[name] = made[name].astype(object).where(made[name].notna(), None)
+        elif getattr(dtype, "kind", "O") in "iuf" and made[name].isna().any():
+            made[name] = made[name].astype("float64")
+    return made
 
 
 # ── the registry ────────────────────────────────────────────────────────────────────────────────────────────────

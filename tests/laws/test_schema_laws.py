@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekiben import codecs, tables
-from ekiben.errors import SchemaError
-from ekiben.schema import Signature, from_json, to_json
+from ekiben.errors import SchemaError, SpecError
+from ekiben.schema import Column, Schema, Signature, from_json, to_json, union, value_faults
 from ekiben.tables import conform, learn
 
 MARK = "marker-4711"  # what a fault must never repeat
@@ -108,3 +108,32 @@ def fits(frame, contract):
     except SchemaError:
         return False
     return True
+
+
+numeric = st.builds(
+    Column,
+    name=st.just("x"),
+    kind=st.just("number"),
+    dtype=st.sampled_from(["int8", "uint8", "int64", "float32", "float64"]),
+    nullable=st.booleans(),
+)
+textual = st.builds(
+    Column,
+    name=st.just("x"),
+    kind=st.just("text"),
+    dtype=st.just("object"),
+    nullable=st.booleans(),
+    categories=st.none() | st.sets(st.sampled_from("abc"), min_size=1).map(lambda seen: tuple(sorted(seen))),
+    unseen=st.sampled_from(["accept", "refuse"]),
+)
+values = st.none() | st.sampled_from("abcd") | st.sampled_from([0, 5, -5, 200, 300, 1e30, 1e300, 2**40])
+
+
+@given(st.tuples(numeric, numeric) | st.tuples(textual, textual), values)
+def test_what_a_union_takes_every_arm_takes(arms, value):
+    try:
+        joined = union(*(Schema(columns=(arm,)) for arm in arms))["x"]
+    except SpecError:
+        return
+    if not value_faults(joined, [(0, value)]):
+        assert [value_faults(arm, [(0, value)]) for arm in arms] == [[], []]

@@ -10,6 +10,7 @@ from ekiben import contract, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
+from ekiben.errors import SpecError
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown
 from ekiben.spec import ServiceSpec
@@ -52,6 +53,11 @@ def check(subject: Package | str | Path, *, progress: Progress | None = None) ->
         if isinstance(subject, Package):
             alone = Subject(arm=subject.name, package=subject)
             return Report(subject=str(subject.ref), findings=tuple(_findings([alone], LAWS, say)))
+        if not isinstance(subject, str | Path):
+            got = type(subject).__name__
+            raise SpecError(
+                f"What is checked must be a package or a service's folder. Got {got}. Pack it: ek.pack(model, …)"
+            )
         return _check_folder(Path(subject), say)
 
 

@@ -118,6 +118,10 @@ class SklearnAdapter:
             raise UnsupportedModelError(
                 f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: {reason}"
             ) from reason
+        if _reads_files(model):
+            raise UnsupportedModelError(
+                "A vectoriser must take texts: input='content'. Got one that opens files by name."
+            )
         refused = _untrusted(dumped)
         if refused:
             raise UnsupportedModelError(
@@ -234,6 +238,11 @@ def _untrusted(data: bytes) -> list[str]:
     """List what a skops file names beyond what may be built without asking."""
     skops = require("skops.io", to="look into a packed model")
     return [name for name in skops.get_untrusted_types(data=data) if not _known(name)]
+
+
+def _reads_files(model: Any) -> bool:
+    """Tell a text vectoriser that takes its texts for the names of files."""
+    return any(getattr(part, "input", None) in ("filename", "file") for part in _parts(model))
 
 
 def _known(name: str) -> bool:
