@@ -84,9 +84,10 @@ def _check_pin(served: Served, arm: str, ref: str) -> None:
         raise ServiceError(
             f"ekiben.toml and contract.json must agree. The arm {arm!r} is {ref} in one and {promised} in the other. Run: ekiben pin {where}"
         )
-    if not pin.tag.endswith(f":{pin.digest[:12]}"):
+    named = served.spec.arms[arm].digest
+    if not pin.tag.endswith(f":{pin.digest[:12]}") or named not in (None, pin.digest[:12]):
         raise ServiceError(
-            f"contract.json must name the tag of its digest. The arm {arm!r} has the tag {pin.tag} and another digest. "
+            f"contract.json must name one package for an arm. The arm {arm!r} has several: {ref}, {pin.tag}, {pin.digest[:12]}. "
             f"Run: ekiben pin {where}"
         )
     if not storing.holds(pin.tag):
