@@ -167,6 +167,14 @@ def test_to_pin_follows_an_alias_that_was_written_by_hand(champion, challenger, 
 
 
 @pytest.mark.usefixtures("tracking_uri")
+def test_to_pin_keeps_the_comments_of_a_spec_that_says_the_same(champion, tmp_path):
+    folder = ek.scaffold(tmp_path / "risk", arms={"champion": ek.log(champion)})
+    text = "# agreed with the board\n" + (folder / spec.FILE).read_text()
+    (folder / spec.FILE).write_text(text)
+    assert (ek.pin(folder) / spec.FILE).read_text() == text
+
+
+@pytest.mark.usefixtures("tracking_uri")
 def test_to_pin_puts_the_models_back_into_the_store(champion, tmp_path):
     folder = ek.scaffold(tmp_path / "risk", arms={"champion": ek.log(champion)})
     tag = contract.read(folder).pins["champion"].tag

@@ -12,7 +12,7 @@ from typing import Any
 
 from ekiben import cards, contract, locking, routing, schema, spec, storing, tracking
 from ekiben.contract import Contract, Pin
-from ekiben.errors import NotFoundError, SpecError
+from ekiben.errors import EkibenError, NotFoundError, SpecError
 from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
@@ -170,7 +170,8 @@ def _says(package: Package) -> str:
 
 def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mapping[str, Package]) -> None:
     (target / "tests").mkdir(parents=True, exist_ok=True)
-    (target / spec.FILE).write_text(spec.dumps(described))
+    if not _says_already(target, described):
+        (target / spec.FILE).write_text(spec.dumps(described))
     contract.write(made, target)
     words = {"name": described.name, "Class": "".join(part.title() for part in described.name.split("_"))}
     if not (target / "service.py").exists():
@@ -179,6 +180,14 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
     (target / "README.md").write_text(_readme(described, packages))
     locking.write(target, _needs(packages))
+
+
+def _says_already(target: Path, described: ServiceSpec) -> bool:
+    """Tell whether the folder's own file says the same: then its comments stay."""
+    try:
+        return spec.read(target) == described
+    except EkibenError:
+        return False
 
 
 def _needs(packages: Mapping[str, Package]) -> list[str]:
