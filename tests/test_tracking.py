@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
 import ekiben as ek
@@ -248,3 +249,14 @@ def test_a_password_in_the_address_is_not_told(package, registry):
         with pytest.raises(UnreachableError, match="must answer") as caught:
             ek.log(package)
         assert "4711" not in str(caught.value)
+
+
+def test_categories_and_nullable_integers_are_logged_and_loaded_back():
+    rows = ROOMS.assign(
+        floor=pd.array([1, None, 2, 3], dtype="Int64"), kind=pd.Categorical(["flat", "house", "flat", "house"])
+    )
+    model = HistGradientBoostingRegressor(categorical_features="from_dtype", max_iter=3).fit(rows, [1.0, 2, 3, 4])
+    package = ek.pack(model, name="homes", reference=rows)
+    loaded = mlflow.pyfunc.load_model(str(ek.log(package)))
+    plain = package.example_frame.astype({"kind": object, "floor": "float64"})
+    assert loaded.predict(plain)["value"].tolist() == package.predict(package.example_frame)["value"].tolist()

@@ -205,14 +205,14 @@ def test_no_file_names_a_place_on_a_machine():
 @pytest.mark.parametrize(
     ("pattern", "parts", "found"),
     [
-        (REGISTRIES, ("--index-url https://", "pypi", ".org/simple"), True),
+        (REGISTRIES, ("--index", "-url https://", "pypi", ".org/simple"), True),
         (REGISTRIES, ("https://files.", "pythonhosted", ".org/x.whl"), True),
         (REGISTRIES, ("https://mlflow", ".org"), False),
         (PLACES, ("cd ", "/root", "/project"), True),
         (PLACES, ("sqlite:////", "work", "/mlflow.db"), True),
         (PLACES, ("'", "/home", "/alice/data.csv'"), True),
         (PLACES, ("/home/bentoml/bento",), False),
-        (PLACES, ("docs/work/page.md, $(CURDIR)/work/",), False),
+        (PLACES, ("docs/work/page.md, $(CURDIR)/", "work/"), False),
     ],
 )
 def test_what_no_file_may_hold_is_recognised(pattern, parts, found):

@@ -117,8 +117,12 @@ def test_a_file_beside_the_include_list_refuses_the_build(packages, tmp_path):
     (folder / ".env").write_text("TOKEN=s3cr3t\n")
     recipe = folder / "bentofile.yaml"
     recipe.write_text(recipe.read_text() + '  - ".env"\n')
+    (folder / "uv.toml").write_text('index = [{ url = "https://user:s3cr3t@example.invalid/simple" }]\n')
     with pytest.raises(BuildError, match=re.escape(".env is not on the include list")):
         ek.build(folder)
+    with pytest.raises(bentoml.exceptions.NotFound):
+        bentoml.get("leaky:latest")  # what was refused is nobody's latest
+    assert not (folder / "uv.toml").exists()  # written by ekiben or not there
 
 
 def test_an_image_of_no_bento_is_refused_by_name():
