@@ -10,7 +10,9 @@ from ekiben.errors import MissingExtraError
 # module → the extra of ekiben that brings it
 EXTRAS = {
     "alibi": "explain",
+    "lightgbm": "lightgbm",
     "mlflow": "track",
+    "model_signing": "sign",
     "skops.io": "sklearn",
     "sklearn": "sklearn",
     "xgboost": "xgboost",
