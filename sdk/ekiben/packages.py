@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import cards, explainers, models, schema, tables
-from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError
+from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError, nearest
 from ekiben.explainers import Context, Explainer
 from ekiben.explanations import Explanations
 from ekiben.models import Adapter, Answers
@@ -126,8 +126,7 @@ class Package:
     @cached_property
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
-        return explainers.load(self.folder / "explainer", context)
+        return explainers.load(self.folder / "explainer", self._context())
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answer exactly as the service will.
@@ -139,7 +138,8 @@ class Package:
 
         Returns
         -------
-        One row an answer, with the index of `frame`: `label` and `score_<class>` in [0, 1], or `value`.
+        One row an answer, with the index of `frame`: `label` and `score_<class>` in [0, 1], or `value`; of several
+        outputs each under its own name.
 
         Raises
         ------
@@ -149,7 +149,9 @@ class Package:
         rows = tables.conform(frame, self.schema)
         return table(ask(self.adapter, self.model, rows), self.signature, rows.index)
 
-    def explain(self, frame: pd.DataFrame, *, method: str | None = None, seed: int = 0) -> Explanations:
+    def explain(
+        self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
+    ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
         Parameters
@@ -158,6 +160,8 @@ class Package:
             Rows of shape (n_rows, n_columns), columns in any order.
         method
             One of ekiben's methods; by default the one that was packed.
+        output
+            Which of several outputs to explain, by name; by default the first.
         seed
             Seeds the methods that draw samples; the same seed explains the same.
 
@@ -167,14 +171,30 @@ class Package:
             If the rows do not fit the contract.
         ExplainError
             If the method cannot explain this model.
+        SpecError
+            If there is no such method or output.
         """
         rows = tables.conform(frame, self.schema)
-        chosen = self.explainer if method in (None, self.method) else self._other(str(method))
+        which = self._which(output)
+        known = which == 0 and method in (None, self.method)
+        chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
         return Explanations(chosen.explain(rows, seed=seed))
 
-    def _other(self, method: str) -> Explainer:
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
-        return explainers.choose(method, context)
+    def _context(self, which: int = 0) -> Context:
+        return Context(
+            model=self.model,
+            adapter=self.adapter,
+            schema=self.schema,
+            reference=self.sample,
+            outputs=self.signature.outputs,
+            which=which,
+        )
+
+    def _which(self, output: str | None) -> int:
+        names = [each.name for each in self.signature.outputs]
+        if output is not None and output not in names:
+            raise SpecError(f"The 'output' must be one of {names}. Got {output!r}.{nearest(output, names)}")
+        return 0 if output is None else names.index(output)
 
     def save(self, folder: str | Path) -> Path:
         """Copy the package into a new folder."""
@@ -194,20 +214,22 @@ class Package:
         return cards.html(self.manifest, self.signature, self.profile)
 
 
-def ask(adapter: Adapter, model: Any, rows: pd.DataFrame) -> Answers:
-    """Ask a model about rows that fit its contract."""
+def ask(adapter: Adapter, model: Any, rows: pd.DataFrame) -> tuple[Answers, ...]:
+    """Ask a model about rows that fit its contract; for each output, what it answered."""
     return adapter.answers(model, rows)
 
 
-def table(answers: Answers, signature: Signature, index: pd.Index[Any]) -> pd.DataFrame:
-    """Put answers into a frame: label and one score a class, or value."""
+def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]) -> pd.DataFrame:
+    """Put answers into a frame: for each output label, one score a class, value, as its `columns` say."""
     import pandas as pd
 
-    if signature.task == "regression":
-        return pd.DataFrame({"value": answers.values}, index=index)
-    assert answers.scores is not None
-    scores = {f"score_{label}": answers.scores[:, i] for i, label in enumerate(signature.classes)}
-    return pd.DataFrame({"label": answers.labels, **scores}, index=index)
+    made: dict[str, Any] = {}
+    for output, answered in zip(signature.outputs, answers, strict=True):
+        found: dict[str, Any] = {"label": answered.labels, "value": answered.values, "scores": answered.scores}
+        for part in output.parts:
+            names, values = output.columns_of(part), found[part]
+            made |= {name: values[:, i] for i, name in enumerate(names)} if part == "scores" else {names[0]: values}
+    return pd.DataFrame(made, index=index)
 
 
 # ── the folder ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ in the group `ekiben.models` under the name of the library's top module.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ekiben.errors import UnsupportedModelError
-from ekiben.schema import Label, Task
+from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +32,7 @@ ADAPTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a model answered: labels and scores of shape (n_rows, n_classes), or values of shape (n_rows,)."""
+    """What a model answered for one output: labels and values of shape (n_rows,), scores of (n_rows, n_classes)."""
 
     labels: Array | None = None
     scores: Array | None = None
@@ -45,16 +45,13 @@ class Adapter(Protocol):
     library: str
 
     def task(self, model: Any) -> Task:
-        """Tell what the model does; `UnsupportedModelError` when it is something else."""
+        """Tell what the model does; `UnsupportedModelError` when it is something else or not fitted."""
 
-    def classes(self, model: Any) -> tuple[Label, ...]:
-        """Give a classifier's labels in the order of its scores."""
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Tell what the model answers, where needed by asking it about a few rows."""
 
-    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
-        """Predict: labels with scores, or values."""
-
-    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
-        """Give probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1)."""
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
+        """Answer rows, for each output in the order of `outputs`; what is not of `parts` may be left out."""
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Take the model apart into preprocessing (frame → dense float matrix) and its final estimator."""
@@ -65,14 +62,50 @@ class Adapter(Protocol):
     def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the sums that `contributions` explain, of shape (n_rows, n_outputs)."""
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write the model into `folder`, without pickle and with the same bytes for the same model."""
+    def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
+        """Write the model into `folder`, without pickle and with the same bytes for the same model.
 
-    def load(self, folder: Path) -> Any:
-        """Read the model back; nothing but known types is built."""
+        Types of the modules that `trust` names may be written beside those that the adapter knows.
+        """
+
+    def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
+        """Read the model back; nothing but known types, and those of the modules that `trust` names, is built."""
 
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name the distributions that a service needs beside ekiben to answer with this model."""
+
+
+def numbers(answers: Answers, output: Output) -> Array:
+    """Give what can be explained of an output's answers: scores, or the value, or 1 where a class is the label.
+
+    Returns
+    -------
+    An array of shape (n_rows, n_classes), or (n_rows, 1) for a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> numbers(Answers(labels=np.array(["b", "a"])), Output(parts=("label",), classes=("a", "b")))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    import numpy as np
+
+    if answers.scores is not None:
+        return np.asarray(answers.scores, dtype=np.float64)
+    if answers.values is not None:
+        return np.asarray(answers.values, dtype=np.float64).reshape(-1, 1)
+    labels = np.asarray(answers.labels, dtype=object)
+    return np.column_stack([(labels == label).astype(np.float64) for label in output.classes])
+
+
+def explained(output: Output) -> tuple[Part, ...]:
+    """Tell which part of an output is explained: its numbers where it has any.
+
+    >>> explained(Output(parts=("label", "scores"), classes=("a", "b")))
+    ('scores',)
+    """
+    return next(((part,) for part in ("scores", "value") if part in output.parts), ("label",))
 
 
 def find(model: Any) -> Adapter:
