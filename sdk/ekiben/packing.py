@@ -9,23 +9,23 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ekiben import cards, explainers, models, schema, tables
-from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
-from ekiben.explainers import Context
+from ekiben.errors import ExplainError, SchemaError, SpecError, UnsupportedModelError
+from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
 from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
 from ekiben.progress import Progress, shown
 from ekiben.refs import ModelRef
-from ekiben.schema import Output, Schema, Signature
+from ekiben.schema import Column, Output, Schema, Signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +178,13 @@ def _as_frame(parameter: str, data: Any) -> pd.DataFrame:
         return data
     if isinstance(data, np.ndarray) and data.ndim == 2:
         return pd.DataFrame(data, columns=[f"x{i}" for i in range(data.shape[1])])
-    raise SpecError(f"The {parameter!r} must be a pandas DataFrame or a 2-D numpy array. Got {type(data).__name__}.")
+    if isinstance(data, pd.Series):
+        return data.to_frame("text" if data.name is None else str(data.name))
+    if isinstance(data, list | tuple) and data and all(isinstance(each, str) for each in data):
+        return pd.DataFrame({"text": data})
+    raise SpecError(
+        f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or texts. Got {type(data).__name__}."
+    )
 
 
 def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
@@ -210,7 +216,8 @@ def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> S
     _has_the_fitted_columns(model, reference)
     learnt = tables.learn(reference)
     outputs = _outputs(model, adapter, reference, learnt)
-    columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
+    asked = partial(_takes, model, adapter, outputs, learnt, reference)
+    columns = tuple(_with_policy(asked, column) for column in _with_gaps(asked, learnt))
     return Signature(inputs=Schema(columns=columns), task=task, outputs=outputs)
 
 
@@ -252,28 +259,47 @@ def _named_after(target: Any, outputs: tuple[Output, ...]) -> tuple[Output, ...]
     return tuple(replace(output, name=name) for output, name in zip(outputs, names, strict=True))
 
 
-def _with_policy(
-    model: Any, adapter: Adapter, learnt: Schema, column: schema.Column, reference: pd.DataFrame
-) -> schema.Column:
-    """Ask the model itself what it does without a value, and with a text that it has never seen."""
-    takes = partial(_takes, model, adapter, learnt, reference, column)
-    nullable = column.nullable or takes(None)
+Asked: TypeAlias = Callable[[Mapping[str, list[Any]]], bool]
+
+
+def _with_gaps(takes: Asked, learnt: Schema) -> tuple[Column, ...]:
+    """Ask the model what it does without a value: of all columns at once, and one by one where that fails."""
+    unsure = [column.name for column in learnt.columns if not column.nullable]
+    every = {name: [None if name == other else ... for other in unsure] for name in unsure}
+    free = set(unsure) if not unsure or takes(every) else {name for name in unsure if takes({name: [None]})}
+    return tuple(replace(column, nullable=column.nullable or column.name in free) for column in learnt.columns)
+
+
+def _with_policy(takes: Asked, column: Column) -> Column:
+    """Ask the model what it does with a text that it has never seen."""
     if column.kind != "text":
-        return replace(column, nullable=nullable)
-    strict = column.dtype == "category" or not takes(UNSEEN)
-    return replace(column, nullable=nullable, unseen="refuse" if strict else "accept")
+        return column
+    strict = column.dtype == "category" or not takes({column.name: [UNSEEN]})
+    return replace(column, unseen="refuse" if strict else "accept")
 
 
 def _takes(
-    model: Any, adapter: Adapter, learnt: Schema, reference: pd.DataFrame, column: schema.Column, value: Any
+    model: Any,
+    adapter: Adapter,
+    outputs: tuple[Output, ...],
+    learnt: Schema,
+    reference: pd.DataFrame,
+    probes: Mapping[str, list[Any]],
 ) -> bool:
-    """Tell whether the model has a finite answer for a row with this value."""
-    row = {name: reference[name].head(1) for name in learnt.names} | {column.name: [value]}
+    """Tell whether the model has finite answers for its first row with these values; an ellipsis is the row's own."""
+    n_rows = len(next(iter(probes.values())))
+    first = {name: reference[name].iloc[0] for name in learnt.names}
+    rows: dict[str, Any] = {}
+    for name in learnt.names:
+        own = reference[name].iloc[[0] * n_rows]
+        rows[name] = [first[name] if each is ... else each for each in probes[name]] if name in probes else own
+    parts = tuple({part for output in outputs for part in models.explained(output)})
     try:
         with quiet():
-            return all(_is_finite(answered) for answered in ask(adapter, model, tables.as_frame(row, learnt)))
+            answers = adapter.answers(model, tables.as_frame(rows, learnt), parts)
     except Exception:  # noqa: BLE001 -- whatever a model raises at such a value, it does not take it
         return False
+    return all(_is_finite(answered) for answered in answers)
 
 
 def _is_finite(answered: Answers) -> bool:
@@ -291,7 +317,7 @@ def _reads_back_equal(live: _Live, folder: Path) -> None:
     if differ:
         raise UnsupportedModelError(
             f"A packed model must answer as the live one. {type(live.model).__name__} gives another {', '.join(differ)} "
-            "after it was written and read back."
+            "after it was written and read back. Was it fitted on a slice of a larger table? Fit it on a copy: X.copy()."
         )
 
 
@@ -308,12 +334,21 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
     with quiet():
         chosen = explainers.choose(name, context, reasons=reasons)
         chosen.save(folder / "explainer")
+        unexplained = _cannot_explain(chosen, context)
     last = context.adapter.steps(context.model)[1]
     near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith("xgboost")}
     told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it
-    return chosen.method, [
-        f"No exact explanation by {reason}" for reason in told
-    ] if chosen.method == "sampling" else []
+    notes = [f"No exact explanation by {reason}" for reason in told] if chosen.method == "sampling" else []
+    return chosen.method, [*notes, *unexplained]
+
+
+def _cannot_explain(chosen: Explainer, context: Context) -> list[str]:
+    """Let the method explain one row, so that what it cannot do is known here."""
+    try:
+        chosen.explain(context.reference_rows(chosen.method).head(1))
+    except ExplainError as reason:
+        return [f"Rows may go without an explanation. {reason}"]
+    return []
 
 
 def _telling(sample: pd.DataFrame) -> pd.DataFrame:

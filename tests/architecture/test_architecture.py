@@ -91,7 +91,6 @@ def test_every_contract_on_imports_is_kept(sdk):
         ("ekiben.errors", "from ekiben import schema", "layers", "ekiben.errors -> ekiben.schema"),
         ("ekiben.routing", "from ekiben import packing", "layers", "ekiben.routing -> ekiben.packing"),
         ("ekiben.models", "from ekiben import explainers", "layers", "ekiben.models -> ekiben.explainers"),
-        ("ekiben.explainers", "from ekiben import models", "layers", "ekiben.explainers -> ekiben.models"),
         ("ekiben.utils", "", "layers", "ekiben.utils"),
     ],
 )

@@ -49,7 +49,7 @@ class Linear:
         """Find which column moves each feature, and prove on the reference that the model is linear in them."""
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.model)
-        if not hasattr(estimator, "coef_"):
+        if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
             raise ExplainError(_refusal(estimator, "has no coefficients"))
         matrix = dense(transform, reference)
         margins = _asked(estimator, matrix)

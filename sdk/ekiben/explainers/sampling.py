@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._outputs import described, picked, units_of_scores
@@ -101,7 +102,13 @@ class Sampling:
         n_columns = orders.shape[2]
         if n_columns == 1:
             return np.empty((*orders.shape[:2], 0))
-        found = [self.context.scores(mosaic(frame, part))[:, output] for part in _patches(orders)]
+        try:
+            found = [self.context.scores(mosaic(frame, part))[:, output] for part in _patches(orders)]
+        except ValueError as reason:
+            raise ExplainError(
+                "To sample, the model must answer rows that mix columns of two rows. It does not: "
+                f"{type(reason).__name__}. Name another method: explainer='anchor'."
+            ) from reason
         return np.asarray(np.concatenate(found).reshape(*orders.shape[:2], n_columns - 1))
 
     def save(self, folder: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +46,8 @@ NAMES = (
     "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
 )
+# What an estimator keeps to be fitted further, and no prediction reads.
+FOR_FITTING = {"BisectingKMeans": ("_kmeans_single",)}
 TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
 
 
@@ -117,8 +120,13 @@ class SklearnAdapter:
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
         """Read the skops file; types beyond the trusted libraries are refused."""
         skops = require("skops.io", to="load a scikit-learn model")
+        exceptions = require("skops.io.exceptions", to="load a scikit-learn model")
         data = (folder / FILE).read_bytes()
-        refused = _untrusted(data, trust)
+        named = [name for name in _classes_in(data) if _known(name) or _within(name, tuple(trust))]
+        try:
+            return skops.loads(data, trusted=named)  # once through the file for most models
+        except exceptions.UntrustedTypesFoundException:
+            refused = _untrusted(data, trust)
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
@@ -158,10 +166,22 @@ def _parts(model: Any) -> Iterator[Any]:
 
 
 def _input(model: Any, frame: pd.DataFrame) -> Any:
-    """Give a model that was fitted without column names an array, everything else the frame."""
+    """Give a model what it was fitted on: texts, records, an array without names, or the frame."""
+    first = _first(model)
+    if hasattr(first, "build_analyzer") and len(frame.columns) == 1:
+        return frame.iloc[:, 0]
+    if type(first).__name__ == "DictVectorizer":
+        return frame.to_dict("records")
     nameless = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
     numeric = all(dtype.kind in "iufb" for dtype in frame.dtypes)
     return frame.to_numpy() if nameless and numeric else frame
+
+
+def _first(model: Any) -> Any:
+    """Find the step that meets the rows."""
+    if hasattr(model, "best_estimator_"):
+        return _first(model.best_estimator_)
+    return _first(model.steps[0][1]) if hasattr(model, "steps") else model
 
 
 def _dense(data: Any, absent: float) -> Array:
@@ -330,6 +350,8 @@ def _plain(part: Any) -> Any:
     if isinstance(part, dict):
         part.update({key: _plain(value) for key, value in part.items()})
     elif type(part).__module__.startswith("sklearn") and hasattr(part, "__dict__"):
+        for name in FOR_FITTING.get(type(part).__name__, ()):
+            part.__dict__.pop(name, None)
         part.__dict__.update({key: _plain(value) for key, value in part.__dict__.items()})
     return part
 
@@ -342,11 +364,26 @@ def _untrusted(data: bytes, trust: Sequence[str]) -> list[str]:
     ]
 
 
+def _classes_in(data: bytes) -> set[str]:
+    """List the classes that a skops file speaks of; skops itself judges the rest."""
+    schema = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))
+    found, waiting = set(), [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            found.add(f"{node.get('__module__')}.{node.get('__class__')}")
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return found
+
+
 def _reads_files(model: Any) -> bool:
     """Tell a text vectoriser that takes its texts for the names of files."""
     return any(getattr(part, "input", None) in ("filename", "file") for part in _parts(model))
 
 
+@cache
 def _known(name: str) -> bool:
     """Tell whether a name is one of ours to trust; a class counts where it is defined, not where it is imported."""
     if name in NAMES:
@@ -400,9 +437,9 @@ def _without_gaps(data: bytes) -> bytes:
     """Zero the bytes between the fields of an array, which hold whatever lay in memory: those of a tree's nodes do."""
     import numpy as np
 
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if array.dtype.names is None:
+    if b"'descr': [" not in data[:64]:  # fields have names
         return data
+    array = np.load(io.BytesIO(data), allow_pickle=False)
     clean = np.zeros(array.shape, array.dtype)
     for name in array.dtype.names:
         clean[name] = array[name]

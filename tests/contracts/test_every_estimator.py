@@ -1,0 +1,164 @@
+"""Every estimator of scikit-learn that predicts is packed and answers the same in a clean interpreter, or is refused by name."""
+
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ekiben as ek
+from contracts import estimators
+from ekiben import models, packages, tables
+from ekiben.errors import UnsupportedModelError
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("estimators")]
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "reference" / "estimators.md"
+EXACT = ("linear", "trees")
+NAMES = {
+    **dict.fromkeys(estimators.names(), estimators.fitted),
+    **dict.fromkeys(estimators.AS_HELD, estimators.as_held),
+}
+REFUSED = {"Birch": "skops could not write Birch"}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What became of one model: its package and its own answers, or the refusal."""
+
+    name: str
+    package: ek.Package | None = None
+    own: pd.DataFrame | None = None
+    refusal: str = ""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Pack every model, and keep the packages in one folder, numbered."""
+    folder = tmp_path_factory.mktemp("packages")
+    return [_packed(name, make(name), folder / f"{i:03}") for i, (name, make) in enumerate(NAMES.items())], folder
+
+
+def _packed(name, found, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            package = ek.pack(found.model, name="m", reference=found.rows)
+        except UnsupportedModelError as refusal:
+            return Packed(name, refusal=str(refusal))
+        adapter = models.find(found.model)
+        rows = tables.conform(_frame(found.rows), package.schema)
+        own = packages.table(adapter.answers(found.model, rows), package.signature, rows.index)
+        _is_what_the_model_says(found, own)
+    package.save(folder)
+    return Packed(name, package=package, own=own.reset_index(drop=True))
+
+
+def _frame(rows):
+    if isinstance(rows, pd.Series):
+        return rows.to_frame()
+    return (
+        rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
+    )
+
+
+def _is_what_the_model_says(found, own):
+    """Hold our reading of a model against its own `predict`, asked as its owner would."""
+    first = found.model.steps[0][1] if hasattr(found.model, "steps") else None
+    rows = found.rows.to_dict("records") if type(first).__name__ == "DictVectorizer" else found.rows
+    predicted = np.asarray(found.model.predict(rows))
+    columns = [name for name in own.columns if "score_" not in name][: 1 if predicted.ndim == 1 else predicted.shape[1]]
+    ours = own[columns].to_numpy()
+    assert (ours == predicted.reshape(ours.shape)).all() or np.allclose(ours, predicted.reshape(ours.shape), rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def clean(packed, tmp_path_factory):
+    """Answer with every package in an interpreter that has seen no notebook."""
+    out = tmp_path_factory.mktemp("clean") / "answers.pkl"
+    home = Path(ek.__file__).parents[1]
+    command = [sys.executable, "-I", "-W", "ignore", str(HERE / "clean_room.py"), str(home), str(packed[1]), str(out)]
+    done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return pickle.loads(out.read_bytes())
+
+
+def _each(packed, clean):
+    return [(one, clean[f"{i:03}"]) for i, one in enumerate(packed[0]) if one.package is not None]
+
+
+def test_98_of_100_are_packed_and_the_others_are_refused_by_name(packed):
+    refused = {one.name: one.refusal for one in packed[0] if one.package is None}
+    assert refused.keys() == REFUSED.keys()
+    assert all(words in refused[name] for name, words in REFUSED.items())
+    assert len(refused) <= 0.02 * len(packed[0])
+
+
+def test_in_a_clean_interpreter_every_answer_is_the_live_one_to_the_last_bit(packed, clean):
+    other = [one.name for one, there in _each(packed, clean) if not there["predicted"].equals(one.own)]
+    assert other == []
+
+
+def test_through_the_data_plane_every_answer_is_the_live_one_to_the_last_bit(packed, clean):
+    other = [
+        one.name
+        for one, there in _each(packed, clean)
+        if there["served"] != json.loads(json.dumps(tables.as_records(one.own)))
+    ]
+    assert other == []
+
+
+def test_every_package_keeps_its_laws(packed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        broken = {
+            one.name: str(report) for one in packed[0] if one.package and not (report := ek.check(one.package)).ok
+        }
+    assert broken == {}
+
+
+def test_the_table_in_the_documents_says_what_was_found(packed, clean, pytestconfig):
+    told = _page([*packed[0]], {one.name for one, there in _each(packed, clean) if there["predicted"].equals(one.own)})
+    if pytestconfig.getoption("--rewrite-golden"):
+        PAGE.write_text(told)
+    assert PAGE.read_text() == told
+
+
+def _page(every, equal):
+    n_packed = sum(one.package is not None for one in every)
+    return f"""# What can be packed
+
+Every estimator of scikit-learn that has `predict`, fitted with its own defaults on real data, and models as notebooks hold
+them: {n_packed} of {len(every)} are packed, and answer in a clean interpreter and through the service's data plane as the
+live model does, to the last bit. A test makes this page.
+
+*Explained*: `linear` and `trees` are exact; `sampling` takes any model and says how far it may be off.
+
+## scikit-learn's estimators
+
+{_rows(every[: len(estimators.names())], equal)}
+
+## As notebooks hold them
+
+{_rows(every[len(estimators.names()) :], equal)}
+"""
+
+
+def _rows(every, equal):
+    head = "| model | answers | packed | served equal | explained |\n|---|---|---|---|---|"
+    return "\n".join([head, *(_row(one, one.name in equal) for one in every)])
+
+
+def _row(one, is_equal):
+    if one.package is None:
+        return f"| {one.name} | | refused: {one.refusal} | | |"
+    outputs = one.package.signature.outputs
+    what = ", ".join(outputs[0].parts) + (f", of {len(outputs)} outputs" if len(outputs) > 1 else "")
+    method = f"exactly, by `{one.package.method}`" if one.package.method in EXACT else f"by `{one.package.method}`"
+    return f"| {one.name} | {what} | yes | {'to the bit' if is_equal else 'no'} | {method} |"
