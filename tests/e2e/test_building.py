@@ -32,6 +32,7 @@ def test_a_built_bento_holds_the_include_list_alone(tag):
         "bentofile.yaml",
         "contract.json",
         "ekiben.toml",
+        "requirements.hashed.txt",
         "requirements.txt",
         "service.py",
         "tests/test_laws.py",
