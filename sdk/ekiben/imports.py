@@ -70,7 +70,7 @@ def _inside(each: Any) -> Sequence[Any]:
         return (each.__self__, each.__func__)
     if isinstance(each, functools.partial):
         return (each.func, *each.args, *each.keywords.values())
-    if getattr(getattr(each, "dtype", None), "hasobject", False) is True and type(each).__module__ == "numpy":
+    if type(each).__module__ == "numpy" and getattr(getattr(each, "dtype", None), "hasobject", False):
         return cast("list[Any]", each.ravel().tolist())
     return _attributes(each)
 
@@ -86,6 +86,7 @@ def _attributes(each: Any) -> list[Any]:
     slots = [
         name
         for kind in type(each).__mro__
+        if "__slots__" in vars(kind)  # not what is built into Python: a function's globals are the whole notebook
         for name, value in vars(kind).items()
         if isinstance(value, types.MemberDescriptorType)
     ]
@@ -107,6 +108,6 @@ def _package(name: str) -> str:
     parts = name.split(".")
     for depth in range(1, len(parts)):
         whole = ".".join(parts[:depth])
-        if getattr(sys.modules.get(whole), "__file__", None):
+        if whole not in sys.modules or getattr(sys.modules[whole], "__file__", None):
             return whole
     return name
