@@ -64,7 +64,8 @@ class Evidence:
 
     def to_json(self) -> dict[str, Any]:
         """Give the evidence as plain JSON values."""
-        return {"ok": self.ok, **asdict(self), "largest": self.largest if math.isfinite(self.largest) else None}
+        largest = self.largest if math.isfinite(self.largest) else None
+        return {"ok": self.ok, **asdict(self), "differing": list(self.differing), "largest": largest}
 
     def __str__(self) -> str:
         if self.failure is not None:

@@ -28,7 +28,7 @@ INSTALLED_WITHIN_S = 1200
 SETTINGS = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": "15", "PIP_RETRIES": "1"}
 NOBODY = re.compile(
     "client error|connection refused|connection broken|connectivity is disabled|could not connect|dns error"
-    "|error sending request|name resolution|network is unreachable|newconnectionerror|timed out|tunnel",
+    "|error sending request|name resolution|network is unreachable|network was disabled|newconnectionerror|timed out|tunnel",
     re.IGNORECASE,
 )
 DESCRIBE = (
