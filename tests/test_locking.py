@@ -169,6 +169,14 @@ def test_what_no_index_has_is_refused_before_an_image_is_built(place, told):
         assert "secret" not in str(no.value)
 
 
+def test_what_is_needed_by_something_else_and_is_from_no_index_is_told_when_a_model_is_packed(place):
+    install(place, "outer", needs=["inner"])
+    install(place, "inner", direct_url={"url": "file:///a/secret/place", "dir_info": {}})
+    assert locking.pins(["outer"], ["outer"]) == ["outer==1.0"]
+    (words,) = locking.doubts(["outer"])
+    assert words.startswith("inner is installed from a local folder; no image could install inner==1.0 from an index.")
+
+
 def test_the_lean_one_of_two_that_are_alike_is_written_once():
     written = locking.pinned({"xgboost": "3.2.0", "xgboost-cpu": "3.2.0", "ekiben": "1", "numpy": "2.0"}, "3.11")
     assert written.splitlines()[2:] == ["numpy==2.0", "xgboost-cpu==3.2.0"]
@@ -230,6 +238,17 @@ def test_every_requirement_has_the_digest_of_its_files_the_wheel_of_ekiben_too(s
         ("thing==1.0", digest),
     ]
     assert not re.search(r"://|secret|127\.0\.0\.1|index-url", text)
+
+
+def test_an_image_installs_with_the_digests_of_these_very_requirements(service, tmp_path):
+    plain = locking.to_install(service)
+    assert plain == [f"./wheels/{locking.wheel_name()}", "thing==1.0"]
+    digest = wheel(tmp_path / "index", "thing")
+    assert locking.write_hashed(service)
+    assert f"thing==1.0 --hash=sha256:{digest}" in locking.to_install(service)
+    assert len(locking.to_install(service)) == len(plain)
+    (service / "requirements.txt").write_text(locking.pinned({"thing": "2.0"}, "3.11"))
+    assert locking.to_install(service) == [f"./wheels/{locking.wheel_name()}", "thing==2.0"]
 
 
 def test_another_file_than_the_one_that_was_locked_is_not_installed(service, tmp_path, monkeypatch):

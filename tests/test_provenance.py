@@ -87,6 +87,15 @@ def test_the_seeds_of_every_part_are_told():
     assert provenance.seeds_of(object()) == {}
 
 
+class Plain:
+    def get_params(self):
+        return {"seed": 3, "rate": 0.1}
+
+
+def test_a_class_of_one_s_own_tells_its_seed_too():
+    assert provenance.seeds_of(Plain()) == {"seed": 3}
+
+
 def test_the_training_frame_is_known_by_its_digest_and_is_not_kept():
     train = pd.concat([X] * 3, ignore_index=True)
     told = flat(training=(train, train["rooms"] * 10)).manifest["provenance"]

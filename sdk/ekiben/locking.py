@@ -117,9 +117,23 @@ def pinned(versions: Mapping[str, str], python: str) -> str:
     return "\n".join([head, f"./wheels/{wheel_name()}", *(f"{name}=={number}" for name, number in lean.items())]) + "\n"
 
 
+def doubts(needed: Iterable[str]) -> list[str]:
+    """Say of everything that the requirements bring what is from no index, so that a service with it would be refused.
+
+    Examples
+    --------
+    >>> doubts(["scikit-learn"])
+    []
+    """
+    return _from_elsewhere(distributions.closure(needed, missing_ok=True).values())
+
+
+def _from_elsewhere(found: Iterable[Distribution]) -> list[str]:
+    return [words for each in found if (words := distributions.from_elsewhere(each))]
+
+
 def _are_from_an_index(found: Iterable[Distribution]) -> None:
-    told = [words for each in found if (words := distributions.from_elsewhere(each))]
-    if told:
+    if told := _from_elsewhere(found):
         raise SpecError(f"What a service needs must come from an index. {' '.join(told)}")
 
 
@@ -137,6 +151,18 @@ def write_hashed(folder: Path) -> bool:
         head = f"# With the digest of every file. To install: uv pip install --require-hashes --no-deps -r {HASHED}"
     (folder / HASHED).write_text("\n".join([lines[0], head, *(found or lines[1:])]) + "\n")
     return found is not None
+
+
+def to_install(folder: Path) -> list[str]:
+    """Give the locked requirements of a folder, one a line, with their digests where a build wrote those of these very ones."""
+    plain = _requirements_in(folder / "requirements.txt")
+    hashed = _requirements_in(folder / HASHED)
+    return hashed if sorted(line.partition(" ")[0] for line in hashed) == sorted(plain) else plain
+
+
+def _requirements_in(file: Path) -> list[str]:
+    text = re.sub(r"\s*\\\n\s*", " ", file.read_text() if file.is_file() else "")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def _with_hashes(folder: Path) -> list[str] | None:

@@ -153,17 +153,18 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
-    needed = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    named = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    needed = locking.pins(named, imports.modules_of(live.model))
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
         "class": _class_name(live.model, live.adapter),
         "signature": schema.to_json(live.signature),
         "metrics": metrics,
-        "findings": [*findings, *_findings(live.signature, live.rows)],
+        "findings": [*findings, *_findings(live.signature, live.rows), *locking.doubts(needed)],
         "n_reference": len(live.rows),
         "explainer": method,
-        "requirements": locking.pins(needed, imports.modules_of(live.model)),
+        "requirements": needed,
         "python": platform.python_version(),
     }
 

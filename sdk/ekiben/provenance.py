@@ -58,17 +58,18 @@ def _is_dirty(notebook: Path | None) -> bool | None:
     """Tell whether a file of the repository was changed since the commit, or the notebook was never committed."""
     if _git("rev-parse", "HEAD") is None:
         return None
-    changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     is_new = notebook is not None and notebook.is_file() and not _git("ls-files", "--", str(notebook))
-    return changed or is_new
+    return None if changed is None else bool(changed) or is_new
 
 
 def _git(*arguments: str) -> str | None:
+    """Ask git, and give None where there is none, it refuses, or a large repository takes it too long."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return None if done.returncode else done.stdout.strip()
 
 
 def seeds_of(model: Any) -> dict[str, int]:
@@ -87,7 +88,10 @@ def seeds_of(model: Any) -> dict[str, int]:
 
 def _parameters(model: Any) -> Mapping[str, Any]:
     if hasattr(model, "get_params"):
-        return dict(model.get_params(deep=True))
+        try:
+            return dict(model.get_params(deep=True))
+        except TypeError:  # a class of somebody's own, which has no parts to tell of
+            return dict(model.get_params())
     if hasattr(model, "save_config"):  # XGBoost's own Booster
         generic = json.loads(model.save_config())["learner"].get("generic_param", {})
         return {name: int(value) for name, value in generic.items() if name == "seed"}
