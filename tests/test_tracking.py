@@ -93,6 +93,16 @@ def test_the_run_holds_the_metrics_and_what_was_packed(package):
     assert run.data.tags["ekiben.digest"] == package.digest
 
 
+def test_a_package_logged_within_a_training_run_names_it_and_leaves_it_open(package):
+    with mlflow.start_run() as training:
+        ek.log(package)
+        assert mlflow.active_run().info.run_id == training.info.run_id
+    version = mlflow.MlflowClient().get_model_version("flat", "1")
+    assert version.tags["ekiben.mlflow_run"] == training.info.run_id
+    assert version.run_id != training.info.run_id
+    assert mlflow.get_run(version.run_id).data.tags["mlflow.parentRunId"] == training.info.run_id
+
+
 def test_mlflow_knows_the_signature_and_an_example(package):
     ek.log(package)
     info = mlflow.models.get_model_info("models:/flat/1")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ekiben.packages import Package, load
     from ekiben.packing import pack
     from ekiben.refs import ModelRef
+    from ekiben.reproducing import reproduce
     from ekiben.routing import Route, canary, only, shadow, split
     from ekiben.running import serve
     from ekiben.scaffolding import pin, scaffold
@@ -47,6 +48,7 @@ _HOMES = {
     "only": "routing",
     "pack": "packing",
     "pin": "scaffolding",
+    "reproduce": "reproducing",
     "scaffold": "scaffolding",
     "serve": "running",
     "shadow": "routing",
@@ -72,6 +74,7 @@ __all__ = [
     "only",
     "pack",
     "pin",
+    "reproduce",
     "scaffold",
     "serve",
     "shadow",

@@ -20,9 +20,8 @@ from ekiben.running import Server, child_environment
 
 BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
 ALLOWED = re.compile(
-    r"service\.py|ekiben\.toml|contract\.json|requirements\.txt|uv\.toml|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
+    r"service\.py|ekiben\.toml|contract\.json|requirements(\.hashed)?\.txt|uv\.toml|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
 )
-ADDRESS = re.compile(r"index-url|find-links|trusted-host|https?://", re.IGNORECASE)
 
 
 def build(folder: str | Path, *, progress: Progress | None = None) -> str:
@@ -53,6 +52,8 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
         if not report.ok:
             raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
         locking.write(target, _needs(target))
+        say("asking an index for the digests of the requirements")
+        locking.write_hashed(target)
         say("building the bento")
         tag = _build_in_child(target)
         try:
@@ -87,6 +88,7 @@ def _holds_nothing_else(tag: str) -> None:
         "env/python/requirements.txt",
         "env/docker/Dockerfile",
         "src/requirements.txt",
+        f"src/{locking.HASHED}",
         "src/uv.toml",
         "src/bentofile.yaml",
     )
@@ -94,7 +96,9 @@ def _holds_nothing_else(tag: str) -> None:
     for recipe in recipes:
         lines = (recipe.read_text() if recipe.is_file() else "").splitlines()
         faults += [
-            f"{recipe.name} names an index in line {i}" for i, line in enumerate(lines, 1) if ADDRESS.search(line)
+            f"{recipe.name} names an index in line {i}"
+            for i, line in enumerate(lines, 1)
+            if locking.ADDRESS.search(line)
         ]
     if faults:
         raise BuildError(f"A bento must hold its service alone. {'; '.join(faults)}. Look at bentofile.yaml.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ekiben import provenance
 from ekiben.schema import Column, Signature
 
 STYLE = """
@@ -46,6 +47,7 @@ def html(manifest: Mapping[str, Any], signature: Signature, profile: Mapping[str
     return (
         f'{STYLE}<div class="ekiben"><h3>{escape(manifest["name"])}</h3>'
         f'<div class="sub">{escape(_headline(manifest, signature))}</div><div class="grid">{facts}</div>'
+        f'<div class="sub">{escape(_origin(manifest))}</div>'
         "<table><thead><tr><th>column</th><th>holds</th><th>reference</th><th>missing</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>{f'<ul>{findings}</ul>' if findings else ''}</div>"
     )
@@ -55,6 +57,7 @@ def text(manifest: Mapping[str, Any], signature: Signature) -> str:
     """Write the card for a shell."""
     lines = [manifest["name"], _headline(manifest, signature), ""]
     lines += [f"  {name:<18} {value}" for name, value in _facts(manifest)]
+    lines += ["", f"  {_origin(manifest)}"]
     wide = max(len(column.name) for column in signature.inputs.columns)
     lines += ["", *(f"  {column.name:<{wide}}  {column.describe()}" for column in signature.inputs.columns)]
     lines += ["", *(f"  ! {finding}" for finding in manifest["findings"])] if manifest["findings"] else []
@@ -111,6 +114,11 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", ", ".join(f"{label} {share:.0%}" for label, share in manifest["balance"].items())
     yield "owner", manifest["owner"] or "nobody yet"
     yield "digest", manifest["digest"][:12]
+
+
+def _origin(manifest: Mapping[str, Any]) -> str:
+    told = provenance.sentence(manifest["provenance"])
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _figure(number: float) -> str:

@@ -111,6 +111,18 @@ def card(
 
 
 @app.command()
+def reproduce(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    json_: Json = False,
+) -> None:
+    """Build a package's environment again and replay its examples in it; exit code 1 when something differs."""
+    with shown() as say:
+        found = ekiben.reproduce(package, progress=say)
+    _tell(json_, found.to_json(), str(found))
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command()
 def scaffold(
     folder: Annotated[Path, typer.Argument(help="Where to write the service.")],
     arm: Annotated[

@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from importlib.metadata import Distribution
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ekiben import distributions
+from ekiben.distributions import LEANER
 from ekiben.errors import SpecError
 
-# What a training machine has → what a server needs: the same import name, without the code for graphics cards.
-LEANER = {"xgboost": "xgboost-cpu"}
-GPU_ONLY = ("nvidia-nccl-",)
-# What alibi asks for and no explainer of tables imports, and ceilings that have grown stale; as uv is told to leave out.
-UNUSED = ("blis", "spacy", "transformers")
 OVERRIDES = """\
 override-dependencies = [
   "blis ; sys_platform == 'never'",
@@ -33,55 +37,161 @@ override-dependencies = [
 """
 
 
+HASHED = "requirements.hashed.txt"
+HASHES_WITHIN_S = 30
+ADDRESS = re.compile(r"index-url|find-links|trusted-host|https?://", re.IGNORECASE)
+
+
+def pins(named: Iterable[str], modules: Iterable[str] = ()) -> list[str]:
+    """Pin what an adapter names, and what brings the modules of the model's own parts, to the versions that run here.
+
+    Parameters
+    ----------
+    named
+        Distributions, such as `scikit-learn`.
+    modules
+        Import names; what brings them is added where nothing named needs it already.
+
+    Raises
+    ------
+    SpecError
+        If one is not installed, or from no index.
+
+    Examples
+    --------
+    >>> [line.partition("==")[0] for line in pins(["scikit-learn"], ["numpy", "sklearn", "yaml", "hypothesis"])]
+    ['scikit-learn', 'hypothesis']
+    """
+    floor = {canonicalize_name(distributions.installed(name).name): None for name in named}
+    known = distributions.closure(floor, missing_ok=True)
+    more = [name for name in distributions.distributions_of(modules) if name not in known]
+    _are_from_an_index(distributions.installed(name) for name in more)
+    return [f"{name}=={distributions.installed(name).version}" for name in (*floor, *more)]
+
+
+def environment(needed: Iterable[str]) -> dict[str, Any]:
+    """Describe where a model was packed: Python, the platform, and each distribution with what it holds; no names of a machine.
+
+    Examples
+    --------
+    >>> sorted(environment(["scikit-learn"]))
+    ['distributions', 'implementation', 'machine', 'platform', 'python']
+    """
+    found = distributions.closure(needed, missing_ok=True)
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "distributions": {
+            name: {"version": each.version, "record": distributions.content(each)}
+            for name, each in sorted(found.items())
+        },
+    }
+
+
 def requirements(needed: Iterable[str]) -> str:
     """Lock ekiben and what the arms need to the versions of this environment; no network, and no address of an index.
 
     Raises
     ------
     SpecError
-        If a distribution is not installed here.
+        If a distribution is not installed here, or was installed from a folder, a file or a repository.
 
     Examples
     --------
     >>> "msgspec==" in requirements([])
     True
     """
-    roots = {canonicalize_name(Requirement(line).name) for line in needed}
-    pinned: dict[str, str] = {}
-    for root in ("ekiben", *sorted(roots)):
-        _close_over(root, pinned)
-    wheel = f"./wheels/{wheel_name()}"
-    lines = [f"{LEANER.get(name, name)}=={number}" for name, number in sorted(pinned.items()) if name != "ekiben"]
-    head = f"# Locked for Python {sys.version_info.major}.{sys.version_info.minor} to the versions in which the service was proved."
-    return "\n".join([head, wheel, *lines]) + "\n"
+    found = distributions.closure(needed)
+    _are_from_an_index(found.values())
+    return pinned(
+        {name: each.version for name, each in found.items()}, f"{sys.version_info.major}.{sys.version_info.minor}"
+    )
 
 
-def _close_over(name: str, pinned: dict[str, str], extras: frozenset[str] = frozenset()) -> None:
-    """Collect a distribution and all that it needs, at the versions that are installed."""
-    key = canonicalize_name(name)
-    if key.startswith(GPU_ONLY) or (key in UNUSED and pinned):  # one that was asked for by itself stays
-        return
-    seen = key in pinned
+def pinned(versions: Mapping[str, str], python: str) -> str:
+    """Write ekiben's wheel and the versions of what it stands beside as requirements, the leaner of two that are alike."""
+    lean = {LEANER.get(name, name): number for name, number in sorted(versions.items()) if name != "ekiben"}
+    head = f"# Locked for Python {python} to the versions in which the service was proved."
+    return "\n".join([head, f"./wheels/{wheel_name()}", *(f"{name}=={number}" for name, number in lean.items())]) + "\n"
+
+
+def doubts(needed: Iterable[str]) -> list[str]:
+    """Say of everything that the requirements bring what is from no index, so that a service with it would be refused.
+
+    Examples
+    --------
+    >>> doubts(["scikit-learn"])
+    []
+    """
+    return _from_elsewhere(distributions.closure(needed, missing_ok=True).values())
+
+
+def _from_elsewhere(found: Iterable[Distribution]) -> list[str]:
+    return [words for each in found if (words := distributions.from_elsewhere(each))]
+
+
+def _are_from_an_index(found: Iterable[Distribution]) -> None:
+    if told := _from_elsewhere(found):
+        raise SpecError(f"What a service needs must come from an index. {' '.join(told)}")
+
+
+def write_hashed(folder: Path) -> bool:
+    """Write the locked requirements of a folder once more, with the digests of their files, and tell whether an index gave them.
+
+    Of the wheel of ekiben and of every file that the index of this machine offers for a version, SHA-256 is written: an
+    installer then refuses any other. The installed distributions do not hold these digests, so an index is asked, once.
+    Without one the file says so, and holds none.
+    """
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    found = _with_hashes(folder)
+    head = "# No digests: no index gave them when this was written. To add them, build again where one answers."
+    if found is not None:
+        head = f"# With the digest of every file. To install: uv pip install --require-hashes --no-deps -r {HASHED}"
+    (folder / HASHED).write_text("\n".join([lines[0], head, *(found or lines[1:])]) + "\n")
+    return found is not None
+
+
+def to_install(folder: Path) -> list[str]:
+    """Give the locked requirements of a folder, one a line, with their digests where a build wrote those of these very ones."""
+    plain = _requirements_in(folder / "requirements.txt")
+    hashed = _requirements_in(folder / HASHED)
+    return hashed if sorted(line.partition(" ")[0] for line in hashed) == sorted(plain) else plain
+
+
+def _requirements_in(file: Path) -> list[str]:
+    text = re.sub(r"\s*\\\n\s*", " ", file.read_text() if file.is_file() else "")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _with_hashes(folder: Path) -> list[str] | None:
+    tool = uv()
+    if tool is None:
+        return None
+    quiet = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links")
+    command = [tool, "pip", "compile", "requirements.txt", "--no-deps", "--generate-hashes", *quiet]
+    own = os.environ | {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
     try:
-        found = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        raise SpecError(
-            f"A service's requirements must be installed here. {name} is not. Run: pip install {name}"
-        ) from None
-    pinned[key] = found.version
-    if seen and not extras:
-        return
-    for needed in _needs(found, extras):
-        if canonicalize_name(needed.name) not in pinned or needed.extras:
-            _close_over(needed.name, pinned, frozenset(needed.extras))
+        done = subprocess.run(
+            [*command, "--python", sys.executable],
+            cwd=folder,
+            env=own,
+            capture_output=True,
+            text=True,
+            timeout=HASHES_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    lines = done.stdout.splitlines()
+    return None if done.returncode or any(map(ADDRESS.search, lines)) else lines
 
 
-def _needs(found: importlib.metadata.Distribution, extras: frozenset[str]) -> Iterator[Requirement]:
-    for line in found.requires or []:
-        requirement = Requirement(line)
-        wanted = [{"extra": extra} for extra in (extras or {""})]
-        if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
-            yield requirement
+def uv() -> str | None:
+    """Find uv beside this Python, or else on PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.is_file() else shutil.which("uv")
 
 
 def write(folder: Path, needed: Iterable[str]) -> None:
@@ -89,7 +199,8 @@ def write(folder: Path, needed: Iterable[str]) -> None:
     wanted = list(needed)
     write_wheel(folder / "wheels")
     (folder / "requirements.txt").write_text(requirements(wanted))
-    (folder / "uv.toml").unlink(missing_ok=True)
+    for old in ("uv.toml", HASHED):  # of other requirements
+        (folder / old).unlink(missing_ok=True)
     if told := overrides(wanted):
         (folder / "uv.toml").write_text(told)
 
@@ -109,7 +220,9 @@ def write_wheel(folder: Path) -> Path:
     found = importlib.metadata.distribution("ekiben")
     info = f"ekiben-{found.version}.dist-info"
     root = Path(str(files("ekiben")))
-    contents = {f"ekiben/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sorted(_sources(root))}
+    contents = {
+        f"ekiben/{path.relative_to(root).as_posix()}": path.read_bytes() for path in distributions.sources(root)
+    }
     contents[f"{info}/METADATA"] = (found.read_text("METADATA") or "").encode()
     contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: ekiben\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     contents[f"{info}/entry_points.txt"] = (found.read_text("entry_points.txt") or "").encode()
@@ -122,12 +235,6 @@ def write_wheel(folder: Path) -> Path:
         for name, data in contents.items():
             archive.writestr(_entry(name), data)
     return folder / wheel_name()
-
-
-def _sources(root: Path) -> Iterator[Path]:
-    return (
-        path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
-    )
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import cards, explainers, models, schema, tables
+from ekiben import cards, explainers, models, provenance, schema, tables
 from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError, nearest
 from ekiben.explainers import Context, Explainer
 from ekiben.explanations import Explanations
@@ -36,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+WHENCE = {"environment", "provenance"}  # of the manifest, what the same package may differ in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -236,29 +233,19 @@ def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]
 
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `package.json`: the digest is of what the package is, the seal also of where it comes from."""
+    """Write `package.json`: the digest is of what the package is, the seal also of where it comes from.
+
+    What the manifest says of that already stays, so that a folder can be sealed again.
+    """
     manifest["files"] = {name: _sha256(folder / name) for name in _files(folder)}
-    manifest["digest"] = _of_json(manifest)
-    manifest["provenance"] = _provenance()
-    manifest["seal"] = _of_json(manifest)
+    manifest["digest"] = _of_json(_without(manifest, WHENCE | {"digest", "seal"}))
+    manifest["provenance"] = provenance.here() | manifest.get("provenance", {})
+    manifest["seal"] = _of_json(_without(manifest, {"seal"}))
     write_json(folder / "package.json", manifest)
 
 
-def _provenance() -> dict[str, str | None]:
-    return {
-        "packed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ekiben": version("ekiben"),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "notebook": Path(os.environ["JPY_SESSION_NAME"]).name if "JPY_SESSION_NAME" in os.environ else None,
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+def _without(manifest: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
+    return {key: value for key, value in manifest.items() if key not in keys}
 
 
 def load(folder: str | Path) -> Package:
@@ -298,8 +285,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it."
         )
-    sealed = {key: value for key, value in manifest.items() if key != "seal"}
-    digested = {key: value for key, value in sealed.items() if key not in ("digest", "provenance")}
+    sealed, digested = _without(manifest, {"seal"}), _without(manifest, WHENCE | {"digest", "seal"})
     if manifest.get("seal") != _of_json(sealed) or manifest.get("digest") != _of_json(digested):
         raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
     present = set(_files(folder))

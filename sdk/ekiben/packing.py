@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ekiben import cards, explainers, models, schema, tables
+from ekiben import cards, explainers, imports, locking, models, schema, tables
 from ekiben.errors import ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
 from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
 from ekiben.progress import Progress, shown
+from ekiben.provenance import seeds_of
 from ekiben.refs import ModelRef
 from ekiben.schema import Column, Output, Schema, Signature
 
@@ -46,6 +46,7 @@ def pack(
     owner: str | None = None,
     explainer: str = "auto",
     examples: pd.DataFrame | None = None,
+    training: tuple[pd.DataFrame, Any] | None = None,
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -68,6 +69,9 @@ def pack(
         `auto` takes the exact method where there is one; otherwise the method's name.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
+    training
+        The rows and labels that the model was fitted on, where the reference is a sample of them: their digest is kept,
+        the rows are not.
     progress
         Called with a few words before each step.
 
@@ -103,7 +107,8 @@ def pack(
         try:
             method, notes = _write_parts(folder, live, explainer, examples, say)
             say("measuring and sealing")
-            manifest = {**_described(live, holdout, method), **facts}
+            described = _described(live, holdout, method)
+            manifest = {**described, **facts, **_whence(live, described["requirements"], training)}
             seal(folder, {**manifest, "findings": [*manifest["findings"], *notes]})
             made = load(folder)
         except BaseException:
@@ -155,19 +160,38 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
-    needed = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    named = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    needed = locking.pins(named, imports.modules_of(live.model))
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
         "class": _class_name(live.model, live.adapter),
         "signature": schema.to_json(live.signature),
         "metrics": metrics,
-        "findings": [*findings, *_findings(live.signature, live.rows)],
+        "findings": [*findings, *_findings(live.signature, live.rows), *locking.doubts(needed)],
         "n_reference": len(live.rows),
         "explainer": method,
-        "requirements": [f"{dist}=={version(dist)}" for dist in needed],
+        "requirements": needed,
         "python": platform.python_version(),
     }
+
+
+def _whence(live: _Live, needed: list[str], training: tuple[pd.DataFrame, Any] | None) -> dict[str, Any]:
+    """Tell what of the manifest is not the package itself: where it was packed, and from what."""
+    provenance = {"seeds": seeds_of(live.model), **_trained_on(training, live.signature)}
+    return {"environment": locking.environment(needed), "provenance": provenance}
+
+
+def _trained_on(training: tuple[pd.DataFrame, Any] | None, signature: Signature) -> dict[str, Any]:
+    if training is None:
+        return {}
+    if type(training) not in (tuple, list) or len(training) != 2:
+        raise SpecError(
+            "The 'training' must be rows and their labels: training=(X_train, y_train). Got something else."
+        )
+    rows = _as_frame("training", training[0])
+    _fits_outputs("training", training[1], rows, signature)
+    return {"training_digest": data_digest(rows, training[1]), "n_training": len(rows)}
 
 
 def _as_frame(parameter: str, data: Any) -> pd.DataFrame:
@@ -500,7 +524,8 @@ def data_digest(frame: pd.DataFrame, target: Any = None) -> str:
     whole = hashlib.sha256(repr([(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]).encode())
     whole.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     if target is not None:
-        whole.update(pd.util.hash_pandas_object(pd.Series(target), index=False).to_numpy().tobytes())
+        values = pd.DataFrame(target) if getattr(target, "ndim", 1) > 1 else pd.Series(target)
+        whole.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return f"sha256:{whole.hexdigest()}"
 
 

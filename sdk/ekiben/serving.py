@@ -17,7 +17,7 @@ import pandas as pd
 from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, contract, spec, storing
+from ekiben import codecs, contract, locking, spec, storing
 from ekiben.contract import Contract
 from ekiben.dataplane import Answer, DataPlane, Request
 from ekiben.errors import EkibenError
@@ -117,7 +117,7 @@ def config(served: Served) -> dict[str, Any]:
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         image = bentoml.images.Image(python_version=python, lock_python_packages=False)
-        lines = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
+        lines = locking.to_install(served.folder)
         beside = [name for name in ("wheels", "uv.toml") if (served.folder / name).exists()]
         made["image"] = image.python_packages(*lines).build_include(*beside)
     return made

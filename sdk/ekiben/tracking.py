@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 3  # for the first word of a registry
 DIGEST = "ekiben.digest"
+RUN = "ekiben.mlflow_run"  # in which the model was trained
 INSIDE = Path("data") / "package"  # where MLflow keeps what a loader module is given
 TO = "keep versions of a package"
 
@@ -115,14 +116,14 @@ def _known(client: Any, package: Package) -> ModelRef | None:
 
 def _register(package: Package) -> ModelRef:
     mlflow = require("mlflow", to=TO)
-    with mlflow.start_run(run_name=package.name, tags=_tags(package)):
+    active = mlflow.active_run()  # of the training, where the notebook is in one: the package's own run goes beneath it
+    tags = _tags(package) | ({RUN: active.info.run_id} if active is not None else {})
+    with mlflow.start_run(run_name=package.name, tags=tags, nested=active is not None):
         mlflow.log_params({"class": package.manifest["class"], "explainer": package.method})
         mlflow.log_metrics({name: found["value"] for name, found in package.metrics.items() if isinstance(found, dict)})
         info = _log_model(mlflow, package)
     with redirect_stderr(io.StringIO()):  # it prints what this function returns
-        made = mlflow.register_model(
-            info.model_uri, package.name, tags=_tags(package), await_registration_for=PATIENCE_S
-        )
+        made = mlflow.register_model(info.model_uri, package.name, tags=tags, await_registration_for=PATIENCE_S)
     return ModelRef(name=package.name, version=int(made.version))
 
 
@@ -146,6 +147,7 @@ def _tags(package: Package) -> dict[str, str]:
         "ekiben.data_digest": package.manifest["data_digest"],
         "ekiben.owner": package.manifest["owner"],
         "ekiben.git_commit": package.manifest["provenance"]["git_commit"],
+        RUN: package.manifest["provenance"].get("mlflow_run"),
     }
     return {key: value for key, value in facts.items() if value}
 

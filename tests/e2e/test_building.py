@@ -32,6 +32,7 @@ def test_a_built_bento_holds_the_include_list_alone(tag):
         "bentofile.yaml",
         "contract.json",
         "ekiben.toml",
+        "requirements.hashed.txt",
         "requirements.txt",
         "service.py",
         "tests/test_laws.py",
@@ -51,6 +52,9 @@ def test_a_built_bento_pins_its_models_and_names_no_index(tag, packages):
     for absent in ("mlflow", "jupyterlab", "alibi", "nvidia-nccl"):
         assert absent not in requirements
     assert "xgboost-cpu==" in requirements
+    hashed = (Path(bento.path) / "src" / "requirements.hashed.txt").read_text()
+    assert not re.search(r"https?://|index-url|find-links", hashed)
+    assert requirements.count("--hash=sha256:") == hashed.count("--hash=sha256:")  # the image takes no other file
 
 
 def test_the_bento_carries_the_ekiben_that_built_it(tag):
