@@ -9,20 +9,20 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import explainers, models, schema, tables
+from ekiben import explainers, models, schema, tables, trusting
 from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context
 from ekiben.models import Adapter
 from ekiben.models.measuring import measure
-from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
+from ekiben.packages import FORMAT, Package, ask, build, carried, inspect, seal, table, write_json
 from ekiben.progress import Progress, shown
 from ekiben.refs import ModelRef
 from ekiben.schema import Label, Schema, Signature
@@ -36,7 +36,7 @@ N_EXAMPLES = 6
 UNSEEN = "ekiben: an unseen text"
 
 
-def pack(
+def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most people keep
     model: Any,
     *,
     name: str,
@@ -46,6 +46,8 @@ def pack(
     owner: str | None = None,
     explainer: str = "auto",
     examples: pd.DataFrame | None = None,
+    trust: Sequence[str] = (),
+    allow_pickle: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -68,6 +70,12 @@ def pack(
         `auto` takes the exact method where there is one; otherwise the method's name.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
+    trust
+        Libraries whose classes the model may hold beyond scikit-learn's and XGBoost's, such as `category_encoders`.
+        Whoever loads the package must trust it.
+    allow_pickle
+        Classes, such as `prophet.forecaster.Prophet`, that may be kept as a pickle when nothing else can hold them.
+        Whoever loads the package must trust it.
     progress
         Called with a few words before each step.
 
@@ -94,23 +102,68 @@ def pack(
     """
     with shown(progress) as say:
         say("learning the contract")
-        live = _live(model, models.find(model), _as_frame("reference", reference), name)
+        adapter = models.chosen(model, allow_pickle=_listed("allow_pickle", allow_pickle))
+        live = _live(model, adapter, _as_frame("reference", reference), name)
         _same_length("target", target, live.rows)
         _labels_are_known("target", target, live.signature.classes)
         digest = data_digest(live.rows, target)
         facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method, notes = _write_parts(folder, live, explainer, examples, say)
+            method, notes = _write_parts(folder, live, explainer, examples, say, _listed("trust", trust))
             say("measuring and sealing")
             manifest = {**_described(live, holdout, method), **facts}
-            seal(folder, {**manifest, "findings": [*manifest["findings"], *notes]})
-            made = load(folder)
+            findings = [*manifest["findings"], *notes]
+            found = carried(folder, adapter)
+            seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, model))
+            made = _own(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made
+
+
+def _listed(parameter: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"The {parameter!r} must be a list of names, such as {parameter}=['a_library']. Got {names!r}.")
+    return tuple(names)
+
+
+def _with_what_it_carries(manifest: dict[str, Any], found: Mapping[str, list[str]], model: Any) -> dict[str, Any]:
+    """Add what makes the package code: the words `carries`, and what was allowed by the user's word."""
+    allowed = {"types": found["types"]} if "types" in found else {}
+    notes = []
+    if "types" in found:
+        notes.append(f"Holds types of other libraries: {', '.join(found['types'])}. It is loaded only where trusted.")
+    if "pickle" in found:
+        allowed["pickle"] = [models.class_of(model)]
+        notes.append(f"Holds a pickle of {models.class_of(model)}: it is loaded only where trusted.")
+    needed = [f"{dist}=={version(dist)}" for dist in _distributions(found.get("types", []))]
+    return {
+        **manifest,
+        "findings": [*manifest["findings"], *notes],
+        "requirements": list(dict.fromkeys([*manifest["requirements"], *needed])),
+        "carries": sorted(found),
+        "code": found.get("code", []),
+        "allowed": allowed,
+    }
+
+
+def _distributions(names: Sequence[str]) -> list[str]:
+    """Name the distributions that bring these types."""
+    if not names:
+        return []
+    known = packages_distributions()
+    return sorted({dist for name in names for dist in known.get(name.partition(".")[0], [])})
+
+
+def _own(folder: Path) -> Package:
+    """Load what was packed just now; when it is code, this user trusts it from now on."""
+    manifest, found = inspect(folder)
+    if found:
+        trusting.trust(manifest["digest"], name=manifest["name"], why="packed here")
+    return build(folder, manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +183,13 @@ def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
 
-def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
+def _write_parts(
+    folder: Path, live: _Live, explainer: str, examples: Any, say: Progress, trust: Sequence[str]
+) -> tuple[str, list[str]]:
     """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
-    live.adapter.save(live.model, folder / "model")
+    models.save(live.adapter, live.model, folder / "model", trust=trust)
     _reads_back_equal(live.model, live.adapter, folder, live.rows)
     say("fitting the explainer")
     context = Context(model=live.model, adapter=live.adapter, schema=live.signature.inputs, reference=live.sample)
@@ -263,7 +318,8 @@ def _reads_back_equal(model: Any, adapter: Adapter, folder: Path, rows: pd.DataF
 
     tried = rows.head(SAMPLE_ROWS)
     with quiet():
-        live, read = adapter.scores(model, tried), adapter.scores(adapter.load(folder / "model"), tried)
+        again = models.load(adapter, folder / "model", trust=models.foreign(adapter, folder / "model"))
+        live, read = adapter.scores(model, tried), adapter.scores(again, tried)
     if not np.array_equal(live, read, equal_nan=True):
         worst = float(np.nanmax(np.abs(live - read)))
         raise UnsupportedModelError(

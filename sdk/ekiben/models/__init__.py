@@ -7,7 +7,9 @@ in the group `ekiben.models` under the name of the library's top module.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import inspect
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 # the library's top module → where its adapter is; nothing of a library is imported before one of its models comes
 ADAPTERS = {
+    "pickled": "ekiben.models.pickled:ADAPTER",
     "sklearn": "ekiben.models.sklearn:ADAPTER",
     "xgboost": "ekiben.models.xgboost:ADAPTER",
 }
+PICKLED = "pickled"  # for what the user named; no library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,60 @@ def find(model: Any) -> Adapter:
         library = kind.__module__.partition(".")[0]
         if library in _targets():
             return named(library)
-    known = ", ".join(sorted(_targets()))
+    known = ", ".join(sorted(_targets().keys() - {PICKLED}))
     raise UnsupportedModelError(
         f"No adapter for {type(model).__name__}. Known libraries: {known}. "
-        "To add one, register an entry point in the group 'ekiben.models'."
+        f"To add one, register an entry point in the group 'ekiben.models'. {by_pickle(model)}"
     )
+
+
+def chosen(model: Any, *, allow_pickle: Sequence[str] = ()) -> Adapter:
+    """Find the adapter of a model; one whose class the user named is pickled when no other adapter can write it."""
+    if class_of(model) not in allow_pickle:
+        return find(model)
+    try:
+        adapter = find(model)
+        adapter.task(model)
+        with tempfile.TemporaryDirectory(prefix="ekiben-") as folder:
+            adapter.save(model, Path(folder))
+    except UnsupportedModelError:
+        return named(PICKLED)
+    return adapter
+
+
+def class_of(model: Any) -> str:
+    """Name a model's class with its module."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def by_pickle(model: Any) -> str:
+    """Say the last way out: a pickle, which is loaded only where it is trusted."""
+    return f"To keep it as a pickle, loaded only where it is trusted: pack(…, allow_pickle=[{class_of(model)!r}])."
+
+
+def save(adapter: Adapter, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
+    """Write a model; an adapter that takes no `trust` writes built-in types alone."""
+    if trust and _takes_trust(adapter.save):
+        adapter.save(model, folder, trust=trust)  # type: ignore[call-arg]
+    else:
+        adapter.save(model, folder)
+
+
+def load(adapter: Adapter, folder: Path, *, trust: Sequence[str] = ()) -> Any:
+    """Read a model back whose package is trusted with these types."""
+    if trust and _takes_trust(adapter.load):
+        return adapter.load(folder, trust=trust)  # type: ignore[call-arg]
+    return adapter.load(folder)
+
+
+def foreign(adapter: Adapter, folder: Path) -> list[str]:
+    """Name the types in a model's files beyond those that its adapter builds without asking; none is built."""
+    look = getattr(adapter, "foreign", None)
+    return sorted(look(folder)) if look else []
+
+
+def _takes_trust(method: Callable[..., Any]) -> bool:
+    return "trust" in inspect.signature(method).parameters
 
 
 @cache

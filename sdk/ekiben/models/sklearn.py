@@ -8,13 +8,15 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ekiben import sealing, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
-from ekiben.models import Answers
+from ekiben.models import Answers, by_pickle
 from ekiben.schema import Label, Task
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ NAMES = (
     "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
 )
+CODE = "ekiben_code_"  # the modules of a package's own code
 TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
 
 
@@ -109,8 +112,8 @@ class SklearnAdapter:
         """Give XGBoost's margin, where the last step is its own."""
         return cast("Array", _xgboost(estimator).margin(estimator, matrix))
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write a skops file with the same bytes for the same model."""
+    def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
+        """Write a skops file with the same bytes for the same model; `trust` names modules whose classes it may hold."""
         skops = require("skops.io", to="pack a scikit-learn model")
         try:
             dumped = skops.dumps(_plain(copy.deepcopy(model)))
@@ -122,22 +125,23 @@ class SklearnAdapter:
             raise UnsupportedModelError(
                 "A vectoriser must take texts: input='content'. Got one that opens files by name."
             )
-        refused = _untrusted(dumped)
+        refused = [name for name in _untrusted(dumped) if not _allowed(name, trust)]
         if refused:
-            raise UnsupportedModelError(
-                f"{TRUSTED} Got {', '.join(refused)}. "
-                "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
-            )
+            raise UnsupportedModelError(f"{TRUSTED} Got {', '.join(refused)}. {_way_out(model, refused)}")
         (folder / FILE).write_bytes(_canonical(dumped))
 
-    def load(self, folder: Path) -> Any:
-        """Read the skops file; types beyond the trusted libraries are refused."""
+    def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
+        """Read the skops file; types beyond the trusted libraries and `trust` are refused."""
         skops = require("skops.io", to="load a scikit-learn model")
-        data = (folder / FILE).read_bytes()
-        refused = _untrusted(data)
+        data = _stored(folder / FILE)
+        refused = [name for name in _untrusted(data) if not _allowed(name, trust)]
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+
+    def foreign(self, folder: Path) -> list[str]:
+        """Name what the skops file names beyond the trusted libraries; nothing of it is imported or built."""
+        return _untrusted(_stored(folder / FILE)) if (folder / FILE).is_file() else []
 
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name scikit-learn and skops, and XGBoost when a step is its own."""
@@ -237,7 +241,59 @@ def _plain(part: Any) -> Any:
 def _untrusted(data: bytes) -> list[str]:
     """List what a skops file names beyond what may be built without asking."""
     skops = require("skops.io", to="look into a packed model")
-    return [name for name in skops.get_untrusted_types(data=data) if not _known(name)]
+    try:
+        names = skops.get_untrusted_types(data=data)
+    except Exception as reason:
+        raise IntegrityError(f"{FILE} must be a file of skops. It is not: {type(reason).__name__}.") from reason
+    return [name for name in names if not _known(name)]
+
+
+def _stored(path: Path) -> bytes:
+    """Read a skops file as `save` writes it: nothing in it is compressed, so it is no larger than it looks."""
+    data = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            sealing.parsed(archive.read("schema.json"))
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, IntegrityError, OSError) as reason:
+        raise IntegrityError(f"{path.name} must be a file of skops. It is not: {type(reason).__name__}.") from reason
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise IntegrityError(f"{path.name} must be a file of skops as ekiben writes it. Got compressed entries.")
+    return data
+
+
+def _allowed(name: str, trust: Sequence[str]) -> bool:
+    """Tell whether the user's word covers a name: a class of an installed library, or anything of the package's own code."""
+    prefix = next((given for given in trust if _within(name, (given,))), None)
+    if prefix is None or trusting.forbidden(name):
+        return False
+    found = _found(name)
+    if name.startswith(CODE):
+        return found is not None
+    module = str(getattr(found, "__module__", ""))
+    return isinstance(found, type) and not trusting.forbidden(module) and _is_installed(name)
+
+
+def _found(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _is_installed(name: str) -> bool:
+    return name.partition(".")[0] in packages_distributions()
+
+
+def _way_out(model: Any, refused: Sequence[str]) -> str:
+    """Say what the user can do about types that no allow-list has."""
+    libraries = sorted({name.partition(".")[0] for name in refused if not trusting.forbidden(name)})
+    known = [library for library in libraries if library != "__main__" and _is_installed(library)]
+    said = "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
+    if known:
+        said += f" If you trust the library: pack(…, trust={known!r})."
+    return f"{said} {by_pickle(model)}"
 
 
 def _reads_files(model: Any) -> bool:
@@ -249,13 +305,9 @@ def _known(name: str) -> bool:
     """Tell whether a name is one of ours to trust; a class counts where it is defined, not where it is imported."""
     if name in NAMES:
         return True
-    module, _, attribute = name.rpartition(".")
-    if not _within(module, CLASSES_OF + FUNCTIONS_OF):
+    if not _within(name.rpartition(".")[0], CLASSES_OF + FUNCTIONS_OF):
         return False
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):
-        return False
+    found = _found(name)
     allowed = CLASSES_OF if isinstance(found, type) else FUNCTIONS_OF
     return _within(str(getattr(found, "__module__", "")), allowed)
 
