@@ -19,6 +19,7 @@ from ekiben.errors import NotFoundError, RequestError, SchemaError
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.routing import Route
+from ekiben.schema import PARTS
 from planes import Hooks, plane_of, served
 
 
@@ -31,9 +32,9 @@ class Bent:
     def __getattr__(self, name):
         return getattr(self.adapter, name)
 
-    def answers(self, model, frame):
-        found = self.adapter.answers(model, frame)
-        return Answers(labels=found.labels, scores=self.bend(found.scores, frame))
+    def answers(self, model, frame, parts=PARTS):
+        (found,) = self.adapter.answers(model, frame, parts)
+        return (Answers(labels=found.labels, scores=self.bend(found.scores, frame)),)
 
 
 def bent(package, bend):

@@ -296,7 +296,7 @@ def test_too_many_rows_are_refused(plane, rows):
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_an_answer_that_is_not_finite_is_422(plane, champion, rows, number):
     def answers(model, frame):
-        return Answers(labels=np.full(len(frame), "bad"), scores=np.full((len(frame), 2), number))
+        return (Answers(labels=np.full(len(frame), "bad"), scores=np.full((len(frame), 2), number)),)
 
     served = plane(packages={"champion": bent(champion, answers)})
     error = refused(served.predict(post({"rows": rows})), 422, "unanswerable")

@@ -49,7 +49,7 @@ def context_of(model, X):
 
 
 def without_reference(context):
-    return Context(model=context.model, adapter=context.adapter, schema=context.schema)
+    return replace(context, reference=None)
 
 
 def timeless(explanations):
@@ -398,9 +398,9 @@ def test_sampling_never_asks_for_more_rows_than_it_may():
     asked = []
 
     class Counting(type(models.find(model))):
-        def scores(self, model, frame):
+        def answers(self, model, frame, *rest):
             asked.append(len(frame))
-            return super().scores(model, frame)
+            return super().answers(model, frame, *rest)
 
     context = Context(model=model, adapter=Counting(), schema=tables.learn(X), reference=X)
     explainers.choose("sampling", context).explain(X.iloc[[0]])

@@ -24,6 +24,7 @@ from ekiben.models import Answers, measuring
 from ekiben.models.sklearn import ADAPTER as SKLEARN
 from ekiben.models.sklearn import FILE
 from ekiben.models.xgboost import ADAPTER as XGBOOST
+from ekiben.schema import Output
 
 X = pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40) % 7})
 Y = (X["a"] + X["b"] > 22).astype(int)
@@ -269,7 +270,7 @@ def test_what_reaches_the_last_step_must_be_numbers():
 
 
 def test_xgboost_s_answers_are_64_bit_numbers_that_follow_from_its_own():
-    answers = XGBOOST.answers(trees(), X)
+    (answers,) = XGBOOST.answers(trees(), X)
     assert answers.scores.dtype == np.float64
     assert np.array_equal(answers.scores, trees().predict_proba(X))
     assert np.array_equal(answers.labels, trees().predict(X))
@@ -292,17 +293,20 @@ def test_requirements_name_xgboost_when_a_step_is_its_own():
 
 # ── measuring
 
+AB = Output(parts=("label", "scores"), classes=("a", "b"))
+
 
 def test_an_interval_holds_the_value_and_the_same_seed_draws_the_same():
     scores = np.column_stack([np.linspace(0, 1, 40), 1 - np.linspace(0, 1, 40)])
     answers = Answers(labels=np.asarray(["a", "b"])[scores.argmax(axis=1)], scores=scores)
     truth = np.where(np.arange(40) % 3, answers.labels, "a")
-    first, second = (measuring.measure(truth, answers, ("a", "b"), seed=3) for _ in range(2))
+    first, second = (measuring.measure(truth, [answers], [AB], seed=3) for _ in range(2))
     assert first == second
-    assert first != measuring.measure(truth, answers, ("a", "b"), seed=4)
+    assert first != measuring.measure(truth, [answers], [AB], seed=4)
     assert all(found["low"] <= found["value"] <= found["high"] for found in first.values())
 
 
 def test_ties_count_half_in_the_auc():
     answers = Answers(labels=np.zeros(4), scores=np.full((4, 2), 0.5))
-    assert measuring.measure([0, 1, 0, 1], answers, (0, 1))["roc_auc"]["value"] == 0.5
+    of = Output(parts=("label", "scores"), classes=(0, 1))
+    assert measuring.measure([0, 1, 0, 1], [answers], [of])["roc_auc"]["value"] == 0.5

@@ -13,7 +13,7 @@ import ekiben as ek
 from ekiben import protocol, schema
 from ekiben.dataplane import Request
 from ekiben.errors import Fault
-from ekiben.schema import Column, Schema, Signature
+from ekiben.schema import Column, Output, Schema, Signature
 from planes import plane_of
 
 FAULTS = [
@@ -38,7 +38,9 @@ def test_what_is_unknown_of_a_fault_is_left_out():
 
 @pytest.mark.parametrize("classes", [("bad", "good"), (0, 1), (False, True), (0.0, 1.0), ("a", "b", "c")])
 def test_a_prediction_comes_back_as_the_row_it_was(classes):
-    signature = Signature(inputs=Schema(columns=()), task="classification", classes=classes)
+    signature = Signature(
+        inputs=Schema(columns=()), task="classification", outputs=(Output(parts=("label", "scores"), classes=classes),)
+    )
     row = {"label": classes[1], **{f"score_{label}": 1 / len(classes) for label in classes}}
     (body,) = json.loads(json.dumps(protocol.predictions([row], signature)))
     assert protocol.flat(body) == row
@@ -46,7 +48,7 @@ def test_a_prediction_comes_back_as_the_row_it_was(classes):
 
 
 def test_a_value_comes_back_as_the_row_it_was():
-    signature = Signature(inputs=Schema(columns=()), task="regression")
+    signature = Signature(inputs=Schema(columns=()), task="regression", outputs=(Output(parts=("value",)),))
     assert [protocol.flat(each) for each in protocol.predictions([{"value": 1.5}], signature)] == [{"value": 1.5}]
 
 
@@ -122,7 +124,7 @@ def property_of(column):
 def replace_inputs(inputs):
     from ekiben.contract import Contract
 
-    signature = Signature(inputs=inputs, task="regression")
+    signature = Signature(inputs=inputs, task="regression", outputs=(Output(parts=("value",)),))
     return Contract(signature=signature, pins={}, row={}, answer={"value": 1.0})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ekiben import schema, tables
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Schema, Signature, limits, union, value_faults
+from ekiben.schema import Column, Output, Schema, Signature, limits, union, value_faults
 from ekiben.tables import conform, learn
 
 
@@ -364,7 +364,9 @@ def test_a_signature_comes_back_from_json():
     contract = learn(
         pd.DataFrame({"a": [1, 2], "b": pd.Categorical(["x", None]), "c": [0.5, np.nan], "d": [True, False]})
     )
-    signature = Signature(inputs=contract, task="classification", classes=("bad", "good"))
+    signature = Signature(
+        inputs=contract, task="classification", outputs=(Output(parts=("label",), classes=("bad", "good")),)
+    )
     assert schema.from_json(schema.to_json(signature)) == signature
 
 

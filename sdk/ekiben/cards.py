@@ -79,18 +79,29 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+NOUNS = {
+    "classification": "a classifier",
+    "regression": "a regressor",
+    "clustering": "a clusterer",
+    "outliers": "an outlier detector",
+    "ranking": "a ranker",
+    "other": "a function of rows",
+}
+
+
 def _headline(manifest: Mapping[str, Any], signature: Signature) -> str:
-    kind = manifest["class"]
-    if not signature.classes:
-        return f"{kind}, a regressor"
-    return f"{kind}, a classifier of {', '.join(map(repr, signature.classes))}"
+    noun = f"{manifest['class']}, {NOUNS[signature.task]}"
+    if len(signature.outputs) > 1:
+        return f"{noun} of {', '.join(output.name for output in signature.outputs)}"
+    return f"{noun} of {', '.join(map(repr, signature.classes))}" if signature.classes else noun
 
 
 def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     metrics = manifest["metrics"]
-    for name, label in METRIC_NAMES.items():
-        if name in metrics:
-            found = metrics[name]
+    for key, found in metrics.items():
+        target, _, name = key.rpartition(".")
+        if name in METRIC_NAMES:
+            label = f"{METRIC_NAMES[name]} of {target}" if target else METRIC_NAMES[name]
             yield label, f"{_figure(found['value'])} ({_figure(found['low'])}–{_figure(found['high'])})"
     if metrics:
         yield "held-out rows", f"{metrics['n_rows']:,}"

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 
-Units = Literal["log-odds", "margin", "probability", "target"]
+Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 Label: TypeAlias = str | int | float | bool
 
 SHOWN_COLUMNS = 10

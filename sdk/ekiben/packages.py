@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ekiben import cards, explainers, models, schema, sealing, tables, trusting
-from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError
+from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer
 from ekiben.explanations import Explanations
 from ekiben.models import Adapter, Answers
 from ekiben.refs import ModelRef
-from ekiben.schema import Schema, Signature
+from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
 
 if TYPE_CHECKING:
@@ -139,9 +139,8 @@ class Package:
     @cached_property
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
         with _understood("explainer/"):
-            return explainers.load(self.folder / "explainer", context)
+            return explainers.load(self.folder / "explainer", self._context())
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answer exactly as the service will.
@@ -153,7 +152,8 @@ class Package:
 
         Returns
         -------
-        One row an answer, with the index of `frame`: `label` and `score_<class>` in [0, 1], or `value`.
+        One row an answer, with the index of `frame`: `label` and `score_<class>` in [0, 1], or `value`; of several
+        outputs each under its own name.
 
         Raises
         ------
@@ -163,7 +163,9 @@ class Package:
         rows = tables.conform(frame, self.schema)
         return table(ask(self.adapter, self.model, rows), self.signature, rows.index)
 
-    def explain(self, frame: pd.DataFrame, *, method: str | None = None, seed: int = 0) -> Explanations:
+    def explain(
+        self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
+    ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
         Parameters
@@ -172,6 +174,8 @@ class Package:
             Rows of shape (n_rows, n_columns), columns in any order.
         method
             One of ekiben's methods; by default the one that was packed.
+        output
+            Which of several outputs to explain, by name; by default the first.
         seed
             Seeds the methods that draw samples; the same seed explains the same.
 
@@ -181,14 +185,30 @@ class Package:
             If the rows do not fit the contract.
         ExplainError
             If the method cannot explain this model.
+        SpecError
+            If there is no such method or output.
         """
         rows = tables.conform(frame, self.schema)
-        chosen = self.explainer if method in (None, self.method) else self._other(str(method))
+        which = self._which(output)
+        known = which == 0 and method in (None, self.method)
+        chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
         return Explanations(chosen.explain(rows, seed=seed))
 
-    def _other(self, method: str) -> Explainer:
-        context = Context(model=self.model, adapter=self.adapter, schema=self.schema, reference=self.sample)
-        return explainers.choose(method, context)
+    def _context(self, which: int = 0) -> Context:
+        return Context(
+            model=self.model,
+            adapter=self.adapter,
+            schema=self.schema,
+            reference=self.sample,
+            outputs=self.signature.outputs,
+            which=which,
+        )
+
+    def _which(self, output: str | None) -> int:
+        names = [each.name for each in self.signature.outputs]
+        if output is not None and output not in names:
+            raise SpecError(f"The 'output' must be one of {names}. Got {output!r}.{nearest(output, names)}")
+        return 0 if output is None else names.index(output)
 
     def save(self, folder: str | Path) -> Path:
         """Copy the package into a new folder."""
@@ -208,20 +228,22 @@ class Package:
         return cards.html(self.manifest, self.signature, self.profile)
 
 
-def ask(adapter: Adapter, model: Any, rows: pd.DataFrame) -> Answers:
-    """Ask a model about rows that fit its contract."""
+def ask(adapter: Adapter, model: Any, rows: pd.DataFrame) -> tuple[Answers, ...]:
+    """Ask a model about rows that fit its contract; for each output, what it answered."""
     return adapter.answers(model, rows)
 
 
-def table(answers: Answers, signature: Signature, index: pd.Index[Any]) -> pd.DataFrame:
-    """Put answers into a frame: label and one score a class, or value."""
+def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]) -> pd.DataFrame:
+    """Put answers into a frame: for each output label, one score a class, value, as its `columns` say."""
     import pandas as pd
 
-    if signature.task == "regression":
-        return pd.DataFrame({"value": answers.values}, index=index)
-    assert answers.scores is not None
-    scores = {f"score_{label}": answers.scores[:, i] for i, label in enumerate(signature.classes)}
-    return pd.DataFrame({"label": answers.labels, **scores}, index=index)
+    made: dict[str, Any] = {}
+    for output, answered in zip(signature.outputs, answers, strict=True):
+        found: dict[str, Any] = {"label": answered.labels, "value": answered.values, "scores": answered.scores}
+        for part in output.parts:
+            names, values = output.columns_of(part), found[part]
+            made |= {name: values[:, i] for i, name in enumerate(names)} if part == "scores" else {names[0]: values}
+    return pd.DataFrame(made, index=index)
 
 
 # ── the folder ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,18 +308,28 @@ def _adapter(manifest: Mapping[str, Any]) -> Adapter:
 
 
 def _signature(manifest: Mapping[str, Any]) -> Signature:
-    try:
-        return schema.from_json(manifest["signature"])
-    except Exception as reason:
-        raise IntegrityError(
-            f"package.json of {manifest['name']} must describe columns and answers in 'signature'. "
-            f"It does not: {type(reason).__name__}. Pack the model again."
-        ) from reason
+    with _understood("The 'signature'"):
+        found = schema.from_json(manifest["signature"])
+        if not _says_something(found):
+            raise ValueError(found)
+        return found
+
+
+def _says_something(found: Signature) -> bool:
+    """Tell whether every word of a signature is one that is known."""
+    columns = all(
+        column.kind in get_args(Kind) and column.missing in get_args(Missing) and isinstance(column.name, str)
+        for column in found.inputs.columns
+    )
+    answers = all(
+        output.parts and set(output.parts) <= set(PARTS) and isinstance(output.name, str) for output in found.outputs
+    )
+    return columns and answers and bool(found.outputs) and found.task in get_args(Task)
 
 
 def _model(folder: Path, adapter: Adapter, found: Mapping[str, Sequence[str]]) -> Any:
     try:
-        return models.load(adapter, folder / "model", trust=found.get("types", ()))
+        return adapter.load(folder / "model", trust=found.get("types", ()))
     except EkibenError:
         raise
     except Exception as reason:

@@ -17,15 +17,15 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import explainers, models, schema, tables, trusting
+from ekiben import cards, explainers, models, schema, tables, trusting
 from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context
-from ekiben.models import Adapter
+from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
 from ekiben.packages import FORMAT, Package, ask, build, carried, inspect, seal, table, write_json
 from ekiben.progress import Progress, shown
 from ekiben.refs import ModelRef
-from ekiben.schema import Label, Schema, Signature
+from ekiben.schema import Output, Schema, Signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,15 +102,16 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     """
     with shown(progress) as say:
         say("learning the contract")
-        adapter = models.chosen(model, allow_pickle=_listed("allow_pickle", allow_pickle))
-        live = _live(model, adapter, _as_frame("reference", reference), name)
-        _same_length("target", target, live.rows)
-        _labels_are_known("target", target, live.signature.classes)
+        trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
+        adapter = models.chosen(model, trust=trust, allow_pickle=allow_pickle)
+        live = _live(model, adapter, _as_frame("reference", reference), name, target)
+        _fits_outputs("target", target, live.rows, live.signature)
+        _labels_are_known("target", target, live.signature)
         digest = data_digest(live.rows, target)
         facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method, notes = _write_parts(folder, live, explainer, examples, say, _listed("trust", trust))
+            method, notes = _write_parts(folder, live, explainer, examples, say, trust)
             say("measuring and sealing")
             manifest = {**_described(live, holdout, method), **facts}
             findings = [*manifest["findings"], *notes]
@@ -177,8 +178,9 @@ class _Live:
     sample: pd.DataFrame
 
 
-def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _Live:
+def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, target: Any) -> _Live:
     signature = _sign(model, adapter, reference, name)
+    signature = replace(signature, outputs=_named_after(target, signature.outputs))
     rows = tables.conform(reference, signature.inputs)
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
@@ -189,10 +191,16 @@ def _write_parts(
     """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
-    models.save(live.adapter, live.model, folder / "model", trust=trust)
-    _reads_back_equal(live.model, live.adapter, folder, live.rows)
+    live.adapter.save(live.model, folder / "model", trust=trust)
+    _reads_back_equal(live, folder)
     say("fitting the explainer")
-    context = Context(model=live.model, adapter=live.adapter, schema=live.signature.inputs, reference=live.sample)
+    context = Context(
+        model=live.model,
+        adapter=live.adapter,
+        schema=live.signature.inputs,
+        reference=live.sample,
+        outputs=live.signature.outputs,
+    )
     method, notes = _fit_explainer(explainer, context, folder)
     say("describing the reference data")
     _write_reference(folder, live.rows, live.sample)
@@ -238,11 +246,17 @@ def _conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
         ) from None
 
 
-def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
-    if isinstance(values, str) or getattr(values, "ndim", 1) != 1:
-        got = f"the text {values!r}" if isinstance(values, str) else f"shape {values.shape}"
-        raise SpecError(f"The {parameter!r} must be one column of values, such as y or frame['y']. Got {got}.")
-    if values is not None and len(values) != len(rows):
+def _fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Signature) -> None:
+    """See that there is one value a row, or one a row and output."""
+    if values is None:
+        return
+    n_outputs = len(signature.outputs)
+    shape = () if isinstance(values, str) else getattr(values, "shape", (len(values),))
+    if shape[1:] not in ((), (n_outputs,)) or (n_outputs > 1 and len(shape) == 1) or not shape:
+        wanted = "one column of values, such as y or frame['y']" if n_outputs == 1 else f"{n_outputs} columns"
+        got = f"the text {values!r}" if isinstance(values, str) else f"shape {shape}"
+        raise SpecError(f"The {parameter!r} must be {wanted}. Got {got}.")
+    if len(values) != len(rows):
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
 
 
@@ -251,10 +265,9 @@ def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> S
     task = adapter.task(model)
     _has_the_fitted_columns(model, reference)
     learnt = tables.learn(reference)
-    classes = adapter.classes(model) if task == "classification" else ()
-    _answers_reference(model, adapter, reference, learnt)
+    outputs = _outputs(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
-    return Signature(inputs=Schema(columns=columns), task=task, classes=classes)
+    return Signature(inputs=Schema(columns=columns), task=task, outputs=outputs)
 
 
 def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
@@ -271,11 +284,12 @@ def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
         )
 
 
-def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Schema) -> None:
+def _outputs(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Schema) -> tuple[Output, ...]:
     """Let the model answer a few reference rows, so that a mismatch is found here and not when it is served."""
     few = tables.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
     try:
-        answers = ask(adapter, model, few)
+        outputs = adapter.outputs(model, few)
+        ask(adapter, model, few)
     except UnsupportedModelError:
         raise
     except Exception as reason:
@@ -283,8 +297,15 @@ def _answers_reference(model: Any, adapter: Adapter, reference: pd.DataFrame, le
             f"The model must answer the 'reference' rows. Got {type(reason).__name__}: {reason}. "
             "Pass the very frame that the model was fitted on, without the target."
         ) from reason
-    if answers.scores is not None and (abs(answers.scores.sum(axis=1) - 1) > 1e-3).any():  # a label of each kind a row
-        raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
+    return outputs
+
+
+def _named_after(target: Any, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    """Give several outputs the names of the target's columns, where it has names."""
+    names = [str(name) for name in getattr(target, "columns", ())]
+    if len(outputs) == 1 or len(names) != len(outputs):
+        return outputs
+    return tuple(replace(output, name=name) for output, name in zip(outputs, names, strict=True))
 
 
 def _with_policy(
@@ -303,27 +324,30 @@ def _takes(
     model: Any, adapter: Adapter, learnt: Schema, reference: pd.DataFrame, column: schema.Column, value: Any
 ) -> bool:
     """Tell whether the model has a finite answer for a row with this value."""
-    import numpy as np
-
     row = {name: reference[name].head(1) for name in learnt.names} | {column.name: [value]}
     try:
         with quiet():
-            return bool(np.isfinite(adapter.scores(model, tables.as_frame(row, learnt))).all())
+            return all(_is_finite(answered) for answered in ask(adapter, model, tables.as_frame(row, learnt)))
     except Exception:  # noqa: BLE001 -- whatever a model raises at such a value, it does not take it
         return False
 
 
-def _reads_back_equal(model: Any, adapter: Adapter, folder: Path, rows: pd.DataFrame) -> None:
+def _is_finite(answered: Answers) -> bool:
     import numpy as np
 
-    tried = rows.head(SAMPLE_ROWS)
+    return all(np.isfinite(part).all() for part in (answered.scores, answered.values) if part is not None)
+
+
+def _reads_back_equal(live: _Live, folder: Path) -> None:
+    tried = live.rows.head(SAMPLE_ROWS)
     with quiet():
-        again = models.load(adapter, folder / "model", trust=models.foreign(adapter, folder / "model"))
-        live, read = adapter.scores(model, tried), adapter.scores(again, tried)
-    if not np.array_equal(live, read, equal_nan=True):
-        worst = float(np.nanmax(np.abs(live - read)))
+        again = live.adapter.load(folder / "model", trust=models.foreign(live.adapter, folder / "model"))
+        there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
+        back = table(ask(live.adapter, again, tried), live.signature, tried.index)
+    differ = [name for name in there.columns if not there[name].equals(back[name])]
+    if differ:
         raise UnsupportedModelError(
-            f"A packed model must answer as the live one. {type(model).__name__} differs by up to {worst:.3g} "
+            f"A packed model must answer as the live one. {type(live.model).__name__} gives another {', '.join(differ)} "
             "after it was written and read back."
         )
 
@@ -409,14 +433,16 @@ def _measured(
     given, y = _as_frame("holdout", holdout[0]), np.asarray(holdout[1])
     if not len(given):
         raise SpecError("The 'holdout' must have rows. Got none.")
-    _same_length("holdout", holdout[1], given)
+    _fits_outputs("holdout", holdout[1], given, signature)
     taken = _only_seen_texts(given, signature.inputs)
     if not taken.any():
         raise SpecError("The 'holdout' must have rows whose texts the model has seen. Got none.")
     X, y = _conformed("holdout", given[taken], signature.inputs), y[taken]
-    _labels_are_known("holdout", y, signature.classes)
+    _labels_are_known("holdout", y, signature)
     left = f"{int((~taken).sum()):,} of {len(given):,} held-out rows hold a text that the model refuses; the metrics are of the rest."
-    metrics = measure(y, ask(adapter, model, X), signature.classes)
+    if signature.task in ("clustering", "ranking", "other"):
+        return {}, [f"There are no metrics for {cards.NOUNS[signature.task]}: measure it in the notebook."]
+    metrics = measure(y, ask(adapter, model, X), signature.outputs)
     return {"n_rows": len(X), **metrics}, [*([] if taken.all() else [left]), *_leaks(X, rows)]
 
 
@@ -432,14 +458,17 @@ def _only_seen_texts(given: pd.DataFrame, contract: Schema) -> np.ndarray[Any, A
     return taken
 
 
-def _labels_are_known(parameter: str, y: Any, classes: Sequence[Label]) -> None:
+def _labels_are_known(parameter: str, y: Any, signature: Signature) -> None:
     import numpy as np
 
-    if y is None or not classes:
+    if y is None or signature.task not in ("classification", "outliers"):
         return
-    unknown = sorted({str(label) for label in np.asarray(y).tolist() if label not in classes})
-    if unknown:
-        raise SpecError(f"The labels of {parameter!r} must be of {list(classes)}. Got {unknown[:5]} as well.")
+    columns = np.asarray(y).reshape(len(y), -1).T
+    for output, values in zip(signature.outputs, columns, strict=True):
+        unknown = sorted({str(label) for label in values.tolist() if label not in output.classes})
+        if unknown:
+            known = list(output.classes)
+            raise SpecError(f"The labels of {parameter!r} must be of {known}. Got {unknown[:5]} as well.")
 
 
 def _leaks(X: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ekiben.contract import Contract
 from ekiben.errors import Fault
-from ekiben.schema import Column, Signature, limits
+from ekiben.schema import PARTS, Column, Output, Signature, limits
 from ekiben.spec import ServiceSpec
 
 MAX_FIELDS = 100  # a small request must not make a huge answer
@@ -59,32 +59,56 @@ def fault_of(field: Mapping[str, Any]) -> Fault:
 
 
 def predictions(rows: Iterable[Mapping[str, Any]], signature: Signature) -> list[dict[str, Any]]:
-    """Turn rows of an answer's frame into the body's `predictions`.
+    """Turn rows of an answer's frame into the body's `predictions`; of several outputs each is under its name.
 
     Examples
     --------
-    >>> from ekiben.schema import Schema
-    >>> of = Signature(inputs=Schema(columns=()), task="classification", classes=("bad", "good"))
+    >>> from ekiben.schema import Output, Schema
+    >>> scored = Output(parts=("label", "scores"), classes=("bad", "good"))
+    >>> of = Signature(inputs=Schema(columns=()), task="classification", outputs=(scored,))
     >>> predictions([{"label": "bad", "score_bad": 0.7, "score_good": 0.3}], of)
     [{'label': 'bad', 'scores': {'bad': 0.7, 'good': 0.3}}]
     """
-    if not signature.classes:
-        return [{"value": row["value"]} for row in rows]
-    names = {str(label): f"score_{label}" for label in signature.classes}
-    return [{"label": row["label"], "scores": {label: row[name] for label, name in names.items()}} for row in rows]
+    if len(signature.outputs) == 1 and not signature.outputs[0].name:
+        return [_parts(signature.outputs[0], row) for row in rows]
+    return [{output.name: _parts(output, row) for output in signature.outputs} for row in rows]
+
+
+def _parts(output: Output, row: Mapping[str, Any]) -> dict[str, Any]:
+    labels = [str(label) for label in output.classes]
+    return {
+        part: dict(zip(labels, (row[name] for name in output.columns_of(part)), strict=True))
+        if part == "scores"
+        else row[output.columns_of(part)[0]]
+        for part in output.parts
+    }
 
 
 def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn one of the body's `predictions` into a row of the answer's frame.
+    """Turn one of the body's `predictions` into a row of the answer's frame; what a hook added stays as it is.
 
     Examples
     --------
     >>> flat({"label": "bad", "scores": {"bad": 0.7, "good": 0.3}})
     {'label': 'bad', 'score_bad': 0.7, 'score_good': 0.3}
+    >>> flat({"rent": {"value": 7.0}, "sale": {"value": 9.0}})
+    {'rent': 7.0, 'sale': 9.0}
     """
-    if "scores" not in prediction:
-        return dict(prediction)
-    return {"label": prediction["label"], **{f"score_{label}": score for label, score in prediction["scores"].items()}}
+    if any(part in prediction and not isinstance(prediction[part], Mapping) for part in ("label", "value")):
+        return _flat("", prediction)
+    made: dict[str, Any] = {}
+    for name, answered in prediction.items():
+        made |= _flat(name, answered) if isinstance(answered, Mapping) else {name: answered}
+    return made
+
+
+def _flat(name: str, answered: Mapping[str, Any]) -> dict[str, Any]:
+    of = Output(
+        name=name, parts=tuple(part for part in PARTS if part in answered), classes=(*answered.get("scores", ()),)
+    )
+    values = {part: answered[part].values() if part == "scores" else [answered[part]] for part in of.parts}
+    made = {key: item for part in of.parts for key, item in zip(of.columns_of(part), values[part], strict=True)}
+    return made | {key: item for key, item in answered.items() if key not in PARTS}
 
 
 # ── OpenAPI ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,10 +280,16 @@ def _request(spec: ServiceSpec, max_rows: int) -> dict[str, Any]:
 
 
 def _prediction(signature: Signature) -> dict[str, Any]:
-    if not signature.classes:
-        return _object({"value": _NUMBER})
-    scores = {str(label): {"type": "number", "minimum": 0, "maximum": 1} for label in signature.classes}
-    return _object({"label": {"enum": list(signature.classes)}, "scores": _object(scores)})
+    if len(signature.outputs) == 1 and not signature.outputs[0].name:
+        return _answered(signature.outputs[0])
+    return _object({output.name: _answered(output) for output in signature.outputs})
+
+
+def _answered(output: Output) -> dict[str, Any]:
+    scores = {str(label): {"type": "number", "minimum": 0, "maximum": 1} for label in output.classes}
+    label = {"enum": list(output.classes)} if output.classes else {"description": "A text, a number or a boolean."}
+    known = {"label": label, "scores": _object(scores), "value": _NUMBER}
+    return _object({part: known[part] for part in output.parts})
 
 
 def _explanation() -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _contract(packages: Mapping[str, Package], described: ServiceSpec) -> Contra
     first, *others = packages.items()
     signature = first[1].signature
     for arm, package in others:
-        if (package.signature.task, package.signature.classes) != (signature.task, signature.classes):
+        if package.signature.outputs != signature.outputs:
             raise SpecError(
                 f"The arms of one service must answer alike. {first[0]!r} gives {_says(first[1])}, {arm!r} gives {_says(package)}. "
                 "Give both the same labels in the same order."
@@ -162,7 +162,12 @@ def _contract(packages: Mapping[str, Package], described: ServiceSpec) -> Contra
 
 
 def _says(package: Package) -> str:
-    return str(list(package.signature.classes)) if package.signature.classes else "a value"
+    told = []
+    for output in package.signature.outputs:
+        parts = " and ".join(f"a {part}" if part == "value" else part for part in output.parts if part != "scores")
+        what = str(list(output.classes)) if output.classes and "scores" in output.parts else parts
+        told.append(f"{output.name}: {what}" if output.name else what)
+    return ", ".join(told)
 
 
 # ── the files ───────────────────────────────────────────────────────────────────────────────────────────────────

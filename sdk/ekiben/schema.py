@@ -15,7 +15,9 @@ from ekiben.errors import Fault, SpecError
 
 Kind = Literal["number", "integer", "boolean", "text"]
 Missing = Literal["nan", "none", "na"]
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "clustering", "outliers", "ranking", "other"]
+Part = Literal["label", "scores", "value"]
+PARTS: tuple[Part, ...] = ("label", "scores", "value")
 Label = str | int | float | bool
 
 MAX_CATEGORIES = 200  # more distinct texts than this are free text, not categories
@@ -103,15 +105,64 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """What a model takes and what it gives: the schema of its inputs, its task, and its classes.
+class Output:
+    """One thing that a model answers about a row: a label, a score a class, a value, or several of these.
 
-    `classes` is empty for a regressor; otherwise its labels, in the order of the scores.
+    Parameters
+    ----------
+    name
+        The target's name; empty for a model's only output.
+    parts
+        What is answered of `label`, `scores` and `value`.
+    classes
+        The labels, in the order of the scores; empty where nobody can list them.
+
+    Examples
+    --------
+    >>> Output(parts=("label", "scores"), classes=("bad", "good")).columns
+    ('label', 'score_bad', 'score_good')
+    >>> Output(name="price", parts=("value",)).columns
+    ('price',)
+    """
+
+    name: str = ""
+    parts: tuple[Part, ...]
+    classes: tuple[Label, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns of an answer's frame."""
+        return tuple(column for part in self.parts for column in self.columns_of(part))
+
+    def columns_of(self, part: Part) -> tuple[str, ...]:
+        """Name the columns that hold one part; the label or value of a named output is under its name."""
+        if part == "scores":
+            prefix = f"{self.name}_" if self.name else ""
+            return tuple(f"{prefix}score_{label}" for label in self.classes)
+        if self.name and part == "value" and "label" in self.parts:
+            return (f"{self.name}_value",)
+        return (self.name or part,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a model takes and what it gives: the schema of its inputs, its task, and its outputs.
+
+    Examples
+    --------
+    >>> labelled = Output(parts=("label",), classes=("bad", "good"))
+    >>> Signature(inputs=Schema(columns=()), task="classification", outputs=(labelled,)).classes
+    ('bad', 'good')
     """
 
     inputs: Schema
     task: Task
-    classes: tuple[Label, ...] = ()
+    outputs: tuple[Output, ...]
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The labels of a model with one output; empty for any other."""
+        return self.outputs[0].classes if len(self.outputs) == 1 else ()
 
 
 # ── does a value fit? ───────────────────────────────────────────────────────────────────────────────────────────
@@ -267,16 +318,31 @@ def to_json(signature: Signature) -> dict[str, Any]:
         {key: value for key, value in asdict(column).items() if value is not None}
         for column in signature.inputs.columns
     ]
-    return {"inputs": columns, "task": signature.task, "classes": list(signature.classes)}
+    outputs = [
+        {"name": output.name, "parts": list(output.parts), "classes": list(output.classes)}
+        for output in signature.outputs
+    ]
+    return {"inputs": columns, "task": signature.task, "outputs": outputs}
 
 
 def from_json(document: Mapping[str, Any]) -> Signature:
-    """Read a signature back from `to_json`'s values."""
+    """Read a signature back from `to_json`'s values, or from those of a package that had one output by its nature."""
     columns = [
         Column(**{**entry, "categories": tuple(entry["categories"]) if "categories" in entry else None})
         for entry in document["inputs"]
     ]
-    return Signature(inputs=Schema(columns=tuple(columns)), task=document["task"], classes=tuple(document["classes"]))
+    outputs = _outputs(document["outputs"]) if "outputs" in document else (_the_only(document["classes"]),)
+    return Signature(inputs=Schema(columns=tuple(columns)), task=document["task"], outputs=outputs)
+
+
+def _outputs(entries: Iterable[Mapping[str, Any]]) -> tuple[Output, ...]:
+    return tuple(
+        Output(name=entry["name"], parts=tuple(entry["parts"]), classes=tuple(entry["classes"])) for entry in entries
+    )
+
+
+def _the_only(classes: Sequence[Label]) -> Output:
+    return Output(parts=("label", "scores"), classes=tuple(classes)) if classes else Output(parts=("value",))
 
 
 def _short(number: float) -> str:

@@ -281,20 +281,14 @@ def _name(value: Any) -> bool:
 
 
 def _metrics(value: Any) -> bool:
-    """Tell metrics: nothing, or a number of rows and for each name its value and interval, at any depth."""
+    """Tell metrics: nothing, or the number of rows, and for each name its value and interval."""
     if not isinstance(value, dict) or (value and not _count(value.get("n_rows"))):
         return False
-    return all(_metric(each) for each in value.values())
+    return all(_metric(each) for name, each in value.items() if name != "n_rows")
 
 
 def _metric(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_metric, value))
-    if not isinstance(value, dict):
-        return _number(value) or value is None or _text(value)
-    if {"value", "low", "high"} & value.keys():
-        return all(_number(value.get(key)) for key in ("value", "low", "high"))
-    return bool(value) and all(map(_metric, value.values()))
+    return _mapping(_number)(value) and {"value", "low", "high"} <= value.keys()
 
 
 def _files(value: Any) -> bool:

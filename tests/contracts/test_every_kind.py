@@ -9,7 +9,6 @@ import pytest
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     GradientBoostingRegressor,
@@ -22,7 +21,6 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, TunedThresholdClassifierCV
-from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -262,34 +260,14 @@ REFUSED = {
         lambda: make_pipeline(FunctionTransformer(lambda X: X), LinearRegression()).fit(NUMBERS, WORTH),
         "lambda",
     ),
-    "no-probabilities": (
-        lambda: LinearSVC().fit(NUMBERS, TEXTS),
-        "A classifier must give probabilities. LinearSVC has no predict_proba. Wrap it: CalibratedClassifierCV(model)",
-    ),
     "unfitted": (LogisticRegression, "The model must be fitted. Got an unfitted LogisticRegression. Fit it first."),
     "unfitted-xgboost": (trees, "The model must be fitted. Got an unfitted XGBClassifier. Fit it first."),
-    "clusters": (
-        lambda: KMeans(2).fit(NUMBERS),
-        "The model must be a classifier or a regressor. Got KMeans.",
-    ),
-    "two-targets": (
-        lambda: LinearRegression().fit(NUMBERS, BOTH),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
-    "two-targets-of-classes": (
-        lambda: forest().fit(NUMBERS, np.column_stack([TEXTS, TEXTS])),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
     "two-targets-of-xgboost": (
         lambda: trees(XGBRegressor).fit(NUMBERS, BOTH),
         "The model must have one target. Got several. Pack one model for each.",
     ),
     "two-labels-of-xgboost": (
         lambda: trees().fit(NUMBERS, np.column_stack([ONES, 1 - ONES])),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
-    "two-labels-of-scikit-learn": (
-        lambda: OneVsRestClassifier(LogisticRegression()).fit(NUMBERS, (BOTH > 74).astype(int)),
         "The model must have one target. Got several. Pack one model for each.",
     ),
     "a-booster": (

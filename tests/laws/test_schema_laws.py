@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ekiben import codecs, tables
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Schema, Signature, from_json, to_json, union, value_faults
+from ekiben.schema import Column, Output, Schema, Signature, from_json, to_json, union, value_faults
 from ekiben.tables import conform, learn
 
 MARK = "marker-4711"  # what a fault must never repeat
@@ -67,7 +67,9 @@ def test_rows_of_json_bring_the_same_frame_back(frame):
 
 @given(frames(), st.lists(texts, min_size=2, max_size=3, unique=True))
 def test_a_signature_comes_back_from_json_text(frame, classes):
-    signature = Signature(inputs=learn(frame), task="classification", classes=tuple(classes))
+    signature = Signature(
+        inputs=learn(frame), task="classification", outputs=(Output(parts=("label",), classes=tuple(classes)),)
+    )
     assert from_json(json.loads(json.dumps(to_json(signature)))) == signature
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.explanations import Explanation
-from ekiben.schema import Schema
+from ekiben.models import Answers, explained, numbers
+from ekiben.schema import Output, Part, Schema
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 Transform: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -22,14 +23,11 @@ Transform: TypeAlias = Callable[[pd.DataFrame], Any]
 class Adapter(Protocol):
     """What an explainer asks of the adapter of a kind of model."""
 
-    def task(self, model: Any) -> str:
-        """Say 'classification' or 'regression'."""
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Tell what the model answers, where needed by asking it about a few rows."""
 
-    def classes(self, model: Any) -> tuple[Any, ...]:
-        """List the labels, in the order of the scores; empty for a regressor."""
-
-    def scores(self, model: Any, frame: pd.DataFrame) -> Matrix:
-        """Score rows: (n_rows, n_classes) probabilities, or (n_rows, 1) values."""
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = ...) -> tuple[Answers, ...]:
+        """Answer rows, for each output."""
 
     def steps(self, model: Any) -> tuple[Transform, Any]:
         """Split a model into its preprocessing and its fitted final estimator."""
@@ -46,19 +44,40 @@ class Context:
     """A model as an explainer meets it.
 
     `reference` holds rows that are typical of the model's inputs. It is needed to fit; a loaded explainer has what it
-    needs in its own folder.
+    needs in its own folder. Of several outputs, the one whose number is `which` is explained.
     """
 
     model: Any
     adapter: Adapter
     schema: Schema
     reference: pd.DataFrame | None = None
+    outputs: tuple[Output, ...] = ()
+    which: int = 0
     classes: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Ask once for the labels, in the order of the scores; a regressor has none."""
-        labelled = self.adapter.task(self.model) == "classification"
-        object.__setattr__(self, "classes", tuple(self.adapter.classes(self.model)) if labelled else ())
+        """Ask once what the model answers, and for labels that nobody listed look at the reference."""
+        if not self.outputs:
+            few = self.reference_rows("auto").head(5)
+            object.__setattr__(self, "outputs", self.adapter.outputs(self.model, few))
+        valued = explained(self.output) == ("value",)
+        object.__setattr__(self, "classes", () if valued else self.output.classes or self._seen())
+
+    @property
+    def output(self) -> Output:
+        """The output that is explained."""
+        return self.outputs[self.which]
+
+    def _seen(self) -> tuple[Any, ...]:
+        if self.reference is None:
+            return ()
+        labels = self.adapter.answers(self.model, self.reference, ("label",))[self.which].labels
+        return tuple(sorted(set(np.asarray(labels, dtype=object).tolist()), key=str))
+
+    def own(self, sums: Matrix) -> Matrix:
+        """Of sums of shape (n_rows, n_outputs, …) keep those of the explained output, where each output has one."""
+        several = len(self.outputs) > 1 and sums.shape[1] == len(self.outputs)
+        return sums[:, [self.which]] if several else sums
 
     @property
     def names(self) -> list[str]:
@@ -66,8 +85,9 @@ class Context:
         return list(self.schema.names)
 
     def scores(self, frame: pd.DataFrame) -> Matrix:
-        """Score rows: (n_rows, n_outputs)."""
-        return np.asarray(self.adapter.scores(self.model, frame), dtype=np.float64)
+        """Score rows: (n_rows, n_classes), or (n_rows, 1) for a value."""
+        answered = self.adapter.answers(self.model, frame, explained(self.output))[self.which]
+        return numbers(answered, replace(self.output, classes=self.classes))
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Take the raw columns of a table, in order."""

@@ -28,9 +28,18 @@ def label_of(context: Context, output: int, n_outputs: int) -> Any:
 
 def described(context: Context, units: Units, output: int, n_outputs: int) -> str:
     """Say what is explained, as in "log-odds of 'bad'"."""
+    target = repr(context.output.name) if context.output.name else "the target"
     if not context.classes:
-        return "target" if units == "target" else f"{units} of the target"
-    return f"{units} of {label_of(context, output, n_outputs)!r}"
+        return target.removeprefix("the ") if units == "target" else f"{units} of {target}"
+    said = f"{units} of {label_of(context, output, n_outputs)!r}"
+    return f"{said} for {target}" if context.output.name else said
+
+
+def units_of_scores(context: Context) -> Units:
+    """Tell the scale of a model's own answers."""
+    if "scores" in context.output.parts:
+        return "probability"
+    return "indicator" if context.classes and "value" not in context.output.parts else "target"
 
 
 def softmax(margins: Matrix) -> Matrix:

@@ -54,6 +54,7 @@ class Linear:
         matrix = dense(transform, reference)
         margins = _asked(estimator, matrix)
         _refuse_curved(estimator, matrix, margins)
+        margins = context.own(margins)
         units, centred = _scale(context, estimator, reference, margins)
         owners = feature_owners(transform, reference, context.schema)
         return cls(
@@ -71,6 +72,7 @@ class Linear:
         started = perf_counter()
         matrix = dense(self.transform, self.context.rows(frame))
         weights, intercepts = _weights(self.estimator)
+        weights, intercepts = self.context.own(weights.T).T, self.context.own(intercepts[None])[0]
         if self.centred:
             weights, intercepts = weights - weights.mean(axis=0), intercepts - intercepts.mean()
         margins = matrix @ weights.T + intercepts  # proved equal to the estimator's own when fitted

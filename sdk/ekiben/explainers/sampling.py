@@ -13,9 +13,9 @@ import pandas as pd
 
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
-from ekiben.explainers._outputs import described, picked
+from ekiben.explainers._outputs import described, picked, units_of_scores
 from ekiben.explainers._store import read_frame, read_header, write_frame, write_header
-from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.explanations import Attribution, Explanation
 
 MOST_ROWS = 20_000  # in one call of the model
 
@@ -54,7 +54,7 @@ class Sampling:
         return cls(context=context, background=background, scores=context.scores(background), n_pairs=n_pairs)
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
-        """Explain each row: the probability of its class (the second of two), or the value."""
+        """Explain each row: the score of its class (the second of two), or the value."""
         rows = self.context.rows(frame).reset_index(drop=True)
         values = self.context.scores(rows)
         outputs = np.ones(len(values), dtype=np.int64) if values.shape[1] == 2 else picked(values)
@@ -74,10 +74,10 @@ class Sampling:
         added = np.empty_like(gains)
         np.put_along_axis(added, orders, gains, axis=2)
         each = added.mean(axis=1)  # (n_background, n_columns)
-        units: Units = "probability" if self.context.classes else "target"
+        units = units_of_scores(self.context)
         return Attribution.of(
             method="permutation-sampling",
-            output=described(self.context, units, output, len(self.context.classes)),
+            output=described(self.context, units, output, self.scores.shape[1]),
             units=units,
             base_value=float(base.mean()),
             value=value,

@@ -103,7 +103,7 @@ def _parts(context: Context, estimator: Any, matrix: Matrix) -> tuple[Matrix, Ma
             f"Got {type(estimator).__name__}. Explain it with the method 'sampling'."
         )
     margins = np.asarray(context.adapter.margin(estimator, matrix), dtype=np.float64)
-    return np.asarray(parts, dtype=np.float64), margins
+    return context.own(np.asarray(parts, dtype=np.float64)), context.own(margins)
 
 
 def _refuse_gaps(parts: Matrix, margins: Matrix) -> None:

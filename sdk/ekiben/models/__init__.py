@@ -7,7 +7,6 @@ in the group `ekiben.models` under the name of the library's top module.
 from __future__ import annotations
 
 import importlib
-import inspect
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ekiben.errors import UnsupportedModelError
-from ekiben.schema import Label, Task
+from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +35,7 @@ PICKLED = "pickled"  # for what the user named; no library
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a model answered: labels and scores of shape (n_rows, n_classes), or values of shape (n_rows,)."""
+    """What a model answered for one output: labels and values of shape (n_rows,), scores of (n_rows, n_classes)."""
 
     labels: Array | None = None
     scores: Array | None = None
@@ -49,16 +48,13 @@ class Adapter(Protocol):
     library: str
 
     def task(self, model: Any) -> Task:
-        """Tell what the model does; `UnsupportedModelError` when it is something else."""
+        """Tell what the model does; `UnsupportedModelError` when it is something else or not fitted."""
 
-    def classes(self, model: Any) -> tuple[Label, ...]:
-        """Give a classifier's labels in the order of its scores."""
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Tell what the model answers, where needed by asking it about a few rows."""
 
-    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
-        """Predict: labels with scores, or values."""
-
-    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
-        """Give probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1)."""
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
+        """Answer rows, for each output in the order of `outputs`; what is not of `parts` may be left out."""
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Take the model apart into preprocessing (frame → dense float matrix) and its final estimator."""
@@ -69,14 +65,50 @@ class Adapter(Protocol):
     def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the sums that `contributions` explain, of shape (n_rows, n_outputs)."""
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write the model into `folder`, without pickle and with the same bytes for the same model."""
+    def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
+        """Write the model into `folder`, without pickle and with the same bytes for the same model.
 
-    def load(self, folder: Path) -> Any:
-        """Read the model back; nothing but known types is built."""
+        Types of the modules that `trust` names may be written beside those that the adapter knows.
+        """
+
+    def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
+        """Read the model back; nothing but known types, and those of the modules that `trust` names, is built."""
 
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name the distributions that a service needs beside ekiben to answer with this model."""
+
+
+def numbers(answers: Answers, output: Output) -> Array:
+    """Give what can be explained of an output's answers: scores, or the value, or 1 where a class is the label.
+
+    Returns
+    -------
+    An array of shape (n_rows, n_classes), or (n_rows, 1) for a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> numbers(Answers(labels=np.array(["b", "a"])), Output(parts=("label",), classes=("a", "b")))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    import numpy as np
+
+    if answers.scores is not None:
+        return np.asarray(answers.scores, dtype=np.float64)
+    if answers.values is not None:
+        return np.asarray(answers.values, dtype=np.float64).reshape(-1, 1)
+    labels = np.asarray(answers.labels, dtype=object)
+    return np.column_stack([(labels == label).astype(np.float64) for label in output.classes])
+
+
+def explained(output: Output) -> tuple[Part, ...]:
+    """Tell which part of an output is explained: its numbers where it has any.
+
+    >>> explained(Output(parts=("label", "scores"), classes=("a", "b")))
+    ('scores',)
+    """
+    return next(((part,) for part in ("scores", "value") if part in output.parts), ("label",))
 
 
 def find(model: Any) -> Adapter:
@@ -97,14 +129,13 @@ def find(model: Any) -> Adapter:
         library = kind.__module__.partition(".")[0]
         if library in _targets():
             return named(library)
-    known = ", ".join(sorted(_targets().keys() - {PICKLED}))
     raise UnsupportedModelError(
-        f"No adapter for {type(model).__name__}. Known libraries: {known}. "
+        f"No adapter for {type(model).__name__}. Known libraries: {_known()}. "
         f"To add one, register an entry point in the group 'ekiben.models'. {by_pickle(model)}"
     )
 
 
-def chosen(model: Any, *, allow_pickle: Sequence[str] = ()) -> Adapter:
+def chosen(model: Any, *, trust: Sequence[str] = (), allow_pickle: Sequence[str] = ()) -> Adapter:
     """Find the adapter of a model; one whose class the user named is pickled when no other adapter can write it."""
     if class_of(model) not in allow_pickle:
         return find(model)
@@ -112,7 +143,7 @@ def chosen(model: Any, *, allow_pickle: Sequence[str] = ()) -> Adapter:
         adapter = find(model)
         adapter.task(model)
         with tempfile.TemporaryDirectory(prefix="ekiben-") as folder:
-            adapter.save(model, Path(folder))
+            adapter.save(model, Path(folder), trust=trust)
     except UnsupportedModelError:
         return named(PICKLED)
     return adapter
@@ -128,29 +159,14 @@ def by_pickle(model: Any) -> str:
     return f"To keep it as a pickle, loaded only where it is trusted: pack(…, allow_pickle=[{class_of(model)!r}])."
 
 
-def save(adapter: Adapter, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
-    """Write a model; an adapter that takes no `trust` writes built-in types alone."""
-    if trust and _takes_trust(adapter.save):
-        adapter.save(model, folder, trust=trust)  # type: ignore[call-arg]
-    else:
-        adapter.save(model, folder)
-
-
-def load(adapter: Adapter, folder: Path, *, trust: Sequence[str] = ()) -> Any:
-    """Read a model back whose package is trusted with these types."""
-    if trust and _takes_trust(adapter.load):
-        return adapter.load(folder, trust=trust)  # type: ignore[call-arg]
-    return adapter.load(folder)
-
-
 def foreign(adapter: Adapter, folder: Path) -> list[str]:
     """Name the types in a model's files beyond those that its adapter builds without asking; none is built."""
     look = getattr(adapter, "foreign", None)
     return sorted(look(folder)) if look else []
 
 
-def _takes_trust(method: Callable[..., Any]) -> bool:
-    return "trust" in inspect.signature(method).parameters
+def _known() -> str:
+    return ", ".join(sorted(_targets().keys() - {PICKLED}))
 
 
 @cache
@@ -164,6 +180,5 @@ def named(library: str) -> Adapter:
     try:
         module, _, attribute = _targets()[library].partition(":")
     except KeyError:
-        known = ", ".join(sorted(_targets()))
-        raise UnsupportedModelError(f"No adapter for {library!r}. Known libraries: {known}.") from None
+        raise UnsupportedModelError(f"No adapter for {library!r}. Known libraries: {_known()}.") from None
     return cast(Adapter, getattr(importlib.import_module(module), attribute))

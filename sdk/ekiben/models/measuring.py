@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ekiben._optional import require
 from ekiben.models import Answers
-from ekiben.schema import Label
+from ekiben.schema import Label, Output
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 N_RESAMPLES = 200
 
 
-def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: int = 0) -> dict[str, dict[str, float]]:
+def measure(
+    target: Any, answers: Sequence[Answers], outputs: Sequence[Output], *, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """Measure answers against the truth.
 
     Parameters
     ----------
     target
-        The true labels or values, of shape (n_rows,).
-    answers
-        What the model said of the same rows.
-    classes
-        The labels in the order of the scores; empty for a regressor.
+        The true labels or values, of shape (n_rows,) or (n_rows, n_outputs).
+    answers, outputs
+        What the model said of the same rows, for each of its outputs.
     seed
         Seeds the bootstrap.
 
@@ -33,12 +33,23 @@ def measure(target: Any, answers: Answers, classes: Sequence[Label], *, seed: in
     -------
     For each metric its `value` and its 95 % bootstrap interval, `low` to `high`: accuracy, balanced accuracy, ROC AUC
     (one against the rest, macro, for more than two classes) and log loss; or MAE, RMSE and R². What these rows cannot
-    tell, such as the ROC AUC of one class, is left out.
+    tell, such as the ROC AUC of one class, is left out. Of several outputs, the names are as in `price.mae`.
     """
     import numpy as np
 
     truth = np.asarray(target)
-    functions = _of_classes(truth, answers, classes) if classes else _of_values(truth, answers)
+    columns = [truth] if len(outputs) == 1 else list(truth.T)
+    told: dict[str, dict[str, float]] = {}
+    for values, answered, output in zip(columns, answers, outputs, strict=True):
+        prefix = f"{output.name}." if output.name else ""
+        told |= {f"{prefix}{name}": found for name, found in _measured(values, answered, output, seed).items()}
+    return told
+
+
+def _measured(truth: Array, answers: Answers, output: Output, seed: int) -> dict[str, dict[str, float]]:
+    import numpy as np
+
+    functions = _of_classes(truth, answers, output.classes) if "label" in output.parts else _of_values(truth, answers)
     everything = np.arange(len(truth))
     draws = np.random.default_rng(seed).integers(0, len(truth), (N_RESAMPLES, len(truth)))
     told = {name: function for name, function in functions.items() if np.isfinite(function(everything))}
@@ -77,27 +88,30 @@ def _of_values(truth: Array, answers: Answers) -> dict[str, Metric]:
 def _of_classes(truth: Array, answers: Answers, classes: Sequence[Label]) -> dict[str, Metric]:
     import numpy as np
 
-    labels, scores = np.asarray(answers.labels), np.asarray(answers.scores)
-    right = labels == truth
-    codes = np.array([list(classes).index(label) for label in truth.tolist()])
-    own = np.clip(scores[np.arange(len(codes)), codes], 1e-15, 1.0)
+    right = np.asarray(answers.labels) == truth
+    known = list(classes or dict.fromkeys(truth.tolist()))
+    codes = np.array([known.index(label) for label in truth.tolist()])
 
     def balanced(rows: Array) -> float:
         recalls = [right[rows][codes[rows] == code].mean() for code in np.unique(codes[rows])]
         return float(np.mean(recalls))
 
+    made: dict[str, Metric] = {"accuracy": lambda rows: float(right[rows].mean()), "balanced_accuracy": balanced}
+    return made if answers.scores is None else made | _of_scores(codes, np.asarray(answers.scores))
+
+
+def _of_scores(codes: Array, scores: Array) -> dict[str, Metric]:
+    import numpy as np
+
+    own = np.clip(scores[np.arange(len(codes)), codes], 1e-15, 1.0)
+
     def auc(rows: Array) -> float:
-        wanted = range(1, 2) if len(classes) == 2 else range(len(classes))
+        wanted = range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
         found = [_auc(codes[rows] == code, scores[rows, code]) for code in wanted]
         told = [one for one in found if np.isfinite(one)]
         return float(np.mean(told)) if told else float("nan")
 
-    return {
-        "accuracy": lambda rows: float(right[rows].mean()),
-        "balanced_accuracy": balanced,
-        "roc_auc": auc,
-        "log_loss": lambda rows: float(-np.log(own[rows]).mean()),
-    }
+    return {"roc_auc": auc, "log_loss": lambda rows: float(-np.log(own[rows]).mean())}
 
 
 def _auc(positive: Array, scores: Array) -> float:

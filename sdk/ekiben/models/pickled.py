@@ -15,7 +15,7 @@ from ekiben import trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, class_of
-from ekiben.schema import Label, Task
+from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,28 +38,30 @@ class PickledAdapter:
     library = "pickled"
 
     def task(self, model: Any) -> Task:
-        """Tell a classifier, which gives probabilities, from the rest."""
+        """Tell a classifier, which gives probabilities, from what gives values or labels."""
         if not callable(getattr(model, "predict", None)):
             raise UnsupportedModelError(f"What is pickled must have predict(frame). {type(model).__name__} has none.")
-        return "classification" if _is_classifier(model) else "regression"
+        return "classification" if _is_classifier(model) else "other"
 
-    def classes(self, model: Any) -> tuple[Label, ...]:
-        """Give `classes_` as plain values."""
-        return tuple(cast("Label", _plain(label)) for label in model.classes_)
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Ask about a few rows: scores, or one column or several, of numbers or of labels."""
+        if _is_classifier(model):
+            return (Output(parts=("label", "scores"), classes=tuple(map(_plain, model.classes_))),)
+        columns = _columns(model.predict(_input(model, frame)))
+        return tuple(Output(name=name, parts=(_part(values),)) for name, values in columns.items())
 
-    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:  # noqa: ARG002
         """Ask once: labels follow from the scores."""
         import numpy as np
 
-        scores = self.scores(model, frame)
-        if not _is_classifier(model):
-            return Answers(values=scores[:, 0])
-        return Answers(labels=np.asarray(model.classes_)[scores.argmax(axis=1)], scores=scores)
-
-    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
-        """Give probabilities, or the values as one column."""
         data = _input(model, frame)
-        return _table(model.predict_proba(data)) if _is_classifier(model) else _column(model.predict(data))
+        if _is_classifier(model):
+            scores = np.asarray(model.predict_proba(data), dtype=np.float64)
+            return (Answers(labels=np.asarray(model.classes_)[scores.argmax(axis=1)], scores=scores),)
+        columns = _columns(model.predict(data)).values()
+        return tuple(
+            Answers(values=_doubles(each)) if _part(each) == "value" else Answers(labels=each) for each in columns
+        )
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Give the columns as they are, and the model itself: nothing is known of its inside."""
@@ -71,9 +73,11 @@ class PickledAdapter:
 
     def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the values, which are their own margin."""
-        return _column(estimator.predict(matrix))
+        import numpy as np
 
-    def save(self, model: Any, folder: Path) -> None:
+        return np.column_stack([_doubles(each) for each in _columns(estimator.predict(matrix)).values()])
+
+    def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- names are listed
         """Write a pickle, and beside it every name that it calls for."""
         data, by = _dumped(model)
         named = globals_of(data)
@@ -86,7 +90,7 @@ class PickledAdapter:
         document = {"class": class_of(model), "by": by, "globals": named}
         (folder / LIST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:  # noqa: ARG002 -- names are listed
         """Read the pickle back; it may call for nothing but the names beside it."""
         data = (folder / FILE).read_bytes()
         recorded = _recorded(folder / LIST)
@@ -129,17 +133,21 @@ class _Listed(pickle.Unpickler):
 
 
 def _dumped(model: Any) -> tuple[bytes, str]:
-    """Pickle plainly, and by cloudpickle what a module does not hold."""
+    """Pickle plainly, and by cloudpickle what no module holds."""
     try:
-        return pickle.dumps(model, protocol=PROTOCOL), "pickle"
-    except Exception as plain:  # noqa: BLE001 -- whatever a model's own state raises
-        cloud = require("cloudpickle", to="pickle what no module holds")
-        try:
-            return cast("bytes", cloud.dumps(model, protocol=PROTOCOL)), "cloudpickle"
-        except Exception as reason:
-            raise UnsupportedModelError(
-                f"The model must be picklable. {type(model).__name__} is not: {plain}"
-            ) from reason
+        plain = pickle.dumps(model, protocol=PROTOCOL)
+    except Exception:  # noqa: BLE001 -- whatever a model's own state raises; cloudpickle may still know a way
+        return _by_value(model), "cloudpickle"
+    of_notebook = any(name.startswith("__main__:") for name in globals_of(plain))  # which is gone elsewhere
+    return (_by_value(model), "cloudpickle") if of_notebook else (plain, "pickle")
+
+
+def _by_value(model: Any) -> bytes:
+    cloud = require("cloudpickle", to="pickle what no module holds")
+    try:
+        return cast("bytes", cloud.dumps(model, protocol=PROTOCOL))
+    except Exception as reason:
+        raise UnsupportedModelError(f"The model must be picklable. {type(model).__name__} is not: {reason}") from reason
 
 
 def globals_of(data: bytes) -> list[str]:
@@ -232,24 +240,27 @@ def _numbers(frame: pd.DataFrame) -> Array:
         raise UnsupportedModelError(f"What reaches the model must be numbers. It is not: {reason}.") from reason
 
 
-def _table(values: Any) -> Array:
+def _columns(predicted: Any) -> dict[str, Array]:
+    """Give predictions as columns, each under its own name where it has one and is not alone."""
+    import numpy as np
+
+    named = [str(name) for name in getattr(predicted, "columns", [])]
+    made = np.asarray(predicted)
+    if made.ndim not in (1, 2):
+        raise UnsupportedModelError(f"A pickled model must give one row an answer. Got an array of {made.ndim} axes.")
+    if made.ndim == 1 or made.shape[1] == 1:
+        return {"": made.reshape(-1)}
+    return dict(zip(named or [f"y{i}" for i in range(made.shape[1])], made.T, strict=True))
+
+
+def _part(values: Array) -> Part:
+    return "value" if values.dtype.kind == "f" else "label"
+
+
+def _doubles(values: Array) -> Array:
     import numpy as np
 
     return np.asarray(values, dtype=np.float64)
-
-
-def _column(values: Any) -> Array:
-    import numpy as np
-
-    try:
-        made = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as reason:
-        raise UnsupportedModelError(
-            f"A pickled model's predict must give numbers, or it must have predict_proba and classes_. It is not so: {reason}"
-        ) from reason
-    if made.ndim == 2 and made.shape[1] > 1:
-        raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
-    return made.reshape(-1, 1)
 
 
 def _plain(label: Any) -> Any:

@@ -13,11 +13,11 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ekiben import sealing, trusting
+from ekiben import models, sealing, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
-from ekiben.models import Answers, by_pickle
-from ekiben.schema import Label, Task
+from ekiben.models import Adapter, Answers, by_pickle
+from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,66 +51,49 @@ TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy
 
 
 class SklearnAdapter:
-    """Classifiers with probabilities, and regressors, of scikit-learn or in one of its pipelines."""
+    """Whatever predicts: scikit-learn's estimators, its pipelines, and classes that are built on its own."""
 
     library = "sklearn"
 
     def task(self, model: Any) -> Task:
-        """Tell a classifier from a regressor; anything else is refused."""
-        base = require("sklearn.base", to="pack a scikit-learn model")
-        name = type(model).__name__
-        validation = require("sklearn.utils.validation", to="pack a scikit-learn model")
-        try:
-            validation.check_is_fitted(model)
-        except Exception as reason:
-            raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {name}. Fit it first.") from reason
-        if not getattr(model, "refit", True):
-            raise UnsupportedModelError(f"A search must be fitted with refit=True. Got {name}(refit=False).")
-        if base.is_regressor(model):
-            return "regression"
-        if not base.is_classifier(model):
-            raise UnsupportedModelError(f"The model must be a classifier or a regressor. Got {name}.")
-        if not hasattr(model, "predict_proba"):
+        """Tell what a fitted estimator does, by its tags."""
+        _refuse_unfitted(model)
+        last = _halves(model)[1]
+        if not hasattr(last, "predict"):
             raise UnsupportedModelError(
-                f"A classifier must give probabilities. {name} has no predict_proba. "
-                "Wrap it: CalibratedClassifierCV(model).fit(X, y), or give it probability=True."
+                f"The model must predict. {type(last).__name__} has no predict. Let an estimator be the last step."
             )
-        return "classification"
+        other = _other(last)
+        return _task_of(last) if other is None else other.task(last)
 
-    def classes(self, model: Any) -> tuple[Label, ...]:
-        """Give `classes_` as plain values."""
-        if isinstance(model.classes_, list):
-            raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
-        return tuple(model.classes_.tolist())
-
-    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
-        """Preprocess once, then ask the last step for labels and scores, or values."""
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Ask about a few rows what comes back: one column or several, with scores or without."""
         before, last = _halves(model)
-        data = before(_input(model, frame))
-        if not hasattr(last, "predict_proba"):
-            return Answers(values=_flat(last.predict(data)))
-        return Answers(labels=last.predict(data), scores=_doubles(last.predict_proba(data)))
+        data, other = before(_input(model, frame)), _other(last)
+        return _outputs(last, data) if other is None else other.outputs(last, data)
 
-    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
-        """Give `predict_proba`, or the values as one column."""
-        data = _input(model, frame)
-        if hasattr(model, "predict_proba"):
-            return _doubles(model.predict_proba(data))
-        return _flat(model.predict(data)).reshape(-1, 1)
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
+        """Preprocess once, then ask the last step for what is wanted."""
+        before, last = _halves(model)
+        data, other = before(_input(model, frame)), _other(last)
+        return _answers(last, data, parts) if other is None else other.answers(last, data, parts)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
         before, last = _halves(model)
-        absent = 0.0 if _xgboost(last) is None else math.nan  # what is not in a sparse matrix is missing to XGBoost
+        absent = 0.0 if _other(last) is None else math.nan  # what is not in a sparse matrix is missing to XGBoost
         return lambda frame: _dense(before(_input(model, frame)), absent), last
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:
-        """Leave it to XGBoost when the last step is its own."""
-        return None if _xgboost(estimator) is None else _xgboost(estimator).contributions(estimator, matrix)
+        """Leave it to the library of the last step where that is another."""
+        other = _other(estimator)
+        return None if other is None else other.contributions(estimator, matrix)
 
     def margin(self, estimator: Any, matrix: Array) -> Array:
-        """Give XGBoost's margin, where the last step is its own."""
-        return cast("Array", _xgboost(estimator).margin(estimator, matrix))
+        """Give the margin of a last step that is another library's."""
+        other = _other(estimator)
+        assert other is not None
+        return other.margin(estimator, matrix)
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
         """Write a skops file with the same bytes for the same model; `trust` names modules whose classes it may hold."""
@@ -144,9 +127,10 @@ class SklearnAdapter:
         return _untrusted(_stored(folder / FILE)) if (folder / FILE).is_file() else []
 
     def requirements(self, model: Any) -> tuple[str, ...]:
-        """Name scikit-learn and skops, and XGBoost when a step is its own."""
-        inside = any(type(part).__module__.startswith("xgboost") for part in _parts(model))
-        return ("scikit-learn", "skops", *(("xgboost",) if inside else ()))
+        """Name scikit-learn and skops, and what a step of another library needs."""
+        others = [_other(part) for part in _parts(model) if hasattr(part, "predict")]
+        more = {name for other in others if other is not None for name in other.requirements(model)}
+        return tuple(dict.fromkeys(("scikit-learn", "skops", *sorted(more))))
 
 
 ADAPTER = SklearnAdapter()
@@ -205,21 +189,136 @@ def _doubles(scores: Any) -> Array:
     return np.asarray(scores, dtype=np.float64)  # XGBoost as a last step gives 32 bits
 
 
-def _flat(values: Any) -> Array:
+def _refuse_unfitted(model: Any) -> None:
+    validation = require("sklearn.utils.validation", to="pack a scikit-learn model")
+    name = type(model).__name__
+    try:
+        validation.check_is_fitted(model)
+    except Exception as reason:
+        raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {name}. Fit it first.") from reason
+    if not getattr(model, "refit", True):
+        raise UnsupportedModelError(f"A search must be fitted with refit=True. Got {name}(refit=False).")
+
+
+def _table(predicted: Any) -> Array:
+    """Give predictions as (n_rows, n_outputs), whatever container they came in."""
     import numpy as np
 
-    made = np.asarray(values, dtype=np.float64)
-    if made.ndim == 2 and made.shape[1] > 1:
-        raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
-    return made.reshape(-1)
+    dense = predicted.toarray() if hasattr(predicted, "tocoo") else np.asarray(predicted)
+    return cast("Array", dense.reshape(-1, 1) if dense.ndim == 1 else dense)
 
 
-def _xgboost(estimator: Any) -> Any:
-    if not type(estimator).__module__.startswith("xgboost"):
-        return None
-    from ekiben.models.xgboost import ADAPTER as XGBOOST
+def _names(predicted: Array) -> list[str]:
+    return [""] if predicted.shape[1] == 1 else [f"y{i}" for i in range(predicted.shape[1])]
 
-    return XGBOOST
+
+def _task_of(last: Any) -> Task:
+    base = require("sklearn.base", to="pack a scikit-learn model")
+    known: dict[str | None, Task] = {
+        "classifier": "classification",
+        "regressor": "regression",
+        "clusterer": "clustering",
+        "density_estimator": "clustering",  # a mixture: which component
+        "outlier_detector": "outliers",
+    }
+    if isinstance(last, base.OutlierMixin):
+        return "outliers"
+    kind = require("sklearn.utils", to="pack a scikit-learn model").get_tags(last).estimator_type
+    return known.get(kind, "other")
+
+
+def _outputs(last: Any, data: Any) -> tuple[Output, ...]:
+    task, predicted = _task_of(last), _table(last.predict(data))
+    names = _names(predicted)
+    if task == "regression":
+        return tuple(Output(name=name, parts=("value",)) for name in names)
+    if task == "outliers":
+        parts: tuple[Part, ...] = ("label", "value") if hasattr(last, "decision_function") else ("label",)
+        return (Output(parts=parts, classes=(-1, 1)),)
+    if task == "other":
+        return tuple(
+            Output(name=name, parts=("value" if values.dtype.kind == "f" else "label",))
+            for name, values in zip(names, predicted.T, strict=True)
+        )
+    parts = ("label", "scores") if _gives_scores(last) else ("label",)
+    classes = _classes(last, predicted)
+    return tuple(Output(name=name, parts=parts, classes=known) for name, known in zip(names, classes, strict=True))
+
+
+def _answers(last: Any, data: Any, parts: Sequence[Part]) -> tuple[Answers, ...]:
+    task = _task_of(last)
+    if task == "regression":
+        return tuple(Answers(values=_doubles(each)) for each in _table(last.predict(data)).T)
+    if task == "other":
+        columns = _table(last.predict(data)).T
+        return tuple(Answers(values=each) if each.dtype.kind == "f" else Answers(labels=each) for each in columns)
+    if task == "outliers":
+        labels = last.predict(data) if "label" in parts else None
+        valued = "value" in parts and hasattr(last, "decision_function")
+        return (Answers(labels=labels, values=_doubles(last.decision_function(data)).reshape(-1) if valued else None),)
+    scores = _scores(last, data) if "scores" in parts and _gives_scores(last) else None
+    if scores is not None and "label" not in parts:
+        return tuple(Answers(scores=each) for each in scores)
+    labels = _labels(last, data)
+    if scores is None:
+        return tuple(Answers(labels=each) for each in labels)
+    return tuple(Answers(labels=each, scores=chances) for each, chances in zip(labels, scores, strict=True))
+
+
+def _gives_scores(last: Any) -> bool:
+    """Tell whether there is a probability for each class; a chain has but one a link, which is enough for two."""
+    if type(last).__name__ == "ClassifierChain":
+        return hasattr(last, "predict_proba") and all(len(each) == 2 for each in last.classes_)
+    return hasattr(last, "predict_proba")
+
+
+def _scores(last: Any, data: Any) -> list[Array]:
+    import numpy as np
+
+    found = last.predict_proba(data)
+    if isinstance(found, list):
+        return [_doubles(each) for each in found]
+    if _answers_yes_or_no(last):
+        return [np.column_stack([1 - chance, chance]) for chance in _doubles(found).T]
+    return [_doubles(found)]
+
+
+def _answers_yes_or_no(last: Any) -> bool:
+    """Tell a model of several yes-or-no labels whose probabilities are those of yes."""
+    binarizer = getattr(last, "_label_binarizer", None)
+    several = getattr(last, "multilabel_", False) or "multilabel" in getattr(binarizer, "y_type_", "")
+    return bool(several) or type(last).__name__ == "ClassifierChain"
+
+
+def _labels(last: Any, data: Any) -> list[Array]:
+    predicted = _table(last.predict(data))
+    fitted = getattr(last, "classes_", None)
+    if isinstance(fitted, list):  # a chain passes them on as floats
+        return [each.astype(known.dtype) for each, known in zip(predicted.T, fitted, strict=True)]
+    return list(predicted.T)
+
+
+def _classes(last: Any, predicted: Array) -> list[tuple[Label, ...]]:
+    """Give the labels of each output: those that were fitted, or 0 and 1 for each of several yes-or-no labels."""
+    fitted = getattr(last, "classes_", None)
+    if fitted is None:
+        return [_groups(last)]
+    if isinstance(fitted, list):
+        return [tuple(each.tolist()) for each in fitted]
+    return [tuple(fitted.tolist())] if predicted.shape[1] == 1 else [(0, 1)] * predicted.shape[1]
+
+
+def _groups(last: Any) -> tuple[Label, ...]:
+    """Give the numbers of a clusterer's clusters, or of a mixture's components."""
+    seen = {*getattr(last, "labels_", ()), *getattr(last, "subcluster_labels_", ())}
+    n_known = len(getattr(last, "cluster_centers_", ())) or int(getattr(last, "n_components", 0) or 0)
+    return tuple(sorted({int(label) for label in seen} | set(range(n_known))))
+
+
+def _other(last: Any) -> Adapter | None:
+    """Find the adapter of a last step that is another library's."""
+    found = models.find(last)
+    return None if found.library == "sklearn" else found
 
 
 def _plain(part: Any) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ekiben._optional import require
 from ekiben.errors import UnsupportedModelError
 from ekiben.models import Answers
-from ekiben.schema import Label, Task
+from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,25 +36,21 @@ class XGBoostAdapter:
             raise UnsupportedModelError("The model must have one target. Got several. Pack one model for each.")
         return "classification" if name.endswith("Classifier") else "regression"
 
-    def classes(self, model: Any) -> tuple[Label, ...]:
-        """Give the labels, which XGBoost numbers from 0."""
-        return tuple(model.classes_.tolist())
-
-    def answers(self, model: Any, frame: pd.DataFrame) -> Answers:
-        """Ask once: labels follow from the scores."""
-        scores = self.scores(model, frame)
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:  # noqa: ARG002 -- the model knows
+        """Tell a classifier's labels, which XGBoost numbers from 0, or that there is a value."""
         if _kind(model).endswith("Regressor"):
-            return Answers(values=scores[:, 0])
-        return Answers(labels=model.classes_[scores.argmax(axis=1)], scores=scores)
+            return (Output(parts=("value",)),)
+        return (Output(parts=("label", "scores"), classes=tuple(model.classes_.tolist())),)
 
-    def scores(self, model: Any, frame: pd.DataFrame) -> Array:
-        """Give probabilities, or the values as one column, as 64-bit numbers."""
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:  # noqa: ARG002
+        """Ask once, as 64-bit numbers: labels follow from the scores."""
         import numpy as np
 
         data = _input(model, frame)
-        if hasattr(model, "predict_proba"):
-            return cast("Array", model.predict_proba(data).astype(np.float64))
-        return np.asarray(model.predict(data), dtype=np.float64).reshape(-1, 1)
+        if _kind(model).endswith("Regressor"):
+            return (Answers(values=np.asarray(model.predict(data), dtype=np.float64).reshape(-1)),)
+        scores = model.predict_proba(data).astype(np.float64)
+        return (Answers(labels=model.classes_[scores.argmax(axis=1)], scores=scores),)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Give the columns as numbers, categories as their codes, and the model itself."""
@@ -74,12 +70,12 @@ class XGBoostAdapter:
         found = np.asarray(_predict(estimator, matrix, output_margin=True), dtype=np.float64)
         return found.reshape(len(matrix), -1)
 
-    def save(self, model: Any, folder: Path) -> None:
+    def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- it names no types
         """Write binary JSON, and beside it which class reads it."""
         model.save_model(folder / FILE)
         (folder / "model.json").write_text(json.dumps({"class": _kind(model)}))
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:  # noqa: ARG002 -- it names no types
         """Read the model back into its class."""
         xgboost = require("xgboost", to="load an XGBoost model")
         kind = json.loads((folder / "model.json").read_text())["class"]
@@ -106,7 +102,8 @@ def _kind(model: Any) -> str:
 
 def _input(model: Any, frame: pd.DataFrame) -> Any:
     """Give a model that was fitted without column names an array, everything else the frame."""
-    return frame if model.get_booster().feature_names is not None else frame.to_numpy()
+    nameless = model.get_booster().feature_names is None and hasattr(frame, "to_numpy")
+    return frame.to_numpy() if nameless else frame
 
 
 def _numbers(frame: pd.DataFrame) -> Array:
