@@ -25,6 +25,8 @@ SIGNATURE = "signature.json"
 BESIDE = (MANIFEST, SIGNATURE)  # what speaks of the files is not one of them
 MOST_BYTES = 5_000_000  # of either of them
 MOST_FILES = 10_000
+MOST_DEEP = 20  # folders in folders
+MOST_NAMED = 240  # letters of a file's name or a package's
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 CARRIED = ("code", "pickle", "types")  # what makes a package code; see ekiben.trusting
 
@@ -132,6 +134,7 @@ class _Walk:
         self.files: set[str] = set()
         self.links: set[str] = set()
         self.faults: list[str] = []
+        self.n_seen = 0
 
 
 def _walked(folder: Path) -> _Walk:
@@ -148,8 +151,9 @@ def _descend(folder: Path, prefix: str, walk: _Walk) -> int:
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         name = prefix + entry.name
-        if len(walk.files) + len(walk.links) > MOST_FILES:
-            raise IntegrityError(f"A package must hold at most {MOST_FILES:,} files. {folder.name} holds more.")
+        walk.n_seen += 1
+        if walk.n_seen > MOST_FILES or name.count("/") > MOST_DEEP:
+            raise IntegrityError(f"A package must hold at most {MOST_FILES:,} files, {MOST_DEEP} folders deep.")
         if entry.is_dir(follow_symlinks=False):
             if not _descend(Path(entry.path), f"{name}/", walk):
                 walk.faults.append(f"{name} is an empty folder")
@@ -244,6 +248,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and not CONTROL.search(value)  # a card is shown on a terminal
 
 
+def _word(value: Any) -> bool:
+    return _text(value) and len(value) <= MOST_NAMED
+
+
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_text, value))
 
@@ -277,7 +285,7 @@ def _name(value: Any) -> bool:
         ModelRef(name=value, version=1)
     except SpecError:
         return False
-    return True
+    return len(value) <= MOST_NAMED
 
 
 def _metrics(value: Any) -> bool:
@@ -300,24 +308,24 @@ def _files(value: Any) -> bool:
 def _path(name: str) -> bool:
     """Tell a plain path below the folder, the same on every file system."""
     path = PurePosixPath(name)
-    odd = set(name) & set('\\:*?"<>|') or not name.isprintable() or len(name) > 240
+    odd = not path.parts or set(name) & set('\\:*?"<>|') or not name.isprintable() or len(name) > MOST_NAMED
     return not odd and not path.is_absolute() and ".." not in path.parts and str(path) == name and name not in BESIDE
 
 
 SHAPE: dict[str, Callable[[Any], bool]] = {
     "name": _name,
-    "kind": _text,
-    "class": _text,
+    "kind": _word,
+    "class": _word,
     "signature": lambda value: isinstance(value, dict),  # read whole by ekiben.schema
-    "explainer": _text,
+    "explainer": _word,
     "owner": _either(_nothing, _text),
     "metrics": _metrics,
     "findings": _texts,
     "n_reference": _count,
     "balance": _mapping(_number),
     "requirements": _texts,
-    "python": _text,
-    "data_digest": _text,
+    "python": _word,
+    "data_digest": _word,
     "files": _files,
     "digest": _hex,
     "provenance": lambda value: isinstance(value, dict) and {"ekiben", "git_commit"} <= value.keys(),

@@ -18,8 +18,7 @@ from pathlib import Path
 import cloudpickle  # noqa: F401 -- loaded once, before the forks
 import joblib
 import numpy as np
-import pandas
-import pandas.core.computation.eval  # noqa: F401
+import pandas as pd  # noqa: F401
 import scipy.io  # noqa: F401
 import sklearn.datasets
 import sklearn.preprocessing  # noqa: F401

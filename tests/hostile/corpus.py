@@ -55,7 +55,7 @@ class Name:
 class Pickler(pickle._Pickler):  # the one written in Python can be told how to write a name
     """A pickler that writes what `Name` says, though no such object is here."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012 -- as pickle has it
 
     def save_name(self, wanted):
         module, _, name = wanted.name.rpartition(".")
@@ -163,7 +163,9 @@ CALLS = {
     "dbm": Call("dbm.dumb.open", "canary", "c"),
     "tempfile": Call("tempfile.mkdtemp", "", "canary", "."),
     "thread": method(Call("threading.Timer", 0, Name("os.system"), [TOUCH]), "run"),
-    "pool": method(Call("concurrent.futures.thread.ThreadPoolExecutor", 1), "submit", Name("os.system"), TOUCH),
+    "pool": method(
+        method(Call("concurrent.futures.thread.ThreadPoolExecutor", 1), "submit", Name("os.system"), TOUCH), "result"
+    ),
     "doctest": Call("doctest.debug_script", f"{WRITE}; raise SystemExit", True),
     "pickle-in-a-pickle": Call("pickle.loads", INNER),
     "c-pickle-in-a-pickle": Call("_pickle.loads", dumps(Call("_pickle.loads", INNER))),

@@ -366,11 +366,12 @@ def _allowed(name: str, trust: Sequence[str]) -> bool:
     prefix = next((given for given in trust if _within(name, (given,))), None)
     if prefix is None or trusting.forbidden(name):
         return False
-    found = _found(name)
     if name.startswith(CODE):
-        return found is not None
-    module = str(getattr(found, "__module__", ""))
-    return isinstance(found, type) and not trusting.forbidden(module) and _is_installed(name)
+        return _found(name) is not None
+    if not _is_installed(name):  # known before it is imported
+        return False
+    found = _found(name)
+    return isinstance(found, type) and not trusting.forbidden(found.__module__)
 
 
 def _found(name: str) -> Any:
