@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from typer.testing import CliRunner
 
 import ekiben as ek
@@ -154,6 +155,19 @@ def test_an_estimator_that_its_adapter_cannot_write_is_pickled_when_named():
     package = packed(Mean().fit(ROOMS, PRICES), allow_pickle=[name])
     assert package.manifest["kind"] == "pickled"
     assert package.predict(ROOMS.head(1))["value"].tolist() == [37.5]
+
+
+def test_a_pipeline_that_only_a_pickle_holds_is_asked_as_any_pipeline():
+    step = FunctionTransformer(lambda rows: rows / 2)
+    model = make_pipeline(step, LogisticRegression()).fit(ROOMS, ["fair", "fair", "dear", "dear"])
+    package = packed(model, allow_pickle=["sklearn.pipeline.Pipeline"])
+    assert (package.manifest["kind"], package.manifest["class"]) == ("pickled", "Pipeline → LogisticRegression")
+    assert (package.signature.task, package.signature.classes, package.method) == (
+        "classification",
+        ("dear", "fair"),
+        "linear",
+    )
+    np.testing.assert_allclose(package.predict(ROOMS)["score_dear"], model.predict_proba(ROOMS)[:, 0])
 
 
 def test_a_model_whose_pickle_runs_programs_is_refused(houses, tmp_path, monkeypatch):
@@ -303,8 +317,6 @@ def test_types_of_a_named_library_are_packed_and_need_trust(library, tmp_path, s
 
 
 def test_a_function_of_a_named_library_is_refused(library):
-    from sklearn.preprocessing import FunctionTransformer
-
     with pytest.raises(UnsupportedModelError, match=re.escape("Got halving.halve.")):
         packed(halving(FunctionTransformer(library.halve)), trust=["halving"])
 
@@ -313,8 +325,6 @@ def test_a_function_of_a_named_library_is_refused(library):
     "function", [os.getcwd, len, eval, subprocess.getoutput, pickle.loads], ids=lambda each: each.__name__
 )
 def test_what_runs_programs_is_refused_even_when_it_is_named(function):
-    from sklearn.preprocessing import FunctionTransformer
-
     step = FunctionTransformer()
     model = halving(step)
     step.inverse_func = function  # nobody calls it; whoever loads it could
@@ -369,3 +379,22 @@ def test_the_names_listed_are_those_that_an_unpickler_finds(model):
 def test_what_is_no_pickle_is_said(data):
     with pytest.raises(IntegrityError, match=re.escape("model.pkl must")):
         globals_of(data)
+
+
+# ── served
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_service_of_a_pickle_runs_where_nobody_trusts_it_but_its_contract(houses, stranger, tmp_path):
+    own = type("Own", (), {"predict": lambda self, frame: frame["rooms"].to_numpy() * 3.0, "__module__": "__main__"})
+    package = packed(own(), allow_pickle=["__main__.Own"])
+    service = ek.scaffold(tmp_path / "rooms", arms={"only": package})
+    stranger()
+    with ek.serve(service) as server:
+        assert server.predict(ROOMS.head(1))["value"].tolist() == [6.0]
+    pinned = json.loads((service / "contract.json").read_text())
+    pinned["pins"]["only"]["digest"] = package.digest[:12] + "0" * 52
+    (service / "contract.json").write_text(json.dumps(pinned))
+    with pytest.raises(ek.EkibenError, match=re.escape("is not what was packed")):
+        ek.serve(service)

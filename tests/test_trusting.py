@@ -102,6 +102,13 @@ def test_a_word_names_a_digest_by_twelve_digits_at_least():
     assert not trusting.names(OTHER[:12], ONE)
 
 
+def test_yes_names_no_digest():
+    with pytest.raises(
+        SpecError, match=re.escape("A package is named by its digest, or the first 12 digits of it. Got True.")
+    ):
+        trusting.names(True, ONE)
+
+
 @pytest.mark.parametrize(
     "name", ["os.system", "builtins.eval", "subprocess.Popen", "importlib.import_module", "sys.modules"]
 )

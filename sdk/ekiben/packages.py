@@ -341,6 +341,7 @@ def _model(folder: Path, adapter: Adapter, found: Mapping[str, Sequence[str]]) -
 
 # ── what makes a package code ──────────────────────────────────────────────────────────────────────────────────────
 
+PROGRAMS = (".dll", ".dylib", ".pth", ".py", ".pyc", ".pyd", ".pyw", ".so")
 PICKLES = (".dill", ".joblib", ".pickle", ".pkl")
 MOST_SHOWN = 6
 
@@ -364,11 +365,15 @@ def carried(folder: Path, adapter: Adapter) -> dict[str, list[str]]:
     """
     names = sealing.files(folder)
     found = {
-        "code": [name for name in names if name.startswith("code/")],
+        "code": [name for name in names if _is_code(name)],
         "pickle": [name for name in names if _is_pickle(folder / name)],
         "types": models.foreign(adapter, folder / "model"),
     }
     return {kind: listed for kind, listed in found.items() if listed}
+
+
+def _is_code(name: str) -> bool:
+    return name.casefold().startswith("code/") or name.casefold().endswith(PROGRAMS)
 
 
 def _is_pickle(path: Path) -> bool:

@@ -96,7 +96,11 @@ def names(word: str | None, digest: str) -> bool:
     >>> names("abababababab", "ab" * 32), names("abab", "ab" * 32), names(None, "ab" * 32)
     (True, False, False)
     """
-    return word is not None and len(word) >= SHORT and digest.startswith(word)
+    if word is None:
+        return False
+    if not isinstance(word, str):
+        raise SpecError(f"A package is named by its digest, or the first {SHORT} digits of it. Got {word!r}.")
+    return len(word) >= SHORT and digest.startswith(word.lower())
 
 
 def forbidden(name: str) -> bool:

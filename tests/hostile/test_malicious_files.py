@@ -284,3 +284,17 @@ def test_nobody_is_trusted_by_being_refused(folder, tmp_path):
             ek.load(folder)
         assert not trusting.is_trusted(digest)
         assert packages.inspect(folder)[1] == {"code": ["code/notebook.py"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["code/more/deep.py", "Code/notebook.py", "model/hidden.py", "explainer/fast.so", "x.pth"]
+)
+def test_code_is_code_wherever_it_lies(folder, name):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"")
+    reseal(folder)
+    with pytest.raises(IntegrityError, match=re.escape("It names nothing, its files hold ['code'].")):
+        ek.load(folder)
+    reseal(folder, carries=["code"])
+    with pytest.raises(TrustError, match=re.escape(f"code ({name}) is code")):
+        ek.load(folder)

@@ -11,10 +11,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ekiben import trusting
+from ekiben import models, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
-from ekiben.models import Answers, class_of
+from ekiben.models import Adapter, Answers, class_of
 from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -33,48 +33,60 @@ NO_GLOBALS = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID")  # they name what i
 
 
 class PickledAdapter:
-    """Any object with `predict`, and `predict_proba` with `classes_`; the package is loaded only where it is trusted."""
+    """Any object with `predict`, and `predict_proba` with `classes_`; the package is loaded only where it is trusted.
+
+    A model that another adapter can ask, and only not write, is asked by that one.
+    """
 
     library = "pickled"
 
     def task(self, model: Any) -> Task:
         """Tell a classifier, which gives probabilities, from what gives values or labels."""
+        if (kin := _kin(model)) is not None:
+            return kin.task(model)
         if not callable(getattr(model, "predict", None)):
             raise UnsupportedModelError(f"What is pickled must have predict(frame). {type(model).__name__} has none.")
         return "classification" if _is_classifier(model) else "other"
 
     def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
         """Ask about a few rows: scores, or one column or several, of numbers or of labels."""
+        if (kin := _kin(model)) is not None:
+            return kin.outputs(model, frame)
         if _is_classifier(model):
             return (Output(parts=("label", "scores"), classes=tuple(map(_plain, model.classes_))),)
-        columns = _columns(model.predict(_input(model, frame)))
+        columns = _columns(model.predict(frame.copy()))
         return tuple(Output(name=name, parts=(_part(values),)) for name, values in columns.items())
 
-    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:  # noqa: ARG002
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
         """Ask once: labels follow from the scores."""
         import numpy as np
 
-        data = _input(model, frame)
+        if (kin := _kin(model)) is not None:
+            return kin.answers(model, frame, parts)
         if _is_classifier(model):
-            scores = np.asarray(model.predict_proba(data), dtype=np.float64)
+            scores = np.asarray(model.predict_proba(frame.copy()), dtype=np.float64)
             return (Answers(labels=np.asarray(model.classes_)[scores.argmax(axis=1)], scores=scores),)
-        columns = _columns(model.predict(data)).values()
+        columns = _columns(model.predict(frame.copy())).values()
         return tuple(
             Answers(values=_doubles(each)) if _part(each) == "value" else Answers(labels=each) for each in columns
         )
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Give the columns as they are, and the model itself: nothing is known of its inside."""
-        return _numbers, model
+        kin = _kin(model)
+        return (_numbers, model) if kin is None else kin.steps(model)
 
-    def contributions(self, estimator: Any, matrix: Array) -> Array | None:  # noqa: ARG002 -- the protocol's
-        """Give none: nothing is known of its inside."""
-        return None
+    def contributions(self, estimator: Any, matrix: Array) -> Array | None:
+        """Give none where nothing is known of its inside."""
+        kin = _kin(estimator)
+        return None if kin is None else kin.contributions(estimator, matrix)
 
     def margin(self, estimator: Any, matrix: Array) -> Array:
         """Give the values, which are their own margin."""
         import numpy as np
 
+        if (kin := _kin(estimator)) is not None:
+            return kin.margin(estimator, matrix)
         return np.column_stack([_doubles(each) for each in _columns(estimator.predict(matrix)).values()])
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- names are listed
@@ -225,10 +237,14 @@ def _is_classifier(model: Any) -> bool:
     return hasattr(model, "predict_proba") and hasattr(model, "classes_")
 
 
-def _input(model: Any, frame: pd.DataFrame) -> Any:
-    """Give a model that was fitted without column names an array, everything else a frame of its own."""
-    nameless = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
-    return frame.to_numpy() if nameless else frame.copy()
+def _kin(model: Any) -> Adapter | None:
+    """Find the adapter that can ask a model, though it cannot write it."""
+    try:
+        found = models.find(model)
+        found.task(model)
+    except UnsupportedModelError:
+        return None
+    return found
 
 
 def _numbers(frame: pd.DataFrame) -> Array:
