@@ -12,6 +12,7 @@ import pytest
 FOLDER = Path(tempfile.mkdtemp(prefix="ekiben-tests-"))
 OWN_FOLDERS = {
     "BENTOML_HOME": FOLDER / "bentoml",
+    "EKIBEN_HOME": FOLDER / "ekiben",
     "IPYTHONDIR": FOLDER / "ipython",
     "JUPYTER_CONFIG_DIR": FOLDER / "jupyter",
     "JUPYTER_DATA_DIR": FOLDER / "jupyter-data",

@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 import ekiben as ek
-from ekiben import models, packages, packing
+from ekiben import models, packing, sealing
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError, UnsupportedModelError
 
 GOLDEN = Path(__file__).parent / "golden" / "packages"
@@ -359,7 +359,7 @@ def test_an_edited_manifest_refuses(folder, unread, change):
 def test_a_seal_made_anew_does_not_cover_another_content_under_the_old_digest(folder, unread):
     manifest = json.loads((folder / "package.json").read_text())
     changed = {key: value for key, value in manifest.items() if key != "seal"} | {"owner": "mallory"}
-    edited(folder, owner="mallory", seal=packages._of_json(changed))
+    edited(folder, owner="mallory", seal=sealing.of_json(changed))
     with pytest.raises(IntegrityError, match=re.escape("package.json of package is not what was packed.")):
         ek.load(folder)
 
@@ -575,7 +575,7 @@ def test_answers_that_are_not_finite_are_refused():
 
 def test_a_model_that_reads_back_otherwise_is_refused(monkeypatch):
     adapter = models.named("sklearn")
-    monkeypatch.setattr(adapter, "load", lambda folder: LinearRegression().fit(ROOMS, [1.0, 2.0, 3.0, 5.0]))
+    monkeypatch.setattr(adapter, "load", lambda folder, trust=(): LinearRegression().fit(ROOMS, [1.0, 2.0, 3.0, 5.0]))
     with pytest.raises(UnsupportedModelError, match=re.escape("A packed model must answer as the live one.")):
         flat()
 

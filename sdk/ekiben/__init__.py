@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from ekiben.routing import Route, canary, only, shadow, split
     from ekiben.running import serve
     from ekiben.scaffolding import pin, scaffold
+    from ekiben.signing import verify
     from ekiben.spec import Budgets, Limits
     from ekiben.tracking import fetch, log
+    from ekiben.trusting import trust
 
 __version__ = version("ekiben")
 
@@ -53,6 +55,8 @@ _HOMES = {
     "serve": "running",
     "shadow": "routing",
     "split": "routing",
+    "trust": "trusting",
+    "verify": "signing",
 }
 
 __all__ = [
@@ -79,6 +83,8 @@ __all__ = [
     "serve",
     "shadow",
     "split",
+    "trust",
+    "verify",
 ]
 
 

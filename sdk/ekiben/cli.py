@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ import typer
 from rich.console import Console
 
 import ekiben
+from ekiben import signing
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
 
@@ -57,6 +60,12 @@ def pack(
     ] = None,
     owner: Annotated[str | None, typer.Option(help="Who answers for the model.")] = None,
     explainer: Annotated[str, typer.Option(help="auto, or a method: linear, trees, sampling, anchor.")] = "auto",
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A library whose classes the model may hold. Once for each.")
+    ] = None,
+    allow_pickle: Annotated[
+        list[str] | None, typer.Option(help="A class that may be kept as a pickle. Once for each.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Make a model servable: its contract, its explainer, real examples.
@@ -72,6 +81,8 @@ def pack(
             holdout=_pair(holdout) if holdout else None,
             owner=owner,
             explainer=explainer,
+            trust=trust or (),
+            allow_pickle=allow_pickle or (),
             progress=say,
         )
         package.save(out)
@@ -120,6 +131,49 @@ def reproduce(
         found = ekiben.reproduce(package, progress=say)
     _tell(json_, found.to_json(), str(found))
     raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command()
+def trust(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    why: Annotated[str, typer.Option(help="Who looked at it, for people who read the list.")] = "trusted from a shell",
+    yes: Annotated[bool, typer.Option("--yes", help="Trust it without asking.")] = False,
+) -> None:
+    """Show what makes a package code, and trust it: from then on it is loaded here."""
+    from ekiben import packages, tracking
+
+    with tempfile.TemporaryDirectory(prefix="ekiben-trust-") as target:
+        folder = tracking.download(package, Path(target)) if package.startswith("models:/") else Path(package)
+        manifest, found = packages.inspect(folder)
+        if not found:
+            typer.echo(f"{manifest['name']} carries no code: it is loaded everywhere.")
+            return
+        typer.echo("\n".join(_carried(folder, manifest, found)))
+    if not yes:
+        typer.confirm(f"Trust {manifest['name']} {manifest['digest'][:12]}?", abort=True)
+    ekiben.trust(manifest["digest"], name=manifest["name"], why=why)
+    typer.echo(f"Trusted {manifest['name']} {manifest['digest']}.")
+
+
+@app.command()
+def sign(
+    package: Annotated[Path, typer.Argument(help="A package's folder.")],
+    key: Annotated[Path, typer.Option(help="The private key, elliptic-curve, as PEM.")],
+) -> None:
+    """Sign a package: say who sealed it."""
+    typer.echo(f"Signed: {signing.sign(package, key=key)}")
+
+
+@app.command()
+def verify(
+    package: Annotated[Path, typer.Argument(help="A package's folder.")],
+    key: Annotated[Path | None, typer.Option(help="The signer's public key, as PEM.")] = None,
+    digest: Annotated[str | None, typer.Option(help="What its digest must be, or the first 12 digits.")] = None,
+    name: Annotated[str | None, typer.Option(help="What its name must be.")] = None,
+) -> None:
+    """Compare every byte with what was packed, and the signature with a key; nothing is built."""
+    found = ekiben.verify(package, key=key, digest=digest, name=name)
+    typer.echo(f"{found} {'is signed by this key' if key else 'has the bytes that were packed'}.")
 
 
 @app.command()
@@ -220,6 +274,24 @@ def containerize(
 
 def _tell(as_json: bool, document: dict[str, Any], words: str) -> None:
     typer.echo(json.dumps(document, default=str) if as_json else words)
+
+
+def _carried(folder: Path, manifest: dict[str, Any], found: dict[str, list[str]]) -> Iterator[str]:
+    """Show what a person must look at before trusting: each file of code, each name that a pickle calls for."""
+    from ekiben import packages
+
+    yield f"{manifest['name']} {manifest['digest'][:12]} is code:"
+    for name in found.get("code", []):
+        lines = len((folder / name).read_bytes().splitlines())
+        yield f"  code    {folder / name} ({lines} lines)"
+    for name in found.get("pickle", []):
+        yield f"  pickle  {name} calls for {', '.join(packages.called_for(folder / name))}"
+    for name in found.get("types", []):
+        yield f"  type    {_plain_text(name)}"
+
+
+def _plain_text(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _object(path: str) -> Any:

@@ -10,6 +10,7 @@
     ├── UnreachableError (ConnectionError)  a registry or a service does not answer
     ├── MissingExtraError (ImportError)     an optional extra is not installed
     ├── IntegrityError                      a package's bytes are not those that were packed
+    │   └── TrustError                      it carries code that nobody here trusts
     ├── ExplainError (RuntimeError)         a method could not explain this row
     ├── RequestError                        a service answered that the request was at fault
     └── BuildError (RuntimeError)           BentoML or the image builder refused
@@ -84,6 +85,10 @@ class MissingExtraError(EkibenError, ImportError):
 
 class IntegrityError(EkibenError):
     """A package's bytes are not those that were packed."""
+
+
+class TrustError(IntegrityError):
+    """A package carries code, and its digest is not trusted here."""
 
 
 class ExplainError(EkibenError, RuntimeError):

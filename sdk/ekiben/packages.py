@@ -11,28 +11,40 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from ekiben import cards, explainers, models, provenance, schema, tables
-from ekiben.errors import IntegrityError, NotFoundError, SchemaError, SpecError, nearest
+from ekiben import cards, explainers, models, schema, sealing, slicing, tables, trusting
+from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer
 from ekiben.explanations import Explanations
 from ekiben.models import Adapter, Answers
 from ekiben.refs import ModelRef
-from ekiben.schema import Schema, Signature
+from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
+from ekiben.sealing import FORMAT, seal, verify, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
-WHENCE = {"environment", "provenance"}  # of the manifest, what the same package may differ in
+__all__ = [
+    "FORMAT",
+    "Package",
+    "ask",
+    "build",
+    "called_for",
+    "carried",
+    "inspect",
+    "load",
+    "seal",
+    "table",
+    "verify",
+    "write_json",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,8 +113,9 @@ class Package:
     @cached_property
     def profile(self) -> Mapping[str, Any]:
         """Quantiles, counts and shares of each column of the reference data."""
-        found: Mapping[str, Any] = _read(self.folder / "reference" / "profile.json")
-        return found
+        with _understood("profile.json"):
+            found: dict[str, Any] = _read(self.folder / "reference" / "profile.json")
+            return {str(name): dict(column) for name, column in found.items()}
 
     @cached_property
     def sample(self) -> pd.DataFrame:
@@ -112,18 +125,22 @@ class Package:
     @cached_property
     def examples(self) -> tuple[dict[str, Any], ...]:
         """A few real rows, each as `row` and the `answer` that was recorded."""
-        return tuple(_read(self.folder / "examples.json"))
+        with _understood("examples.json"):
+            read: list[dict[str, Any]] = _read(self.folder / "examples.json")
+            return tuple({"row": dict(each["row"]), "answer": dict(each["answer"])} for each in read)
 
     @cached_property
     def example_frame(self) -> pd.DataFrame:
         """The rows of `examples` as a frame."""
         rows = [example["row"] for example in self.examples]
-        return tables.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
+        with _understood("examples.json"):
+            return tables.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
 
     @cached_property
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
-        return explainers.load(self.folder / "explainer", self._context())
+        with _understood("explainer/"):
+            return explainers.load(self.folder / "explainer", self._context())
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answer exactly as the service will.
@@ -232,24 +249,15 @@ def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]
 # ── the folder ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `package.json`: the digest is of what the package is, the seal also of where it comes from.
-
-    What the manifest says of that already stays, so that a folder can be sealed again.
-    """
-    manifest["files"] = {name: _sha256(folder / name) for name in _files(folder)}
-    manifest["digest"] = _of_json(_without(manifest, WHENCE | {"digest", "seal"}))
-    manifest["provenance"] = provenance.here() | manifest.get("provenance", {})
-    manifest["seal"] = _of_json(_without(manifest, {"seal"}))
-    write_json(folder / "package.json", manifest)
-
-
-def _without(manifest: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
-    return {key: value for key, value in manifest.items() if key not in keys}
-
-
-def load(folder: str | Path) -> Package:
+def load(folder: str | Path, *, trust: str | None = None) -> Package:
     """Read a package from its folder, its bytes verified before anything is built from them.
+
+    Parameters
+    ----------
+    folder
+        What `package.save` wrote.
+    trust
+        For a package that carries code: its digest, whole or its first 12 digits or more, as your word for this once.
 
     Raises
     ------
@@ -257,6 +265,8 @@ def load(folder: str | Path) -> Package:
         If there is no package in the folder.
     IntegrityError
         If a file was changed, added or removed since it was packed.
+    TrustError
+        If it carries code, pickles or types of other libraries, and its digest is not trusted here.
 
     Examples
     --------
@@ -266,82 +276,182 @@ def load(folder: str | Path) -> Package:
     ekiben.errors.NotFoundError: A package's folder must hold package.json. Got 'no/such/folder', which has none.
     """
     folder = Path(folder)
-    manifest = verify(folder)
-    signature = schema.from_json(manifest["signature"])
-    adapter = models.named(manifest["kind"])
+    return build(folder, verify(folder), trust=trust)
+
+
+def build(folder: Path, manifest: Mapping[str, Any], *, trust: str | None = None) -> Package:
+    """Build a package whose bytes were verified, if nothing in it is code or somebody here trusts it."""
+    adapter = _adapter(manifest)
+    signature = _signature(manifest)
+    # A file that names foreign types without saying so is refused when it is read: that is one way through it, not two.
+    found = carried(folder, adapter, types="types" in manifest.get("carries", []))
+    _permit(folder, manifest, found, trust)
     return Package(
         folder=folder,
         manifest=manifest,
-        model=adapter.load(folder / "model"),
+        model=_model(folder, adapter, found),
         adapter=adapter,
         signature=signature,
     )
 
 
-def verify(folder: Path) -> dict[str, Any]:
-    """Compare every byte of a package with what was packed, and give its manifest."""
-    manifest = _manifest(folder)
-    if manifest.get("format") != FORMAT:
-        raise IntegrityError(
-            f"A package must be of format {FORMAT}. Got {manifest.get('format')!r}: a newer ekiben wrote it."
-        )
-    sealed, digested = _without(manifest, {"seal"}), _without(manifest, WHENCE | {"digest", "seal"})
-    if manifest.get("seal") != _of_json(sealed) or manifest.get("digest") != _of_json(digested):
-        raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
-    present = set(_files(folder))
-    recorded = manifest["files"]
-    faults = [f"{name} is a link" for name in sorted(present) if (folder / name).is_symlink()]
-    faults += [f"{name} is gone" for name in sorted(recorded.keys() - present)]
-    faults += [f"{name} was added" for name in sorted(present - recorded.keys())]
-    faults += [
-        f"{name} was changed" for name in sorted(present & recorded.keys()) if _sha256(folder / name) != recorded[name]
-    ]
-    if faults:
-        raise IntegrityError(f"A package must hold the bytes that were packed. In {folder.name} {'; '.join(faults)}.")
-    return manifest
+def inspect(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Give a package's manifest and what it carries, its bytes verified and nothing built."""
+    manifest = verify(folder)
+    return manifest, carried(folder, _adapter(manifest))
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "package.json"
-    if not path.is_file():
-        raise NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.")
+def _adapter(manifest: Mapping[str, Any]) -> Adapter:
     try:
-        manifest = _read(path)
-    except ValueError as reason:
-        raise IntegrityError(f"package.json of {folder.name} is not what was packed: it is no JSON.") from reason
-    if not isinstance(manifest, dict):
-        raise IntegrityError(f"package.json of {folder.name} is not what was packed: it is no object.")
-    return manifest
+        return models.named(manifest["kind"])
+    except UnsupportedModelError as unknown:
+        raise IntegrityError(f"The 'kind' of a package must be a library that has an adapter here. {unknown}") from None
 
 
-def _files(folder: Path) -> list[str]:
-    """List everything below a package but its manifest; a link counts as a file that does not belong."""
-    every = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in every if path != folder / "package.json")
+def _signature(manifest: Mapping[str, Any]) -> Signature:
+    with _understood("The 'signature'"):
+        found = schema.from_json(manifest["signature"])
+        if not _says_something(found):
+            raise ValueError(found)
+        return found
 
 
-def _sha256(path: Path) -> str:
-    if path.is_symlink():
-        return "a link"
+def _says_something(found: Signature) -> bool:
+    """Tell whether every word of a signature is one that is known."""
+    columns = all(
+        column.kind in get_args(Kind) and column.missing in get_args(Missing) and isinstance(column.name, str)
+        for column in found.inputs.columns
+    )
+    answers = all(
+        output.parts and set(output.parts) <= set(PARTS) and isinstance(output.name, str) for output in found.outputs
+    )
+    return columns and answers and bool(found.outputs) and found.task in get_args(Task)
+
+
+def _model(folder: Path, adapter: Adapter, found: Mapping[str, Sequence[str]]) -> Any:
+    try:
+        code = slicing.importable(folder / "code") if "code" in found else None
+        return adapter.load(folder / "model", trust=(*found.get("types", ()), *([code.__name__] if code else ())))
+    except EkibenError:
+        raise
+    except Exception as reason:
+        raise IntegrityError(
+            f"The files in {folder.name}/model must be a model of {adapter.library}. They are not: "
+            f"{type(reason).__name__}. Pack the model again."
+        ) from reason
+
+
+# ── what makes a package code ──────────────────────────────────────────────────────────────────────────────────────
+
+PROGRAMS = (".dll", ".dylib", ".pth", ".py", ".pyc", ".pyd", ".pyw", ".so")
+PICKLES = (".dill", ".joblib", ".pickle", ".pkl")
+MOST_SHOWN = 6
+
+
+def carried(folder: Path, adapter: Adapter, *, types: bool = True) -> dict[str, list[str]]:
+    """Tell what makes a package code, by its files and not by its word; nothing of it is built.
+
+    Returns
+    -------
+    `code`: its files. `pickle`: files that an unpickler would run. `types`: names in a model file beyond those that
+    are built without asking. A package of none of them is data.
+
+    Examples
+    --------
+    >>> import ekiben, pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0]})
+    >>> package = ekiben.pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X)
+    >>> carried(package.folder, package.adapter)
+    {}
+    """
+    names = sealing.files(folder)
+    found = {
+        "code": [name for name in names if _is_code(name)],
+        "pickle": [name for name in names if _is_pickle(folder / name)],
+        "types": models.foreign(adapter, folder / "model") if types else [],
+    }
+    return {kind: listed for kind, listed in found.items() if listed}
+
+
+def _is_code(name: str) -> bool:
+    return name.casefold().startswith("code/") or name.casefold().endswith(PROGRAMS)
+
+
+def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        head = file.read(1024)
+    by_content = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    objects = head.startswith(b"\x93NUMPY") and b"O" in head[6:].partition(b"fortran_order")[0]
+    return by_content or objects or path.suffix.lower() in PICKLES
 
 
-def _of_json(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+def called_for(path: Path) -> list[str]:
+    """List what a pickle in a package calls for, by name and without running it."""
+    from ekiben.models.pickled import globals_of
+
+    try:
+        return globals_of(path.read_bytes())
+    except IntegrityError as reason:
+        return [f"what cannot be told ({reason})"]
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write one of a package's documents."""
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+def _permit(folder: Path, manifest: Mapping[str, Any], found: Mapping[str, Sequence[str]], word: str | None) -> None:
+    """Refuse a package that is code, unless its digest is trusted here; and one that says it is none."""
+    said, got = manifest.get("carries", []), sorted(found)
+    if said != got:
+        raise IntegrityError(
+            f"package.json of {folder.name} must name all that makes the package code. "
+            f"It names {said or 'nothing'}, its files hold {got or 'nothing'}. Do not load it."
+        )
+    digest = manifest["digest"]
+    if not found or trusting.names(word, digest) or trusting.is_trusted(digest):
+        return
+    raise TrustError(
+        f"A package that carries {_listed(found)} is code: it must be trusted before it is loaded. {folder.name} is not. "
+        f"Look into {_where(folder, found)}, or run: ekiben trust {folder}\n"
+        f'To load it once: trust="{digest[: trusting.SHORT]}".'
+    )
+
+
+def _listed(found: Mapping[str, Sequence[str]]) -> str:
+    said = {"code": "code", "pickle": "pickles", "types": "types of other libraries"}
+    return " and ".join(f"{said[kind]} ({_few(names)})" for kind, names in found.items())
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f", {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return ", ".join(name[:80] for name in names[:MOST_SHOWN]) + more
+
+
+def _where(folder: Path, found: Mapping[str, Sequence[str]]) -> str:
+    first = next(iter(found.get("code") or found.get("pickle") or ["model"]))
+    return str(folder / first)
+
+
+# ── its documents ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    try:
+        return sealing.parsed(path.read_bytes())
+    except IntegrityError as reason:
+        raise IntegrityError(f"{path.name} of a package must be JSON. It {reason}. Pack the model again.") from reason
 
 
 def _frame_in(path: Path, contract: Schema) -> pd.DataFrame:
-    try:
+    with _understood(path.name):
         return tables.as_frame(_read(path), contract)
-    except KeyError as reason:
-        raise SchemaError(f"The sample of the package must hold the column {reason}.") from reason
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """Turn what a document of another shape does to its reader into one sentence."""
+    try:
+        yield
+    except EkibenError:
+        raise
+    except Exception as reason:
+        raise IntegrityError(
+            f"{name} of a package must be as ekiben wrote it. It is not: {type(reason).__name__}. Pack the model again."
+        ) from reason

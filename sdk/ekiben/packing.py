@@ -9,19 +9,19 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ekiben import cards, explainers, imports, locking, models, schema, tables
+from ekiben import cards, explainers, imports, locking, models, proving, schema, slicing, tables, trusting
 from ekiben.errors import ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
-from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
+from ekiben.packages import FORMAT, Package, ask, build, carried, inspect, seal, table, write_json
 from ekiben.progress import Progress, shown
 from ekiben.provenance import seeds_of
 from ekiben.refs import ModelRef
@@ -36,7 +36,7 @@ N_EXAMPLES = 6
 UNSEEN = "ekiben: an unseen text"
 
 
-def pack(
+def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most people keep
     model: Any,
     *,
     name: str,
@@ -47,6 +47,8 @@ def pack(
     explainer: str = "auto",
     examples: pd.DataFrame | None = None,
     training: tuple[pd.DataFrame, Any] | None = None,
+    trust: Sequence[str] = (),
+    allow_pickle: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -72,6 +74,12 @@ def pack(
     training
         The rows and labels that the model was fitted on, where the reference is a sample of them: their digest is kept,
         the rows are not.
+    trust
+        Libraries whose classes the model may hold beyond scikit-learn's and XGBoost's, such as `category_encoders`.
+        Whoever loads the package must trust it.
+    allow_pickle
+        Classes, such as `prophet.forecaster.Prophet`, that may be kept as a pickle when nothing else can hold them.
+        Whoever loads the package must trust it.
     progress
         Called with a few words before each step.
 
@@ -98,7 +106,8 @@ def pack(
     """
     with shown(progress) as say:
         say("learning the contract")
-        live = _live(model, models.find(model), _as_frame("reference", reference), name, target)
+        trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
+        live = _live(model, _as_frame("reference", reference), name, target, trust, allow_pickle)
         _fits_outputs("target", target, live.rows, live.signature)
         _labels_are_known("target", target, live.signature)
         digest = data_digest(live.rows, target)
@@ -109,8 +118,10 @@ def pack(
             say("measuring and sealing")
             described = _described(live, holdout, method)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training)}
-            seal(folder, {**manifest, "findings": [*manifest["findings"], *notes]})
-            made = load(folder)
+            findings = [*manifest["findings"], *live.notes, *notes]
+            found = carried(folder, live.adapter)
+            seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, live))
+            made = _own(folder, say)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -118,29 +129,103 @@ def pack(
     return made
 
 
+def _listed(parameter: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"The {parameter!r} must be a list of names, such as {parameter}=['a_library']. Got {names!r}.")
+    return tuple(names)
+
+
+def _with_what_it_carries(manifest: dict[str, Any], found: Mapping[str, list[str]], live: _Live) -> dict[str, Any]:
+    """Add what makes the package code: the words `carries`, and what was allowed by the user's word."""
+    allowed = {}
+    notes = []
+    foreign = [name for name in found.get("types", []) if not name.startswith(slicing.PREFIX)]
+    if foreign:
+        allowed["types"] = foreign
+        notes.append(f"Holds types of other libraries: {', '.join(foreign)}. It is loaded only where trusted.")
+    if "pickle" in found:
+        allowed["pickle"] = [models.class_of(live.model)]
+        notes.append(f"Holds a pickle of {models.class_of(live.model)}: it is loaded only where trusted.")
+    return {
+        **manifest,
+        "findings": [*manifest["findings"], *notes],
+        "carries": sorted(found),
+        "code": found.get("code", []),
+        "allowed": allowed,
+    }
+
+
+def _own(folder: Path, say: Progress) -> Package:
+    """Load what was packed just now; when it is code, this user trusts it from now on, and a clean interpreter must answer."""
+    manifest, found = inspect(folder)
+    if not found:
+        return build(folder, manifest)
+    trusting.trust(manifest["digest"], name=manifest["name"], why="packed here")
+    say("answering in a clean interpreter")
+    evidence = proving.replay(folder)
+    if not evidence.ok:
+        raise UnsupportedModelError(f"A packed model must answer without its notebook. {evidence}")
+    return build(folder, manifest)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Live:
-    """The live model while it is packed: with its contract, the rows that it was fitted on, and a sample of them."""
+    """The live model while it is packed: with its contract, the rows that it was fitted on, and a sample of them.
+
+    `bound` is what is written: the model itself, or its copy that is bound to the `code` sliced off the notebook.
+    """
 
     model: Any
+    bound: Any
+    code: slicing.Sliced | None
+    trust: tuple[str, ...]
     adapter: Adapter
     signature: Signature
     rows: pd.DataFrame
     sample: pd.DataFrame
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the code."""
+        return self.code.notes if self.code else ()
 
-def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, target: Any) -> _Live:
+
+def _live(
+    model: Any, reference: pd.DataFrame, name: str, target: Any, trust: tuple[str, ...], allow_pickle: tuple[str, ...]
+) -> _Live:
+    code = slicing.slice_off(model)
+    bound = code.model if code else model
+    trust = (*trust, code.module) if code else trust
+    named = (*allow_pickle, models.class_of(bound)) if models.class_of(model) in allow_pickle else allow_pickle
+    adapter = models.chosen(bound, trust=trust, allow_pickle=named)
     signature = _sign(model, adapter, reference, name)
     signature = replace(signature, outputs=_named_after(target, signature.outputs))
     rows = tables.conform(reference, signature.inputs)
-    return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
+    return _Live(
+        model=model,
+        bound=bound,
+        code=code,
+        trust=trust,
+        adapter=adapter,
+        signature=signature,
+        rows=rows,
+        sample=_sampled(rows),
+    )
+
+
+def _write_code(folder: Path, code: slicing.Sliced | None) -> None:
+    for name, content in code.files.items() if code else ():
+        path = folder / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
     """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
-    live.adapter.save(live.model, folder / "model")
+    _write_code(folder, live.code)
+    live.adapter.save(live.bound, folder / "model", trust=live.trust)
     _reads_back_equal(live, folder)
     say("fitting the explainer")
     context = Context(
@@ -161,7 +246,7 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
     named = (*live.adapter.requirements(live.model), *explainers.requirements(method))
-    needed = locking.pins(named, imports.modules_of(live.model))
+    needed = locking.pins(named, (*imports.modules_of(live.bound), *(live.code.imports if live.code else ())))
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
@@ -335,8 +420,9 @@ def _is_finite(answered: Answers) -> bool:
 def _reads_back_equal(live: _Live, folder: Path) -> None:
     tried = live.rows.head(SAMPLE_ROWS)
     with quiet():
+        again = live.adapter.load(folder / "model", trust=live.trust)
         there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
-        back = table(ask(live.adapter, live.adapter.load(folder / "model"), tried), live.signature, tried.index)
+        back = table(ask(live.adapter, again, tried), live.signature, tried.index)
     differ = [name for name in there.columns if not there[name].equals(back[name])]
     if differ:
         raise UnsupportedModelError(

@@ -142,7 +142,8 @@ class ModelService:
             setattr(cls, endpoint.name, endpoint)
 
     def __init__(self) -> None:
-        packages = {arm: storing.get(pin.tag) for arm, pin in self.served.contract.pins.items()}
+        pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
+        packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
             _ = package.explainer  # loaded now, so that no request waits for it
         self.plane = DataPlane(

@@ -65,15 +65,27 @@ def verify(tag: str, digest: str) -> None:
         )
 
 
-def get(tag: str) -> Package:
+def get(tag: str, *, digest: str | None = None) -> Package:
     """Load the package behind a tag, its bytes verified.
+
+    Parameters
+    ----------
+    tag
+        Such as `credit_risk:0123abcd4567`.
+    digest
+        The whole digest that a service's contract pins: the word of whoever deploys, so it is trusted.
 
     Raises
     ------
     IntegrityError
         If its bytes are not those that were packed, or it is another package than the tag names.
+    TrustError
+        If it carries code, no digest was given, and it is not trusted here.
     """
-    package = packages.load(Path(bentoml.models.get(tag).path) / "package")
-    if tag_of(package.name, package.digest) != tag:
-        raise IntegrityError(f"The store must hold under {tag} the package of that digest. Got {package.ref}.")
-    return package
+    folder = Path(bentoml.models.get(tag).path) / "package"
+    manifest = packages.verify(folder)
+    found = str(manifest["digest"])
+    if tag_of(manifest["name"], found) != tag or digest not in (None, found):
+        ref = f"package:/{manifest['name']}/{found[:12]}"
+        raise IntegrityError(f"The store must hold under {tag} the package of that digest. Got {ref}.")
+    return packages.build(folder, manifest, trust=digest)

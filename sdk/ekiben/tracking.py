@@ -18,7 +18,7 @@ import httpx
 
 from ekiben import packages, packing
 from ekiben._optional import require
-from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError, nearest
+from ekiben.errors import IntegrityError, NotFoundError, SpecError, TrustError, UnreachableError, nearest
 from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
 
@@ -82,8 +82,15 @@ def resolve(ref: ModelRef | str) -> ModelRef:
         return replace(wanted, version=int(_version(client, wanted).version), alias=None)
 
 
-def fetch(ref: ModelRef | str) -> Package:
+def fetch(ref: ModelRef | str, *, trust: str | None = None) -> Package:
     """Give back the package behind `models:/credit_risk/1` or `models:/credit_risk@champion`.
+
+    Parameters
+    ----------
+    ref
+        A version or an alias.
+    trust
+        For a package that carries code: its digest, whole or its first 12 digits or more, as your word for this once.
 
     Raises
     ------
@@ -91,21 +98,35 @@ def fetch(ref: ModelRef | str) -> Package:
         If there is no such model, version or alias, or it is no package of ekiben.
     IntegrityError
         If its bytes are not those that were logged.
+    TrustError
+        If it carries code, pickles or types of other libraries, and its digest is not trusted here.
     """
+    target = tempfile.mkdtemp(prefix="ekiben-fetch-")
+    try:
+        folder = download(ref, Path(target))
+        try:
+            package = packages.load(folder, trust=trust)
+        except TrustError as refusal:
+            raise TrustError(str(refusal).replace(f"ekiben trust {folder}", f"ekiben trust {ref}")) from None
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    weakref.finalize(package, shutil.rmtree, target, ignore_errors=True)
+    return package
+
+
+def download(ref: ModelRef | str, target: Path) -> Path:
+    """Bring the package behind a version or an alias into a folder, its bytes verified and nothing built."""
     wanted = parse(ref) if isinstance(ref, str) else ref
     with _registry() as client:
         found = _version(client, wanted)
         artifacts = require("mlflow.artifacts", to=TO)
-        target = tempfile.mkdtemp(prefix="ekiben-fetch-")
-        root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=target))
+        root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(target)))
     if not (root / INSIDE).is_dir():
         raise NotFoundError(f"A version must hold a package of ekiben. {wanted} does not: it was not logged by ek.log.")
-    package = packages.load(root / INSIDE)
-    weakref.finalize(package, shutil.rmtree, target, ignore_errors=True)
-    logged = found.tags.get(DIGEST)
-    if logged not in (None, package.digest):
+    if found.tags.get(DIGEST) not in (None, packages.verify(root / INSIDE)["digest"]):
         raise IntegrityError(f"{wanted} must hold the package that was logged. Got another digest. Log it again.")
-    return package
+    return root / INSIDE
 
 
 def _known(client: Any, package: Package) -> ModelRef | None:

@@ -10,6 +10,7 @@ from ekiben import contract, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
+from ekiben.contract import Pin
 from ekiben.errors import SpecError
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown
@@ -76,7 +77,7 @@ def package_subjects(folder: Path) -> list[Subject]:
     """Give every arm of a service's folder as a subject of the laws."""
     described = spec.read(folder)
     pins = contract.read(folder).pins
-    return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described) for arm in described.arms]
+    return [Subject(arm=arm, package=_pinned(pins[arm]), spec=described) for arm in described.arms]
 
 
 def http_subjects(folder: Path, client: Client) -> list[Subject]:
@@ -84,7 +85,11 @@ def http_subjects(folder: Path, client: Client) -> list[Subject]:
     described = spec.read(folder)
     pins = contract.read(folder).pins
     asked = [arm for arm in described.arms if described.route.share(arm) > 0]
-    return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described, client=client) for arm in asked]
+    return [Subject(arm=arm, package=_pinned(pins[arm]), spec=described, client=client) for arm in asked]
+
+
+def _pinned(pin: Pin) -> Package:
+    return storing.get(pin.tag, digest=pin.digest)
 
 
 def examine(law: Law, subject: Subject) -> Finding:

@@ -14,7 +14,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._outputs import described, label_of, measured_units, picked, softmax
-from ekiben.explainers._store import read_header, write_header
+from ekiben.explainers._store import read_array, read_header, write_header
 from ekiben.explanations import Attribution, Explanation, Units
 
 TOLERANCE = 1e-9
@@ -110,13 +110,13 @@ class Linear:
         """Read what `save` wrote; no reference is needed."""
         header = read_header(folder)
         transform, estimator = context.adapter.steps(context.model)
-        owners = np.load(folder / "owners.npy", allow_pickle=False)
+        owners = read_array(folder / "owners.npy")
         return cls(
             context=context,
             transform=transform,
             estimator=estimator,
             owners=matching_owners(owners, _weights(estimator)[0].shape[1]),
-            means=np.load(folder / "means.npy", allow_pickle=False),
+            means=read_array(folder / "means.npy"),
             units=header["units"],
             centred=header["centred"],
         )

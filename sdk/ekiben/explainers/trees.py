@@ -14,7 +14,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._outputs import described, measured_units, picked
-from ekiben.explainers._store import read_header, write_header
+from ekiben.explainers._store import read_array, read_header, write_header
 from ekiben.explanations import Attribution, Explanation, Units
 
 TOLERANCE = 1e-3  # XGBoost adds leaves up in 32 bits
@@ -84,7 +84,7 @@ class Trees:
     def load(cls, folder: Path, context: Context) -> Trees:
         """Read what `save` wrote; no reference is needed."""
         transform, estimator = context.adapter.steps(context.model)
-        owners = np.load(folder / "owners.npy", allow_pickle=False)
+        owners = read_array(folder / "owners.npy")
         return cls(
             context=context,
             transform=transform,

@@ -7,6 +7,7 @@ in the group `ekiben.models` under the name of the library's top module.
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 # the library's top module → where its adapter is; nothing of a library is imported before one of its models comes
 ADAPTERS = {
+    "pickled": "ekiben.models.pickled:ADAPTER",
     "sklearn": "ekiben.models.sklearn:ADAPTER",
     "xgboost": "ekiben.models.xgboost:ADAPTER",
 }
+PICKLED = "pickled"  # for what the user named; no library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +129,44 @@ def find(model: Any) -> Adapter:
         library = kind.__module__.partition(".")[0]
         if library in _targets():
             return named(library)
-    known = ", ".join(sorted(_targets()))
     raise UnsupportedModelError(
-        f"No adapter for {type(model).__name__}. Known libraries: {known}. "
-        "To add one, register an entry point in the group 'ekiben.models'."
+        f"No adapter for {type(model).__name__}. Known libraries: {_known()}. "
+        f"To add one, register an entry point in the group 'ekiben.models'. {by_pickle(model)}"
     )
+
+
+def chosen(model: Any, *, trust: Sequence[str] = (), allow_pickle: Sequence[str] = ()) -> Adapter:
+    """Find the adapter of a model; one whose class the user named is pickled when no other adapter can write it."""
+    if class_of(model) not in allow_pickle:
+        return find(model)
+    try:
+        adapter = find(model)
+        adapter.task(model)
+        with tempfile.TemporaryDirectory(prefix="ekiben-") as folder:
+            adapter.save(model, Path(folder), trust=trust)
+    except UnsupportedModelError:
+        return named(PICKLED)
+    return adapter
+
+
+def class_of(model: Any) -> str:
+    """Name a model's class with its module."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def by_pickle(model: Any) -> str:
+    """Say the last way out: a pickle, which is loaded only where it is trusted."""
+    return f"To keep it as a pickle, loaded only where it is trusted: pack(…, allow_pickle=[{class_of(model)!r}])."
+
+
+def foreign(adapter: Adapter, folder: Path) -> list[str]:
+    """Name the types in a model's files beyond those that its adapter builds without asking; none is built."""
+    look = getattr(adapter, "foreign", None)
+    return sorted(look(folder)) if look else []
+
+
+def _known() -> str:
+    return ", ".join(sorted(_targets().keys() - {PICKLED}))
 
 
 @cache
@@ -144,6 +180,5 @@ def named(library: str) -> Adapter:
     try:
         module, _, attribute = _targets()[library].partition(":")
     except KeyError:
-        known = ", ".join(sorted(_targets()))
-        raise UnsupportedModelError(f"No adapter for {library!r}. Known libraries: {known}.") from None
+        raise UnsupportedModelError(f"No adapter for {library!r}. Known libraries: {_known()}.") from None
     return cast(Adapter, getattr(importlib.import_module(module), attribute))

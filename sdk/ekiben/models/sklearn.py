@@ -10,13 +10,14 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ekiben import models
+from ekiben import models, sealing, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
-from ekiben.models import Adapter, Answers
+from ekiben.models import Adapter, Answers, by_pickle
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ NAMES = (
 )
 # What an estimator keeps to be fitted further, and no prediction reads.
 FOR_FITTING = {"BisectingKMeans": ("_kmeans_single",)}
+CODE = "ekiben_code_"  # the modules of a package's own code
 TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
 
 
@@ -97,7 +99,7 @@ class SklearnAdapter:
         return other.margin(estimator, matrix)
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
-        """Write a skops file with the same bytes for the same model."""
+        """Write a skops file with the same bytes for the same model; `trust` names modules whose classes it may hold."""
         skops = require("skops.io", to="pack a scikit-learn model")
         try:
             dumped = skops.dumps(_plain(copy.deepcopy(model)))
@@ -109,27 +111,28 @@ class SklearnAdapter:
             raise UnsupportedModelError(
                 "A vectoriser must take texts: input='content'. Got one that opens files by name."
             )
-        refused = _untrusted(dumped, trust)
+        refused = [name for name in _untrusted(dumped) if not _allowed(name, trust)]
         if refused:
-            raise UnsupportedModelError(
-                f"{TRUSTED} Got {', '.join(refused)}. "
-                "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
-            )
+            raise UnsupportedModelError(f"{TRUSTED} Got {', '.join(refused)}. {_way_out(model, refused)}")
         (folder / FILE).write_bytes(_canonical(dumped))
 
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
-        """Read the skops file; types beyond the trusted libraries are refused."""
+        """Read the skops file; types beyond the trusted libraries and `trust` are refused."""
         skops = require("skops.io", to="load a scikit-learn model")
         exceptions = require("skops.io.exceptions", to="load a scikit-learn model")
-        data = (folder / FILE).read_bytes()
-        named = [name for name in _classes_in(data) if _known(name) or _within(name, tuple(trust))]
+        data = _stored(folder / FILE)
+        named = [name for name in _classes_in(data) if _known(name) or _allowed(name, trust)]
         try:
             return skops.loads(data, trusted=named)  # once through the file for most models
         except exceptions.UntrustedTypesFoundException:
-            refused = _untrusted(data, trust)
+            refused = [name for name in _untrusted(data) if not _allowed(name, trust)]
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+
+    def foreign(self, folder: Path) -> list[str]:
+        """Name what the skops file names beyond the trusted libraries; nothing of it is imported or built."""
+        return _untrusted(_stored(folder / FILE)) if (folder / FILE).is_file() else []
 
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name scikit-learn and skops, and what a step of another library needs."""
@@ -356,12 +359,63 @@ def _plain(part: Any) -> Any:
     return part
 
 
-def _untrusted(data: bytes, trust: Sequence[str]) -> list[str]:
+def _untrusted(data: bytes) -> list[str]:
     """List what a skops file names beyond what may be built without asking."""
     skops = require("skops.io", to="look into a packed model")
-    return [
-        name for name in skops.get_untrusted_types(data=data) if not _known(name) and not _within(name, tuple(trust))
-    ]
+    try:
+        names = skops.get_untrusted_types(data=data)
+    except Exception as reason:
+        raise IntegrityError(f"{FILE} must be a file of skops. It is not: {type(reason).__name__}.") from reason
+    return [name for name in names if not _known(name)]
+
+
+def _stored(path: Path) -> bytes:
+    """Read a skops file as `save` writes it: nothing in it is compressed, so it is no larger than it looks."""
+    data = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            sealing.parsed(archive.read("schema.json"))
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, IntegrityError, OSError) as reason:
+        raise IntegrityError(f"{path.name} must be a file of skops. It is not: {type(reason).__name__}.") from reason
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise IntegrityError(f"{path.name} must be a file of skops as ekiben writes it. Got compressed entries.")
+    return data
+
+
+def _allowed(name: str, trust: Sequence[str]) -> bool:
+    """Tell whether the user's word covers a name: a class of an installed library, or anything of the package's own code."""
+    prefix = next((given for given in trust if _within(name, (given,))), None)
+    if prefix is None or trusting.forbidden(name):
+        return False
+    if name.startswith(CODE):
+        return _found(name) is not None
+    if not _is_installed(name):  # known before it is imported
+        return False
+    found = _found(name)
+    return isinstance(found, type) and not trusting.forbidden(found.__module__)
+
+
+def _found(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _is_installed(name: str) -> bool:
+    return name.partition(".")[0] in packages_distributions()
+
+
+def _way_out(model: Any, refused: Sequence[str]) -> str:
+    """Say what the user can do about types that no allow-list has."""
+    libraries = sorted({name.partition(".")[0] for name in refused if not trusting.forbidden(name)})
+    known = [library for library in libraries if library != "__main__" and _is_installed(library)]
+    said = "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
+    if known:
+        said += f" If you trust the library: pack(…, trust={known!r})."
+    return f"{said} {by_pickle(model)}"
 
 
 def _classes_in(data: bytes) -> set[str]:
@@ -388,13 +442,9 @@ def _known(name: str) -> bool:
     """Tell whether a name is one of ours to trust; a class counts where it is defined, not where it is imported."""
     if name in NAMES:
         return True
-    module, _, attribute = name.rpartition(".")
-    if not _within(module, CLASSES_OF + FUNCTIONS_OF):
+    if not _within(name.rpartition(".")[0], CLASSES_OF + FUNCTIONS_OF):
         return False
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):
-        return False
+    found = _found(name)
     allowed = CLASSES_OF if isinstance(found, type) else FUNCTIONS_OF
     return _within(str(getattr(found, "__module__", "")), allowed)
 
