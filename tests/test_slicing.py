@@ -42,7 +42,10 @@ def state(names):
 def tell(names):
     try:
         before = state(names)
+        loaded = set(sys.modules)
         sliced = ekiben.slicing.slice_off(names["model"])
+        others = {name.partition(".")[0] for name in set(sys.modules) - loaded} - sys.stdlib_module_names
+        assert {name for name in others if not name.startswith("ekiben_code_")} <= {"pandas"}, others
         assert state(names) == before, "the kernel was changed"
     except UnsupportedModelError as reason:
         return {"refused": str(reason)}
@@ -229,6 +232,35 @@ TRAVELS = {
     "an import in a function": ["def model(x):\n    import math\n    return math.sqrt(x)"],
     "an alias of a function": ["def f(x): return x + 1\ng = f", "def model(x): return g(x) + f(x)"],
     "a name in a lambda's default": ["K = [1, 2]\nmodel = lambda x, k=K: (x, k)"],
+    "an abstract base": ["from abc import ABC, abstractmethod\nclass Base(ABC):\n    @abstractmethod\n    def go(self, x): ...", "class Model(Base):\n    def go(self, x): return x + 1\n    def __call__(self, x): return self.go(x)\nmodel = Model()"],
+    "a named tuple": ["from typing import NamedTuple\nclass Row(NamedTuple):\n    a: int\n    b: int = 3", "from collections import namedtuple\nPair = namedtuple('Pair', 'a b')", "def model(x): return Row(x), Pair(x, 1)"],
+    "generics and protocols": ["from typing import Generic, TypeVar, Protocol\nT = TypeVar('T')\nclass Has(Protocol):\n    def go(self) -> int: ...\nclass Box(Generic[T]):\n    def __init__(self, v: T): self.v = v", "def model(x): return Box(x).v"],
+    "a cached property": ["from functools import cached_property\nclass Model:\n    @cached_property\n    def k(self): return K\n    def __call__(self, x): return x * self.k", "K = 6\nmodel = Model()"],
+    "slots": ["from dataclasses import dataclass\n@dataclass(frozen=True, slots=True)\nclass Model:\n    k: int = 3\n    def __call__(self, x): return x * self.k", "model = Model(4)"],
+    "plain slots": ["class Model:\n    __slots__ = ('k',)\n    def __init__(self): self.k = 3\n    def __call__(self, x): return x * self.k", "model = Model()"],
+    "a lambda in a class": ["class Model:\n    f = lambda self, x: x + 1\n    def __call__(self, x): return self.f(x)", "model = Model()"],
+    "functions in a dictionary": ["def a(x): return x + 1\nways = {'a': a, 'b': lambda x: x + 2, 'c': max}", "def model(x): return [f(x) for f in (ways['a'], ways['b'])]"],
+    "a decorated method": ["def twice(f):\n    def inner(self, x): return 2 * f(self, x)\n    return inner", "class Model:\n    @twice\n    def __call__(self, x): return x + 1\nmodel = Model()"],
+    "a context manager": ["from contextlib import contextmanager\n@contextmanager\ndef given(x):\n    yield x + 1", "def model(x):\n    with given(x) as y:\n        return y"],
+    "a decorated class": ["from functools import total_ordering\n@total_ordering\nclass Row:\n    def __init__(self, a): self.a = a\n    def __lt__(self, o): return self.a < o.a\n    def __eq__(self, o): return self.a == o.a", "def model(x): return Row(x) >= Row(1)"],
+    "an exception": ["class TooHigh(ValueError):\n    pass", "def model(x):\n    try:\n        raise TooHigh(x)\n    except TooHigh as e:\n        return str(e)"],
+    "a logger": ["import logging\nlog = logging.getLogger('mine')", "def model(x):\n    log.debug('x')\n    return log.name"],
+    "a name of ours": ["kept = 5\ndef model(x):\n    return kept * x, len(rates)", "rates = {str(i): i / 3 for i in range(200)}"],
+    "a flag": ["import enum\nclass F(enum.IntFlag):\n    A = enum.auto()\n    B = enum.auto()", "BOTH = F.A | F.B", "def model(x): return int(BOTH) + x"],
+    "a match and a walrus": ["def model(x):\n    match x:\n        case int() if (y := x + K) > 1:\n            return y", "K = 4"],
+    "an itemgetter": ["from operator import itemgetter\nfirst = itemgetter(0)", "def model(x): return first([x])"],
+    "a random generator": ["import random\nr = random.Random(3)", "def model(x): return random.Random(x).random(), r.random()"],
+    "a hint of an own class": ["class Row: pass", "def model(x: Row) -> Row: return x"],
+    "a definition in a branch": ["if True:\n    class Model:\n        def __call__(self, x):\n            return x + 1\nmodel = Model()"],
+    "a class of the same name in a function": ["class Model:\n    def __call__(self, x): return x + 1", "def make():\n    class Model:\n        def __call__(self, x): return x + 2\n    return Model()", "one, two = Model(), make()\nmodel = lambda x: (one(x), two(x))"],
+    "one cell for two closures": ["def make():\n    box = [1]\n    def put(x): box.append(x)\n    def get(): return sum(box)\n    return put, get\nput, get = make()", "def model(x):\n    put(x)\n    return get()"],
+    "a closure over what a global is called": ["k = 1\ndef make(k):\n    def f(x): return x * k\n    return f\nf = make(5)", "def model(x): return f(x) + k"],
+    "a closure over a builtin's name": ["def make(len):\n    def f(x): return x * len\n    return f\nf = make(5)", "def model(x): return f(x) + len([1])"],
+    "a function from a method": ["class Tools:\n    @staticmethod\n    def up(x): return x + 1\n    def down(self, x): return x - 1", "up = Tools.up\ndown = Tools().down", "def model(x): return up(x), down(x)"],
+    "a class kept as a value": ["class A:\n    k = 1\nclass B(A):\n    k = 2", "KINDS = {'a': A, 'b': B, 't': int}", "def model(x): return KINDS['b'].k, KINDS['a'].k, KINDS['t'](x)"],
+    "a helper two modules share": ["import math\nimport math as m\nfrom math import pi, floor", "def model(x): return math.sqrt(x), m.floor(x), floor(x), pi"],
+    "a decorator with arguments": ["def times(k):\n    def wrap(f):\n        def inner(x): return k * f(x)\n        return inner\n    return wrap", "@times(3)\ndef model(x): return x"],
+    "a default that is a function": ["def up(x): return x + 1", "def model(x, f=up): return f(x)", "def up(x): return x - 1"],
     "one line with semicolons": ["a = 1; f = lambda x: x + a; model = f"],
 }  # fmt: skip
 

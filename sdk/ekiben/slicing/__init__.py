@@ -191,7 +191,7 @@ def _notes(gathered: Gathered, module: Module) -> tuple[str, ...]:
     notes = []
     if made:
         names = ", ".join(sorted({name for _, name in made}))
-        notes.append(f"Code of the notebook travels along: {names} ({_cells([str(where) for where, _ in made])}).")
+        notes.append(f"Code of the notebook travels along: {names} ({_cells([where for where, _ in made if where])}).")
     if values:
         notes.append(f"Values travel as they were when the model was packed: {', '.join(sorted(values))}.")
     if gathered.local.files:

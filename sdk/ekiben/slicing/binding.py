@@ -26,7 +26,7 @@ def digest(files: Mapping[str, bytes]) -> str:
     """Tell what code is, by its names and bytes.
 
     >>> digest({"notebook.py": b""})[:12]
-    '8bb9bfd57a3e'
+    '096f575a53b8'
     """
     whole = hashlib.sha256()
     for name in sorted(files):
@@ -38,7 +38,7 @@ def module_name(files: Mapping[str, bytes]) -> str:
     """Name the Python package that a package's code is.
 
     >>> module_name({"notebook.py": b""})
-    'ekiben_code_8bb9bfd57a3e'
+    'ekiben_code_096f575a53b8'
     """
     return homes.PREFIX + digest(files)[:12]
 

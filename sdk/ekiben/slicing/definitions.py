@@ -34,7 +34,7 @@ class Scope:
         if name in self.cells:
             cell = self.cells[name]
             return ("cell", id(cell), name), _content(cell)
-        if name in self.names:
+        if name in self.names and not _is_of_kernel(name, self.names[name]):
             return ("global", id(self.names), name), self.names[name]
         known = hasattr(builtins, name) and name not in KERNEL_ONLY
         return None, getattr(builtins, name) if known else MISSING
@@ -47,6 +47,10 @@ class Scope:
             inner = self.value(node.value)
             return MISSING if inner is MISSING else getattr(inner, node.attr, MISSING)
         return MISSING
+
+
+def _is_of_kernel(name: str, value: Any) -> bool:
+    return name in KERNEL_ONLY and str(getattr(value, "__module__", "")).startswith(("IPython", "ipykernel"))
 
 
 def _content(cell: CellType) -> Any:

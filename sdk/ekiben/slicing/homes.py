@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ def _by_file(module: ModuleType | None) -> Home:
 @cache
 def _installed(file: str) -> bool:
     path = Path(file).absolute()
-    stdlib = Path(sysconfig.get_path("stdlib"))
+    stdlib = Path(os.__file__).parent
     return bool(SITES & set(path.parts)) or path.is_relative_to(stdlib)
 
 
@@ -129,7 +129,7 @@ def public(thing: Any, name: str | None = None) -> tuple[str, str] | None:
         return None
     parts = module.split(".") if isinstance(module, str) else []
     tried = [".".join(parts[: n + 1]) for n in range(len(parts))]
-    found = [one for one in tried if reach(sys.modules.get(one), name) is thing]
+    found = [one for one in tried if of_module(one) == "installed" and reach(sys.modules.get(one), name) is thing]
     open_ones = [one for one in found if "._" not in f".{one}"]
     return next(((one, name) for one in [*open_ones, *found]), None) or _searched(thing, name)
 

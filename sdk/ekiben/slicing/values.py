@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from types import AsyncGeneratorType, BuiltinFunctionType, GeneratorType, ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ekiben.slicing import homes, kept, sources
 from ekiben.slicing.finding import reduced
@@ -146,6 +146,8 @@ WRITERS: dict[type, Callable[..., Parts]] = {
 
 
 def _special(value: Any) -> Callable[..., Parts] | None:
+    if isinstance(value, TypeVar):
+        return _type_variable
     top = type(value).__module__.partition(".")[0]
     name = type(value).__name__
     if top == "numpy" and name == "ndarray":
@@ -155,6 +157,13 @@ def _special(value: Any) -> Callable[..., Parts] | None:
     if top == "numpy" and value.__class__.__mro__[-2].__name__ == "dtype" and value.names is None:
         return _dtype
     return {"DataFrame": _frame, "Series": _series}.get(name) if top == "pandas" else None
+
+
+def _type_variable(value: Any, label: str, to: Writer, held: tuple[int, ...]) -> Parts:
+    limits = [(", ", *parts_of(one, label, to, held)) for one in value.__constraints__]
+    bound = () if value.__bound__ is None else (", bound=", *parts_of(value.__bound__, label, to, held))
+    inside = (part for limit in limits for part in limit)
+    return (*to.imported("typing", "TypeVar"), f"({value.__name__!r}", *inside, *bound, ")")
 
 
 def _scalar(value: Any, label: str, to: Writer, held: tuple[int, ...]) -> Parts:

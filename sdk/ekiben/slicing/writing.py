@@ -179,6 +179,8 @@ class Gathered:
 
     def imported(self, module: str, name: str | None = None) -> Parts:
         """Name what a library holds."""
+        if not module.startswith(".") and homes.of_module(module) != "installed":
+            raise CannotTravel(f"`{name}` of {module}, which no import gives")
         key = ("import", module, name)
         if key not in self.items:
             self.items[key] = Item(key=key, wish=name or module.rpartition(".")[2], imports=(module, name))
@@ -223,6 +225,9 @@ class Gathered:
             thing if isinstance(thing, type | FunctionType) and definitions.is_plain(thing) else homes.unwrapped(thing)
         )
         source: Any = sources.of_class(thing) if made else sources.of_function(plain)  # type: ignore[arg-type]
+        if source is None and made and issubclass(thing, tuple) and hasattr(thing, "_fields"):
+            self._named_tuple(item, thing)
+            return
         if source is None:
             shown = "A lambda" if plain.__name__ == "<lambda>" else f"`{plain.__qualname__}`"
             self.faults.append(
@@ -236,6 +241,23 @@ class Gathered:
         item.parts, item.hard, item.soft, item.where = read.parts, read.hard, read.soft, source.where
         self.future |= read.future
         self._no_patched_frame(read.attributes, item.wish)
+
+    def _named_tuple(self, item: Item, made: Any) -> None:
+        """Write what `collections.namedtuple` made, which has no body."""
+        held = tuple(made._field_defaults.values())
+        defaults = self.expression(held, f"{item.wish}_defaults", f"`{item.wish}`")
+        known = self.imported("collections", "namedtuple")
+        item.parts = (
+            Ref(item.key),
+            " = ",
+            *known,
+            "('",
+            Ref(item.key),
+            f"', {list(made._fields)!r}, defaults=",
+            *defaults,
+            ")\n",
+        )
+        item.hard = tuple(key for key in refs(item.parts) if key != item.key)
 
     def _no_patched_frame(self, used: frozenset[str], owner: str) -> None:
         pandas = sys.modules.get("pandas")
@@ -330,7 +352,7 @@ class Module:
         if item.imports is not None or (text == name and key[0] != "definition"):
             return "import", ""
         if key[0] == "definition":
-            return "definition", f"\n# from {item.where}\n{text}"
+            return "definition", f"\n# from {item.where}\n{text}" if item.where else f"\n{text}"
         simple = all(self.gathered.items[dep].imports is not None for dep in item.hard)
         return ("value", f"{name} = {text}\n") if simple else ("definition", f"\n{name} = {text}\n")
 
