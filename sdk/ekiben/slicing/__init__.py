@@ -67,6 +67,7 @@ def slice_off(model: Any) -> Sliced | None:
     _refuse([*_stuck(found), *gathered.local.faults, *gathered.faults])
     module = Module(gathered=gathered)
     module.name_all()
+    _refuse(module.misnamed())
     files = _files(gathered, module)
     return Sliced(
         module=module_name(files),

@@ -75,6 +75,9 @@ class Gathering(Protocol):
     def submodules(self, module: Any, path: list[str], owner: str) -> None:
         """See that the modules on a dotted path are imported."""
 
+    def fix(self, key: Key, name: str, owner: str) -> None:
+        """Note that a name cannot be replaced in the text."""
+
     def refuse(self, fault: str) -> None:
         """Note a fault."""
 
@@ -94,6 +97,8 @@ def of_function(thing: Any, key: Key, source: Source, to: Gathering) -> Definiti
     """Read a function; what wraps it from a library is written as the decorators that it has in its source."""
     function = homes.unwrapped(thing) if not is_plain(thing) else thing
     reading = _Reading(key, _text(source, decorated=function is not thing), _scope_of(function), to, source, function)
+    if "__class__" in function.__code__.co_freevars:
+        to.refuse(f"{reading.owner} uses super(), and stands outside of its class now. Put it into the class's body.")
     reading.defaults(reading.node, function)
     if function is thing:
         reading.attributes(function)
@@ -291,6 +296,8 @@ class _Reading:
         (self.soft if use.late else self.hard).append(ref.key)
         if self.spans.bytes[use.start : use.end] == use.name.encode():
             self.places[use.start, use.end] = (ref,)
+        else:  # inside an f-string, of which Python 3.11 does not tell the columns; or a class's private name
+            self.to.fix(ref.key, use.name, self.owner)
 
     def _own(self, name: str) -> None:
         if name == "__file__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import linecache
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ class _Rewriting:
 
     def __init__(self, found: LocalFiles, module: str, path: Path) -> None:
         self.found, self.module, self.path = found, module, path
-        self.source = path.read_text(encoding="utf-8")
+        # the folder of a package's code may be gone, its text is not
+        self.source = path.read_text(encoding="utf-8") if path.is_file() else "".join(linecache.getlines(str(path)))
         self.spans = Spans(self.source)
         package = path.name == "__init__.py"
         self.package = module if package else module.rpartition(".")[0]

@@ -45,6 +45,7 @@ class Gathered:
     modules: set[str] = field(default_factory=set)
     future: bool = False
     alive: list[Any] = field(default_factory=list)  # so that no id is used twice
+    fixed: list[tuple[Key, str, str]] = field(default_factory=list)  # names that the text holds where none can be put
     hint: str = "answer"
 
     def root(self, thing: Any, path: str) -> None:
@@ -54,6 +55,10 @@ class Gathered:
             self.refer(thing)
         except CannotTravel as what:
             self.faults.append(f"`{path}` is {what}, which cannot travel.")
+
+    def fix(self, key: Key, name: str, owner: str) -> None:
+        """Note that a name cannot be replaced in the text."""
+        self.fixed.append((key, name, owner))
 
     def refuse(self, fault: str) -> None:
         """Note a fault."""
@@ -288,6 +293,14 @@ class Module:
         for kind in ("definition", "cell", "constant", "import"):
             for key in [key for key in reached if key[0] == kind]:
                 self._name(key, items[key].wish, free=False)
+
+    def misnamed(self) -> list[str]:
+        """Tell of names that had to be others, where the text could not be changed."""
+        return [
+            f"{owner} uses `{name}` where another `{name}` is used too. Give one of them another name."
+            for key, name, owner in self.gathered.fixed
+            if self.names[key] != name
+        ]
 
     def _reached(self) -> list[Key]:
         items, found = self.gathered.items, dict[Key, None]()
