@@ -13,8 +13,9 @@ from ekiben.errors import UnsupportedModelError
 from ekiben.slicing import homes
 from ekiben.slicing.binding import copied, digest, importable, module_name, named
 from ekiben.slicing.finding import Found, find
+from ekiben.slicing.layout import Module, library_names, reader
 from ekiben.slicing.values import described
-from ekiben.slicing.writing import Gathered, Module, library_names, reader
+from ekiben.slicing.writing import Gathered
 
 __all__ = ["Sliced", "digest", "importable", "slice_off"]
 

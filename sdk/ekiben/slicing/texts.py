@@ -57,11 +57,6 @@ def _is_text(node: Any) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
-def spans(text: str) -> Spans:
-    """Prepare a text's lines, so that places in it can be told in bytes."""
-    return Spans(text)
-
-
 class Spans:
     """Where the lines of a text begin, in bytes."""
 
