@@ -57,14 +57,27 @@ class Running(Prices):
 '''
 
 
+def installed(folder, name, version, files):
+    """Write a library as an installer leaves it."""
+    site = folder / "site-packages"
+    for path, text in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+    (info / "RECORD").write_text("".join(f"{path},,\n" for path in files))
+    (info / "top_level.txt").write_text("".join(f"{path.partition('/')[0].removesuffix('.py')}\n" for path in files))
+    return site
+
+
 @pytest.fixture
 def houses(tmp_path, monkeypatch):
-    """A module that another process can import too."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "houses.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path / "lib")
+    """A library that another process can import too."""
+    site = installed(tmp_path, "houses", "1.0", {"houses.py": SOURCE})
+    monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("EKIBEN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "lib"), *sys.path]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *sys.path]))
     yield __import__("houses")
     sys.modules.pop("houses", None)
 
@@ -282,14 +295,7 @@ def halve(X):
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     """An installed library that nobody knows."""
-    site = tmp_path / "site"
-    (site / "halving").mkdir(parents=True)
-    (site / "halving" / "__init__.py").write_text(LIBRARY)
-    info = site / "halving_tools-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: halving-tools\nVersion: 1.2\n")
-    (info / "top_level.txt").write_text("halving\n")
-    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(installed(tmp_path, "halving_tools", "1.2", {"halving/__init__.py": LIBRARY}))
     monkeypatch.setenv("EKIBEN_HOME", str(tmp_path / "home"))
     yield __import__("halving")
     sys.modules.pop("halving", None)

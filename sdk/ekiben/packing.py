@@ -139,7 +139,7 @@ def _with_what_it_carries(manifest: dict[str, Any], found: Mapping[str, list[str
     """Add what makes the package code: the words `carries`, and what was allowed by the user's word."""
     allowed = {}
     notes = []
-    foreign = [name for name in found.get("types", []) if not name.startswith(slicing.PREFIX)]
+    foreign = [name for name in found.get("types", []) if not name.startswith(models.CODE)]
     if foreign:
         allowed["types"] = foreign
         notes.append(f"Holds types of other libraries: {', '.join(foreign)}. It is loaded only where trusted.")
@@ -193,11 +193,10 @@ class _Live:
 def _live(
     model: Any, reference: pd.DataFrame, name: str, target: Any, trust: tuple[str, ...], allow_pickle: tuple[str, ...]
 ) -> _Live:
-    code = slicing.slice_off(model)
+    code = _sliced(model, allow_pickle)
     bound = code.model if code else model
     trust = (*trust, code.module) if code else trust
-    named = (*allow_pickle, models.class_of(bound)) if models.class_of(model) in allow_pickle else allow_pickle
-    adapter = models.chosen(bound, trust=trust, allow_pickle=named)
+    adapter = models.chosen(bound, trust=trust, allow_pickle=allow_pickle)
     signature = _sign(model, adapter, reference, name)
     signature = replace(signature, outputs=_named_after(target, signature.outputs))
     rows = tables.conform(reference, signature.inputs)
@@ -211,6 +210,16 @@ def _live(
         rows=rows,
         sample=_sampled(rows),
     )
+
+
+def _sliced(model: Any, allow_pickle: tuple[str, ...]) -> slicing.Sliced | None:
+    """Slice off the notebook's code; what cannot be sliced may still be pickled whole, by the user's word."""
+    try:
+        return slicing.slice_off(model)
+    except UnsupportedModelError:
+        if models.class_of(model) in allow_pickle:
+            return None
+        raise
 
 
 def _write_code(folder: Path, code: slicing.Sliced | None) -> None:

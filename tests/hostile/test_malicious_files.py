@@ -82,10 +82,10 @@ def reseal(folder, **changes):
     manifest = {**json.loads((folder / "package.json").read_text()), **changes}
     for key in ("digest", "seal"):
         manifest.pop(key, None)
-    provenance = manifest.pop("provenance")
+    whence = {key: manifest.pop(key) for key in sealing.WHENCE}
     manifest["files"] = {name: sealing.sha256(folder / name) for name in sealing.files(folder)}
     manifest["digest"] = sealing.of_json(manifest)
-    manifest["provenance"] = provenance
+    manifest |= whence
     manifest["seal"] = sealing.of_json(manifest)
     (folder / "package.json").write_text(json.dumps(manifest))
     return manifest["digest"]

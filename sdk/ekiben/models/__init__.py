@@ -31,6 +31,7 @@ ADAPTERS = {
     "xgboost": "ekiben.models.xgboost:ADAPTER",
 }
 PICKLED = "pickled"  # for what the user named; no library
+CODE = "ekiben_code_"  # the modules of a package's own code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +151,11 @@ def chosen(model: Any, *, trust: Sequence[str] = (), allow_pickle: Sequence[str]
 
 
 def class_of(model: Any) -> str:
-    """Name a model's class with its module."""
-    return f"{type(model).__module__}.{type(model).__qualname__}"
+    """Name a model's class with its module, as the notebook knows it."""
+    module = type(model).__module__
+    if module.startswith(CODE):
+        module = module.partition(".")[2]
+    return f"{'__main__' if module == 'notebook' else module}.{type(model).__qualname__}"
 
 
 def by_pickle(model: Any) -> str:

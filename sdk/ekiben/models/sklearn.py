@@ -49,7 +49,6 @@ NAMES = (
 )
 # What an estimator keeps to be fitted further, and no prediction reads.
 FOR_FITTING = {"BisectingKMeans": ("_kmeans_single",)}
-CODE = "ekiben_code_"  # the modules of a package's own code
 TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
 
 
@@ -388,7 +387,7 @@ def _allowed(name: str, trust: Sequence[str]) -> bool:
     prefix = next((given for given in trust if _within(name, (given,))), None)
     if prefix is None or trusting.forbidden(name):
         return False
-    if name.startswith(CODE):
+    if name.startswith(models.CODE):
         return _found(name) is not None
     if not _is_installed(name):  # known before it is imported
         return False

@@ -13,12 +13,11 @@ from ekiben.errors import UnsupportedModelError
 from ekiben.slicing import homes
 from ekiben.slicing.binding import copied, digest, importable, module_name, named
 from ekiben.slicing.finding import Found, find
-from ekiben.slicing.homes import PREFIX
 from ekiben.slicing.layout import Module, library_names, reader
 from ekiben.slicing.values import described
 from ekiben.slicing.writing import Gathered
 
-__all__ = ["PREFIX", "Sliced", "digest", "importable", "slice_off"]
+__all__ = ["Sliced", "digest", "importable", "slice_off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
