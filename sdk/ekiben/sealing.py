@@ -20,6 +20,7 @@ from ekiben.errors import IntegrityError, NotFoundError, SpecError
 from ekiben.refs import ModelRef
 
 FORMAT = 1
+WHENCE = {"provenance"}  # of the manifest, what the same package may differ in
 MANIFEST = "package.json"
 SIGNATURE = "signature.json"
 BESIDE = (MANIFEST, SIGNATURE)  # what speaks of the files is not one of them
@@ -94,7 +95,7 @@ def verify(folder: Path) -> dict[str, Any]:
         got = repr(manifest.get("format"))[:40]
         raise IntegrityError(f"A package must be of format {FORMAT}. Got {got}: a newer ekiben wrote it.")
     sealed = {key: value for key, value in manifest.items() if key != "seal"}
-    digested = {key: value for key, value in sealed.items() if key not in ("digest", "provenance")}
+    digested = {key: value for key, value in sealed.items() if key not in WHENCE | {"digest"}}
     if manifest.get("seal") != of_json(sealed) or manifest.get("digest") != of_json(digested):
         raise IntegrityError(f"package.json of {folder.name} is not what was packed. Fetch or pack it again.")
     _shaped(manifest, folder.name)

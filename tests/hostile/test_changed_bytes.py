@@ -267,7 +267,7 @@ def reseal(folder, change):
     change(manifest)
     for key in ("seal", "digest"):
         manifest.pop(key, None)
-    without = {key: value for key, value in manifest.items() if key != "provenance"}
+    without = {key: value for key, value in manifest.items() if key not in sealing.WHENCE}
     manifest["digest"] = sealing.of_json(without)
     manifest["seal"] = sealing.of_json(manifest)
     (folder / "package.json").write_text(json.dumps(manifest))

@@ -82,10 +82,8 @@ def reseal(folder, **changes):
     manifest = {**json.loads((folder / "package.json").read_text()), **changes}
     for key in ("digest", "seal"):
         manifest.pop(key, None)
-    provenance = manifest.pop("provenance")
     manifest["files"] = {name: sealing.sha256(folder / name) for name in sealing.files(folder)}
-    manifest["digest"] = sealing.of_json(manifest)
-    manifest["provenance"] = provenance
+    manifest["digest"] = sealing.of_json({k: each for k, each in manifest.items() if k not in sealing.WHENCE})
     manifest["seal"] = sealing.of_json(manifest)
     (folder / "package.json").write_text(json.dumps(manifest))
     return manifest["digest"]
