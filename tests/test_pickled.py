@@ -57,11 +57,22 @@ class Running(Prices):
 '''
 
 
+def install(site, module):
+    """Write what a distribution leaves beside a module."""
+    info = site / f"{module}_tools-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}-tools\nVersion: 1.2\n")
+    (info / "top_level.txt").write_text(f"{module}\n")
+    files = sorted(path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file())
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+
+
 @pytest.fixture
 def houses(tmp_path, monkeypatch):
     """A module that another process can import too."""
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "houses.py").write_text(SOURCE)
+    install(tmp_path / "lib", "houses")
     monkeypatch.syspath_prepend(tmp_path / "lib")
     monkeypatch.setenv("EKIBEN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "lib"), *sys.path]))
@@ -285,10 +296,7 @@ def library(tmp_path, monkeypatch):
     site = tmp_path / "site"
     (site / "halving").mkdir(parents=True)
     (site / "halving" / "__init__.py").write_text(LIBRARY)
-    info = site / "halving_tools-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: halving-tools\nVersion: 1.2\n")
-    (info / "top_level.txt").write_text("halving\n")
+    install(site, "halving")
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("EKIBEN_HOME", str(tmp_path / "home"))
     yield __import__("halving")
