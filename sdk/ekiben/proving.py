@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import site
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ sys.path[:0] = sys.argv[3:]
 from ekiben.proving import write_answers
 write_answers(*sys.argv[1:3])
 """
+SITES = ("site-packages", "dist-packages")
 WITHIN_S = 120.0
 OF_THE_NOTEBOOK = ("IPY", "JPY_", "JUPYTER", "PYDEVD", "PYTHON", "VIRTUAL_ENV")
 
@@ -114,9 +114,8 @@ def replay(folder: str | Path, *, python: str | Path | None = None, within_s: fl
 
 
 def _places() -> list[str]:
-    """Give where ekiben is, and what was installed for this user alone, if that is in use."""
-    users = site.getusersitepackages()
-    return [str(Path(__file__).parents[1]), *([users] if users in sys.path else [])]
+    """Give where ekiben is, and where installers put libraries; no folder of the user's own."""
+    return [str(Path(__file__).parents[1]), *(place for place in sys.path if Path(place).name in SITES)]
 
 
 def _run(command: list[str], place: Path, within_s: float) -> str | None:

@@ -117,7 +117,7 @@ def swap(folder):
 
 
 def truncate(folder):
-    path = max(files_of(folder), key=lambda path: path.stat().st_size)
+    path = max((each for each in files_of(folder) if each.name != "package.json"), key=lambda path: path.stat().st_size)
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -279,6 +279,7 @@ ODD = [None, 0, -1, 1e300, 10**400, "", "\x1b[2J", [], [[]], [None], {}, {"": No
 
 # what is shown as it is, and what may be empty
 MAY_BE_ODD = (
+    "environment",
     "class",
     "explainer",
     "owner",
