@@ -208,7 +208,7 @@ def test_even_a_trusted_pickle_may_not_run_programs(folder, ground):
 def test_a_malicious_skops_file_is_refused_even_where_it_is_trusted(folder, ground, case):
     (folder / "model" / "model.skops").write_bytes(case.data)
     digest = reseal(folder)
-    with pytest.raises(IntegrityError, match=re.escape("must name all that makes the package code")):
+    with pytest.raises(IntegrityError, match="must name all that makes the package code|A packed model may use|must be a file of skops"):
         ek.load(folder, trust=digest)
     digest = reseal(folder, carries=["types"])
     with pytest.raises(TrustError):
