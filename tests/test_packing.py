@@ -575,7 +575,7 @@ def test_answers_that_are_not_finite_are_refused():
 
 def test_a_model_that_reads_back_otherwise_is_refused(monkeypatch):
     adapter = models.named("sklearn")
-    monkeypatch.setattr(adapter, "load", lambda folder: LinearRegression().fit(ROOMS, [1.0, 2.0, 3.0, 5.0]))
+    monkeypatch.setattr(adapter, "load", lambda folder, trust=(): LinearRegression().fit(ROOMS, [1.0, 2.0, 3.0, 5.0]))
     with pytest.raises(UnsupportedModelError, match=re.escape("A packed model must answer as the live one.")):
         flat()
 

@@ -237,9 +237,10 @@ def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
     """Write `package.json`: the digest is of what the package is, the seal also of where it comes from."""
+    told = manifest.pop("provenance", {})
     manifest["files"] = {name: _sha256(folder / name) for name in _files(folder)}
     manifest["digest"] = _of_json(manifest)
-    manifest["provenance"] = _provenance()
+    manifest["provenance"] = {**_provenance(), **told}
     manifest["seal"] = _of_json(manifest)
     write_json(folder / "package.json", manifest)
 

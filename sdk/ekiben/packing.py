@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context
 from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
-from ekiben.packages import FORMAT, Package, ask, load, seal, table, write_json
+from ekiben.packages import FORMAT, Package, ask, seal, table, verify, write_json
 from ekiben.progress import Progress, shown
 from ekiben.refs import ModelRef
 from ekiben.schema import Output, Schema, Signature
@@ -36,7 +36,7 @@ N_EXAMPLES = 6
 UNSEEN = "ekiben: an unseen text"
 
 
-def pack(
+def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most people keep
     model: Any,
     *,
     name: str,
@@ -46,6 +46,8 @@ def pack(
     owner: str | None = None,
     explainer: str = "auto",
     examples: pd.DataFrame | None = None,
+    trust: Sequence[str] = (),
+    allow_pickle: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -53,7 +55,9 @@ def pack(
     Parameters
     ----------
     model
-        A fitted scikit-learn classifier, regressor or pipeline, or one of XGBoost's scikit-learn classes.
+        A fitted scikit-learn estimator or pipeline, or one of XGBoost's scikit-learn classes; a function from a frame to
+        its answers, or anything with `predict(frame)`; or where a model of MLflow is: `models:/other/3`,
+        `models:/other@champion`, `runs:/…/model`, a folder.
     name
         The name under which versions are registered, such as `credit_risk`.
     reference
@@ -68,6 +72,12 @@ def pack(
         `auto` takes the exact method where there is one; otherwise the method's name.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
+    trust
+        Libraries whose classes the model may hold beyond scikit-learn's and XGBoost's, such as `category_encoders`.
+        Whoever loads the package must trust it.
+    allow_pickle
+        Classes, such as `prophet.forecaster.Prophet`, that may be kept as a pickle when nothing else can hold them.
+        Whoever loads the package must trust it.
     progress
         Called with a few words before each step.
 
@@ -93,24 +103,60 @@ def pack(
     'linear'
     """
     with shown(progress) as say:
+        trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
         say("learning the contract")
+        model, source, told = _opened(model, reference, trust, allow_pickle)
         live = _live(model, models.find(model), _as_frame("reference", reference), name, target)
         _fits_outputs("target", target, live.rows, live.signature)
         _labels_are_known("target", target, live.signature)
         digest = data_digest(live.rows, target)
-        facts = {"name": name, "owner": owner, "balance": _balance(target, live.signature), "data_digest": digest}
+        facts: dict[str, Any] = {
+            "name": name,
+            "owner": owner,
+            "balance": _balance(target, live.signature),
+            "data_digest": digest,
+        }
+        facts |= {"provenance": {"source": source}} if source else {}
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method, notes = _write_parts(folder, live, explainer, examples, say)
+            method, notes = _write_parts(folder, live, explainer, examples, say, trust)
             say("measuring and sealing")
             manifest = {**_described(live, holdout, method), **facts}
-            seal(folder, {**manifest, "findings": [*manifest["findings"], *notes]})
-            made = load(folder)
+            findings = [*manifest["findings"], *notes, *told]
+            seal(folder, {**manifest, "findings": findings})
+            made = _own(folder, live)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made
+
+
+def _opened(
+    model: Any, reference: Any, trust: Sequence[str], allow_pickle: Sequence[str]
+) -> tuple[Any, str | None, tuple[str, ...]]:
+    """Open a model that is given by reference, and say where it comes from and what the user should know."""
+    if not isinstance(model, str):
+        return model, None, ()
+    from ekiben.models import pyfunc
+
+    columns = list(_as_frame("reference", reference).columns)
+    found = pyfunc.opened(model, columns=columns, trust=trust, allow_pickle=allow_pickle)
+    return found.model, found.source, found.notes
+
+
+def _listed(parameter: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"The {parameter!r} must be a list of names, such as {parameter}=['a_library']. Got {names!r}.")
+    return tuple(names)
+
+
+def _own(folder: Path, live: _Live) -> Package:
+    """Give the package of a model that was read back equal just now, its bytes verified."""
+    manifest = verify(folder)
+    model = live.adapter.load(folder / "model", trust=models.foreign(live.adapter, folder / "model"))
+    signature = schema.from_json(manifest["signature"])
+    return Package(folder=folder, manifest=manifest, model=model, adapter=live.adapter, signature=signature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +177,13 @@ def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, targ
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
 
-def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
+def _write_parts(
+    folder: Path, live: _Live, explainer: str, examples: Any, say: Progress, trust: Sequence[str]
+) -> tuple[str, list[str]]:
     """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
-    live.adapter.save(live.model, folder / "model")
+    live.adapter.save(live.model, folder / "model", trust=trust)
     _reads_back_equal(live, folder)
     say("fitting the explainer")
     context = Context(
@@ -279,19 +327,45 @@ def _takes(
 def _is_finite(answered: Answers) -> bool:
     import numpy as np
 
-    return all(np.isfinite(part).all() for part in (answered.scores, answered.values) if part is not None)
+    labels = np.asarray(answered.labels) if answered.labels is not None else None
+    numbers = (answered.scores, answered.values, labels if labels is not None and labels.dtype.kind == "f" else None)
+    return all(np.isfinite(part).all() for part in numbers if part is not None)
 
 
 def _reads_back_equal(live: _Live, folder: Path) -> None:
     tried = live.rows.head(SAMPLE_ROWS)
     with quiet():
+        again = live.adapter.load(folder / "model", trust=models.foreign(live.adapter, folder / "model"))
         there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
-        back = table(ask(live.adapter, live.adapter.load(folder / "model"), tried), live.signature, tried.index)
+        back = table(ask(live.adapter, again, tried), live.signature, tried.index)
+    _refuse_gaps(there)
     differ = [name for name in there.columns if not there[name].equals(back[name])]
     if differ:
+        _refuse_moods(live, tried, there)
         raise UnsupportedModelError(
             f"A packed model must answer as the live one. {type(live.model).__name__} gives another {', '.join(differ)} "
             "after it was written and read back."
+        )
+
+
+def _refuse_gaps(there: pd.DataFrame) -> None:
+    """See that no label is missing: a function may give numbers for some rows and texts for others."""
+    absent = [name for name in there.columns if there[name].dtype == object and there[name].isna().any()]
+    if absent:
+        raise SpecError(
+            f"The model must answer every row with values of one kind. It does not in {', '.join(map(repr, absent))}. "
+            "Let it give numbers, or texts, for all rows."
+        )
+
+
+def _refuse_moods(live: _Live, tried: pd.DataFrame, there: pd.DataFrame) -> None:
+    """Ask the live model again: one that answers the same rows otherwise never reads back equal."""
+    with quiet():
+        again = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
+    if not again.equals(there):
+        raise UnsupportedModelError(
+            f"The model must answer the same rows the same. {_class_name(live.model, live.adapter)} does not: it draws at "
+            "random, or remembers what it was asked. Let it depend on its rows alone."
         )
 
 
@@ -446,7 +520,7 @@ def _balance(target: Any, signature: Signature) -> dict[str, float]:
 
 def _class_name(model: Any, adapter: Adapter) -> str:
     last = adapter.steps(model)[1]
-    outer, inner = type(model).__name__, type(last).__name__
+    outer, inner = (getattr(part, "__name__", type(part).__name__) for part in (model, last))  # functions have names
     return outer if outer == inner else f"{outer} → {inner}"
 
 

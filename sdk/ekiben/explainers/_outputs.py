@@ -23,7 +23,7 @@ def picked(scores: Matrix) -> npt.NDArray[np.int64]:
 
 def label_of(context: Context, output: int, n_outputs: int) -> Any:
     """Name the class that an output speaks of; a binary margin speaks of the second class."""
-    return context.classes[1 if n_outputs == 1 else output]
+    return context.classes[1 if n_outputs == 1 and len(context.classes) > 1 else output]
 
 
 def described(context: Context, units: Units, output: int, n_outputs: int) -> str:

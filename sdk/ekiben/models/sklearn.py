@@ -123,6 +123,10 @@ class SklearnAdapter:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
 
+    def foreign(self, folder: Path) -> list[str]:
+        """Name what the skops file names beyond the trusted libraries; nothing of it is imported or built."""
+        return _untrusted((folder / FILE).read_bytes(), ()) if (folder / FILE).is_file() else []
+
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name scikit-learn and skops, and what a step of another library needs."""
         others = [_other(part) for part in _parts(model) if hasattr(part, "predict")]
