@@ -56,7 +56,9 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     Parameters
     ----------
     model
-        A fitted scikit-learn classifier, regressor or pipeline, or one of XGBoost's scikit-learn classes.
+        A fitted scikit-learn estimator or pipeline, or one of XGBoost's scikit-learn classes; a function from a frame to
+        its answers, or anything with `predict(frame)`; or where a model of MLflow is: `models:/other/3`,
+        `models:/other@champion`, `runs:/…/model`, a folder.
     name
         The name under which versions are registered, such as `credit_risk`.
     reference
@@ -107,6 +109,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     with shown(progress) as say:
         say("learning the contract")
         trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
+        model, source, told = _opened(model, reference, trust, allow_pickle)
         live = _live(model, _as_frame("reference", reference), name, target, trust, allow_pickle)
         _fits_outputs("target", target, live.rows, live.signature)
         _labels_are_known("target", target, live.signature)
@@ -117,8 +120,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
             method, notes = _write_parts(folder, live, explainer, examples, say)
             say("measuring and sealing")
             described = _described(live, holdout, method)
-            manifest = {**described, **facts, **_whence(live, described["requirements"], training)}
-            findings = [*manifest["findings"], *live.notes, *notes]
+            manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
+            findings = [*manifest["findings"], *live.notes, *notes, *told]
             found = carried(folder, live.adapter)
             seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, live))
             made = _own(folder, say)
@@ -127,6 +130,19 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
             raise
     weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made
+
+
+def _opened(
+    model: Any, reference: Any, trust: Sequence[str], allow_pickle: Sequence[str]
+) -> tuple[Any, str | None, tuple[str, ...]]:
+    """Open a model that is given by reference, and say where it comes from and what the user should know."""
+    if not isinstance(model, str):
+        return model, None, ()
+    from ekiben.models import pyfunc
+
+    columns = list(_as_frame("reference", reference).columns)
+    found = pyfunc.opened(model, columns=columns, trust=trust, allow_pickle=allow_pickle)
+    return found.model, found.source, found.notes
 
 
 def _listed(parameter: str, names: Any) -> tuple[str, ...]:
@@ -270,9 +286,12 @@ def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: st
     }
 
 
-def _whence(live: _Live, needed: list[str], training: tuple[pd.DataFrame, Any] | None) -> dict[str, Any]:
+def _whence(
+    live: _Live, needed: list[str], training: tuple[pd.DataFrame, Any] | None, source: str | None
+) -> dict[str, Any]:
     """Tell what of the manifest is not the package itself: where it was packed, and from what."""
     provenance = {"seeds": seeds_of(live.model), **_trained_on(training, live.signature)}
+    provenance |= {"source": source} if source else {}
     return {"environment": locking.environment(needed), "provenance": provenance}
 
 
@@ -423,20 +442,46 @@ def _takes(
 def _is_finite(answered: Answers) -> bool:
     import numpy as np
 
-    return all(np.isfinite(part).all() for part in (answered.scores, answered.values) if part is not None)
+    labels = np.asarray(answered.labels) if answered.labels is not None else None
+    numbers = (answered.scores, answered.values, labels if labels is not None and labels.dtype.kind == "f" else None)
+    return all(np.isfinite(part).all() for part in numbers if part is not None)
 
 
 def _reads_back_equal(live: _Live, folder: Path) -> None:
     tried = live.rows.head(SAMPLE_ROWS)
     with quiet():
-        again = live.adapter.load(folder / "model", trust=live.trust)
+        foreign = models.foreign(live.adapter, folder / "model")  # as `save` allowed it
+        again = live.adapter.load(folder / "model", trust=(*live.trust, *foreign))
         there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
         back = table(ask(live.adapter, again, tried), live.signature, tried.index)
+    _refuse_gaps(there)
     differ = [name for name in there.columns if not there[name].equals(back[name])]
     if differ:
+        _refuse_moods(live, tried, there)
         raise UnsupportedModelError(
             f"A packed model must answer as the live one. {type(live.model).__name__} gives another {', '.join(differ)} "
             "after it was written and read back. Was it fitted on a slice of a larger table? Fit it on a copy: X.copy()."
+        )
+
+
+def _refuse_gaps(there: pd.DataFrame) -> None:
+    """See that no label is missing: a function may give numbers for some rows and texts for others."""
+    absent = [name for name in there.columns if there[name].dtype == object and there[name].isna().any()]
+    if absent:
+        raise SpecError(
+            f"The model must answer every row with values of one kind. It does not in {', '.join(map(repr, absent))}. "
+            "Let it give numbers, or texts, for all rows."
+        )
+
+
+def _refuse_moods(live: _Live, tried: pd.DataFrame, there: pd.DataFrame) -> None:
+    """Ask the live model again: one that answers the same rows otherwise never reads back equal."""
+    with quiet():
+        again = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
+    if not again.equals(there):
+        raise UnsupportedModelError(
+            f"The model must answer the same rows the same. {_class_name(live.model, live.adapter)} does not: it draws at "
+            "random, or remembers what it was asked. Let it depend on its rows alone."
         )
 
 
@@ -600,7 +645,7 @@ def _balance(target: Any, signature: Signature) -> dict[str, float]:
 
 def _class_name(model: Any, adapter: Adapter) -> str:
     last = adapter.steps(model)[1]
-    outer, inner = type(model).__name__, type(last).__name__
+    outer, inner = (getattr(part, "__name__", type(part).__name__) for part in (model, last))  # functions have names
     return outer if outer == inner else f"{outer} → {inner}"
 
 

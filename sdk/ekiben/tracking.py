@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import io
-import logging
-import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from ekiben import packages, packing
+from ekiben import packages, packing, registry
 from ekiben._optional import require
-from ekiben.errors import IntegrityError, NotFoundError, SpecError, TrustError, UnreachableError, nearest
+from ekiben.errors import IntegrityError, NotFoundError, SpecError, TrustError
 from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PATIENCE_S = 3  # for the first word of a registry
 DIGEST = "ekiben.digest"
 RUN = "ekiben.mlflow_run"  # in which the model was trained
 INSIDE = Path("data") / "package"  # where MLflow keeps what a loader module is given
@@ -60,7 +54,7 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
         raise SpecError(f"What is logged must be a package: ek.log(ek.pack(model, …)). Got {type(package).__name__}.")
     if alias is not None:
         ModelRef(name=package.name, alias=alias)  # refuses an alias that no registry takes, before anything is logged
-    with _registry() as client:
+    with registry.client() as client:
         ref = _known(client, package) or _register(package)
         for key, value in (tags or {}).items():
             client.set_model_version_tag(ref.name, str(ref.version), key, value)
@@ -78,8 +72,8 @@ def resolve(ref: ModelRef | str) -> ModelRef:
         If there is no such model, version or alias, with the nearest name.
     """
     wanted = parse(ref) if isinstance(ref, str) else ref
-    with _registry() as client:
-        return replace(wanted, version=int(_version(client, wanted).version), alias=None)
+    with registry.client() as client:
+        return replace(wanted, version=int(registry.version(client, wanted).version), alias=None)
 
 
 def fetch(ref: ModelRef | str, *, trust: str | None = None) -> Package:
@@ -118,8 +112,8 @@ def fetch(ref: ModelRef | str, *, trust: str | None = None) -> Package:
 def download(ref: ModelRef | str, target: Path) -> Path:
     """Bring the package behind a version or an alias into a folder, its bytes verified and nothing built."""
     wanted = parse(ref) if isinstance(ref, str) else ref
-    with _registry() as client:
-        found = _version(client, wanted)
+    with registry.client() as client:
+        found = registry.version(client, wanted)
         artifacts = require("mlflow.artifacts", to=TO)
         root = Path(artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(target)))
     if not (root / INSIDE).is_dir():
@@ -144,7 +138,9 @@ def _register(package: Package) -> ModelRef:
         mlflow.log_metrics({name: found["value"] for name, found in package.metrics.items() if isinstance(found, dict)})
         info = _log_model(mlflow, package)
     with redirect_stderr(io.StringIO()):  # it prints what this function returns
-        made = mlflow.register_model(info.model_uri, package.name, tags=tags, await_registration_for=PATIENCE_S)
+        made = mlflow.register_model(
+            info.model_uri, package.name, tags=tags, await_registration_for=registry.PATIENCE_S
+        )
     return ModelRef(name=package.name, version=int(made.version))
 
 
@@ -189,110 +185,6 @@ def _as_mlflow_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
         elif getattr(dtype, "kind", "O") in "iuf" and made[name].isna().any():
             made[name] = made[name].astype("float64")
     return made
-
-
-# ── the registry ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def _registry() -> Iterator[Any]:
-    """Give a client of the registry that has answered, and that is asked once for each thing."""
-    mlflow = require("mlflow", to=TO)
-    uri = mlflow.get_registry_uri()
-    if uri.startswith(("http://", "https://")):
-        _knock(uri)
-    with _no_retries(), _few_words():
-        try:
-            yield mlflow.MlflowClient()
-        except mlflow.exceptions.MlflowException as reason:
-            if reason.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
-                raise UnreachableError(
-                    f"The tracking server at {_public(uri)} must answer. It failed: {_first_line(reason).replace(uri.rstrip('/'), _public(uri))}"
-                ) from reason
-            raise
-
-
-def _knock(uri: str) -> None:
-    """See that somebody answers; nothing secret is sent, so it may be anybody."""
-    try:
-        with httpx.Client(verify=False, timeout=PATIENCE_S) as client:  # noqa: S501 -- MLflow verifies what it sends to
-            status = client.get(f"{_public(uri).rstrip('/')}/health").status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as silence:
-        raise _unreachable(uri, str(silence)) from silence
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        raise _unreachable(uri, f"status {status}")
-
-
-def _unreachable(uri: str, reason: str) -> UnreachableError:
-    return UnreachableError(
-        f"The tracking server at {_public(uri)} must answer. It did not: {reason}. "
-        "Start it, or unset MLFLOW_TRACKING_URI to keep versions in a local file."
-    )
-
-
-@contextmanager
-def _no_retries() -> Iterator[None]:
-    defaults = {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(2 * PATIENCE_S),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }
-    added = {key: value for key, value in defaults.items() if key not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            del os.environ[key]
-
-
-@contextmanager
-def _few_words() -> Iterator[None]:
-    """Keep MLflow's running commentary out of the notebook; its warnings stay."""
-    loggers = {name: logging.getLogger(name) for name in ("mlflow", "alembic")}
-    before = {name: logger.level for name, logger in loggers.items()}
-    for logger in loggers.values():
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for name, logger in loggers.items():
-            logger.setLevel(before[name])
-
-
-def _public(uri: str) -> str:
-    """Leave a user and password out of an address."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _first_line(reason: Exception) -> str:
-    return str(reason).partition("\n")[0]
-
-
-def _version(client: Any, ref: ModelRef) -> Any:
-    if ref.digest is not None:
-        raise SpecError(f"A version must be of the form models:/{ref.name}/1. Got {ref}, which was never logged.")
-    exceptions = require("mlflow.exceptions", to=TO)
-    try:
-        if ref.alias is not None:
-            return client.get_model_version_by_alias(ref.name, ref.alias)
-        return client.get_model_version(ref.name, str(ref.version))
-    except exceptions.MlflowException as reason:
-        if reason.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise NotFoundError(_absent(client, ref)) from reason
-
-
-def _absent(client: Any, ref: ModelRef) -> str:
-    names = [model.name for model in client.search_registered_models()]
-    if ref.name not in names:
-        return f"No model {ref.name!r} is registered.{nearest(ref.name, names)} Known: {sorted(names)}."
-    if ref.alias is not None:
-        aliases = list(client.get_registered_model(ref.name).aliases)
-        return f"No alias {ref.alias!r} of {ref.name!r}.{nearest(ref.alias, aliases)} Known: {sorted(aliases)}."
-    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{ref.name}'"))
-    return f"No version {ref.version} of {ref.name!r}. Known: {versions}."
 
 
 # ── MLflow's own loading ────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -156,6 +157,9 @@ KINDS = {
     "xgboost-forest": (lambda: trees(XGBRFClassifier), NUMBERS, ONES, "trees"),
     "xgboost-in-a-pipeline": (lambda: after(trees()), FRAME, ONES, "trees"),
     "xgboost-regressor": (lambda: trees(XGBRegressor), UNTEXTED, WORTH, "trees"),
+    "a-method-that-labels": (lambda: after(forest()).fit(FRAME, TEXTS).predict, FRAME, TEXTS, "sampling"),
+    "a-method-that-scores": (lambda: after(forest()).fit(FRAME, TEXTS).predict_proba, FRAME, TEXTS, "sampling"),
+    "a-partial": (lambda: partial(after(Ridge()).fit(FRAME, WORTH).predict), FRAME, WORTH, "sampling"),
     "xgboost-early": (lambda: trees(XGBRegressor, early_stopping_rounds=1), NUMBERS, WORTH, "trees"),
 }
 
@@ -165,7 +169,8 @@ def packed(request):
     make, frame, target, method = KINDS[request.param]
     model = make()
     watched = {"eval_set": [(frame, target)], "verbose": False} if request.param == "xgboost-early" else {}
-    model.fit(frame, target, **watched)
+    if hasattr(model, "fit"):
+        model.fit(frame, target, **watched)
     return ek.pack(model, name="kind", reference=frame), model, frame, method
 
 
@@ -178,6 +183,9 @@ def test_it_answers_as_the_live_model_does(packed):
     answers = package.predict(named(package, frame))
     if package.signature.task == "regression":
         assert answers["value"].tolist() == model.predict(frame).astype(float).tolist()
+        return
+    if package.signature.task == "other":
+        assert answers.to_numpy().reshape(model(frame).shape).tolist() == model(frame).tolist()
         return
     assert answers["label"].tolist() == model.predict(frame).tolist()
     scores = [f"score_{label}" for label in package.signature.classes]
@@ -270,6 +278,7 @@ REFUSED = {
         lambda: trees().fit(NUMBERS, np.column_stack([ONES, 1 - ONES])),
         "The model must have one target. Got several. Pack one model for each.",
     ),
+    "a-class": (lambda: Mine, "What is packed must be an object that answers. Got the class Mine. Make one: Mine(…)."),
     "a-booster": (
         lambda: trees().fit(NUMBERS, ONES).get_booster(),
         "An XGBoost model must be one of XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor. Got Booster.",

@@ -104,7 +104,7 @@ class Sampling:
             return np.empty((*orders.shape[:2], 0))
         try:
             found = [self.context.scores(mosaic(frame, part))[:, output] for part in _patches(orders)]
-        except ValueError as reason:
+        except Exception as reason:
             raise ExplainError(
                 "To sample, the model must answer rows that mix columns of two rows. It does not: "
                 f"{type(reason).__name__}. Name another method: explainer='anchor'."

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 # the library's top module → where its adapter is; nothing of a library is imported before one of its models comes
 ADAPTERS = {
     "pickled": "ekiben.models.pickled:ADAPTER",
+    "pyfunc": "ekiben.models.pyfunc:ADAPTER",
+    "python": "ekiben.models.python:ADAPTER",
     "sklearn": "ekiben.models.sklearn:ADAPTER",
     "xgboost": "ekiben.models.xgboost:ADAPTER",
 }
 PICKLED = "pickled"  # for what the user named; no library
 CODE = "ekiben_code_"  # the modules of a package's own code
+NO_LIBRARIES = (PICKLED, "pyfunc", "python")  # kinds that are not found by a class's module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +116,12 @@ def explained(output: Output) -> tuple[Part, ...]:
 
 
 def find(model: Any) -> Adapter:
-    """Find the adapter of a model through the modules of its class and its bases.
+    """Find the adapter of a model through the modules of its class and its bases; what is left is a function.
 
     Raises
     ------
     UnsupportedModelError
-        If no adapter knows any of them.
+        If no adapter knows any of them, and it neither predicts nor can be called.
 
     Examples
     --------
@@ -127,12 +130,15 @@ def find(model: Any) -> Adapter:
     'sklearn'
     """
     for kind in type(model).__mro__:
-        library = kind.__module__.partition(".")[0]
+        library = _library(kind)
         if library in _targets():
             return named(library)
+    if callable(model) or callable(getattr(model, "predict", None)):
+        return named("python")
     raise UnsupportedModelError(
         f"No adapter for {type(model).__name__}. Known libraries: {_known()}. "
-        f"To add one, register an entry point in the group 'ekiben.models'. {by_pickle(model)}"
+        "Or pack a function of a frame that asks it: def score(frame): … "
+        f"To add a library, register an entry point in the group 'ekiben.models'. {by_pickle(model)}"
     )
 
 
@@ -169,13 +175,31 @@ def foreign(adapter: Adapter, folder: Path) -> list[str]:
     return sorted(look(folder)) if look else []
 
 
+def _library(kind: type) -> str:
+    """Name the library of a class; one that an adapter made itself is of its kind."""
+    own = kind.__module__.removeprefix(f"{__name__}.")
+    if own != kind.__module__:
+        return own
+    top = own.partition(".")[0]
+    return "" if top in NO_LIBRARIES else top
+
+
 def _known() -> str:
-    return ", ".join(sorted(_targets().keys() - {PICKLED}))
+    return ", ".join(sorted(_targets().keys() - set(NO_LIBRARIES)))
 
 
 @cache
 def _targets() -> dict[str, str]:
     return ADAPTERS | {point.name: point.value for point in entry_points(group="ekiben.models")}
+
+
+def knows(library: str) -> bool:
+    """Tell whether an adapter is registered under a library's name.
+
+    >>> knows("sklearn"), knows("prophet")
+    (True, False)
+    """
+    return library in _targets()
 
 
 @cache
