@@ -7,8 +7,8 @@ from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ekiben import codecs, routing, schema
-from ekiben.contract import Contract
 from ekiben.dataplane import DataPlane, Request, refuse
+from ekiben.pinning import Contract
 from ekiben.spec import ServiceSpec, parse_unit
 
 

@@ -120,7 +120,7 @@ def property_of(column):
 
 
 def replace_inputs(inputs):
-    from ekiben.contract import Contract
+    from ekiben.pinning import Contract
 
     signature = Signature(inputs=inputs, task="regression")
     return Contract(signature=signature, pins={}, row={}, answer={"value": 1.0})

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
-from ekiben import contract, scaffolding, schema, spec
+from ekiben import pinning, scaffolding, schema, spec
 from ekiben.errors import NotFoundError, SpecError
 
 BOTH = ek.canary(stable="champion", canary="challenger", percent=10)
@@ -32,7 +32,7 @@ def folder(arms, tmp_path):
 def forgotten(champion, tmp_path):
     """A folder whose model is in no store any more."""
     made = ek.scaffold(tmp_path / "risk", arms={"champion": champion}, remake="python train.py --fast")
-    bentoml.models.delete(contract.read(made).pins["champion"].tag)
+    bentoml.models.delete(pinning.read(made).pins["champion"].tag)
     return made
 
 
@@ -72,7 +72,7 @@ def test_any_field_of_the_spec_may_be_set(champion, tmp_path):
 
 
 def test_the_contract_pins_every_arm_and_shows_a_real_answer(folder, champion, challenger):
-    found = contract.read(folder)
+    found = pinning.read(folder)
     assert {arm: pin.digest for arm, pin in found.pins.items()} == {
         "champion": champion.digest,
         "challenger": challenger.digest,
@@ -127,7 +127,7 @@ def test_a_service_that_was_edited_is_kept_and_the_rest_is_written_anew(folder, 
     assert (folder / "service.py").read_text() == "# mine\n"
     assert (folder / "tests" / "test_mine.py").read_text() == "# mine too\n"
     assert list(spec.read(folder).arms) == ["champion"]
-    assert list(contract.read(folder).pins) == ["champion"]
+    assert list(pinning.read(folder).pins) == ["champion"]
 
 
 def test_what_two_arms_take_differently_the_service_takes_strictly(champion, people, tmp_path, prepared):
@@ -138,7 +138,7 @@ def test_what_two_arms_take_differently_the_service_takes_strictly(champion, peo
     assert champion.schema["income"].nullable
     assert not bare.schema["income"].nullable
     made = ek.scaffold(tmp_path / "risk", arms={"a": champion, "b": bare}, route=ek.split(a=1, b=1))
-    assert not contract.read(made).signature.inputs["income"].nullable
+    assert not pinning.read(made).signature.inputs["income"].nullable
 
 
 # ── versions and aliases
@@ -150,7 +150,7 @@ def test_an_alias_is_pinned_to_the_version_it_points_at_now(champion, challenger
     folder = ek.scaffold(tmp_path / "risk", arms={"champion": "models:/risk@live"})
     ek.log(challenger, alias="live")
     assert str(spec.read(folder).arms["champion"]) == "models:/risk/1"
-    assert contract.read(folder).pins["champion"].ref == "models:/risk/1"
+    assert pinning.read(folder).pins["champion"].ref == "models:/risk/1"
 
 
 @pytest.mark.usefixtures("tracking_uri")
@@ -162,7 +162,7 @@ def test_to_pin_follows_an_alias_that_was_written_by_hand(champion, challenger, 
     assert ek.pin(folder) == folder
     found = spec.read(folder)
     assert str(found.arms["champion"]) == "models:/risk/2"
-    assert contract.read(folder).pins["champion"].digest == challenger.digest
+    assert pinning.read(folder).pins["champion"].digest == challenger.digest
     assert found.route == BOTH
 
 
@@ -177,11 +177,11 @@ def test_to_pin_keeps_the_comments_of_a_spec_that_says_the_same(champion, tmp_pa
 @pytest.mark.usefixtures("tracking_uri")
 def test_to_pin_puts_the_models_back_into_the_store(champion, tmp_path):
     folder = ek.scaffold(tmp_path / "risk", arms={"champion": ek.log(champion)})
-    tag = contract.read(folder).pins["champion"].tag
+    tag = pinning.read(folder).pins["champion"].tag
     bentoml.models.delete(tag)
-    (folder / contract.FILE).unlink()
+    (folder / pinning.FILE).unlink()
     ek.pin(folder)
-    assert contract.read(folder).pins["champion"].tag == tag
+    assert pinning.read(folder).pins["champion"].tag == tag
     assert bentoml.models.get(tag)
 
 
@@ -273,29 +273,29 @@ def test_a_folder_without_a_service_cannot_be_pinned(tmp_path):
 
 
 def test_a_contract_is_read_as_it_was_written(folder, tmp_path):
-    found = contract.read(folder)
-    contract.write(found, tmp_path)
-    assert contract.read(tmp_path) == found
+    found = pinning.read(folder)
+    pinning.write(found, tmp_path)
+    assert pinning.read(tmp_path) == found
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"signature": {}}'])
 def test_a_broken_contract_is_refused_with_what_to_run(folder, text):
-    (folder / contract.FILE).write_text(text)
+    (folder / pinning.FILE).write_text(text)
     with pytest.raises(SpecError, match=re.escape(f"Run: ekiben pin {folder}")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_contract_of_another_format_is_refused(folder):
-    document = json.loads((folder / contract.FILE).read_text())
-    (folder / contract.FILE).write_text(json.dumps({**document, "format": 2}))
+    document = json.loads((folder / pinning.FILE).read_text())
+    (folder / pinning.FILE).write_text(json.dumps({**document, "format": 2}))
     with pytest.raises(SpecError, match=re.escape("contract.json must be as it was written, in format 1.")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_missing_contract_is_not_found(folder):
-    (folder / contract.FILE).unlink()
+    (folder / pinning.FILE).unlink()
     with pytest.raises(NotFoundError, match=re.escape(f"Run: ekiben pin {folder}")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_route_may_be_left_out_for_one_arm(champion, tmp_path):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.contract import Contract
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
 from ekiben.packages import Package
+from ekiben.pinning import Contract
 from ekiben.routing import Choice
 from ekiben.spec import ServiceSpec
 

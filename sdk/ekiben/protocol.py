@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from ekiben.contract import Contract
 from ekiben.errors import Fault
+from ekiben.pinning import Contract
 from ekiben.schema import Column, Signature, limits
 from ekiben.spec import ServiceSpec
 

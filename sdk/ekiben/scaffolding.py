@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ekiben import cards, contract, locking, routing, schema, spec, storing, tracking
-from ekiben.contract import Contract, Pin
+from ekiben import cards, locking, pinning, routing, schema, spec, storing, tracking
 from ekiben.errors import EkibenError, NotFoundError, SpecError
 from ekiben.packages import Package
+from ekiben.pinning import Contract, Pin
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
@@ -172,7 +172,7 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "tests").mkdir(parents=True, exist_ok=True)
     if not _says_already(target, described):
         (target / spec.FILE).write_text(spec.dumps(described))
-    contract.write(made, target)
+    pinning.write(made, target)
     words = {"name": described.name, "Class": "".join(part.title() for part in described.name.split("_"))}
     if not (target / "service.py").exists():
         (target / "service.py").write_text(_template("service.py", words))

@@ -17,11 +17,11 @@ import pandas as pd
 from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, contract, spec, storing
-from ekiben.contract import Contract
+from ekiben import codecs, pinning, spec, storing
 from ekiben.dataplane import Answer, DataPlane, Request
 from ekiben.errors import EkibenError
 from ekiben.front import Front
+from ekiben.pinning import Contract
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -45,7 +45,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spec: ServiceSpec = spec.read(folder)
-        self.contract: Contract = contract.read(folder)
+        self.contract: Contract = pinning.read(folder)
         self.name = self.spec.name
 
 

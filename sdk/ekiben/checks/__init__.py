@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ekiben import contract, running, spec, storing
+from ekiben import pinning, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
@@ -75,14 +75,14 @@ def _check_folder(folder: Path, say: Progress) -> Report:
 def package_subjects(folder: Path) -> list[Subject]:
     """Give every arm of a service's folder as a subject of the laws."""
     described = spec.read(folder)
-    pins = contract.read(folder).pins
+    pins = pinning.read(folder).pins
     return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described) for arm in described.arms]
 
 
 def http_subjects(folder: Path, client: Client) -> list[Subject]:
     """Give the arms that answer over HTTP; a shadow cannot be asked."""
     described = spec.read(folder)
-    pins = contract.read(folder).pins
+    pins = pinning.read(folder).pins
     asked = [arm for arm in described.arms if described.route.share(arm) > 0]
     return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described, client=client) for arm in asked]
 

@@ -1,4 +1,4 @@
-"""What a service promises, written beside its spec: the columns, one real example, and the digest of every arm."""
+"""What a service promises, pinned beside its spec: the columns, one real example, and the digest of every arm."""
 
 from __future__ import annotations
 
