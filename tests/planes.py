@@ -6,7 +6,7 @@ from dataclasses import replace
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ekiben import codecs, routing, schema
+from ekiben import codecs, compatibility, routing
 from ekiben.dataplane import DataPlane, Request, refuse
 from ekiben.pinning import Contract
 from ekiben.spec import ServiceSpec, parse_unit
@@ -40,7 +40,7 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
     first, *others = arms.values()
     signature = first.signature
     for other in others:
-        signature = replace(signature, inputs=schema.union(signature.inputs, other.schema))
+        signature = replace(signature, inputs=compatibility.union(signature.inputs, other.schema))
     example = first.examples[0]
     promised = Contract(signature=signature, pins={}, row=example["row"], answer=example["answer"])
     seen = []

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
-from ekiben import pinning, scaffolding, schema, spec
+from ekiben import compatibility, pinning, scaffolding, spec
 from ekiben.errors import NotFoundError, SpecError
 
 BOTH = ek.canary(stable="champion", canary="challenger", percent=10)
@@ -79,7 +79,7 @@ def test_the_contract_pins_every_arm_and_shows_a_real_answer(folder, champion, c
     }
     assert found.pins["champion"].tag == f"risk:{champion.digest[:12]}"
     assert (found.row, found.answer) == (champion.examples[0]["row"], champion.examples[0]["answer"])
-    assert found.signature.inputs == schema.union(champion.schema, challenger.schema)
+    assert found.signature.inputs == compatibility.union(champion.schema, challenger.schema)
     for pin in found.pins.values():
         assert bentoml.models.get(pin.tag).info.metadata["digest"] == pin.digest
 

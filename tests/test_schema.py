@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from ekiben import schema, tables
+from ekiben.compatibility import union
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Schema, Signature, limits, union, value_faults
+from ekiben.schema import Column, Schema, Signature
 from ekiben.tables import conform, learn
+from ekiben.values import limits, value_faults
 
 
 def column(values, **settings):
@@ -46,7 +48,19 @@ def told(frame, contract):
         ([True, None], "object", "boolean"),
         (["a", "b"], "object", "text"),
         (["a", None], "string", "text"),
-        (["a", "b"], "category", "text"),
+        (["a", "b"], "category", "category"),
+        ([3, 1], "category", "category"),
+        ([True, False], "category", "category"),
+        (["2026-11-22"], "datetime64[ns]", "datetime"),
+        (["2026-11-22"], "datetime64[s]", "datetime"),
+        (["2026-11-22T10:00:00Z"], "datetime64[ns, Europe/Madrid]", "datetime"),
+        ([[1.5, 2]], "object", "list"),
+        ([1, None], "int64[pyarrow]", "integer"),
+        ([1.5, None], "double[pyarrow]", "number"),
+        ([True, None], "bool[pyarrow]", "boolean"),
+        (["a", None], "string[pyarrow]", "text"),
+        ([1.5], "float16", "number"),
+        ([1], "uint64", "integer"),
     ],
 )
 def test_a_column_s_kind_and_dtype_are_learnt(values, dtype, kind):
@@ -92,21 +106,26 @@ def test_more_than_two_hundred_texts_are_free_text():
 @pytest.mark.parametrize(
     ("values", "got"),
     [
-        (pd.to_datetime(["2024-01-01"]), "datetime64 (datetime64[ns])"),
+        (pd.to_timedelta(["1s"]), "timedelta64 (timedelta64[ns])"),
+        (pd.period_range("2024", periods=1, freq="Y"), "period (period[Y-DEC])"),
         ([1, "a"], "mixed-integer (object)"),
-        ([[1], [2]], "mixed (object)"),
+        ([[1], "a"], "mixed (object)"),
+        ([{"a": 1}], "mixed (object)"),
         ([b"a"], "bytes (object)"),
         ([1 + 2j], "complex (complex128)"),
     ],
 )
 def test_a_column_of_another_kind_is_refused_with_what_it_holds(values, got):
-    words = f"The column 'x' must hold numbers, booleans or texts. Got {got}. Turn it into one of those"
+    words = (
+        "The column 'x' must hold numbers, booleans, texts, categories, dates or lists of one length. "
+        f"Got {got}. Turn it into one of those"
+    )
     with pytest.raises(SpecError, match=re.escape(words)):
         column(values)
 
 
 def test_every_column_that_cannot_be_learnt_is_named_at_once():
-    frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "ok": [1], "none": [None]})
+    frame = pd.DataFrame({"when": pd.to_timedelta(["1s"]), "ok": [1], "none": [None]})
     with pytest.raises(SpecError) as caught:
         learn(frame)
     assert re.findall(r"The column '(\w+)'", str(caught.value)) == ["when", "none"]
@@ -120,7 +139,10 @@ def test_every_column_that_cannot_be_learnt_is_named_at_once():
         (pd.DataFrame({0: [1], "a": [2]}), "Column names must be texts. Got 0. Rename them and fit again"),
         (pd.DataFrame({"": [1]}), "Column names must be texts. Got ''."),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Column names must differ. Got more than one of ['a']."),
-        (pd.DataFrame({"c": pd.Categorical([1, 2])}), "The categories of 'c' must be texts. Got integer."),
+        (
+            pd.DataFrame({"c": pd.Categorical([1.5])}),
+            "The categories of 'c' must be texts, integers or booleans. Got floating.",
+        ),
         (pd.DataFrame({"c": [None, None]}), "The column 'c' must hold a value. Got only missing ones."),
     ],
 )
@@ -346,12 +368,13 @@ def test_a_union_with_itself_is_itself():
     assert union(contract, contract) == contract
 
 
-def test_contracts_that_differ_are_refused_with_every_difference():
-    first = learn(pd.DataFrame({"a": [1], "b": [1], "c": ["t"]}))
-    second = learn(pd.DataFrame({"a": ["t"], "b": [1], "d": [1]}))
+def test_contracts_that_contradict_each_other_are_refused_with_every_contradiction():
+    first = learn(pd.DataFrame({"a": [1], "b": [1], "c": ["t"], "e": [[1, 2]]}))
+    second = learn(pd.DataFrame({"a": ["t"], "b": [1], "d": [1], "e": [[1, 2, 3]]}))
     words = (
-        "The arms of one service must take the same columns. Got a difference: only one of them takes 'c'; "
-        "only one of them takes 'd'; 'a' is integer for one and text for the other."
+        "The arms of one service must take values in common. Got a contradiction: "
+        "'a' is integer for one and text for the other; "
+        "'e' is list of 2 integers for one and list of 3 integers for the other."
     )
     with pytest.raises(SpecError, match=re.escape(words)):
         union(first, second)

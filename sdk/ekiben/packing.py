@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import explainers, models, schema, tables
+from ekiben import dtypes, explainers, learning, models, schema, tables
 from ekiben.errors import SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context
 from ekiben.models import Adapter
@@ -46,6 +46,7 @@ def pack(
     owner: str | None = None,
     explainer: str = "auto",
     examples: pd.DataFrame | None = None,
+    contract: Schema | None = None,
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -68,6 +69,8 @@ def pack(
         `auto` takes the exact method where there is one; otherwise the method's name.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
+    contract
+        What `ek.contract` gave, edited: its limits, policies and aliases are kept, or refused with the reason.
     progress
         Called with a few words before each step.
 
@@ -94,7 +97,7 @@ def pack(
     """
     with shown(progress) as say:
         say("learning the contract")
-        live = _live(model, models.find(model), _as_frame("reference", reference), name)
+        live = _live(model, models.find(model), _as_frame("reference", reference), name, contract)
         _same_length("target", target, live.rows)
         _labels_are_known("target", target, live.signature.classes)
         digest = data_digest(live.rows, target)
@@ -124,9 +127,12 @@ class _Live:
     sample: pd.DataFrame
 
 
-def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> _Live:
-    signature = _sign(model, adapter, reference, name)
-    rows = tables.conform(reference, signature.inputs)
+def _live(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, contract: Schema | None) -> _Live:
+    signature = _sign(model, adapter, reference, name, contract)
+    try:
+        rows = tables.conform(reference, signature.inputs)
+    except SchemaError as misfit:
+        raise SpecError(f"The 'reference' must fit what the 'contract' declares.\n{misfit}") from misfit
     return _Live(model=model, adapter=adapter, signature=signature, rows=rows, sample=_sampled(rows))
 
 
@@ -148,7 +154,8 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
-    needed = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    arrow = ("pyarrow",) if dtypes.needs_arrow(live.signature.inputs) else ()
+    needed = (*live.adapter.requirements(live.model), *explainers.requirements(method), *arrow)
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
@@ -191,15 +198,15 @@ def _same_length(parameter: str, values: Any, rows: pd.DataFrame) -> None:
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
 
 
-def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
+def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, contract: Schema | None) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
     _has_the_fitted_columns(model, reference)
-    learnt = tables.learn(reference)
+    learnt = learning.hold(tables.learn(reference), contract)
     classes = adapter.classes(model) if task == "classification" else ()
     _answers_reference(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
-    return Signature(inputs=Schema(columns=columns), task=task, classes=classes)
+    return Signature(inputs=replace(learnt, columns=columns), task=task, classes=classes)
 
 
 def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
@@ -237,11 +244,26 @@ def _with_policy(
 ) -> schema.Column:
     """Ask the model itself what it does without a value, and with a text that it has never seen."""
     takes = partial(_takes, model, adapter, learnt, reference, column)
-    nullable = column.nullable or takes(None)
-    if column.kind != "text":
+    _can_keep(column, takes)
+    nullable = column.nullable or ("nullable" not in column.declared and takes(None))
+    if column.kind != "text" or "unseen" in column.declared:
         return replace(column, nullable=nullable)
     strict = column.dtype == "category" or not takes(UNSEEN)
     return replace(column, nullable=nullable, unseen="refuse" if strict else "accept")
+
+
+def _can_keep(column: schema.Column, takes: Callable[[Any], bool]) -> None:
+    """Refuse a declared policy that the model has no answer for."""
+    if "nullable" in column.declared and column.nullable and not takes(None):
+        raise SpecError(
+            f"The model must answer a missing value in {column.name!r}, which the 'contract' allows. It fails on one. "
+            f"Fit it on rows that lack one, or declare: contract.edit({column.name!r}, nullable=False)"
+        )
+    if "unseen" in column.declared and column.unseen == "accept" and not takes(UNSEEN):
+        raise SpecError(
+            f"The model must answer an unseen text in {column.name!r}, which the 'contract' accepts. It fails on one. "
+            f'Use an encoder that ignores unknown ones, or declare: contract.edit({column.name!r}, unseen="refuse")'
+        )
 
 
 def _takes(
@@ -326,6 +348,8 @@ def _profile(values: pd.Series[Any]) -> dict[str, Any]:
 
     missing = float(values.isna().mean())
     present = values.dropna()
+    if values.dtype == object and present.map(lambda value: hasattr(value, "__len__") and type(value) is not str).any():
+        return {"missing": missing, "lists": len(present)}
     if values.dtype.kind not in "iuf":
         counts = present.astype(str).value_counts()
         top = {str(key): int(count) for key, count in counts.head(20).items()}
@@ -389,8 +413,8 @@ def _labels_are_known(parameter: str, y: Any, classes: Sequence[Label]) -> None:
 def _leaks(X: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     import pandas as pd
 
-    known = set(pd.util.hash_pandas_object(rows, index=False))
-    twice = int(pd.util.hash_pandas_object(X, index=False).isin(known).sum())
+    known = set(pd.util.hash_pandas_object(tables.comparable(rows), index=False))
+    twice = int(pd.util.hash_pandas_object(tables.comparable(X), index=False).isin(known).sum())
     return (
         [f"{twice:,} of {len(X):,} held-out rows are in the reference too: the metrics may flatter."] if twice else []
     )
@@ -401,7 +425,8 @@ def _findings(signature: Signature, rows: pd.DataFrame) -> list[str]:
     strict = [column.name for column in signature.inputs.columns if column.unseen == "refuse"]
     if strict:
         found.append(f"A text that the model has not seen is refused in {', '.join(strict)}.")
-    constant = [str(name) for name in rows.columns if rows[name].nunique(dropna=False) == 1]
+    told = tables.comparable(rows)
+    constant = [str(name) for name in rows.columns if told[name].nunique(dropna=False) == 1]
     if constant:
         found.append(f"Only one value was seen in {', '.join(constant)}.")
     return found
@@ -435,7 +460,7 @@ def data_digest(frame: pd.DataFrame, target: Any = None) -> str:
     import pandas as pd
 
     whole = hashlib.sha256(repr([(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]).encode())
-    whole.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    whole.update(pd.util.hash_pandas_object(tables.comparable(frame), index=False).to_numpy().tobytes())
     if target is not None:
         whole.update(pd.util.hash_pandas_object(pd.Series(target), index=False).to_numpy().tobytes())
     return f"sha256:{whole.hexdigest()}"

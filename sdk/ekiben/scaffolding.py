@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ekiben import cards, locking, pinning, routing, schema, spec, storing, tracking
+from ekiben import cards, compatibility, locking, pinning, routing, spec, storing, tracking
 from ekiben.errors import EkibenError, NotFoundError, SpecError
 from ekiben.packages import Package
 from ekiben.pinning import Contract, Pin
@@ -152,7 +152,7 @@ def _contract(packages: Mapping[str, Package], described: ServiceSpec) -> Contra
                 f"The arms of one service must answer alike. {first[0]!r} gives {_says(first[1])}, {arm!r} gives {_says(package)}. "
                 "Give both the same labels in the same order."
             )
-        signature = replace(signature, inputs=schema.union(signature.inputs, package.signature.inputs))
+        signature = replace(signature, inputs=compatibility.union(signature.inputs, package.signature.inputs))
     pins = {
         arm: Pin(ref=str(described.arms[arm]), tag=storing.put(package), digest=package.digest)
         for arm, package in packages.items()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import bentoml
 import pandas as pd
 from bentoml.exceptions import BentoMLException
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
 from ekiben import codecs, pinning, spec, storing
 from ekiben.dataplane import Answer, DataPlane, Request
@@ -188,21 +188,38 @@ class ModelService:
 
 # ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
-PYTHON_TYPES = {"number": float, "integer": int, "boolean": bool, "text": str}
+PYTHON_TYPES: dict[str, Any] = {
+    "number": float,
+    "integer": int,
+    "boolean": bool,
+    "category": str,
+    "text": str,
+    "datetime": str,  # ISO 8601
+}
 
 
 def _row_model(served: Served) -> Any:
     """Make a pydantic model of one row, its real column names as aliases of safe ones."""
     fields: dict[str, Any] = {
-        f"column_{i}": (_annotation(column), Field(default=..., alias=column.name, description=column.describe()))
+        f"column_{i}": (_annotation(column), _field(column))
         for i, column in enumerate(served.contract.signature.inputs.columns)
     }
     settings = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=(), json_schema_extra=_nullable)
     return create_model(f"{_camel(served.name)}Row", __config__=settings, **fields)
 
 
+def _field(column: Column) -> Any:
+    names = column.name if column.alias is None else AliasChoices(column.name, column.alias)
+    return Field(default=..., validation_alias=names, serialization_alias=column.name, description=column.describe())
+
+
 def _annotation(column: Column) -> Any:
-    kind = PYTHON_TYPES[column.kind]
+    if column.kind == "list":
+        kind: Any = list[PYTHON_TYPES[str(column.items)]]  # type: ignore[misc]
+    elif column.kind == "category" and column.categories:
+        kind = type(column.categories[0])
+    else:
+        kind = PYTHON_TYPES[column.kind]
     return kind | None if column.nullable else kind
 
 

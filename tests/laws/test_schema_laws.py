@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekiben import codecs, tables
+from ekiben.compatibility import union
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Schema, Signature, from_json, to_json, union, value_faults
+from ekiben.schema import Column, Schema, Signature, from_json, to_json
 from ekiben.tables import conform, learn
+from ekiben.values import value_faults
 
 MARK = "marker-4711"  # what a fault must never repeat
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
