@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from ekiben import packages, packing
+from ekiben import packages, packing, tables
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError, nearest
 from ekiben.packages import Package
@@ -157,15 +157,23 @@ def _signature(package: Package) -> Any:
 
 
 def _as_mlflow_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give texts for categories and plain numbers for pandas' nullable ones, which MLflow's signatures do not know."""
-    made = frame.copy()
+    """Give plain texts, lists and numbers for what MLflow's signatures do not know: categories, dates, nullable ones."""
+    made, rows = frame.copy(), tables.as_rows(frame)
     for name in made.columns:
-        dtype = made[name].dtype
-        if str(dtype) in ("category", "string", "str") or (str(dtype) == "boolean" and made[name].isna().any()):
-            made[name] = made[name].astype(object).where(made[name].notna(), None)
+        dtype, gaps = made[name].dtype, bool(made[name].isna().any())
+        if _is_unknown_to_mlflow(dtype) or (getattr(dtype, "kind", "O") == "b" and gaps):
+            told = made[name].astype(object)
+            told[:] = [row[name] for row in rows]
+            whole = gaps and all(row[name] is None or type(row[name]) is int for row in rows)
+            made[name] = told.astype("float64") if whole else told
         elif getattr(dtype, "kind", "O") in "iuf" and made[name].isna().any():
             made[name] = made[name].astype("float64")
     return made
+
+
+def _is_unknown_to_mlflow(dtype: Any) -> bool:
+    name = str(dtype)
+    return name in ("category", "string", "str", "object") or name.endswith("string[pyarrow]") or dtype.kind == "M"
 
 
 # ── the registry ────────────────────────────────────────────────────────────────────────────────────────────────
