@@ -238,12 +238,33 @@ def test_a_spec_that_cannot_be_is_refused_before_anything_is_written(arms, tmp_p
     assert not (tmp_path / "risk").exists()
 
 
-def test_arms_of_other_columns_are_refused_with_the_difference(champion, people, tmp_path):
+def test_arms_of_other_columns_make_one_contract_that_says_who_takes_what(champion, people, tmp_path):
     rows = people[0][["age"]].rename(columns={"age": "years"})
     other = ek.pack(LogisticRegression().fit(rows, people[1]), name="risk", reference=rows)
-    words = "The arms of one service must take the same columns. Got a difference: only one of them takes 'age'"
+    route = ek.canary(stable="champion", canary="challenger", percent=10)
+    folder = ek.scaffold(tmp_path / "made", arms={"champion": champion, "challenger": other}, route=route)
+    found = pinning.read(folder)
+    assert found.signature.inputs.names == ("age", "income", "job", "member", "years")
+    assert found.takers == {**dict.fromkeys(("age", "income", "job", "member"), ("champion",)), "years": ("challenger",)}
+    assert found.row["years"] == other.examples[0]["row"]["years"]
+    assert "- Only `challenger` takes `years`." in (folder / "README.md").read_text()
+
+
+def test_arms_that_contradict_each_other_are_refused_with_the_reason(champion, people, tmp_path):
+    rows = people[0][["age"]].astype(str)
+    shared = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    other = ek.pack(shared.fit(rows, people[1]), name="risk", reference=rows)
+    route = ek.canary(stable="champion", canary="challenger", percent=10)
+    words = "The arms of one service must take values in common. Got a contradiction: 'age' is integer for one and text"
     with pytest.raises(SpecError, match=re.escape(words)):
-        ek.scaffold(tmp_path / "risk", arms={"champion": champion, "challenger": other}, route=BOTH)
+        ek.scaffold(tmp_path / "made", arms={"champion": champion, "challenger": other}, route=route)
+
+
+def test_a_unit_that_is_an_alias_is_refused(tmp_path):
+    rows = pd.DataFrame({"Customer ID": [1, 2, 3, 4]})
+    package = ek.pack(LinearRegression().fit(rows, [1, 2, 3, 4]), name="named", reference=rows)
+    with pytest.raises(SpecError, match=re.escape("The 'unit' must not be the alias of a column. Got 'customer_id'")):
+        ek.scaffold(tmp_path / "made", arms={"only": package}, unit="customer_id")
 
 
 def test_arms_of_other_labels_are_refused(champion, people, prepared, tmp_path):

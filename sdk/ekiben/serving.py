@@ -152,6 +152,7 @@ class ModelService:
             hooks=self,
             observe=_meter().observe,
             description=inspect.getdoc(type(self)) or "",
+            unseen=_meter().unseen,
         )
         Front.live = self.plane
         if not Front.is_mounted:
@@ -299,9 +300,14 @@ class _Meter:
             "ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S
         )
 
+        self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
+
     def observe(self, endpoint: str, arm: str, answer: Answer, seconds: float) -> None:
         self._answers.labels(endpoint, arm, answer.code).inc()
         self._seconds.labels(endpoint, arm).observe(seconds)
+
+    def unseen(self, arm: str, column: str, n: int) -> None:
+        self._unseen.labels(arm, column).inc(n)
 
 
 @cache

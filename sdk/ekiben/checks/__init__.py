@@ -66,9 +66,10 @@ def _check_folder(folder: Path, say: Progress) -> Report:
     findings = list(_findings(arms, LAWS, say))
     say("starting the service")
     with running.serve(folder, progress=say) as server:
-        findings += _findings(http_subjects(folder, server), HTTP_LAWS, say)
+        asked = http_subjects(folder, server)
+        findings += _findings(asked, HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)
-        notes = [] if broken else [_latency(server, arms[0], spec.read(folder))]
+        notes = [] if broken or not len(asked[0].askable) else [_latency(server, asked[0], spec.read(folder))]
     return Report(subject=str(folder), findings=tuple(findings), notes=tuple(notes))
 
 
@@ -81,10 +82,18 @@ def package_subjects(folder: Path) -> list[Subject]:
 
 def http_subjects(folder: Path, client: Client) -> list[Subject]:
     """Give the arms that answer over HTTP; a shadow cannot be asked."""
-    described = spec.read(folder)
-    pins = pinning.read(folder).pins
+    described, promised = spec.read(folder), pinning.read(folder)
     asked = [arm for arm in described.arms if described.route.share(arm) > 0]
-    return [Subject(arm=arm, package=storing.get(pins[arm].tag), spec=described, client=client) for arm in asked]
+    return [
+        Subject(
+            arm=arm,
+            package=storing.get(promised.pins[arm].tag),
+            spec=described,
+            client=client,
+            promised=promised,
+        )
+        for arm in asked
+    ]
 
 
 def examine(law: Law, subject: Subject) -> Finding:
@@ -107,10 +116,10 @@ def _findings(subjects: list[Subject], laws: tuple[Law, ...], say: Progress) -> 
 
 def _latency(client: Client, subject: Subject, described: ServiceSpec) -> str:
     """Time single rows over HTTP, one after the other: a fact beside the budget, not a law."""
-    taken = []
+    taken, rows = [], subject.whole(subject.askable)
     for i in range(TIMED_REQUESTS):
         began = time.perf_counter()
-        client.predict(subject.rows.iloc[[i % len(subject.rows)]])
+        client.predict(rows.iloc[[i % len(rows)]])
         taken.append((time.perf_counter() - began) * 1000)
     taken.sort()
     p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99) - 1]
