@@ -7,9 +7,11 @@ import shutil
 from dataclasses import replace
 
 import bentoml
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import ekiben as ek
 from ekiben import compatibility, pinning, scaffolding, spec
@@ -245,7 +247,10 @@ def test_arms_of_other_columns_make_one_contract_that_says_who_takes_what(champi
     folder = ek.scaffold(tmp_path / "made", arms={"champion": champion, "challenger": other}, route=route)
     found = pinning.read(folder)
     assert found.signature.inputs.names == ("age", "income", "job", "member", "years")
-    assert found.takers == {**dict.fromkeys(("age", "income", "job", "member"), ("champion",)), "years": ("challenger",)}
+    assert found.takers == {
+        **dict.fromkeys(("age", "income", "job", "member"), ("champion",)),
+        "years": ("challenger",),
+    }
     assert found.row["years"] == other.examples[0]["row"]["years"]
     assert "- Only `challenger` takes `years`." in (folder / "README.md").read_text()
 

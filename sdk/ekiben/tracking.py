@@ -102,7 +102,7 @@ def _promised(version: Any) -> Schema | None:
     artifacts = require("mlflow.artifacts", to=TO)
     exceptions = require("mlflow.exceptions", to=TO)
     with tempfile.TemporaryDirectory(prefix="ekiben-contract-") as folder:
-        uri = f"{version.source}/{INSIDE.as_posix()}/package.json"
+        uri = f"models:/{version.name}/{version.version}/{INSIDE.as_posix()}/package.json"
         try:
             path = artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         except (OSError, exceptions.MlflowException):

@@ -333,6 +333,8 @@ def test_what_cannot_be_packed_is_refused_with_the_way_out(kind):
 def test_a_column_of_durations_is_refused_by_its_name():
     since = NUMBERS.assign(since=pd.to_timedelta(NUMBERS["age"], unit="D"))
     model = make_pipeline(ColumnTransformer([("n", "passthrough", ["age", "income"])]), LinearRegression())
-    words = "The column 'since' must hold numbers, booleans, texts, categories, dates or lists of one length. Got timedelta"
+    words = (
+        "The column 'since' must hold numbers, booleans, texts, categories, dates or lists of one length. Got timedelta"
+    )
     with pytest.raises(SpecError, match=re.escape(words)):
         ek.pack(model.fit(since, WORTH), name="kind", reference=since)
