@@ -329,7 +329,7 @@ class Signature:
 
 def _identifier(name: str) -> str:
     """Spell a name as an identifier: `Loan amount (€)` is `loan_amount`."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     spelt = re.sub(r"\W+", "_", plain).strip("_")
     return f"column_{spelt}" if spelt[:1].isdigit() else spelt
 
