@@ -157,6 +157,7 @@ class DataPlane:
         return {
             "name": self.spec.name,
             **schema.to_json(self.contract.signature),
+            **({"takers": self.contract.takers} if self.contract.takers else {}),
             "unit": str(self.spec.unit) if self.spec.unit else None,
             "example": {
                 "row": self.contract.row,

@@ -55,7 +55,9 @@ class Subject:
         if self.promised is None:
             return self.rows
         known = [self.promised.signature.inputs[name] for name in self.package.schema.names]
-        fits = [all(misfit(column, row[column.name]) is None for column in known) for row in tables.as_records(self.rows)]
+        fits = [
+            all(misfit(column, row[column.name]) is None for column in known) for row in tables.as_records(self.rows)
+        ]
         return self.rows[fits]
 
     def whole(self, frame: pd.DataFrame) -> pd.DataFrame:
