@@ -160,8 +160,8 @@ def test_a_declared_limit_is_told_and_what_was_seen_is_none():
         ({"kind": "category", "dtype": "category", "categories": (True,)}, [True], [False, "true"]),
         (
             {"kind": "datetime", "dtype": "datetime64[ns]"},
-            ["2026-11-22", "2026-11-22T10:00:00.5"],
-            ["2026-11-22T10:00:00Z", "22.11.2026", 5],
+            ["2026-11-22", "2026-11-22T10:00:00.5", "2024-02-29", "2000-02-29"],
+            ["2026-11-22T10:00:00Z", "22.11.2026", "2026-02-29", "2300-01-01", "2026-04-31", 5],
         ),
         (
             {"kind": "datetime", "dtype": "datetime64[s, Europe/Madrid]"},

@@ -92,7 +92,7 @@ def log(
         ref = ekiben.log(ekiben.load(package), alias=alias)
         change = tracking.contract_change(ref)
     told = f"{ref}\nThe contract since the version before: {change}" if change else str(ref)
-    _tell(json_, {"ref": str(ref), "contract_change": change}, told)
+    _tell(json_, {"ref": str(ref), **({"contract_change": change} if change else {})}, told)
 
 
 @app.command()

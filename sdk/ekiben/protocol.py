@@ -264,11 +264,16 @@ def _type(column: Column) -> dict[str, Any]:
 
 
 FRACTIONS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # digits of a second in each unit
+YEARS = r"0[1-9]\d\d|[1-9]\d{3}"
+YEARS_OF_NS = r"16(7[89]|[89]\d)|1[789]\d\d|2[01]\d\d|22([0-5]\d|6[01])"  # what 64 bits of nanoseconds hold
+LEAP_YEARS = r"2000|(1[789]|2[01])(0[48]|[2468][048]|[13579][26])"
+DAYS = r"(0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8])"
 
 
 def _pattern(column: Column) -> str:
     """Tell the shape of a date in ISO 8601; OpenAPI's own formats know none without an offset."""
-    day, unit = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", date_unit(column)
+    unit = date_unit(column)
+    day = f"(({YEARS_OF_NS if unit == 'ns' else YEARS})-({DAYS})|({LEAP_YEARS})-02-29)"
     if unit == "day":
         return f"^{day}$"
     fraction = rf"(\.\d{{1,{FRACTIONS[unit]}}})?" if FRACTIONS[unit] else ""

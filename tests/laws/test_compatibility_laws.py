@@ -1,5 +1,7 @@
 """What the comparison of two contracts promises holds for the rows themselves."""
 
+from functools import cache
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ def in_order(column):
     return low is None or high is None or low <= high
 
 
+@cache  # a strategy is made once, and drawn from often
 def columns(name):
     every = {
         "name": st.just(name),
