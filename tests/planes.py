@@ -6,9 +6,9 @@ from dataclasses import replace
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ekiben import codecs, routing, schema
-from ekiben.contract import Contract
+from ekiben import codecs, compatibility, routing, scaffolding
 from ekiben.dataplane import DataPlane, Request, refuse
+from ekiben.pinning import Contract
 from ekiben.spec import ServiceSpec, parse_unit
 
 
@@ -40,12 +40,21 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
     first, *others = arms.values()
     signature = first.signature
     for other in others:
-        signature = replace(signature, inputs=schema.union(signature.inputs, other.schema))
-    example = first.examples[0]
-    promised = Contract(signature=signature, pins={}, row=example["row"], answer=example["answer"])
-    seen = []
-    plane = DataPlane(described, promised, arms, hooks or Hooks(), lambda *what: seen.append(what), "Answers.")
-    plane.seen = seen
+        signature = replace(signature, inputs=compatibility.union(signature.inputs, other.schema))
+    row, answer = scaffolding._example(arms, signature.inputs)
+    takers = compatibility.takers({arm: package.schema for arm, package in arms.items()})
+    promised = Contract(signature=signature, pins={}, row=row, answer=answer, takers=takers)
+    seen, unseen = [], []
+    plane = DataPlane(
+        described,
+        promised,
+        arms,
+        hooks or Hooks(),
+        lambda *what: seen.append(what),
+        "Answers.",
+        lambda *what: unseen.append(what),
+    )
+    plane.seen, plane.unseen = seen, unseen
     return plane
 
 

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import ekiben as ek
-from ekiben import routing, schema
+from ekiben import routing, values
 from ekiben.checks import Finding, Report, Subject, examine, laws
 from ekiben.client import Client
 from ekiben.errors import NotFoundError, RequestError, SchemaError
@@ -49,7 +49,7 @@ class Careless(Package):
         for column in self.schema.columns:
             first = self.sample[column.name].iloc[0]
             given = frame[column.name].tolist() if column.name in frame else [first] * len(frame)
-            known = column.categories or [value for value in given if not schema.is_missing(value)]
+            known = column.categories or [value for value in given if not values.is_missing(value)]
             filled[column.name] = [value if value in known else first for value in given]
         return super().predict(pd.DataFrame(filled))
 

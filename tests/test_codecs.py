@@ -117,3 +117,41 @@ def test_an_integer_may_come_as_a_float_without_a_fraction():
     assert codecs.columns_of([{"age": 30.0, "job": None}], CONTRACT)["age"] == [30.0]
     with pytest.raises(SchemaError, match=re.escape("Got a number with a fraction in row 0.")):
         codecs.columns_of([{"age": 30.5, "job": None}], CONTRACT)
+
+
+NAMED = Schema(
+    columns=(
+        Column(name="Loan amount (€)", alias="loan_amount", kind="number", dtype="float64", nullable=False),
+        Column(name="since", kind="datetime", dtype="datetime64[ns]", nullable=True),
+    )
+)
+
+
+@pytest.mark.parametrize("name", ["Loan amount (€)", "loan_amount"])
+def test_a_column_comes_by_its_name_or_by_its_alias(name):
+    assert codecs.columns_of([{name: 1.5, "since": "2026-11-22"}], NAMED) == {
+        "Loan amount (€)": [1.5],
+        "since": ["2026-11-22"],
+    }
+
+
+def test_a_column_that_comes_by_both_names_is_at_fault():
+    with pytest.raises(SchemaError) as caught:
+        codecs.columns_of([{"loan_amount": 1, "Loan amount (€)": 1, "since": None}], NAMED)
+    assert [(fault.row, fault.column, fault.got) for fault in caught.value.faults] == [(0, "Loan amount (€)", "both")]
+
+
+def test_a_fault_of_an_alias_names_the_column():
+    with pytest.raises(SchemaError) as caught:
+        codecs.columns_of([{"loan_amount": "1", "since": None}, {"since": None}], NAMED)
+    assert [(fault.row, fault.column) for fault in caught.value.faults] == [
+        (1, "Loan amount (€)"),
+        (0, "Loan amount (€)"),
+    ]
+
+
+def test_a_field_too_many_is_ignored_where_the_contract_says_so():
+    row = {"loan_amount": 1.5, "since": None, "more": {"any": "thing"}}
+    assert codecs.columns_of([row], NAMED.ignoring_extra()) == {"Loan amount (€)": [1.5], "since": [None]}
+    with pytest.raises(SchemaError, match="A row must hold the contract's columns alone"):
+        codecs.columns_of([row], NAMED)

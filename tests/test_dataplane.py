@@ -8,7 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import ekiben as ek
 from ekiben import protocol, routing, schema, tables
 from ekiben.dataplane import MAX_WATCHED, Request
 from ekiben.errors import ExplainError, SchemaError
@@ -518,3 +523,58 @@ def test_a_shadow_does_not_run_the_author_s_postprocess(plane, rows):
     served.predict(post({"rows": rows}))
     served.close()
     assert calls == [5]
+
+
+# ── arms of their own columns
+
+
+@pytest.fixture
+def apart(people):
+    """Make two arms that share one column, and each take one that the other does not."""
+    rows, risk = people
+    years = rows.assign(years=rows["age"] - 18, since=pd.Timestamp("2024-01-01"))
+    first = ek.pack(
+        ordinary(["age", "job"]).fit(years[["age", "job"]], risk), name="risk", reference=years[["age", "job"]]
+    )
+    columns = ["years", "age", "since"]
+    second = ek.pack(ordinary(["years", "age"]).fit(years[columns], risk), name="risk", reference=years[columns])
+    return {"champion": first, "challenger": second}, years
+
+
+def ordinary(names):
+    parts = [("t", OneHotEncoder(handle_unknown="ignore"), ["job"])] if "job" in names else []
+    numbers = [name for name in names if name != "job"]
+    return make_pipeline(ColumnTransformer([*parts, ("n", StandardScaler(), numbers)]), LogisticRegression())
+
+
+def test_each_arm_is_given_its_own_columns_and_explains_them(apart):
+    arms, people = apart
+    for arm in arms:
+        plane = plane_of(arms, route=routing.only(arm))
+        assert plane.contract.signature.inputs.names == ("age", "job", "years", "since")
+        rows = tables.as_rows(people[list(plane.contract.signature.inputs.names)].head(4))
+        answered = json.loads(plane.predict(post({"rows": rows})).body)["predictions"]
+        told = arms[arm].predict(people[list(arms[arm].schema.names)].head(4))
+        assert [each["label"] for each in answered] == told["label"].tolist()
+        explained = json.loads(plane.explain(post({"rows": rows[:1]})).body)["explanations"]
+        assert list(explained[0]["contributions"]) == list(arms[arm].schema.names)
+
+
+def test_a_row_must_bring_the_columns_of_every_arm(apart):
+    arms, people = apart
+    plane = plane_of(arms)
+    rows = tables.as_rows(people[["age", "job", "years"]].head(1))
+    refusal = json.loads(plane.predict(post({"rows": rows})).body)["error"]
+    assert [field["column"] for field in refusal["fields"]] == ["since"]
+    assert plane.predict(post({"rows": [plane.contract.row]})).status == 200
+
+
+def test_texts_that_an_arm_takes_and_has_never_seen_are_counted(apart):
+    arms, people = apart
+    plane = plane_of(arms)
+    rows = tables.as_rows(people[["age", "job", "years", "since"]].head(3))
+    told = [{**rows[0], "job": "pilot"}, rows[1], {**rows[2], "job": "judge"}]
+    plane.predict(post({"rows": told}))
+    plane.predict(post({"rows": rows}))
+    plane.explain(post({"rows": told[:1]}))
+    assert plane.unseen == [("champion", "job", 2)]

@@ -40,6 +40,7 @@ from ekiben import explainers, models, schema, tables
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
+from ekiben.explainers._predicates import Table
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.sampling import Sampling
 
@@ -585,3 +586,24 @@ def test_stacked_rows_keep_every_dtype_and_add_new_categories():
     pd.testing.assert_frame_equal(stacked, ODD.iloc[[0, 1, 2, 0]].reset_index(drop=True), check_exact=True)
     new = ODD.iloc[[0]].assign(kind=pd.Categorical(["w"]))
     assert stack(ODD, new)["kind"].tolist()[-1] == "w"
+
+
+def test_a_rule_speaks_of_dates_lists_and_categories_as_a_reader_would():
+    frame = pd.DataFrame(
+        {
+            "since": pd.to_datetime(["2024-01-01", "2024-06-01"]),
+            "place": [[1.5, 2.0], [0.5, 1.0]],
+            "long": [np.arange(9.0), np.ones(9)],
+            "grade": pd.Categorical([1, 2]),
+            "gone": [None, pd.NaT],
+        }
+    )
+    table = Table.of(frame, {})
+    assert [table.said(predicate) for predicate in table.predicates] == [
+        "since == 2024-06-01T00:00:00",
+        "place == [0.5, 1.0]",
+        "long == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … (9)]",
+        "grade == 2",
+        "gone is missing",
+    ]
+    assert table.codes[:, :4].tolist() == [[0, 0, 0, 0], [1, 1, 1, 1]]

@@ -23,6 +23,7 @@ from xgboost import XGBClassifier
 
 import ekiben as ek
 from ekiben import models, packing, sealing
+from ekiben.compatibility import compare
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError, UnsupportedModelError
 
 GOLDEN = Path(__file__).parent / "golden" / "packages"
@@ -628,3 +629,85 @@ def test_a_package_of_format_1_still_keeps_its_laws(golden):
 
 def test_a_package_of_format_1_is_small(golden):
     assert sum(path.stat().st_size for path in files_of(golden.folder)) < 60_000
+
+
+# ── what an author declares of the contract
+
+LOANS = pd.DataFrame({"age": [30, 41, 25, 60], "Loan amount (€)": [1.0, 2.0, 3.0, 4.0], "job": ["a", "b", "a", "b"]})
+
+
+def loan(model=None, **settings):
+    given = {"name": "loan", "reference": LOANS}
+    parts = [("t", OneHotEncoder(handle_unknown="ignore"), ["job"]), ("n", SimpleImputer(), ["age", "Loan amount (€)"])]
+    model = model or make_pipeline(ColumnTransformer(parts), LinearRegression())
+    return ek.pack(model.fit(LOANS, PRICES), **{**given, **settings})
+
+
+def test_what_is_declared_wins_and_is_kept_in_the_package(tmp_path):
+    declared = (
+        ek.contract(LOANS)
+        .edit("age", minimum=18, maximum=120, nullable=False)
+        .edit("Loan amount (€)", alias="amount")
+        .edit("job", unseen="refuse")
+        .ignoring_extra()
+    )
+    package = ek.load(loan(contract=declared).save(tmp_path / "loan"))
+    age, amount, job = package.schema
+    assert (age.minimum, age.maximum, age.nullable, amount.alias, job.unseen) == (18, 120, False, "amount", "refuse")
+    assert amount.nullable  # nobody declared it, and the model answers without one
+    sent = LOANS.rename(columns={"Loan amount (€)": "amount"}).assign(more=1)
+    pd.testing.assert_frame_equal(package.predict(sent), package.predict(LOANS))
+    with pytest.raises(
+        SchemaError, match=re.escape("must hold an integer from 18 to 120. Got a number below the minimum")
+    ):
+        package.predict(LOANS.assign(age=17))
+    assert ek.check(package).ok
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (
+            lambda c: c.edit("age", minimum=26),
+            "The 'reference' must fit what the 'contract' declares.\nThe column 'age' must",
+        ),
+        (lambda c: c.edit("Loan amount (€)", maximum=3), "Got a number above the maximum in row 3."),
+        (lambda c: c.columns, "The 'contract' must be what ek.contract(X) gives. Got tuple."),
+    ],
+)
+def test_what_the_reference_contradicts_is_refused(declare, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        loan(contract=declare(ek.contract(LOANS)))
+
+
+def test_a_policy_that_the_model_has_no_answer_for_is_refused():
+    parts = [("t", OneHotEncoder(), ["job"]), ("n", "passthrough", ["age", "Loan amount (€)"])]
+    strict = make_pipeline(ColumnTransformer(parts), LinearRegression())
+    words = "The model must answer a missing value in 'age', which the 'contract' allows. It fails on one."
+    with pytest.raises(SpecError, match=re.escape(words)):
+        loan(strict, contract=ek.contract(LOANS).edit("age", nullable=True))
+    words = "The model must answer an unseen text in 'job', which the 'contract' accepts. It fails on one."
+    with pytest.raises(SpecError, match=re.escape(words)):
+        loan(strict, contract=ek.contract(LOANS).edit("job", unseen="accept"))
+
+
+def test_a_contract_of_other_columns_is_refused_with_every_difference():
+    other = ek.contract(LOANS.drop(columns="job").assign(age="old", more=1))
+    words = (
+        "The 'contract' must speak of the columns of the 'reference'. Got a difference: 'job' is in the reference alone; "
+        "'more' is in the contract alone; 'age' is integer in the reference and text in the contract."
+    )
+    with pytest.raises(SpecError, match=re.escape(words)):
+        loan(contract=other)
+
+
+def test_the_contract_of_one_package_holds_the_next_one():
+    first = loan(contract=ek.contract(LOANS).edit("age", minimum=18))
+    assert compare(first.schema, loan(contract=first.schema).schema).verdict == "same"
+
+
+def test_an_arrow_column_needs_pyarrow_where_it_is_served():
+    rows = ROOMS.astype({"floor": "int64[pyarrow]"})
+    package = ek.pack(LinearRegression().fit(ROOMS, PRICES), name="flat", reference=rows)
+    assert any(line.startswith("pyarrow==") for line in package.manifest["requirements"])
+    assert not any(line.startswith("pyarrow==") for line in flat().manifest["requirements"])

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from typer.testing import CliRunner
 
 import ekiben as ek
-from ekiben import checks, cli, contract, packages, storing, tracking, trusting
+from ekiben import checks, cli, packages, storing, tracking, trusting
 from ekiben.errors import IntegrityError, SpecError, TrustError, UnsupportedModelError
 from ekiben.models.pickled import globals_of
 
@@ -263,7 +263,7 @@ def test_a_service_trusts_what_its_contract_pins(folder, stranger, tmp_path):
     package = ek.load(folder)
     service = ek.scaffold(tmp_path / "service", arms={"only": package})
     stranger()
-    pin = contract.read(service).pins["only"]
+    pin = pinning.read(service).pins["only"]
     with pytest.raises(TrustError):
         storing.get(pin.tag)
     with pytest.raises(IntegrityError, match=re.escape("must hold under")):

@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
 from ekiben import protocol, schema
 from ekiben.dataplane import Request
 from ekiben.errors import Fault
 from ekiben.schema import Column, Output, Schema, Signature
+from ekiben.values import misfit
 from planes import plane_of
 
 FAULTS = [
@@ -122,7 +125,7 @@ def property_of(column):
 
 
 def replace_inputs(inputs):
-    from ekiben.contract import Contract
+    from ekiben.pinning import Contract
 
     signature = Signature(inputs=inputs, task="regression", outputs=(Output(parts=("value",)),))
     return Contract(signature=signature, pins={}, row={}, answer={"value": 1.0})
@@ -145,3 +148,90 @@ def test_every_refusal_of_a_verb_is_told(plane):
     assert answers["/explain"] == {"200", *map(str, protocol.REFUSALS)}
     assert answers["/explain"] - answers["/predict"] == {"429"}
     assert schema.from_json(plane.schema()).classes == ("bad", "good")
+
+
+def test_a_declared_limit_is_told_and_what_was_seen_is_none():
+    age = Column(name="age", kind="integer", dtype="uint8", nullable=False, low=30, high=41, minimum=18)
+    assert (property_of(age)["minimum"], property_of(age)["maximum"]) == (18, 255)
+
+
+@pytest.mark.parametrize(
+    ("column", "fits", "others"),
+    [
+        ({"kind": "category", "dtype": "category", "categories": (3, 1)}, [3, 1], [2, "3", None]),
+        ({"kind": "category", "dtype": "category", "categories": (True,)}, [True], [False, "true"]),
+        (
+            {"kind": "datetime", "dtype": "datetime64[ns]"},
+            ["2026-11-22", "2026-11-22T10:00:00.5", "2024-02-29", "2000-02-29"],
+            ["2026-11-22T10:00:00Z", "22.11.2026", "2026-02-29", "2300-01-01", "2026-04-31", 5],
+        ),
+        (
+            {"kind": "datetime", "dtype": "datetime64[s, Europe/Madrid]"},
+            ["2026-11-22T10:00:00Z", "2026-11-22 10:00+01:00"],
+            ["2026-11-22", "2026-11-22T10:00:00.5Z"],
+        ),
+        ({"kind": "datetime", "dtype": "object", "items": "date"}, ["2026-11-22"], ["2026-11-22T10:00:00"]),
+        (
+            {"kind": "list", "dtype": "object", "length": 2, "items": "integer", "holder": "int8"},
+            [[1, 2]],
+            [[1], [1, 2.5], [1, 300], "ab"],
+        ),
+        ({"kind": "list", "dtype": "object", "length": 1, "items": "text", "holder": "list"}, [["a"]], [[1], []]),
+    ],
+)
+def test_the_document_and_the_contract_agree_on_every_kind(column, fits, others):
+    made = Column(**{"name": "x", "nullable": False, **column})
+    check = OAS30Validator(property_of(made))
+    assert [check.is_valid(value) for value in (*fits, *others)] == [True] * len(fits) + [False] * len(others)
+    assert [misfit(made, value) is None for value in (*fits, *others)] == [True] * len(fits) + [False] * len(others)
+
+
+def test_a_row_brings_a_column_by_its_name_or_its_alias_and_never_by_both(flats):
+    check = validator(described(flats), "PredictRequest")
+    (name,) = (column.name for column in flats.contract.signature.inputs if column.alias is not None)
+    alias = flats.contract.signature.inputs[name].alias
+    assert check.is_valid({"rows": [{"rooms": 2.0, name: 1}]})
+    assert check.is_valid({"rows": [{"rooms": 2.0, alias: 1}]})
+    assert not check.is_valid({"rows": [{"rooms": 2.0, name: 1, alias: 1}]})
+    assert not check.is_valid({"rows": [{"rooms": 2.0}]})
+    assert f"may be sent as {alias!r}" in protocol._row(flats.contract)["properties"][name]["description"]
+
+
+def test_a_field_too_many_fits_the_document_where_it_is_ignored():
+    inputs = Schema(columns=(Column(name="x", kind="number", dtype="float64", nullable=False),), extra="ignore")
+    assert OAS30Validator(protocol._row(replace_inputs(inputs))).is_valid({"x": 1, "more": []})
+
+
+def test_a_column_of_one_arm_is_told_as_such():
+    column = Column(name="x", kind="number", dtype="float64", nullable=False)
+    contract = replace(replace_inputs(Schema(columns=(column,))), takers={"x": ("challenger",)})
+    told = protocol._row(contract)
+    assert told["properties"]["x"]["description"] == "number; taken by challenger alone"
+    assert told["required"] == ["x"]
+
+
+def test_the_document_of_a_service_of_every_kind_of_column_is_openapi_and_its_example_fits():
+    n = 40
+    rows = pd.DataFrame(
+        {
+            "rooms": [float(i % 7) for i in range(n)],
+            "Loan amount (€)": range(n),
+            "Job title": ["a", "b"] * (n // 2),
+            "grade": pd.Categorical([1, 2] * (n // 2)),
+            "since": pd.date_range("2024-01-01", periods=n),
+            "seen at": pd.date_range("2024-01-01", periods=n, tz="Europe/Madrid"),
+            "place": [[1.5, 2.0]] * n,
+        }
+    )
+    model = make_pipeline(ColumnTransformer([("n", "passthrough", ["rooms"])]), LinearRegression())
+    contract = ek.contract(rows).edit("Loan amount (€)", minimum=0, maximum=10**6)
+    package = ek.pack(model.fit(rows, rows["rooms"]), name="flat", reference=rows, contract=contract)
+    plane = plane_of({"only": package}, unit=None)
+    document = described(plane)
+    OpenAPIV30SpecValidator(document).validate()
+    validator(document, "PredictRequest").validate({"rows": [dict(plane.contract.row)]})
+    dated = [name for name, told in document["components"]["schemas"]["Row"]["properties"].items() if "pattern" in told]
+    taken = {"rows": [{**plane.contract.row, **{name: None for name in dated if name in plane.contract.row}}]}
+    validator(document, "PredictRequest").validate(taken)
+    answer = plane.predict(Request(body=json.dumps(taken).encode()))
+    assert answer.status == 200, answer.body

@@ -7,12 +7,14 @@ import shutil
 from dataclasses import replace
 
 import bentoml
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import ekiben as ek
-from ekiben import contract, scaffolding, schema, spec
+from ekiben import compatibility, pinning, scaffolding, spec
 from ekiben.errors import NotFoundError, SpecError
 
 BOTH = ek.canary(stable="champion", canary="challenger", percent=10)
@@ -32,7 +34,7 @@ def folder(arms, tmp_path):
 def forgotten(champion, tmp_path):
     """A folder whose model is in no store any more."""
     made = ek.scaffold(tmp_path / "risk", arms={"champion": champion}, remake="python train.py --fast")
-    bentoml.models.delete(contract.read(made).pins["champion"].tag)
+    bentoml.models.delete(pinning.read(made).pins["champion"].tag)
     return made
 
 
@@ -72,14 +74,14 @@ def test_any_field_of_the_spec_may_be_set(champion, tmp_path):
 
 
 def test_the_contract_pins_every_arm_and_shows_a_real_answer(folder, champion, challenger):
-    found = contract.read(folder)
+    found = pinning.read(folder)
     assert {arm: pin.digest for arm, pin in found.pins.items()} == {
         "champion": champion.digest,
         "challenger": challenger.digest,
     }
     assert found.pins["champion"].tag == f"risk:{champion.digest[:12]}"
     assert (found.row, found.answer) == (champion.examples[0]["row"], champion.examples[0]["answer"])
-    assert found.signature.inputs == schema.union(champion.schema, challenger.schema)
+    assert found.signature.inputs == compatibility.union(champion.schema, challenger.schema)
     for pin in found.pins.values():
         assert bentoml.models.get(pin.tag).info.metadata["digest"] == pin.digest
 
@@ -127,7 +129,7 @@ def test_a_service_that_was_edited_is_kept_and_the_rest_is_written_anew(folder, 
     assert (folder / "service.py").read_text() == "# mine\n"
     assert (folder / "tests" / "test_mine.py").read_text() == "# mine too\n"
     assert list(spec.read(folder).arms) == ["champion"]
-    assert list(contract.read(folder).pins) == ["champion"]
+    assert list(pinning.read(folder).pins) == ["champion"]
 
 
 def test_what_two_arms_take_differently_the_service_takes_strictly(champion, people, tmp_path, prepared):
@@ -138,7 +140,7 @@ def test_what_two_arms_take_differently_the_service_takes_strictly(champion, peo
     assert champion.schema["income"].nullable
     assert not bare.schema["income"].nullable
     made = ek.scaffold(tmp_path / "risk", arms={"a": champion, "b": bare}, route=ek.split(a=1, b=1))
-    assert not contract.read(made).signature.inputs["income"].nullable
+    assert not pinning.read(made).signature.inputs["income"].nullable
 
 
 # ── versions and aliases
@@ -150,7 +152,7 @@ def test_an_alias_is_pinned_to_the_version_it_points_at_now(champion, challenger
     folder = ek.scaffold(tmp_path / "risk", arms={"champion": "models:/risk@live"})
     ek.log(challenger, alias="live")
     assert str(spec.read(folder).arms["champion"]) == "models:/risk/1"
-    assert contract.read(folder).pins["champion"].ref == "models:/risk/1"
+    assert pinning.read(folder).pins["champion"].ref == "models:/risk/1"
 
 
 @pytest.mark.usefixtures("tracking_uri")
@@ -162,7 +164,7 @@ def test_to_pin_follows_an_alias_that_was_written_by_hand(champion, challenger, 
     assert ek.pin(folder) == folder
     found = spec.read(folder)
     assert str(found.arms["champion"]) == "models:/risk/2"
-    assert contract.read(folder).pins["champion"].digest == challenger.digest
+    assert pinning.read(folder).pins["champion"].digest == challenger.digest
     assert found.route == BOTH
 
 
@@ -177,11 +179,11 @@ def test_to_pin_keeps_the_comments_of_a_spec_that_says_the_same(champion, tmp_pa
 @pytest.mark.usefixtures("tracking_uri")
 def test_to_pin_puts_the_models_back_into_the_store(champion, tmp_path):
     folder = ek.scaffold(tmp_path / "risk", arms={"champion": ek.log(champion)})
-    tag = contract.read(folder).pins["champion"].tag
+    tag = pinning.read(folder).pins["champion"].tag
     bentoml.models.delete(tag)
-    (folder / contract.FILE).unlink()
+    (folder / pinning.FILE).unlink()
     ek.pin(folder)
-    assert contract.read(folder).pins["champion"].tag == tag
+    assert pinning.read(folder).pins["champion"].tag == tag
     assert bentoml.models.get(tag)
 
 
@@ -238,12 +240,36 @@ def test_a_spec_that_cannot_be_is_refused_before_anything_is_written(arms, tmp_p
     assert not (tmp_path / "risk").exists()
 
 
-def test_arms_of_other_columns_are_refused_with_the_difference(champion, people, tmp_path):
+def test_arms_of_other_columns_make_one_contract_that_says_who_takes_what(champion, people, tmp_path):
     rows = people[0][["age"]].rename(columns={"age": "years"})
     other = ek.pack(LogisticRegression().fit(rows, people[1]), name="risk", reference=rows)
-    words = "The arms of one service must take the same columns. Got a difference: only one of them takes 'age'"
+    route = ek.canary(stable="champion", canary="challenger", percent=10)
+    folder = ek.scaffold(tmp_path / "made", arms={"champion": champion, "challenger": other}, route=route)
+    found = pinning.read(folder)
+    assert found.signature.inputs.names == ("age", "income", "job", "member", "years")
+    assert found.takers == {
+        **dict.fromkeys(("age", "income", "job", "member"), ("champion",)),
+        "years": ("challenger",),
+    }
+    assert found.row["years"] == other.examples[0]["row"]["years"]
+    assert "- Only `challenger` takes `years`." in (folder / "README.md").read_text()
+
+
+def test_arms_that_contradict_each_other_are_refused_with_the_reason(champion, people, tmp_path):
+    rows = people[0][["age"]].astype(str)
+    shared = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    other = ek.pack(shared.fit(rows, people[1]), name="risk", reference=rows)
+    route = ek.canary(stable="champion", canary="challenger", percent=10)
+    words = "The arms of one service must take values in common. Got a contradiction: 'age' is integer for one and text"
     with pytest.raises(SpecError, match=re.escape(words)):
-        ek.scaffold(tmp_path / "risk", arms={"champion": champion, "challenger": other}, route=BOTH)
+        ek.scaffold(tmp_path / "made", arms={"champion": champion, "challenger": other}, route=route)
+
+
+def test_a_unit_that_is_an_alias_is_refused(tmp_path):
+    rows = pd.DataFrame({"Customer ID": [1, 2, 3, 4]})
+    package = ek.pack(LinearRegression().fit(rows, [1, 2, 3, 4]), name="named", reference=rows)
+    with pytest.raises(SpecError, match=re.escape("The 'unit' must not be the alias of a column. Got 'customer_id'")):
+        ek.scaffold(tmp_path / "made", arms={"only": package}, unit="customer_id")
 
 
 def test_arms_of_other_labels_are_refused(champion, people, prepared, tmp_path):
@@ -273,29 +299,29 @@ def test_a_folder_without_a_service_cannot_be_pinned(tmp_path):
 
 
 def test_a_contract_is_read_as_it_was_written(folder, tmp_path):
-    found = contract.read(folder)
-    contract.write(found, tmp_path)
-    assert contract.read(tmp_path) == found
+    found = pinning.read(folder)
+    pinning.write(found, tmp_path)
+    assert pinning.read(tmp_path) == found
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"signature": {}}'])
 def test_a_broken_contract_is_refused_with_what_to_run(folder, text):
-    (folder / contract.FILE).write_text(text)
+    (folder / pinning.FILE).write_text(text)
     with pytest.raises(SpecError, match=re.escape(f"Run: ekiben pin {folder}")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_contract_of_another_format_is_refused(folder):
-    document = json.loads((folder / contract.FILE).read_text())
-    (folder / contract.FILE).write_text(json.dumps({**document, "format": 2}))
+    document = json.loads((folder / pinning.FILE).read_text())
+    (folder / pinning.FILE).write_text(json.dumps({**document, "format": 2}))
     with pytest.raises(SpecError, match=re.escape("contract.json must be as it was written, in format 1.")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_missing_contract_is_not_found(folder):
-    (folder / contract.FILE).unlink()
+    (folder / pinning.FILE).unlink()
     with pytest.raises(NotFoundError, match=re.escape(f"Run: ekiben pin {folder}")):
-        contract.read(folder)
+        pinning.read(folder)
 
 
 def test_a_route_may_be_left_out_for_one_arm(champion, tmp_path):

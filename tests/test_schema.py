@@ -1,16 +1,20 @@
 """The contract of a model's data is learnt from rows, and a table fits it or is told every fault."""
 
+import json
 import re
 from dataclasses import replace
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ekiben import schema, tables
+from ekiben.compatibility import union
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Output, Schema, Signature, limits, union, value_faults
+from ekiben.schema import Column, Output, Schema, Signature
 from ekiben.tables import conform, learn
+from ekiben.values import limits, value_faults
 
 
 def column(values, **settings):
@@ -46,7 +50,19 @@ def told(frame, contract):
         ([True, None], "object", "boolean"),
         (["a", "b"], "object", "text"),
         (["a", None], "string", "text"),
-        (["a", "b"], "category", "text"),
+        (["a", "b"], "category", "category"),
+        ([3, 1], "category", "category"),
+        ([True, False], "category", "category"),
+        (["2026-11-22"], "datetime64[ns]", "datetime"),
+        (["2026-11-22"], "datetime64[s]", "datetime"),
+        (["2026-11-22T10:00:00Z"], "datetime64[ns, Europe/Madrid]", "datetime"),
+        ([[1.5, 2]], "object", "list"),
+        ([1, None], "int64[pyarrow]", "integer"),
+        ([1.5, None], "double[pyarrow]", "number"),
+        ([True, None], "bool[pyarrow]", "boolean"),
+        (["a", None], "string[pyarrow]", "text"),
+        ([1.5], "float16", "number"),
+        ([1], "uint64", "integer"),
     ],
 )
 def test_a_column_s_kind_and_dtype_are_learnt(values, dtype, kind):
@@ -92,21 +108,26 @@ def test_more_than_two_hundred_texts_are_free_text():
 @pytest.mark.parametrize(
     ("values", "got"),
     [
-        (pd.to_datetime(["2024-01-01"]), "datetime64 (datetime64[ns])"),
+        (pd.to_timedelta(["1s"]), "timedelta64 (timedelta64[ns])"),
+        (pd.period_range("2024", periods=1, freq="Y"), "period (period[Y-DEC])"),
         ([1, "a"], "mixed-integer (object)"),
-        ([[1], [2]], "mixed (object)"),
+        ([[1], "a"], "mixed (object)"),
+        ([{"a": 1}], "mixed (object)"),
         ([b"a"], "bytes (object)"),
         ([1 + 2j], "complex (complex128)"),
     ],
 )
 def test_a_column_of_another_kind_is_refused_with_what_it_holds(values, got):
-    words = f"The column 'x' must hold numbers, booleans or texts. Got {got}. Turn it into one of those"
+    words = (
+        "The column 'x' must hold numbers, booleans, texts, categories, dates or lists of one length. "
+        f"Got {got}. Turn it into one of those"
+    )
     with pytest.raises(SpecError, match=re.escape(words)):
         column(values)
 
 
 def test_every_column_that_cannot_be_learnt_is_named_at_once():
-    frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "ok": [1], "none": [None]})
+    frame = pd.DataFrame({"when": pd.to_timedelta(["1s"]), "ok": [1], "none": [None]})
     with pytest.raises(SpecError) as caught:
         learn(frame)
     assert re.findall(r"The column '(\w+)'", str(caught.value)) == ["when", "none"]
@@ -120,7 +141,10 @@ def test_every_column_that_cannot_be_learnt_is_named_at_once():
         (pd.DataFrame({0: [1], "a": [2]}), "Column names must be texts. Got 0. Rename them and fit again"),
         (pd.DataFrame({"": [1]}), "Column names must be texts. Got ''."),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Column names must differ. Got more than one of ['a']."),
-        (pd.DataFrame({"c": pd.Categorical([1, 2])}), "The categories of 'c' must be texts. Got integer."),
+        (
+            pd.DataFrame({"c": pd.Categorical([1.5])}),
+            "The categories of 'c' must be texts, integers or booleans. Got floating.",
+        ),
         (pd.DataFrame({"c": [None, None]}), "The column 'c' must hold a value. Got only missing ones."),
     ],
 )
@@ -346,12 +370,13 @@ def test_a_union_with_itself_is_itself():
     assert union(contract, contract) == contract
 
 
-def test_contracts_that_differ_are_refused_with_every_difference():
-    first = learn(pd.DataFrame({"a": [1], "b": [1], "c": ["t"]}))
-    second = learn(pd.DataFrame({"a": ["t"], "b": [1], "d": [1]}))
+def test_contracts_that_contradict_each_other_are_refused_with_every_contradiction():
+    first = learn(pd.DataFrame({"a": [1], "b": [1], "c": ["t"], "e": [[1, 2]]}))
+    second = learn(pd.DataFrame({"a": ["t"], "b": [1], "d": [1], "e": [[1, 2, 3]]}))
     words = (
-        "The arms of one service must take the same columns. Got a difference: only one of them takes 'c'; "
-        "only one of them takes 'd'; 'a' is integer for one and text for the other."
+        "The arms of one service must take values in common. Got a contradiction: "
+        "'a' is integer for one and text for the other; "
+        "'e' is list of 2 integers for one and list of 3 integers for the other."
     )
     with pytest.raises(SpecError, match=re.escape(words)):
         union(first, second)
@@ -373,3 +398,230 @@ def test_a_signature_comes_back_from_json():
 def test_an_unknown_column_is_a_key_error():
     with pytest.raises(KeyError, match="age"):
         strict()["age"]
+
+
+# ── dates, categories and lists
+
+
+def dated(dtype="datetime64[ns]", **settings):
+    return strict(kind="datetime", dtype=dtype, **settings)
+
+
+@pytest.mark.parametrize(
+    ("contract", "sent", "got"),
+    [
+        (dated(), "2026-11-22", None),
+        (dated(), "2026-11-22T10:00:00", None),
+        (dated(), "2026-11-22 10:00", None),
+        (dated(), "2026-11-22T10:00:00.123456789", None),
+        (dated(), "2024-02-29", None),
+        (dated(), "2026-02-29", "a text that is no date"),
+        (dated(), "22.11.2026", "a text that is no date"),
+        (dated(), "20261122", "a text that is no date"),
+        (dated(), "2026-11-22T25:00:00", "a text that is no date"),
+        (dated(), 1_795_000_000_000, "an integer"),
+        (dated(), 1.5, "a number"),
+        (dated(), True, "a boolean"),
+        (dated(), "2026-11-22T10:00:00Z", "a date with an offset"),
+        (dated(), "2026-11-22T10:00:00+01:00", "a date with an offset"),
+        (dated(), "2300-01-01", "a date out of range"),
+        (dated(), "1600-01-01", "a date out of range"),
+        (dated("datetime64[s]"), "2300-01-01", None),
+        (dated("datetime64[s]"), "2300-01-01T00:00:00.5", "a finer time than the column can hold"),
+        (dated("datetime64[s]"), "0000-01-01", "a text that is no date"),
+        (dated("datetime64[ns, Europe/Madrid]"), "2026-11-22T10:00:00Z", None),
+        (dated("datetime64[ns, Europe/Madrid]"), "2026-11-22T10:00:00-05:30", None),
+        (dated("datetime64[ns, Europe/Madrid]"), "2026-11-22T10:00:00", "a date without an offset"),
+        (dated("datetime64[ns, Europe/Madrid]"), "2026-11-22", "a date without an offset"),
+        (dated("datetime64[ns, Europe/Madrid]"), "2026-11-22T10:00:00+25:00", "a text that is no date"),
+        (dated("object", items="date"), "2026-11-22", None),
+        (dated("object", items="date"), "2026-11-22T10:00:00", "a date with a time of day"),
+        (dated(minimum="2020-01-01"), "2019-12-31T23:59:59", "a date before the minimum"),
+        (dated(maximum="2020-01-01"), "2020-01-01T00:00:01", "a date after the maximum"),
+        (dated(), None, "a missing value"),
+        (dated(), [2026, 11, 22], "a list"),
+    ],
+)
+def test_a_date_is_iso_8601_text_that_the_column_can_hold(contract, sent, got):
+    faults = value_faults(contract["x"], [(0, sent)])
+    assert [fault.got for fault in faults] == ([] if got is None else [got])
+
+
+def test_a_fault_of_a_date_does_not_repeat_it():
+    error = told(pd.DataFrame({"x": ["2026-99-11"]}), dated())
+    assert str(error) == (
+        "The column 'x' must hold a date and time without an offset, such as 2026-11-22T10:00:00. "
+        "Got a text that is no date in row 0."
+    )
+
+
+def test_a_moment_comes_back_in_the_very_time_zone():
+    reference = pd.DataFrame({"x": pd.to_datetime(["2026-07-01T10:00:00Z"]).tz_convert("Europe/Madrid")})
+    fitted = conform(pd.DataFrame({"x": ["2026-07-01T06:00:00-04:00"]}), learn(reference))
+    pd.testing.assert_frame_equal(fitted, reference)
+
+
+def test_python_s_own_dates_come_back_as_what_they_were():
+    day, at, stamp = date(2026, 11, 22), datetime.fromisoformat("2026-11-22T10:00:00"), pd.Timestamp("2026-11-22")
+    reference = pd.DataFrame({"d": [day], "t": [at], "s": [stamp]}, dtype=object)
+    back = conform(pd.DataFrame(tables.as_rows(reference)), learn(reference))
+    assert [type(value) for value in back.iloc[0]] == [date, datetime, pd.Timestamp]
+    assert back.iloc[0].tolist() == [day, at, stamp]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            [date(2026, 1, 1), pd.Timestamp("2026-01-01")],
+            "must hold one kind of them, without an offset. Got Timestamp and",
+        ),
+        (
+            [pd.Timestamp("2026-01-01T00:00Z")],
+            "Got dates with an offset in 'x'. Convert it: pd.to_datetime(X['x'], utc=",
+        ),
+        ([[1], [1, 2]], "The lists of 'x' must have one length. Got 1 to 2 items."),
+        ([[], []], "The lists of 'x' must have one length. Got empty ones."),
+        ([[1], (1,)], "The lists of 'x' must be held in one way. Got list, tuple. Make all of them lists."),
+        ([[1, "a"]], "The lists of 'x' must hold numbers, integers or texts. Got mixed-integer."),
+        ([[1.0, np.inf]], "Got a list with a number out of range in row 0."),
+    ],
+)
+def test_dates_and_lists_that_are_of_several_kinds_are_refused_with_the_way_out(values, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        learn(pd.DataFrame({"x": pd.Series(values, dtype=object)}))
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        ([1.5, 2], None),
+        ((1.5, 2), None),
+        (np.array([1.5, 2]), None),
+        ([1.5], "a list of 1"),
+        ([1.5, "a"], "a list with a text"),
+        ([1.5, None], "a list with a missing value"),
+        ([1.5, True], "a list with a boolean"),
+        ([1.5, 1e39], "a list with a number out of range"),
+        ([1.5, 10**400], "a list with a number out of range"),
+        ("ab", "a text"),
+        ({"a": 1}, "an object"),
+    ],
+)
+def test_a_list_has_its_length_and_its_kind_of_items(sent, got):
+    column = strict(kind="list", dtype="object", length=2, items="number", holder="float32")["x"]
+    assert [fault.got for fault in value_faults(column, [(3, sent)])] == ([] if got is None else [got])
+
+
+@pytest.mark.parametrize(
+    ("categories", "fits", "others"),
+    [
+        ((3, 1), [3, 1, 1.0], [2, True, "1", 1.5]),
+        ((True, False), [True, False], [1, 0, "true"]),
+        (("b", "a"), ["a"], ["c", 1, None]),
+    ],
+)
+def test_a_category_takes_its_own_values_alone(categories, fits, others):
+    contract = learn(pd.DataFrame({"x": pd.Categorical(categories, categories=categories, ordered=True)}))
+    for value in fits:
+        back = conform(pd.DataFrame({"x": [value]}, dtype=object), contract)["x"]
+        assert (back.cat.categories.tolist(), back.cat.ordered) == (list(categories), True)
+    for value in others:
+        assert told(pd.DataFrame({"x": [value]}, dtype=object), contract).faults[0].expected.startswith("one of ")
+
+
+def test_a_column_of_an_older_package_that_calls_a_category_a_text_still_works():
+    old = strict(kind="text", dtype="category", categories=("b", "a"), unseen="refuse")
+    assert conform(pd.DataFrame({"x": ["a"]}), old)["x"].cat.codes.tolist() == [1]
+    assert told(pd.DataFrame({"x": ["z"]}), old).faults[0].got == "another text"
+
+
+# ── what an author declares
+
+NAMED = learn(pd.DataFrame({"age": [30, 41], "Loan amount (€)": [1.5, None], "job": ["a", "b"]}))
+
+
+def test_a_name_that_no_program_can_spell_has_an_alias_that_is_nobody_else_s():
+    frame = pd.DataFrame([[1] * 7], columns=["a b", "a-b", "a_b", "€", "2nd", "größe", "Größe (m)"])
+    assert [column.alias for column in learn(frame)] == [
+        "a_b_2",
+        "a_b_3",
+        None,
+        "column_3",
+        "column_2nd",
+        None,
+        "grosse_m",
+    ]
+
+
+def test_a_frame_may_bring_a_column_by_its_alias_and_never_by_both():
+    sent = pd.DataFrame({"age": [30], "loan_amount": [2.0], "job": ["a"]})
+    assert list(conform(sent, NAMED)) == ["age", "Loan amount (€)", "job"]
+    both = sent.assign(**{"Loan amount (€)": 2.0})
+    assert str(told(both, NAMED)) == (
+        "The column 'Loan amount (€)' must come by its name or by its alias 'loan_amount'. Got both."
+    )
+
+
+def test_a_declared_limit_is_one_and_is_told():
+    limited = NAMED.edit("age", minimum=18, maximum=120)
+    sent = pd.DataFrame({"age": [17, 18, 120, 121], "Loan amount (€)": 1.0, "job": "a"})
+    assert [(fault.row, fault.got) for fault in told(sent, limited).faults] == [
+        (0, "a number below the minimum"),
+        (3, "a number above the maximum"),
+    ]
+    assert limited["age"].describe() == "integer, from 18 to 120, seen 30 to 41"
+    assert limited.edit("age", minimum=None)["age"].describe() == "integer, at most 120, seen 30 to 41"
+
+
+def test_a_column_too_many_is_ignored_where_the_contract_says_so():
+    sent = pd.DataFrame({"age": [30], "loan_amount": [2.0], "job": ["a"], "more": [1]})
+    assert list(conform(sent, NAMED.ignoring_extra())) == list(NAMED.names)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("Age", {"minimum": 0}, "The contract has no column 'Age'. Did you mean 'age'?"),
+        ("job", {"minimum": 0}, "A 'minimum' needs a column of numbers or dates. Got 0 for 'job', a text."),
+        ("age", {"minimum": "0"}, "The 'minimum' of 'age' must be a finite number. Got '0'."),
+        ("age", {"maximum": float("nan")}, "The 'maximum' of 'age' must be a finite number. Got nan."),
+        ("age", {"minimum": 2, "maximum": 1}, "The 'minimum' of 'age' must not lie above its 'maximum'. Got 2 and 1."),
+        ("age", {"nullable": "no"}, "The 'nullable' of 'age' must be True or False. Got 'no'."),
+        ("age", {"unseen": "refuse"}, "An 'unseen' needs a column of at most 200 texts. Got 'refuse' for 'age'"),
+        ("job", {"unseen": "warn"}, "The 'unseen' of 'job' must be 'accept' or 'refuse'. Got 'warn'."),
+        ("job", {"alias": "age"}, "The 'alias' of 'job' must be its own. Got 'age', which names 'age' already."),
+        ("job", {"alias": "loan_amount"}, "Got 'loan_amount', which names 'Loan amount (€)' already."),
+        ("job", {"alias": ""}, "The 'alias' of 'job' must be another name. Got ''."),
+    ],
+)
+def test_what_a_column_cannot_hold_to_is_refused(name, changes, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        NAMED.edit(name, **changes)
+
+
+def test_a_category_cannot_be_declared_to_take_others():
+    graded = learn(pd.DataFrame({"grade": pd.Categorical(["a"])}))
+    with pytest.raises(SpecError, match=re.escape("A category takes its own values alone. Got unseen='accept'")):
+        graded.edit("grade", unseen="accept")
+
+
+def test_a_limit_of_a_date_speaks_as_the_column_does():
+    zoned = learn(pd.DataFrame({"at": pd.to_datetime(["2026-01-01T00:00Z"])}))
+    assert zoned.edit("at", minimum="2020-01-01T00:00:00Z")["at"].minimum == "2020-01-01T00:00:00Z"
+    with pytest.raises(SpecError, match=re.escape("must be a date such as 2026-11-22T10:00:00Z, with its offset. Got")):
+        zoned.edit("at", minimum="2020-01-01")
+
+
+def test_a_contract_shows_itself_in_a_notebook_and_in_a_shell():
+    shown = NAMED.edit("age", minimum=18)
+    page = shown._repr_html_()
+    assert "<th>limits</th>" in page
+    assert "<td>at least 18</td>" in page
+    assert str(shown).splitlines()[1].split("  ")[:2] == ["Loan amount (€)", "loan_amount"]
+
+
+def test_what_was_declared_comes_back_from_json():
+    declared = NAMED.edit("age", minimum=18, nullable=True).edit("job", unseen="refuse").ignoring_extra()
+    signature = Signature(inputs=declared, task="regression")
+    assert schema.from_json(json.loads(json.dumps(schema.to_json(signature)))) == signature

@@ -7,8 +7,10 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
 from ekiben import tracking
@@ -270,3 +272,34 @@ def test_categories_and_nullable_integers_are_logged_and_loaded_back():
     loaded = mlflow.pyfunc.load_model(str(ek.log(package)))
     plain = package.example_frame.astype({"kind": object, "floor": "float64"})
     assert loaded.predict(plain)["value"].tolist() == package.predict(package.example_frame)["value"].tolist()
+
+
+def test_dates_lists_and_categories_of_integers_are_logged_and_loaded_back():
+    rows = ROOMS.assign(
+        since=pd.to_datetime(["2024-01-01", "2024-06-01", None, "2025-01-01"]),
+        seen=pd.to_datetime(["2024-01-01T10:00:00Z"] * 4).tz_convert("Europe/Madrid"),
+        place=[[1.5, 2.0], [0.0, 1.0], [2.0, 2.0], [3.0, 0.5]],
+        grade=pd.Categorical([3, 1, 2, None]),
+    )
+    model = make_pipeline(ColumnTransformer([("n", "passthrough", ["rooms", "floor"])]), LinearRegression()).fit(
+        rows, rows["rooms"]
+    )
+    package = ek.pack(model, name="dated", reference=rows)
+    loaded = mlflow.pyfunc.load_model(str(ek.log(package)))
+    assert ek.fetch("models:/dated/1").schema == package.schema
+    asked = tracking._as_mlflow_takes_it(rows)
+    pd.testing.assert_frame_equal(loaded.predict(asked), package.predict(rows), check_exact=True)
+
+
+def test_a_new_version_tells_what_became_of_the_contract():
+    first, second = flat(), flat(contract=ek.contract(ROOMS).edit("rooms", minimum=1))
+    assert tracking.contract_change(ek.log(first)) is None
+    told = tracking.contract_change(ek.log(second))
+    assert told == "breaking\n  breaking: 'rooms' takes at least 1 now, and took any float64."
+    client = mlflow.MlflowClient()
+    assert client.get_model_version("flat", "2").tags["ekiben.contract_change"] == told
+
+
+def test_the_same_contract_again_is_told_as_the_same(package, other):
+    ek.log(package)
+    assert tracking.contract_change(ek.log(other)) == "same"

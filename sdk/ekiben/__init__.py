@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ekiben.checks import Report, check
     from ekiben.client import Client
     from ekiben.errors import EkibenError
+    from ekiben.learning import contract
     from ekiben.packages import Package, load
     from ekiben.packing import pack
     from ekiben.refs import ModelRef
@@ -44,6 +45,7 @@ _HOMES = {
     "canary": "routing",
     "check": "checks",
     "containerize": "building",
+    "contract": "learning",
     "fetch": "tracking",
     "load": "packages",
     "log": "tracking",
@@ -72,6 +74,7 @@ __all__ = [
     "canary",
     "check",
     "containerize",
+    "contract",
     "fetch",
     "load",
     "log",

@@ -96,10 +96,14 @@ def log(
     json_: Json = False,
 ) -> None:
     """Register a package as a version in MLflow."""
+    from ekiben import tracking
+
     with shown() as say:
         say("logging")
-        ref = str(ekiben.log(ekiben.load(package), alias=alias))
-    _tell(json_, {"ref": ref}, ref)
+        ref = ekiben.log(ekiben.load(package), alias=alias)
+        change = tracking.contract_change(ref)
+    told = f"{ref}\nThe contract since the version before: {change}" if change else str(ref)
+    _tell(json_, {"ref": str(ref), **({"contract_change": change} if change else {})}, told)
 
 
 @app.command()

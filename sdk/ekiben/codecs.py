@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from ekiben.errors import Fault, SchemaError
-from ekiben.schema import Schema, is_missing, missing_column, value_faults
+from ekiben.schema import Schema
+from ekiben.values import is_missing, missing_column, twice, value_faults
 
 _encoder = msgspec.json.Encoder()
 
@@ -75,7 +76,7 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     Parameters
     ----------
     rows
-        Objects, one a row, each with every column of the contract.
+        Objects, one a row, each with every column of the contract, by its name or its alias.
     schema
         The contract.
     ignore
@@ -110,15 +111,31 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
             )
     if faults:
         raise SchemaError.of(faults)
+    rows, faults = _by_name(rows, schema)
     known = {*schema.names, ignore}
     for i, row in enumerate(rows):
-        faults += [_unexpected(i) for name in row if name not in known][:1]
+        if schema.extra == "refuse":
+            faults += [_unexpected(i) for name in row if name not in known][:1]
         faults += [missing_column(column, row=i) for column in schema.columns if column.name not in row]
     for column in schema.columns:
         faults += value_faults(column, ((i, row[column.name]) for i, row in enumerate(rows) if column.name in row))
     if faults:
         raise SchemaError.of(faults)
     return {name: [row[name] for row in rows] for name in schema.names}
+
+
+def _by_name(rows: Sequence[dict[str, Any]], schema: Schema) -> tuple[Sequence[dict[str, Any]], list[Fault]]:
+    """Put each column's own name in place of its alias; a column that came by both is at fault."""
+    aliases = schema.aliases
+    if not aliases:
+        return rows, []
+    faults = [
+        twice(schema[name], row=i)
+        for i, row in enumerate(rows)
+        for alias, name in aliases.items()
+        if alias in row and name in row
+    ]
+    return [{aliases.get(key, key): value for key, value in row.items()} for row in rows], faults
 
 
 def _unexpected(row: int) -> Fault:

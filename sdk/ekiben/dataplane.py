@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.contract import Contract
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
 from ekiben.packages import Package
+from ekiben.pinning import Contract
 from ekiben.routing import Choice
 from ekiben.spec import ServiceSpec
 
@@ -95,6 +95,7 @@ def refuse(
 
 Compute = Callable[[Package, "pd.DataFrame"], dict[str, Any]]
 Observe = Callable[[str, str, Answer, float], None]
+Unseen = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,8 @@ class DataPlane:
         Called after each request with the endpoint, the arm ("" for none), the answer and the seconds that it took.
     description
         What the service says of itself.
+    unseen
+        Called with the arm, the column and how many of its texts the arm takes and has never seen.
     """
 
     def __init__(
@@ -132,10 +135,12 @@ class DataPlane:
         hooks: Hooks,
         observe: Observe,
         description: str = "",
+        unseen: Unseen = lambda _arm, _column, _n: None,
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
         self.description = description
-        self._observe = observe
+        self._observe, self._unseen = observe, unseen
+        self._seen = {arm: _seen(package) for arm, package in packages.items()}
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
@@ -152,6 +157,7 @@ class DataPlane:
         return {
             "name": self.spec.name,
             **schema.to_json(self.contract.signature),
+            **({"takers": self.contract.takers} if self.contract.takers else {}),
             "unit": str(self.spec.unit) if self.spec.unit else None,
             "example": {
                 "row": self.contract.row,
@@ -232,6 +238,8 @@ class DataPlane:
 
     def _answer(self, endpoint: str, request_id: str, routed: _Routed, compute: Compute) -> Answer:
         package = self.packages[routed.choice.arm]
+        if endpoint == "predict":
+            self._count_unseen(routed)
         found = self._computed(compute, package, self._prepared(routed.columns, package))
         if "predictions" in found:
             found = {"predictions": self.hooks.postprocess(found["predictions"])}
@@ -241,8 +249,15 @@ class DataPlane:
                 self._observe("shadow", arm, Answer(status=HTTPStatus.TOO_MANY_REQUESTS, code="dropped", body=b""), 0.0)
         return Answer(status=HTTPStatus.OK, body=self._encoded(document), headers={"content-type": JSON})
 
+    def _count_unseen(self, routed: _Routed) -> None:
+        """Count the texts that the arm takes and has never seen: the first sign that the world has moved."""
+        for name, seen in self._seen[routed.choice.arm].items():
+            n = sum(value is not None and value not in seen for value in routed.columns[name])
+            if n:
+                self._unseen(routed.choice.arm, name, n)
+
     def _prepared(self, columns: dict[str, list[Any]], package: Package) -> pd.DataFrame:
-        """Make the frame that a model sees, whatever order the service's own hook leaves it in."""
+        """Make the frame that a model sees: its own columns, whatever order the service's own hook leaves them in."""
         return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -356,6 +371,15 @@ class DataPlane:
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
                 status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
             self._observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
+
+
+def _seen(package: Package) -> dict[str, frozenset[Any]]:
+    """Give the texts that an arm has seen in each column where it takes others too."""
+    return {
+        column.name: frozenset(column.categories)
+        for column in package.schema.columns
+        if column.categories is not None and not column.is_closed
+    }
 
 
 def _where(failure: Exception) -> str:

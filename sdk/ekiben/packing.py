@@ -16,7 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ekiben import cards, explainers, imports, locking, models, proving, schema, slicing, tables, trusting
+from ekiben import (
+    cards,
+    dtypes,
+    explainers,
+    imports,
+    learning,
+    locking,
+    models,
+    proving,
+    schema,
+    slicing,
+    tables,
+    trusting,
+)
 from ekiben.errors import ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter, Answers
@@ -49,6 +62,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     training: tuple[pd.DataFrame, Any] | None = None,
     trust: Sequence[str] = (),
     allow_pickle: Sequence[str] = (),
+    contract: Schema | None = None,
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -82,6 +96,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     allow_pickle
         Classes, such as `prophet.forecaster.Prophet`, that may be kept as a pickle when nothing else can hold them.
         Whoever loads the package must trust it.
+    contract
+        What `ek.contract` gave, edited: its limits, policies and aliases are kept, or refused with the reason.
     progress
         Called with a few words before each step.
 
@@ -110,7 +126,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         say("learning the contract")
         trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
         model, source, told = _opened(model, reference, trust, allow_pickle)
-        live = _live(model, _as_frame("reference", reference), name, target, trust, allow_pickle)
+        live = _live(model, _as_frame("reference", reference), name, target, trust, allow_pickle, contract)
         _fits_outputs("target", target, live.rows, live.signature)
         _labels_are_known("target", target, live.signature)
         digest = data_digest(live.rows, target)
@@ -207,15 +223,24 @@ class _Live:
 
 
 def _live(
-    model: Any, reference: pd.DataFrame, name: str, target: Any, trust: tuple[str, ...], allow_pickle: tuple[str, ...]
+    model: Any,
+    reference: pd.DataFrame,
+    name: str,
+    target: Any,
+    trust: tuple[str, ...],
+    allow_pickle: tuple[str, ...],
+    contract: Schema | None,
 ) -> _Live:
     code = _sliced(model, allow_pickle)
     bound = code.model if code else model
     trust = (*trust, code.module) if code else trust
     adapter = models.chosen(bound, trust=trust, allow_pickle=allow_pickle)
-    signature = _sign(model, adapter, reference, name)
+    signature = _sign(model, adapter, reference, name, contract)
     signature = replace(signature, outputs=_named_after(target, signature.outputs))
-    rows = tables.conform(reference, signature.inputs)
+    try:
+        rows = tables.conform(reference, signature.inputs)
+    except SchemaError as misfit:
+        raise SpecError(f"The 'reference' must fit what the 'contract' declares.\n{misfit}") from misfit
     return _Live(
         model=model,
         bound=bound,
@@ -270,7 +295,8 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
-    named = (*live.adapter.requirements(live.model), *explainers.requirements(method))
+    arrow = ("pyarrow",) if dtypes.needs_arrow(live.signature.inputs) else ()
+    named = (*live.adapter.requirements(live.model), *explainers.requirements(method), *arrow)
     needed = locking.pins(named, (*imports.modules_of(live.bound), *(live.code.imports if live.code else ())))
     return {
         "format": FORMAT,
@@ -347,15 +373,17 @@ def _fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Si
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
 
 
-def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
+def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, contract: Schema | None) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
     _has_the_fitted_columns(model, reference)
-    learnt = tables.learn(reference)
+    learnt = learning.hold(tables.learn(reference), contract)
     outputs = _outputs(model, adapter, reference, learnt)
     asked = partial(_takes, model, adapter, outputs, learnt, reference)
+    for column in learnt.columns:
+        _can_keep(column, asked)
     columns = tuple(_with_policy(asked, column) for column in _with_gaps(asked, learnt))
-    return Signature(inputs=Schema(columns=columns), task=task, outputs=outputs)
+    return Signature(inputs=replace(learnt, columns=columns), task=task, outputs=outputs)
 
 
 def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
@@ -401,7 +429,7 @@ Asked: TypeAlias = Callable[[Mapping[str, list[Any]]], bool]
 
 def _with_gaps(takes: Asked, learnt: Schema) -> tuple[Column, ...]:
     """Ask the model what it does without a value: of all columns at once, and one by one where that fails."""
-    unsure = [column.name for column in learnt.columns if not column.nullable]
+    unsure = [column.name for column in learnt.columns if not column.nullable and "nullable" not in column.declared]
     every = {name: [None if name == other else ... for other in unsure] for name in unsure}
     free = set(unsure) if not unsure or takes(every) else {name for name in unsure if takes({name: [None]})}
     return tuple(replace(column, nullable=column.nullable or column.name in free) for column in learnt.columns)
@@ -409,10 +437,24 @@ def _with_gaps(takes: Asked, learnt: Schema) -> tuple[Column, ...]:
 
 def _with_policy(takes: Asked, column: Column) -> Column:
     """Ask the model what it does with a text that it has never seen."""
-    if column.kind != "text":
+    if column.kind != "text" or "unseen" in column.declared:
         return column
     strict = column.dtype == "category" or not takes({column.name: [UNSEEN]})
     return replace(column, unseen="refuse" if strict else "accept")
+
+
+def _can_keep(column: Column, takes: Asked) -> None:
+    """Refuse a declared policy that the model has no answer for."""
+    if "nullable" in column.declared and column.nullable and not takes({column.name: [None]}):
+        raise SpecError(
+            f"The model must answer a missing value in {column.name!r}, which the 'contract' allows. It fails on one. "
+            f"Fit it on rows that lack one, or declare: contract.edit({column.name!r}, nullable=False)"
+        )
+    if "unseen" in column.declared and column.unseen == "accept" and not takes({column.name: [UNSEEN]}):
+        raise SpecError(
+            f"The model must answer an unseen text in {column.name!r}, which the 'contract' accepts. It fails on one. "
+            f'Use an encoder that ignores unknown ones, or declare: contract.edit({column.name!r}, unseen="refuse")'
+        )
 
 
 def _takes(
@@ -548,6 +590,8 @@ def _profile(values: pd.Series[Any]) -> dict[str, Any]:
 
     missing = float(values.isna().mean())
     present = values.dropna()
+    if values.dtype == object and present.map(lambda value: hasattr(value, "__len__") and type(value) is not str).any():
+        return {"missing": missing, "lists": len(present)}
     if values.dtype.kind not in "iuf":
         counts = present.astype(str).value_counts()
         top = {str(key): int(count) for key, count in counts.head(20).items()}
@@ -616,8 +660,8 @@ def _labels_are_known(parameter: str, y: Any, signature: Signature) -> None:
 def _leaks(X: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     import pandas as pd
 
-    known = set(pd.util.hash_pandas_object(rows, index=False))
-    twice = int(pd.util.hash_pandas_object(X, index=False).isin(known).sum())
+    known = set(pd.util.hash_pandas_object(tables.comparable(rows), index=False))
+    twice = int(pd.util.hash_pandas_object(tables.comparable(X), index=False).isin(known).sum())
     return (
         [f"{twice:,} of {len(X):,} held-out rows are in the reference too: the metrics may flatter."] if twice else []
     )
@@ -628,7 +672,8 @@ def _findings(signature: Signature, rows: pd.DataFrame) -> list[str]:
     strict = [column.name for column in signature.inputs.columns if column.unseen == "refuse"]
     if strict:
         found.append(f"A text that the model has not seen is refused in {', '.join(strict)}.")
-    constant = [str(name) for name in rows.columns if rows[name].nunique(dropna=False) == 1]
+    told = tables.comparable(rows)
+    constant = [str(name) for name in rows.columns if told[name].nunique(dropna=False) == 1]
     if constant:
         found.append(f"Only one value was seen in {', '.join(constant)}.")
     return found
@@ -662,7 +707,7 @@ def data_digest(frame: pd.DataFrame, target: Any = None) -> str:
     import pandas as pd
 
     whole = hashlib.sha256(repr([(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]).encode())
-    whole.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    whole.update(pd.util.hash_pandas_object(tables.comparable(frame), index=False).to_numpy().tobytes())
     if target is not None:
         values = pd.DataFrame(target) if getattr(target, "ndim", 1) > 1 else pd.Series(target)
         whole.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())

@@ -45,6 +45,13 @@ def show_link(url: str) -> None:
         display(page(f'<a href="{html.escape(url)}" target="_blank">{html.escape(url)}</a>'))
 
 
+def show(thing: Any) -> None:
+    """Show a value below a notebook's cell; elsewhere who asked for it prints it."""
+    if _in_notebook():
+        display, _ = _display()
+        display(thing)
+
+
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None

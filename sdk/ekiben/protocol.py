@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ekiben.contract import Contract
 from ekiben.errors import Fault
-from ekiben.schema import PARTS, Column, Output, Signature, limits
+from ekiben.pinning import Contract
+from ekiben.schema import PARTS, Column, Output, Signature
 from ekiben.spec import ServiceSpec
+from ekiben.values import bounds, date_unit, item_column
 
 MAX_FIELDS = 100  # a small request must not make a huge answer
 ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
@@ -248,22 +249,60 @@ def _array(items: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(contract: Contract) -> dict[str, Any]:
-    properties = {column.name: _property(column) for column in contract.signature.inputs.columns}
-    return {**_object(properties), "example": dict(contract.row)}
+    """Describe a row: each column by its name, or by its alias where it has one, and never by both."""
+    inputs = contract.signature.inputs
+    properties = {}
+    for column in inputs.columns:
+        told = _property(column, contract.takers.get(column.name, ()))
+        properties[column.name] = told
+        if column.alias is not None:
+            properties[column.alias] = {**told, "description": f"Stands for {column.name!r}: {told['description']}"}
+    made = _object(properties, required=[column.name for column in inputs.columns if column.alias is None])
+    made |= {"additionalProperties": inputs.extra == "ignore", "example": dict(contract.row)}
+    either = [{"oneOf": [{"required": [name]}, {"required": [alias]}]} for alias, name in inputs.aliases.items()]
+    return {**made, "allOf": either} if either else made
 
 
-def _property(column: Column) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": column.describe()}
-    if column.kind == "text":
-        made["type"] = "string"
-        if column.unseen == "refuse" and column.categories is not None:
-            made["enum"] = [*column.categories, *((None,) if column.nullable else ())]
-    elif column.kind == "boolean":
-        made["type"] = "boolean"
-    else:
-        low, high = limits(column.dtype)
-        made |= {"type": column.kind, "minimum": low, "maximum": high}
+def _property(column: Column, takers: Sequence[str] = ()) -> dict[str, Any]:
+    words = [column.describe()]
+    words += [f"may be sent as {column.alias!r} instead"] if column.alias is not None else []
+    words += [f"taken by {' and '.join(takers)} alone"] if takers else []
+    made: dict[str, Any] = {"description": "; ".join(words), **_type(column)}
     return {**made, "nullable": True} if column.nullable else made
+
+
+def _type(column: Column) -> dict[str, Any]:
+    if column.is_closed:
+        categories = column.categories or ()
+        kind = {str: "string", bool: "boolean", int: "integer"}[type(categories[0]) if categories else str]
+        return {"type": kind, "enum": [*categories, *((None,) if column.nullable else ())]}
+    if column.kind == "datetime":
+        return {"type": "string", "pattern": _pattern(column)}
+    if column.kind == "list":
+        items = _type(item_column(column.name, str(column.items), str(column.holder)))
+        return {"type": "array", "items": items, "minItems": column.length, "maxItems": column.length}
+    if column.kind in ("number", "integer"):
+        low, high = bounds(column)
+        return {"type": column.kind, "minimum": low, "maximum": high}
+    return {"type": {"text": "string", "category": "string"}.get(column.kind, column.kind)}
+
+
+FRACTIONS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # digits of a second in each unit
+YEARS = r"0[1-9]\d\d|[1-9]\d{3}"
+YEARS_OF_NS = r"16(7[89]|[89]\d)|1[789]\d\d|2[01]\d\d|22([0-5]\d|6[01])"  # what 64 bits of nanoseconds hold
+LEAP_YEARS = r"2000|(1[789]|2[01])(0[48]|[2468][048]|[13579][26])"
+DAYS = r"(0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8])"
+
+
+def _pattern(column: Column) -> str:
+    """Tell the shape of a date in ISO 8601; OpenAPI's own formats know none without an offset."""
+    unit = date_unit(column)
+    day = f"(({YEARS_OF_NS if unit == 'ns' else YEARS})-({DAYS})|({LEAP_YEARS})-02-29)"
+    if unit == "day":
+        return f"^{day}$"
+    fraction = rf"(\.\d{{1,{FRACTIONS[unit]}}})?" if FRACTIONS[unit] else ""
+    time = rf"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d{fraction})?"
+    return rf"^{day}{time}(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$" if column.is_aware else f"^{day}({time})?$"
 
 
 def _unit(spec: ServiceSpec) -> dict[str, Any]:

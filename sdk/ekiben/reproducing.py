@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ekiben import locking, packages, proving, tracking
-from ekiben.cards import STYLE
 from ekiben.distributions import LEANER
+from ekiben.drawing import STYLE
 from ekiben.errors import BuildError, SpecError, UnreachableError
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown

@@ -10,13 +10,15 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ekiben import cards, contract, locking, routing, schema, spec, storing, tracking
-from ekiben.contract import Contract, Pin
+from ekiben import cards, compatibility, locking, pinning, routing, spec, storing, tracking
 from ekiben.errors import EkibenError, NotFoundError, SpecError
 from ekiben.packages import Package
+from ekiben.pinning import Contract, Pin
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
+from ekiben.schema import Schema
 from ekiben.spec import ServiceSpec
+from ekiben.values import misfit
 
 Arm = Package | ModelRef | str
 
@@ -152,13 +154,33 @@ def _contract(packages: Mapping[str, Package], described: ServiceSpec) -> Contra
                 f"The arms of one service must answer alike. {first[0]!r} gives {_says(first[1])}, {arm!r} gives {_says(package)}. "
                 "Give both the same labels in the same order."
             )
-        signature = replace(signature, inputs=schema.union(signature.inputs, package.signature.inputs))
+        signature = replace(signature, inputs=compatibility.union(signature.inputs, package.schema))
     pins = {
         arm: Pin(ref=str(described.arms[arm]), tag=storing.put(package), digest=package.digest)
         for arm, package in packages.items()
     }
-    example = first[1].examples[0]
-    return Contract(signature=signature, pins=pins, row=example["row"], answer=example["answer"])
+    row, answer = _example(packages, signature.inputs)
+    takers = compatibility.takers({arm: package.schema for arm, package in packages.items()})
+    _unit_is_no_alias(described, signature.inputs)
+    return Contract(signature=signature, pins=pins, row=row, answer=answer, takers=takers)
+
+
+def _example(packages: Mapping[str, Package], promised: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give a real row that every arm takes, the other arms' columns from their own examples, and the first arm's answer."""
+    first, *others = packages.values()
+    beside = {name: value for other in reversed(others) for name, value in other.examples[0]["row"].items()}
+    whole = [({**beside, **example["row"]}, example["answer"]) for example in first.examples]
+    fits = (pair for pair in whole if all(misfit(column, pair[0][column.name]) is None for column in promised))
+    row, answer = next(fits, whole[0])
+    return {name: row[name] for name in promised.names}, answer
+
+
+def _unit_is_no_alias(described: ServiceSpec, promised: Schema) -> None:
+    if described.unit is not None and described.unit.source == "field" and described.unit.name in promised.aliases:
+        raise SpecError(
+            f"The 'unit' must not be the alias of a column. Got {described.unit.name!r}, which stands for "
+            f"{promised.aliases[described.unit.name]!r}. Take another alias: ek.contract(X).edit(…, alias=…)"
+        )
 
 
 def _says(package: Package) -> str:
@@ -177,13 +199,13 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "tests").mkdir(parents=True, exist_ok=True)
     if not _says_already(target, described):
         (target / spec.FILE).write_text(spec.dumps(described))
-    contract.write(made, target)
+    pinning.write(made, target)
     words = {"name": described.name, "Class": "".join(part.title() for part in described.name.split("_"))}
     if not (target / "service.py").exists():
         (target / "service.py").write_text(_template("service.py", words))
     (target / "bentofile.yaml").write_text(_template("bentofile.yaml", words))
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
-    (target / "README.md").write_text(_readme(described, packages))
+    (target / "README.md").write_text(_readme(described, packages, made))
     locking.write(target, _needs(packages))
 
 
@@ -203,7 +225,7 @@ def _template(name: str, words: Mapping[str, str]) -> str:
     return Template((files("ekiben") / "templates" / f"{name}.txt").read_text()).substitute(words)
 
 
-def _readme(described: ServiceSpec, packages: Mapping[str, Package]) -> str:
+def _readme(described: ServiceSpec, packages: Mapping[str, Package], made: Contract) -> str:
     arms = "\n".join(
         f"- `{arm}`: {described.arms[arm]}, {described.route.share(arm):.0%} of the units" for arm in packages
     )
@@ -211,4 +233,18 @@ def _readme(described: ServiceSpec, packages: Mapping[str, Package]) -> str:
         cards.markdown(p.manifest, p.signature, title=f"{arm}: {described.arms[arm]}") for arm, p in packages.items()
     ]
     usage = "```\nbentoml serve        # on http://127.0.0.1:3000\npytest               # the laws that this service keeps\nbentoml build        # a bento\n```\n"
-    return f"# {described.name}\n\n{arms}\n\n{usage}\n" + "\n".join(shown)
+    return f"# {described.name}\n\n{arms}\n\n{usage}\n{_apart(packages, made)}" + "\n".join(shown)
+
+
+def _apart(packages: Mapping[str, Package], made: Contract) -> str:
+    """Tell where the arms' contracts differ: nothing when they do not."""
+    (first, package), *others = packages.items()
+    changes = {arm: compatibility.compare(package.schema, other.schema) for arm, other in others}
+    lines = [f"- Only {' and '.join(f'`{arm}`' for arm in arms)} takes `{name}`." for name, arms in made.takers.items()]
+    for arm, change in changes.items():
+        told = [difference for difference in change.differences if difference.what != "column"]
+        lines += [f"- From `{first}` to `{arm}`, {difference.verdict}: {difference.sentence}" for difference in told]
+    if not lines:
+        return ""
+    words = "Every row must bring the columns of all arms; each arm is given its own."
+    return f"## Where the arms differ\n\n{words}\n\n" + "\n".join(lines) + "\n\n"

@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 import bentoml
 import pandas as pd
 from bentoml.exceptions import BentoMLException
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, contract, locking, spec, storing
-from ekiben.contract import Contract
+from ekiben import codecs, locking, pinning, spec, storing
 from ekiben.dataplane import Answer, DataPlane, Request
 from ekiben.errors import EkibenError
 from ekiben.front import Front
+from ekiben.pinning import Contract
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -45,7 +45,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spec: ServiceSpec = spec.read(folder)
-        self.contract: Contract = contract.read(folder)
+        self.contract: Contract = pinning.read(folder)
         self.name = self.spec.name
 
 
@@ -153,6 +153,7 @@ class ModelService:
             hooks=self,
             observe=_meter().observe,
             description=inspect.getdoc(type(self)) or "",
+            unseen=_meter().unseen,
         )
         Front.live = self.plane
         if not Front.is_mounted:
@@ -189,21 +190,38 @@ class ModelService:
 
 # ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
-PYTHON_TYPES = {"number": float, "integer": int, "boolean": bool, "text": str}
+PYTHON_TYPES: dict[str, Any] = {
+    "number": float,
+    "integer": int,
+    "boolean": bool,
+    "category": str,
+    "text": str,
+    "datetime": str,  # ISO 8601
+}
 
 
 def _row_model(served: Served) -> Any:
     """Make a pydantic model of one row, its real column names as aliases of safe ones."""
     fields: dict[str, Any] = {
-        f"column_{i}": (_annotation(column), Field(default=..., alias=column.name, description=column.describe()))
+        f"column_{i}": (_annotation(column), _field(column))
         for i, column in enumerate(served.contract.signature.inputs.columns)
     }
     settings = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=(), json_schema_extra=_nullable)
     return create_model(f"{_camel(served.name)}Row", __config__=settings, **fields)
 
 
+def _field(column: Column) -> Any:
+    names = column.name if column.alias is None else AliasChoices(column.name, column.alias)
+    return Field(default=..., validation_alias=names, serialization_alias=column.name, description=column.describe())
+
+
 def _annotation(column: Column) -> Any:
-    kind = PYTHON_TYPES[column.kind]
+    if column.kind == "list":
+        kind: Any = list[PYTHON_TYPES[str(column.items)]]  # type: ignore[misc]
+    elif column.kind == "category" and column.categories:
+        kind = type(column.categories[0])
+    else:
+        kind = PYTHON_TYPES[column.kind]
     return kind | None if column.nullable else kind
 
 
@@ -283,9 +301,14 @@ class _Meter:
             "ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S
         )
 
+        self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
+
     def observe(self, endpoint: str, arm: str, answer: Answer, seconds: float) -> None:
         self._answers.labels(endpoint, arm, answer.code).inc()
         self._seconds.labels(endpoint, arm).observe(seconds)
+
+    def unseen(self, arm: str, column: str, n: int) -> None:
+        self._unseen.labels(arm, column).inc(n)
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ekiben import checks, contract, running, spec, storing
+from ekiben import checks, pinning, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Law
 from ekiben.errors import NotFoundError
 from ekiben.running import Server
@@ -61,7 +61,7 @@ def laws(folder: str | Path) -> list[BoundLaw]:
 
 def _models_are_here(folder: Path, described: spec.ServiceSpec) -> None:
     """Fail once, when tests are collected, and not in each of them."""
-    for arm, pin in contract.read(folder).pins.items():
+    for arm, pin in pinning.read(folder).pins.items():
         if not storing.holds(pin.tag):
             remake = described.remake or f"ekiben pin {folder}"
             raise NotFoundError(f"{pin.tag} of the arm {arm!r} must be in BentoML's store. It is not. Run: {remake}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tempfile
 import weakref
@@ -11,17 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import packages, packing, registry
+from ekiben import compatibility, dtypes, packages, packing, progress, registry, schema, tables
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, TrustError
 from ekiben.packages import Package
 from ekiben.refs import ModelRef, parse
+from ekiben.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DIGEST = "ekiben.digest"
 RUN = "ekiben.mlflow_run"  # in which the model was trained
+CHANGE = "ekiben.contract_change"
+MOST_TAG = 5000  # characters that MLflow keeps in a tag of a version
 INSIDE = Path("data") / "package"  # where MLflow keeps what a loader module is given
 TO = "keep versions of a package"
 
@@ -41,6 +45,11 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
     tags
         More tags for the version.
 
+    Notes
+    -----
+    A new version's contract is held against the version before it: the tag `ekiben.contract_change` says whether a row
+    that the old one takes is refused by the new one, and a notebook shows it.
+
     Returns
     -------
     The version, such as `models:/credit_risk/1`.
@@ -55,12 +64,45 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
     if alias is not None:
         ModelRef(name=package.name, alias=alias)  # refuses an alias that no registry takes, before anything is logged
     with registry.client() as client:
-        ref = _known(client, package) or _register(package)
+        ref = _known(client, package)
+        if ref is None:
+            ref = _register(package)
+            _tell_change(client, ref, package)
         for key, value in (tags or {}).items():
             client.set_model_version_tag(ref.name, str(ref.version), key, value)
         if alias is not None:
             client.set_registered_model_alias(ref.name, alias, str(ref.version))
         return ref
+
+
+def contract_change(ref: ModelRef) -> str | None:
+    """Give what became of the contract since the version before it, as `log` found; None for a first version."""
+    with registry.client() as client:
+        found: str | None = registry.version(client, ref).tags.get(CHANGE)
+        return found
+
+
+def _tell_change(client: Any, ref: ModelRef, package: Package) -> None:
+    versions = (int(one.version) for one in client.search_model_versions(f"name = '{ref.name}'"))
+    before = max((version for version in versions if version < int(ref.version or 0)), default=None)
+    promised = None if before is None else _promised(client.get_model_version(ref.name, str(before)))
+    if promised is not None:
+        change = compatibility.compare(promised, package.schema)
+        client.set_model_version_tag(ref.name, str(ref.version), CHANGE, str(change)[:MOST_TAG])
+        progress.show(change)
+
+
+def _promised(version: Any) -> Schema | None:
+    """Read the contract of a logged version without its model; None when it is no package of ekiben."""
+    artifacts = require("mlflow.artifacts", to=TO)
+    exceptions = require("mlflow.exceptions", to=TO)
+    with tempfile.TemporaryDirectory(prefix="ekiben-contract-") as folder:
+        uri = f"models:/{version.name}/{version.version}/{INSIDE.as_posix()}/package.json"
+        try:
+            path = artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        except (OSError, exceptions.MlflowException):
+            return None
+        return schema.from_json(json.loads(Path(path).read_text())["signature"]).inputs
 
 
 def resolve(ref: ModelRef | str) -> ModelRef:
@@ -176,15 +218,24 @@ def _signature(package: Package) -> Any:
 
 
 def _as_mlflow_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give texts for categories and plain numbers for pandas' nullable ones, which MLflow's signatures do not know."""
-    made = frame.copy()
+    """Give plain texts, lists and numbers for what MLflow's signatures do not know: categories, dates, nullable ones."""
+    import pandas as pd
+
+    made, rows = frame.copy(), tables.as_rows(frame)
     for name in made.columns:
-        dtype = made[name].dtype
-        if str(dtype) in ("category", "string", "str") or (str(dtype) == "boolean" and made[name].isna().any()):
-            made[name] = made[name].astype(object).where(made[name].notna(), None)
+        dtype, gaps = made[name].dtype, bool(made[name].isna().any())
+        if _is_unknown_to_mlflow(dtype) or (getattr(dtype, "kind", "O") == "b" and gaps):
+            told = pd.Series(dtypes.objects([row[name] for row in rows]), index=frame.index)
+            whole = gaps and all(row[name] is None or type(row[name]) is int for row in rows)
+            made[name] = told.astype("float64") if whole else told
         elif getattr(dtype, "kind", "O") in "iuf" and made[name].isna().any():
             made[name] = made[name].astype("float64")
     return made
+
+
+def _is_unknown_to_mlflow(dtype: Any) -> bool:
+    name = str(dtype)
+    return name in ("category", "string", "str", "object") or name.endswith("string[pyarrow]") or dtype.kind == "M"
 
 
 # ── MLflow's own loading ────────────────────────────────────────────────────────────────────────────────────────

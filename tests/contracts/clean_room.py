@@ -37,8 +37,8 @@ def answered(path):
 def alone(package):
     """Make a data plane of one arm."""
     from ekiben import routing
-    from ekiben.contract import Contract
     from ekiben.dataplane import DataPlane, Request
+    from ekiben.pinning import Contract
     from ekiben.spec import ServiceSpec
 
     class Hooks:

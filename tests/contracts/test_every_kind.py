@@ -55,6 +55,17 @@ NULLABLE = FRAME.astype({"age": "Int64", "job": "string", "member": "boolean"})
 NULLABLE.loc[::9, "age"] = pd.NA
 NULLABLE.loc[::11, "job"] = pd.NA
 NULLABLE.loc[::13, "member"] = pd.NA
+DAYS = pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 700, N_ROWS), unit="D")
+BESIDE = FRAME.assign(  # columns of every other kind, beside those that the model looks at
+    grade=pd.Categorical(RNG.integers(1, 4, N_ROWS), categories=[3, 1, 2], ordered=True),
+    since=DAYS,
+    seen=DAYS.tz_localize("Europe/Madrid"),
+    day=DAYS.date,
+    vector=list(RNG.normal(size=(N_ROWS, 3)).astype("float32")),
+    words=[["a", "b"]] * N_ROWS,
+    arrow=FRAME["age"].astype("int16[pyarrow]"),
+)
+GRADED = BESIDE[["age", "income", "grade"]]
 
 
 def prepared():
@@ -126,6 +137,15 @@ KINDS = {
     "histogram-of-categories": (lambda: HistGradientBoostingClassifier(max_iter=5), CATEGORIES, TEXTS, "sampling"),
     "gradient": (lambda: after(GradientBoostingRegressor(n_estimators=5)), FRAME, WORTH, "sampling"),
     "neighbours": (lambda: after(KNeighborsClassifier(5)), FRAME, TEXTS, "sampling"),
+    "logistic-beside-every-kind": (lambda: after(LogisticRegression()), BESIDE, TEXTS, "linear"),
+    "forest-beside-every-kind": (lambda: after(forest()), BESIDE, TEXTS, "sampling"),
+    "histogram-of-grades": (
+        lambda: HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype"),
+        GRADED,
+        TEXTS,
+        "sampling",
+    ),
+    "xgboost-of-grades": (lambda: trees(enable_categorical=True), GRADED, ONES, "trees"),
     "bayes": (GaussianNB, NUMBERS, TEXTS, "sampling"),
     "stacked": (
         lambda: after(StackingClassifier([("a", LogisticRegression()), ("b", forest())], cv=2)),
@@ -297,10 +317,11 @@ def test_what_cannot_be_packed_is_refused_with_the_way_out(kind):
         ek.pack(make(), name="kind", reference=NUMBERS)
 
 
-def test_a_column_of_dates_is_refused_by_its_name():
-    dated = NUMBERS.assign(since=pd.Timestamp("2024-01-01"))
+def test_a_column_of_durations_is_refused_by_its_name():
+    since = NUMBERS.assign(since=pd.to_timedelta(NUMBERS["age"], unit="D"))
     model = make_pipeline(ColumnTransformer([("n", "passthrough", ["age", "income"])]), LinearRegression())
-    with pytest.raises(
-        SpecError, match=re.escape("The column 'since' must hold numbers, booleans or texts. Got datetime")
-    ):
-        ek.pack(model.fit(dated, WORTH), name="kind", reference=dated)
+    words = (
+        "The column 'since' must hold numbers, booleans, texts, categories, dates or lists of one length. Got timedelta"
+    )
+    with pytest.raises(SpecError, match=re.escape(words)):
+        ek.pack(model.fit(since, WORTH), name="kind", reference=since)

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from xgboost import XGBRegressor
 
 import ekiben as ek
-from ekiben import cli, contract, packages, sealing, serving, storing, tracking, trusting
-from ekiben.contract import Contract, Pin
+from ekiben import cli, packages, pinning, sealing, serving, storing, tracking, trusting
 from ekiben.errors import EkibenError, IntegrityError, TrustError
 from ekiben.models.pickled import globals_of
+from ekiben.pinning import Contract, Pin
 from hostile import control
 from hostile.corpus import EVERY, Case
 
@@ -208,7 +208,10 @@ def test_even_a_trusted_pickle_may_not_run_programs(folder, ground):
 def test_a_malicious_skops_file_is_refused_even_where_it_is_trusted(folder, ground, case):
     (folder / "model" / "model.skops").write_bytes(case.data)
     digest = reseal(folder)
-    with pytest.raises(IntegrityError, match="must name all that makes the package code|A packed model may use|must be a file of skops"):
+    with pytest.raises(
+        IntegrityError,
+        match=r"must name all that makes the package code|A packed model may use|must be a file of skops",
+    ):
         ek.load(folder, trust=digest)
     digest = reseal(folder, carries=["types"])
     with pytest.raises(TrustError):
@@ -261,7 +264,7 @@ def test_no_model_in_the_store_runs_a_malicious_file(champion, ground, tmp_path)
     pin = Pin(ref=str(champion.ref), tag=tag, digest=champion.digest)
     promised = Contract(signature=champion.signature, pins={"only": pin}, row=answer["row"], answer=answer["answer"])
     service = ek.scaffold(tmp_path / "service", arms={"only": champion})
-    contract.write(promised, service)
+    pinning.write(promised, service)
     for case in EVERY:
         with put(stored, "model/model.skops", case.data):
             reseal(stored)

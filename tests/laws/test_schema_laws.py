@@ -1,4 +1,7 @@
 import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,15 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekiben import codecs, tables
+from ekiben import codecs, dtypes, tables
+from ekiben.compatibility import union
 from ekiben.errors import SchemaError, SpecError
-from ekiben.schema import Column, Output, Schema, Signature, from_json, to_json, union, value_faults
+from ekiben.explainers._store import read_frame, write_frame
+from ekiben.schema import Column, Output, Schema, Signature, from_json, to_json
 from ekiben.tables import conform, learn
+from ekiben.values import value_faults
 
 MARK = "marker-4711"  # what a fault must never repeat
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 bits = {"int8": 8, "int32": 32, "int64": 64}
+
+
+def at(year):
+    return datetime.fromisoformat(f"{year:04}-01-01")
+
+
 cells = {
     **{dtype: st.integers(-(2 ** (bits[dtype] - 1)), 2 ** (bits[dtype] - 1) - 1) for dtype in bits},
     "uint8": st.integers(0, 255),
@@ -26,7 +38,39 @@ cells = {
     "object": texts | st.none(),
     "string": texts | st.none(),
     "category": texts,
+    "uint64": st.integers(0, 2**64 - 1),
+    "int64[pyarrow]": st.integers(-(2**63), 2**63 - 1) | st.none(),
+    "double[pyarrow]": st.floats(allow_nan=False, allow_infinity=False) | st.none(),
+    "bool[pyarrow]": st.booleans() | st.none(),
+    "string[pyarrow]": texts | st.none(),
+    "datetime64[ns]": st.datetimes(at(1700), at(2200)) | st.none(),
+    "datetime64[s]": st.datetimes().map(lambda at: at.replace(microsecond=0)) | st.none(),
+    "datetime64[us, UTC]": st.datetimes(at(3), at(9997), timezones=st.just(UTC)) | st.none(),
+    "timestamp[us][pyarrow]": st.datetimes() | st.none(),
+    "dates": st.dates() | st.none(),
+    "times": st.datetimes() | st.none(),
+    "grades": st.integers(-(2**31), 2**31) | st.none(),
+    "answers": st.booleans() | st.none(),
+    "lists": st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) | st.none(),
+    "tuples": st.tuples(texts, texts) | st.none(),
+    "arrays": st.tuples(st.integers(-128, 127), st.integers(-128, 127)).map(lambda v: np.array(v, dtype="int8")),
 }
+
+
+def series(values, dtype):
+    if dtype in ("grades", "answers"):
+        return pd.Series(pd.Categorical(values))
+    if dtype in ("dates", "times", "lists", "tuples", "arrays"):
+        return pd.Series(dtypes.objects(values), dtype=object)
+    if dtype.startswith("timestamp"):
+        return pd.Series(pd.array(values, dtype=dtype))
+    return pd.Series(values, dtype=dtype)
+
+
+def nothing(values):
+    return all(
+        value is None or value != value for value in values if not isinstance(value, np.ndarray | list)
+    ) and not any(isinstance(value, np.ndarray | list) for value in values)
 
 
 @st.composite
@@ -35,8 +79,8 @@ def frames(draw):
     columns = {}
     for name in draw(st.lists(names, min_size=1, max_size=4, unique=True)):
         dtype = draw(st.sampled_from(sorted(cells)))
-        values = draw(st.lists(cells[dtype], min_size=n_rows, max_size=n_rows).filter(lambda v: not pd.isna(v).all()))
-        columns[name] = pd.Series(values, dtype=dtype)
+        values = draw(st.lists(cells[dtype], min_size=n_rows, max_size=n_rows).filter(lambda v: not nothing(v)))
+        columns[name] = series(values, dtype)
     return pd.DataFrame(columns)
 
 
@@ -78,7 +122,7 @@ def test_a_fault_names_its_column_and_row_and_never_the_value(frame, data):
     contract = learn(frame)
     name = data.draw(st.sampled_from(list(frame.columns)))
     row = data.draw(st.integers(0, len(frame) - 1))
-    misfit = data.draw(st.sampled_from([[MARK], {MARK: 1}, (MARK,), MARK.encode()]))
+    misfit = data.draw(st.sampled_from([[MARK], {MARK: 1}, (MARK,), MARK.encode(), [MARK, {}]]))
     spoilt = frame.astype({name: object})
     spoilt[name] = [misfit if i == row else value for i, value in enumerate(spoilt[name])]
     with pytest.raises(SchemaError) as caught:
@@ -94,6 +138,26 @@ def test_a_missing_value_fits_exactly_where_the_contract_says_so(frame, data):
     spoilt = frame.astype({name: object})
     spoilt.loc[0, name] = data.draw(st.sampled_from([None, np.nan, pd.NA]))
     assert fits(spoilt, contract) == contract[name].nullable
+
+
+@given(frames(), frames())
+def test_a_frame_fits_exactly_where_its_rows_do(reference, sent):
+    names = list(reference.columns)[: sent.shape[1]]
+    contract = learn(reference[names])
+    named = sent.iloc[:, : len(names)].set_axis(names, axis=1)
+    try:
+        codecs.columns_of(codecs.decode(codecs.encode(tables.as_rows(named))), contract)
+        taken = True
+    except SchemaError:
+        taken = False
+    assert taken == fits(named, contract)
+
+
+@given(frames())
+def test_an_explainer_s_file_brings_the_same_frame_back(frame):
+    with tempfile.TemporaryDirectory() as folder:
+        write_frame(frame, Path(folder) / "frame.json")
+        pd.testing.assert_frame_equal(read_frame(Path(folder) / "frame.json"), frame)
 
 
 @given(frames(), frames())

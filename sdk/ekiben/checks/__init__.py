@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ekiben import contract, running, spec, storing
+from ekiben import pinning, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.client import Client
-from ekiben.contract import Pin
 from ekiben.errors import SpecError
 from ekiben.packages import Package
+from ekiben.pinning import Pin
 from ekiben.progress import Progress, shown
 from ekiben.spec import ServiceSpec
 
@@ -67,25 +67,28 @@ def _check_folder(folder: Path, say: Progress) -> Report:
     findings = list(_findings(arms, LAWS, say))
     say("starting the service")
     with running.serve(folder, progress=say) as server:
-        findings += _findings(http_subjects(folder, server), HTTP_LAWS, say)
+        asked = http_subjects(folder, server)
+        findings += _findings(asked, HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)
-        notes = [] if broken else [_latency(server, arms[0], spec.read(folder))]
+        notes = [] if broken or not len(asked[0].askable) else [_latency(server, asked[0], spec.read(folder))]
     return Report(subject=str(folder), findings=tuple(findings), notes=tuple(notes))
 
 
 def package_subjects(folder: Path) -> list[Subject]:
     """Give every arm of a service's folder as a subject of the laws."""
     described = spec.read(folder)
-    pins = contract.read(folder).pins
+    pins = pinning.read(folder).pins
     return [Subject(arm=arm, package=_pinned(pins[arm]), spec=described) for arm in described.arms]
 
 
 def http_subjects(folder: Path, client: Client) -> list[Subject]:
     """Give the arms that answer over HTTP; a shadow cannot be asked."""
-    described = spec.read(folder)
-    pins = contract.read(folder).pins
+    described, promised = spec.read(folder), pinning.read(folder)
     asked = [arm for arm in described.arms if described.route.share(arm) > 0]
-    return [Subject(arm=arm, package=_pinned(pins[arm]), spec=described, client=client) for arm in asked]
+    return [
+        Subject(arm=arm, package=_pinned(promised.pins[arm]), spec=described, client=client, promised=promised)
+        for arm in asked
+    ]
 
 
 def _pinned(pin: Pin) -> Package:
@@ -112,10 +115,10 @@ def _findings(subjects: list[Subject], laws: tuple[Law, ...], say: Progress) -> 
 
 def _latency(client: Client, subject: Subject, described: ServiceSpec) -> str:
     """Time single rows over HTTP, one after the other: a fact beside the budget, not a law."""
-    taken = []
+    taken, rows = [], subject.whole(subject.askable)
     for i in range(TIMED_REQUESTS):
         began = time.perf_counter()
-        client.predict(subject.rows.iloc[[i % len(subject.rows)]])
+        client.predict(rows.iloc[[i % len(rows)]])
         taken.append((time.perf_counter() - began) * 1000)
     taken.sort()
     p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99) - 1]

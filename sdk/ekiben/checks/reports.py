@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
-from ekiben.cards import STYLE
+from ekiben.drawing import STYLE
 
 State = Literal["kept", "broken", "not tried"]
 MARKS = {"kept": "✓", "broken": "✗", "not tried": "–"}

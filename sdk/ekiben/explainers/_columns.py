@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -9,7 +11,7 @@ import pandas as pd
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers._context import Matrix, Transform
 from ekiben.schema import Schema
-from ekiben.tables import as_frame
+from ekiben.tables import as_frame, comparable
 
 Rows = npt.NDArray[np.int64]
 Pick = tuple[int, int]  # a column, and the row its value comes from
@@ -87,7 +89,10 @@ def _with_all_known(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     frame = reference
     for column in schema.columns:
         seen = reference[column.name]
-        absent: list[str | None] = [*sorted(set(column.categories or ()) - set(seen.dropna().unique()))]
+        absent: list[Any] = []
+        if column.categories is not None:
+            known = set(seen.dropna().unique())
+            absent = [value for value in sorted(column.categories) if value not in known]
         if column.nullable and not seen.isna().any():
             absent.append(None)
         if absent:
@@ -126,7 +131,8 @@ def _rows_of_unmoved(matrix: Matrix, moved: npt.NDArray[np.bool_]) -> list[int]:
 def _telling_rows(values: pd.Series) -> list[int]:
     """Point at rows that hold every distinct value of a column, or the quantiles of a number."""
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return [int(row) for row in np.flatnonzero(~values.duplicated().to_numpy())[:MOST_VALUES]]
+        told = comparable(values.to_frame("cells"))["cells"]  # a list cannot be hashed
+        return [int(row) for row in np.flatnonzero(~told.duplicated().to_numpy())[:MOST_VALUES]]
     order = np.argsort(values.to_numpy(dtype=np.float64, na_value=np.nan), kind="stable")  # NaN last
     n_present = int(values.notna().sum())
     quantiles = order[np.linspace(0, n_present - 1, N_QUANTILES).astype(int)] if n_present else []

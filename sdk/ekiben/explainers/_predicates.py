@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ekiben.explainers._columns import Rows
+from ekiben.moments import is_date
 from ekiben.schema import Schema
+from ekiben.tables import comparable
+from ekiben.values import is_missing, plain_list
 
 QUANTILES = (0.25, 0.5, 0.75)
+MOST_ITEMS = 6  # of a list, in a rule
 
 Cuts = npt.NDArray[np.float64]
 
@@ -101,16 +106,27 @@ class Table:
         """Say a predicate in the user's words."""
         name = str(self.frame.columns[predicate.column])
         value = self.frame[name].iloc[-1]
-        if pd.isna(value):
+        if is_missing(value):
             return f"{name} is missing"
         if name not in self.cuts:
-            return f"{name} == {getattr(value, 'tolist', lambda: value)()!r}"
+            return f"{name} == {_told(value)}"
         return _range(name, self.cuts[name], predicate)
+
+
+def _told(value: Any) -> str:
+    """Write a value that is no number: a date as ISO 8601, a long list by its beginning."""
+    if is_date(value):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    items = plain_list(value)
+    if items is not None and len(items) > MOST_ITEMS:
+        return f"[{', '.join(map(repr, items[:MOST_ITEMS]))}, … ({len(items)})]"
+    return repr(value.tolist() if hasattr(value, "tolist") else value)
 
 
 def _codes(values: pd.Series, cuts: Cuts | None) -> Rows:
     if cuts is None:
-        return np.asarray(pd.factorize(values, use_na_sentinel=False)[0], dtype=np.int64)
+        told = comparable(values.to_frame("cells"))["cells"]  # a list cannot be hashed
+        return np.asarray(pd.factorize(told, use_na_sentinel=False)[0], dtype=np.int64)
     numbers = _floats(values)
     return np.where(np.isnan(numbers), len(cuts) + 1, np.searchsorted(cuts, numbers)).astype(np.int64)
 

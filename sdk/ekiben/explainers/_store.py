@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ekiben import dtypes
 from ekiben.errors import IntegrityError, NotFoundError
 
 FORMAT = 1
 HEADER = "explainer.json"
+_MISSING = {"NA": pd.NA, "NaT": pd.NaT}
 
 
 def write_header(folder: Path, method: str, **settings: Any) -> None:
@@ -57,10 +60,11 @@ def read_array(path: Path) -> npt.NDArray[Any]:
 
 
 def _column(name: str, values: pd.Series) -> dict[str, Any]:
-    head: dict[str, Any] = {"name": name, "dtype": str(values.dtype)}
+    head: dict[str, Any] = {"name": name, "dtype": dtypes.name_of(values.dtype)}
     if isinstance(values.dtype, pd.CategoricalDtype):
-        categories = [_cell(value) for value in values.cat.categories]
-        head |= {"categories": categories, "ordered": bool(values.cat.ordered)}
+        categories = values.cat.categories
+        head |= {"categories": [_cell(value) for value in categories], "ordered": bool(values.cat.ordered)}
+        head |= {} if categories.dtype == object else {"categories_dtype": dtypes.name_of(categories.dtype)}
         return head | {"values": values.cat.codes.tolist()}
     return head | {"values": [_cell(value) for value in values.tolist()]}
 
@@ -68,21 +72,47 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
 def _series(column: dict[str, Any]) -> pd.Series:
     values = [_value(cell) for cell in column["values"]]
     if "categories" in column:
-        categories = pd.CategoricalDtype([_value(cell) for cell in column["categories"]], column["ordered"])
-        return pd.Series(pd.Categorical.from_codes(values, dtype=categories))
-    return pd.Series(values, dtype=object).astype(column["dtype"])
+        known = pd.Index([_value(cell) for cell in column["categories"]], dtype=column.get("categories_dtype"))
+        return pd.Series(pd.Categorical.from_codes(values, dtype=pd.CategoricalDtype(known, column["ordered"])))
+    if any(isinstance(value, list | tuple | np.ndarray | date) for value in values):
+        return _of_objects(column["dtype"], values)
+    return pd.Series(values, dtype=object).astype(dtypes.parse(column["dtype"]))
+
+
+def _of_objects(dtype: str, values: list[Any]) -> pd.Series:
+    """Put dates and lists into cells; pandas would make columns of lists, and round dates to nanoseconds."""
+    if dtype == "object":
+        return pd.Series(dtypes.objects(values), dtype=object)
+    return pd.Series(pd.array(values, dtype=dtypes.parse(dtype)))
 
 
 def _cell(value: Any) -> Any:
-    """JSON has one null; Python has three, and no infinity: those are wrapped."""
-    if value is pd.NA:
-        return {"special": "NA"}
+    """JSON has one null; Python has four, and dates, lists of several kinds and infinity: those are wrapped."""
+    if value is pd.NA or value is pd.NaT:
+        return {"special": "NA" if value is pd.NA else "NaT"}
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return {"special": str(value)}
+    if isinstance(value, pd.Timestamp):
+        return {"timestamp": value.isoformat(), "unit": value.unit, "zone": None if value.tz is None else str(value.tz)}
+    if isinstance(value, date):
+        return {"datetime" if isinstance(value, datetime) else "date": value.isoformat()}
+    if isinstance(value, list | tuple | np.ndarray):
+        holder = str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+        return {"items": [_cell(item) for item in value], "holder": holder}
     return value.item() if hasattr(value, "item") else value
 
 
 def _value(cell: Any) -> Any:
     if not isinstance(cell, dict):
         return cell
-    return pd.NA if cell["special"] == "NA" else float(cell["special"])
+    if "special" in cell:
+        return _MISSING[cell["special"]] if cell["special"] in _MISSING else float(cell["special"])
+    if "timestamp" in cell:
+        stamp = pd.Timestamp(cell["timestamp"])
+        return (stamp if cell["zone"] is None else stamp.tz_convert(cell["zone"])).as_unit(cell["unit"])
+    if "items" not in cell:
+        return date.fromisoformat(cell["date"]) if "date" in cell else datetime.fromisoformat(cell["datetime"])
+    items = [_value(item) for item in cell["items"]]
+    if cell["holder"] in ("list", "tuple"):
+        return items if cell["holder"] == "list" else tuple(items)
+    return np.array(items, dtype=cell["holder"])

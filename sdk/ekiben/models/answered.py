@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben.errors import SpecError
 from ekiben.models import Answers
-from ekiben.schema import PARTS, Output, Part, is_missing
+from ekiben.schema import PARTS, Output, Part
+from ekiben.values import is_missing
 
 if TYPE_CHECKING:
     from ekiben.models import Array

@@ -1,10 +1,10 @@
-"""What a service promises, written beside its spec: the columns, one real example, and the digest of every arm."""
+"""What a service promises, pinned beside its spec: the columns, one real example, and the digest of every arm."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,20 @@ class Contract:
     Parameters
     ----------
     signature
-        The columns that every arm takes, and what they answer.
+        The columns that the arms take between them, and what they answer.
     pins
         The package of each arm.
     row, answer
         A real row, and what the first arm answered.
+    takers
+        For each column that some arms take and others do not, the arms that take it.
     """
 
     signature: Signature
     pins: Mapping[str, Pin]
     row: Mapping[str, Any]
     answer: Mapping[str, Any]
+    takers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def write(contract: Contract, folder: Path) -> None:
@@ -53,6 +56,8 @@ def write(contract: Contract, folder: Path) -> None:
         "pins": {arm: asdict(pin) for arm, pin in contract.pins.items()},
         "example": {"row": dict(contract.row), "answer": dict(contract.answer)},
     }
+    if contract.takers:
+        document["takers"] = {column: list(arms) for column, arms in contract.takers.items()}
     (folder / FILE).write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -88,4 +93,5 @@ def _of_json(document: Mapping[str, Any]) -> Contract:
         pins={arm: Pin(**pin) for arm, pin in document["pins"].items()},
         row=document["example"]["row"],
         answer=document["example"]["answer"],
+        takers={column: tuple(arms) for column, arms in document.get("takers", {}).items()},
     )
