@@ -542,7 +542,11 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
             "The column 'rooms' must hold finite numbers. Got infinity in 1 of 4 rows.",
         ),
         ({"name": "a flat"}, SpecError, "The 'name' of a model must start with a letter"),
-        ({"explainer": "trees"}, ExplainError, "The method 'trees' takes a model whose last step is XGBoost's."),
+        (
+            {"explainer": "trees"},
+            ExplainError,
+            "The method 'trees' takes a model whose last step is XGBoost's or LightGBM's",
+        ),
         ({"explainer": "liner"}, SpecError, "Got 'liner'. Did you mean 'linear'?"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,

@@ -207,16 +207,15 @@ def _fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Si
 def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
-    _has_the_fitted_columns(model, reference)
+    _has_the_fitted_columns(adapter.columns(model, reference), reference)
     learnt = tables.learn(reference)
     outputs = _outputs(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
     return Signature(inputs=Schema(columns=columns), task=task, outputs=outputs)
 
 
-def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
+def _has_the_fitted_columns(fitted: tuple[str, ...] | None, reference: pd.DataFrame) -> None:
     """Refuse a column that the model never saw: it would become part of what callers must send."""
-    fitted = getattr(model, "feature_names_in_", None)
     if fitted is None:
         return
     more, fewer = sorted(set(reference.columns) - set(fitted)), sorted(set(fitted) - set(reference.columns))
@@ -309,7 +308,7 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
         chosen = explainers.choose(name, context, reasons=reasons)
         chosen.save(folder / "explainer")
     last = context.adapter.steps(context.model)[1]
-    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith("xgboost")}
+    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith(("xgboost", "lightgbm"))}
     told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it
     return chosen.method, [
         f"No exact explanation by {reason}" for reason in told

@@ -255,7 +255,7 @@ class Net:
 BOTH = np.column_stack([WORTH, WORTH])
 REFUSED = {
     "of-the-notebook": (lambda: Mine().fit(NUMBERS, TEXTS), "numpy's ufuncs. Got __main__.Mine. Replace it"),
-    "of-another-library": (Net, "No adapter for Net. Known libraries: sklearn, xgboost."),
+    "of-another-library": (Net, "No adapter for Net. Known libraries: lightgbm, sklearn, xgboost."),
     "a-lambda": (
         lambda: make_pipeline(FunctionTransformer(lambda X: X), LinearRegression()).fit(NUMBERS, WORTH),
         "lambda",

@@ -44,8 +44,22 @@ NAMES = (
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
+    # A Booster reads LightGBM's text, which names columns, numbers and nothing to run; the classes hold it and settings.
+    # Their wrappers of functions (an objective, a metric) are not here.
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRanker",
+    "lightgbm.sklearn.LGBMRegressor",
 )
-TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
+TRUSTED = "A packed model may use classes of scikit-learn, XGBoost and LightGBM, and numpy's ufuncs."
+# What only fitting needs of another library's estimator: a history, functions of the notebook, and what it was told.
+FITTING: dict[str, Any] = {
+    "_best_score": {},
+    "_evals_result": {},
+    "evals_result_": {},
+    "callbacks": None,
+    "eval_metric": None,
+}
 
 
 class SklearnAdapter:
@@ -75,6 +89,15 @@ class SklearnAdapter:
         before, last = _halves(model)
         data, other = before(_input(model, frame)), _other(last)
         return _answers(last, data, parts) if other is None else other.answers(last, data, parts)
+
+    def columns(self, model: Any, frame: pd.DataFrame) -> tuple[str, ...] | None:
+        """Name the columns of the frame that the first step was fitted on; a first step of another library knows its own."""
+        first = model.steps[0][1] if hasattr(model, "steps") else model
+        other = _other(first) if hasattr(first, "predict") else None
+        if other is not None:
+            return other.columns(first, frame)
+        names = getattr(model, "feature_names_in_", None)
+        return None if names is None else tuple(names)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
@@ -327,10 +350,22 @@ def _plain(part: Any) -> Any:
     if isinstance(part, list | tuple):
         turned = [_plain(each) for each in part]
         return turned if type(part) is list else tuple(turned) if type(part) is tuple else part
+    if type(part).__module__ in ("lightgbm.sklearn", "xgboost.sklearn"):
+        return _without_fitting(part)
     if isinstance(part, dict):
         part.update({key: _plain(value) for key, value in part.items()})
     elif type(part).__module__.startswith("sklearn") and hasattr(part, "__dict__"):
         part.__dict__.update({key: _plain(value) for key, value in part.__dict__.items()})
+    return part
+
+
+def _without_fitting(part: Any) -> Any:
+    """Leave out what no answer needs; that the answers stay equal is seen when the model is read back."""
+    part.__dict__.update({name: value for name, value in FITTING.items() if name in part.__dict__})
+    if type(part).__module__ == "xgboost.sklearn" and callable(part.objective):
+        part.objective = None  # the trees know which link they were given
+    if hasattr(part, "_best_iteration") and hasattr(part, "booster_"):
+        part.booster_.best_iteration = part.best_iteration_  # a copied Booster of LightGBM forgets it
     return part
 
 
