@@ -632,5 +632,14 @@ def test_a_package_of_format_1_still_keeps_its_laws(golden):
     assert report.ok, str(report)
 
 
+def test_a_package_of_xgboost_from_before_it_had_settings_still_answers_and_explains():
+    trees = ek.load(GOLDEN / "format-1-xgboost")
+    answers = pd.DataFrame([example["answer"] for example in trees.examples])
+    pd.testing.assert_frame_equal(trees.predict(trees.example_frame), answers, rtol=1e-6)
+    for one in trees.explain(trees.example_frame):
+        assert one.method == "tree-path-dependent"
+        assert one.base_value + sum(one.contributions.values()) == pytest.approx(one.value, abs=1e-5)
+
+
 def test_a_package_of_format_1_is_small(golden):
     assert sum(path.stat().st_size for path in files_of(golden.folder)) < 60_000

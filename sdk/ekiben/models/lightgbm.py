@@ -129,11 +129,6 @@ class LightGBMAdapter:
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- it names no types
         """Write LightGBM's text up to the best round, and beside it the class and its labels."""
         boosted = _boosted(model)
-        odd = [label for label in boosted.classes if type(label) not in (str, int, float, bool)]
-        if odd:
-            raise UnsupportedModelError(
-                f"Labels must be texts, numbers or booleans. Got {type(odd[0]).__name__}. Fit on y.astype(str)."
-            )
         (folder / FILE).write_text(boosted.booster.model_to_string(), encoding="utf-8", newline="\n")
         labels = boosted.classes if boosted.kind == "LGBMClassifier" else ()
         write_settings(folder, boosted.kind, classes=list(labels) or None, stopping=dict(boosted.stopping) or None)
@@ -143,10 +138,7 @@ class LightGBMAdapter:
         lightgbm = require("lightgbm", to="load a LightGBM model")
         told = read_settings(folder, KINDS, {"classes": list, "stopping": dict})
         stopping, labels = told.get("stopping", {}), told.get("classes", [])
-        if set(stopping) - set(EARLY_STOP) or not all(isinstance(label, str | int | float) for label in labels):
-            raise IntegrityError(
-                "The classes and the stopping in model.json must be those that were written. Got others."
-            )
+        _refuse_others(told["class"], labels, stopping)
         try:
             booster = lightgbm.Booster(model_str=(folder / FILE).read_text(encoding="utf-8"))
         except (lightgbm.basic.LightGBMError, OSError, ValueError) as reason:
@@ -163,6 +155,14 @@ class LightGBMAdapter:
 ADAPTER = LightGBMAdapter()
 
 
+def _refuse_others(kind: str, labels: list[Any], stopping: dict[str, Any]) -> None:
+    plain = all(isinstance(label, str | int | float) for label in labels)
+    told = (len(labels) > 1) if kind == "LGBMClassifier" else not labels
+    numbers = all(isinstance(value, int | float) for value in stopping.values())
+    if not (plain and told and numbers and set(stopping) <= set(EARLY_STOP)):
+        raise IntegrityError("The classes and the stopping in model.json must be those that were written. Got others.")
+
+
 def _boosted(model: Any) -> Boosted:
     """See a live model as what it will be loaded as."""
     if isinstance(model, Boosted):
@@ -173,7 +173,7 @@ def _boosted(model: Any) -> Boosted:
         return Boosted(booster=model, kind=kind, objective=objective, classes=_numbered(model, objective))
     if not model.__sklearn_is_fitted__():
         raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {kind}. Fit it first.")
-    classes = tuple(model.classes_.tolist()) if kind == "LGBMClassifier" else ()
+    classes = _labels(model.classes_) if kind == "LGBMClassifier" else ()
     if len(classes) == 1:
         raise UnsupportedModelError(f"A classifier must know two labels or more. Got only {classes[0]!r}.")
     objective = "" if callable(model.objective_) else str(model.objective_)
@@ -186,6 +186,15 @@ def _kind(model: Any) -> str:
         if kind.__module__.startswith("lightgbm") and kind.__name__ in KINDS:
             return kind.__name__
     raise UnsupportedModelError(f"A LightGBM model must be one of {', '.join(KINDS)}. Got {type(model).__name__}.")
+
+
+def _labels(fitted: Array) -> tuple[Label, ...]:
+    labels = fitted.tolist()
+    odd = [type(label).__name__ for label in labels if type(label) not in (str, int, float, bool)]
+    if odd or fitted.dtype.kind in "mM":  # a moment would come out as a number
+        got = odd[0] if odd else fitted.dtype
+        raise UnsupportedModelError(f"Labels must be texts, numbers or booleans. Got {got}. Fit on y.astype(str).")
+    return tuple(labels)
 
 
 def _objective(booster: Any) -> str:

@@ -102,7 +102,8 @@ class SklearnAdapter:
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
         before, last = _halves(model)
-        absent = 0.0 if _other(last) is None else math.nan  # what is not in a sparse matrix is missing to XGBoost
+        # what is not in a sparse matrix is missing to XGBoost, and zero to everybody else
+        absent = math.nan if models.find(last).library == "xgboost" else 0.0
         return lambda frame: _dense(before(_input(model, frame)), absent), last
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:
@@ -144,6 +145,7 @@ class SklearnAdapter:
         refused = _untrusted(data, trust)
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
+        _refuse_empty_boosters(data)
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
 
     def requirements(self, model: Any) -> tuple[str, ...]:
@@ -375,6 +377,18 @@ def _untrusted(data: bytes, trust: Sequence[str]) -> list[str]:
     return [
         name for name in skops.get_untrusted_types(data=data) if not _known(name) and not _within(name, tuple(trust))
     ]
+
+
+def _refuse_empty_boosters(data: bytes) -> None:
+    """Refuse a Booster of LightGBM's without a text: asking it would end the process, where XGBoost's says so."""
+    nodes = [json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if isinstance(node, dict) and (node.get("__module__"), node.get("__class__")) == ("lightgbm.basic", "Booster"):
+            text = node.get("content", {}).get("content", {}).get("_handle", {}).get("content")
+            if not (isinstance(text, str) and text.startswith('"tree')):
+                raise IntegrityError("A Booster of LightGBM must hold the text of its trees. Got none.")
 
 
 def _reads_files(model: Any) -> bool:
