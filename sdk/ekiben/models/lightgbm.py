@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FILE = "model.txt"
 KINDS = ("LGBMClassifier", "LGBMRegressor", "LGBMRanker", "Booster")
 EARLY_STOP = ("pred_early_stop", "pred_early_stop_freq", "pred_early_stop_margin")  # all that moves a prediction
+FEW_ROWS = 1000
 NO_NAMES = re.compile(r"Column_\d+")
 
 
@@ -60,11 +61,13 @@ class Boosted:
         """Tell whether there are labels: after a function of the notebook there are only raw scores."""
         return bool(self.classes and self.objective)
 
-    def ask(self, data: Any, **what: bool) -> Array:
+    def ask(self, data: Any, **what: Any) -> Array:
         """Ask the trees, for an array of shape (n_rows, n_columns)."""
         import numpy as np
 
-        found = np.asarray(self.booster.predict(data, **self.stopping, **what), dtype=np.float64)
+        # to wake threads for few rows takes longer than to answer them
+        threads = {"num_threads": 1} if data.shape[0] <= FEW_ROWS else {}
+        found = np.asarray(self.booster.predict(data, **self.stopping, **threads, **what), dtype=np.float64)
         return found.reshape(len(found), -1)
 
 
