@@ -402,6 +402,18 @@ def test_a_model_that_is_not_fitted_is_refused():
         ek.pack(LGBMRanker(), name="penguins", reference=NUMBERS)
 
 
+class Shy(LGBMClassifier):
+    def predict_proba(self, X, **how):
+        return (super().predict_proba(X, **how) + 0.5) / 2
+
+
+def test_a_class_that_answers_in_its_own_way_is_refused():
+    words = "A model of lightgbm must answer as its library does. Shy has a predict_proba of its own."
+    for model in (fit(Shy, SEX)(), make_pipeline("passthrough", fit(Shy, SEX)())):
+        with pytest.raises(UnsupportedModelError, match=re.escape(words)):
+            ek.pack(model, name="penguins", reference=NUMBERS)
+
+
 def test_lightgbm_s_bare_base_class_is_refused():
     with pytest.raises(UnsupportedModelError, match=re.escape("LGBMRanker, Booster. Got LGBMModel.")):
         ek.pack(fit(lgb.LGBMModel, MASS, objective="regression")(), name="penguins", reference=NUMBERS)

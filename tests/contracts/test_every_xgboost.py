@@ -478,6 +478,25 @@ def test_a_model_that_is_not_fitted_is_refused():
             ek.pack(model, name="penguins", reference=NUMBERS)
 
 
+class Doubled(XGBRegressor):
+    def predict(self, X, **how):
+        return 2 * super().predict(X, **how)
+
+
+class Renamed(XGBRegressor):
+    pass
+
+
+def test_a_class_that_answers_in_its_own_way_is_refused_and_one_that_does_not_is_packed():
+    words = "A model of xgboost must answer as its library does. Doubled has a predict of its own."
+    with pytest.raises(UnsupportedModelError, match=re.escape(words)):
+        ek.pack(fit(Doubled, MASS)(), name="penguins", reference=NUMBERS)
+    model = fit(Renamed, MASS)()
+    assert np.array_equal(
+        ek.pack(model, name="penguins", reference=NUMBERS).predict(NUMBERS)["value"], model.predict(NUMBERS)
+    )
+
+
 def test_xgboost_s_bare_base_class_is_refused():
     with pytest.raises(UnsupportedModelError, match=re.escape("XGBRanker, Booster. Got XGBModel.")):
         ek.pack(fit(xgb.XGBModel, MASS)(), name="penguins", reference=NUMBERS)

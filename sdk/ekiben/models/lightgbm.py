@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers
-from ekiben.models.trees import codes, read_settings, write_settings
+from ekiben.models.trees import codes, read_settings, refuse_own_answers, write_settings
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class LightGBMAdapter:
     def task(self, model: Any) -> Task:
         """Tell the task by the class, and a Booster's by its objective."""
         boosted = _boosted(model)
+        refuse_own_answers(model, self.library)
         if boosted.kind == "LGBMRanker" or boosted.objective in ("lambdarank", "rank_xendcg"):
             return "ranking"
         if boosted.classifies:
@@ -223,7 +224,8 @@ def _input(booster: Any, data: Any) -> Any:
         return data.astype(float) if data.dtype.kind == "O" else data
     places = {_spelt(name): place for place, name in enumerate(data.columns)}
     order = [places.get(name) for name in booster.feature_name()]
-    return data if None in order or len(order) != len(data.columns) else data.iloc[:, order]
+    as_it_is = order == list(range(len(data.columns)))
+    return data if as_it_is or None in order or len(order) != len(data.columns) else data.iloc[:, order]
 
 
 def _matrix(booster: Any, frame: pd.DataFrame) -> Array:

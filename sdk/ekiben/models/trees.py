@@ -1,13 +1,14 @@
-"""What the adapters of libraries of trees share: a small model.json beside the library's own file."""
+"""What the adapters of libraries of trees share: a small model.json, and categories as their codes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben.errors import IntegrityError
+from ekiben.errors import IntegrityError, UnsupportedModelError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,23 @@ def read_settings(folder: Path, classes: Sequence[str], known: Mapping[str, Kind
 
 def _fits(value: Any, kinds: Kinds) -> bool:
     return isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
+
+
+def refuse_own_answers(model: Any, library: str) -> None:
+    """Refuse a class that answers otherwise than its base in the library, which is what would be loaded.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If a class outside of the library has a `predict` or `predict_proba` of its own.
+    """
+    outside = list(takewhile(lambda kind: kind.__module__.partition(".")[0] != library, type(model).__mro__))
+    own = sorted({name for kind in outside for name in ("predict", "predict_proba") if name in vars(kind)})
+    if own:
+        raise UnsupportedModelError(
+            f"A model of {library} must answer as its library does. {type(model).__name__} has a {' and '.join(own)} of "
+            "its own. Fit the library's class, and put the rest into the service's `preprocess` and `postprocess`."
+        )
 
 
 def codes(frame: pd.DataFrame, categories: Mapping[str, Iterable[Any]]) -> Array:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers
-from ekiben.models.trees import codes, read_settings, write_settings
+from ekiben.models.trees import codes, read_settings, refuse_own_answers, write_settings
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class XGBoostAdapter:
         kind = _kind(model)
         if not _is_fitted(model, kind):
             raise UnsupportedModelError(f"The model must be fitted. Got an unfitted {kind}. Fit it first.")
+        refuse_own_answers(model, self.library)
         objective = _learner(model).objective
         if kind == "XGBRanker" or objective.startswith("rank:"):
             return "ranking"
