@@ -352,11 +352,49 @@ def test_a_model_json_of_another_shape_is_refused_in_one_sentence(kind, tmp_path
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("text", ["", "no trees", "tree\nversion=v4\nnum_class=1\n"])
-def test_a_text_without_trees_is_refused(text, tmp_path):
-    folder = saved(TABLE["two-texts"][0](), tmp_path / "model")
-    (folder / "model.txt").write_text(text)
-    with pytest.raises(IntegrityError, match=re.escape("The file model.txt must hold a LightGBM model.")):
+def first(pattern, other):
+    return lambda text: re.sub(pattern, other, text, count=1)
+
+
+# Each of these ends LightGBM's process, lets it turn in a circle, or reads and writes beyond its memory.
+BROKEN = {
+    "nothing": lambda text: "",
+    "no-trees": lambda text: "tree\nversion=v4\nnum_class=1\n",
+    "a-child-that-is-not-there": first(r"left_child=-?\d+", "left_child=99999"),
+    "a-way-back": first(r"left_child=-?\d+", "left_child=0"),
+    "too-few-children": first(r"left_child=-?\d+ ", "left_child="),
+    "no-children": first(r"left_child=.*\n", ""),
+    "a-column-that-is-not-there": first(r"split_feature=\d+", "split_feature=99999"),
+    "a-size-beyond-the-end": first(r"tree_sizes=\d+", "tree_sizes=99999999"),
+    "a-size-below-zero": first(r"tree_sizes=\d+", "tree_sizes=-1"),
+    "too-many-leaves": first(r"num_leaves=\d+", "num_leaves=100000"),
+    "leaves-below-zero": first(r"num_leaves=\d+", "num_leaves=-5"),
+    "sets-that-are-not-there": first(r"num_cat=\d+", "num_cat=100000"),
+    "a-set-beyond-its-bounds": first(r"cat_boundaries=0 \d+", "cat_boundaries=0 99999"),
+    "no-number": first(r"leaf_value=\S+", "leaf_value=x"),
+    "more-classes-than-trees": first(r"num_class=1", "num_class=9"),
+    "more-trees-than-classes": first(r"num_tree_per_iteration=1", "num_tree_per_iteration=5"),
+    "half": lambda text: text[: len(text) // 2],
+}
+
+
+def resized(text):
+    """Tell the sizes anew, so that it is not they that give a broken tree away."""
+    head, _, trees = text.partition("\nTree=")
+    cut = re.split(r"(?=Tree=\d+\n)", "Tree=" + trees.partition("end of trees")[0])
+    sizes = " ".join(str(len(tree.encode())) for tree in cut if tree)
+    return text.replace(re.search(r"tree_sizes=.*", head)[0], f"tree_sizes={sizes}") if "tree_sizes" in head else text
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_text_that_lightgbm_would_not_survive_is_refused_before_it_reads_it(how, tmp_path):
+    folder = saved(TABLE["categories"][0](), tmp_path / "model")
+    whole = (folder / "model.txt").read_text(encoding="utf-8")
+    assert resized(whole) == whole
+    broken = BROKEN[how](whole)
+    assert broken != whole
+    (folder / "model.txt").write_text(broken if "size" in how else resized(broken), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=re.escape("A text of LightGBM must hold whole trees. Got others: ")):
         ADAPTER.load(folder)
 
 
@@ -478,5 +516,5 @@ def test_a_booster_in_a_skops_file_takes_a_text_and_no_address(handle, tmp_path)
         return json.dumps(document)
 
     (tmp_path / "model.skops").write_bytes(rewritten(pipeline_file(tmp_path), change))
-    with pytest.raises(IntegrityError, match=re.escape("A Booster of LightGBM must hold the text of its trees.")):
+    with pytest.raises(IntegrityError, match=re.escape("A text of LightGBM must hold whole trees.")):
         SKLEARN.load(tmp_path)

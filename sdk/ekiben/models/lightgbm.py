@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers
+from ekiben.models.forests import check_text
 from ekiben.models.trees import codes, read_settings, refuse_own_answers, write_settings
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
@@ -144,7 +145,9 @@ class LightGBMAdapter:
         stopping, labels = told.get("stopping", {}), told.get("classes", [])
         _refuse_others(told["class"], labels, stopping)
         try:
-            booster = lightgbm.Booster(model_str=(folder / FILE).read_text(encoding="utf-8"))
+            text = (folder / FILE).read_text(encoding="utf-8")
+            check_text(text)
+            booster = lightgbm.Booster(model_str=text)
         except (lightgbm.basic.LightGBMError, OSError, ValueError) as reason:
             raise IntegrityError(f"The file {FILE} must hold a LightGBM model. LightGBM says: {reason}") from None
         objective = _objective(booster)

@@ -16,6 +16,7 @@ from ekiben import models
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers
+from ekiben.models.forests import check_text
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class SklearnAdapter:
         refused = _untrusted(data, trust)
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
-        _refuse_empty_boosters(data)
+        _check_boosters(data)
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
 
     def requirements(self, model: Any) -> tuple[str, ...]:
@@ -379,16 +380,16 @@ def _untrusted(data: bytes, trust: Sequence[str]) -> list[str]:
     ]
 
 
-def _refuse_empty_boosters(data: bytes) -> None:
-    """Refuse a Booster of LightGBM's without a text: asking it would end the process, where XGBoost's says so."""
+def _check_boosters(data: bytes) -> None:
+    """See that a Booster of LightGBM's holds whole trees: it would end the process at others, or at none."""
     nodes = [json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))]
     while nodes:
         node = nodes.pop()
         nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         if isinstance(node, dict) and (node.get("__module__"), node.get("__class__")) == ("lightgbm.basic", "Booster"):
-            text = node.get("content", {}).get("content", {}).get("_handle", {}).get("content")
-            if not (isinstance(text, str) and text.startswith('"tree')):
-                raise IntegrityError("A Booster of LightGBM must hold the text of its trees. Got none.")
+            held = node.get("content", {}).get("content", {}).get("_handle", {})
+            text = json.loads(held["content"]) if held.get("__loader__") == "JsonNode" else None
+            check_text(text if isinstance(text, str) else "")
 
 
 def _reads_files(model: Any) -> bool:
