@@ -262,18 +262,6 @@ REFUSED = {
     ),
     "unfitted": (LogisticRegression, "The model must be fitted. Got an unfitted LogisticRegression. Fit it first."),
     "unfitted-xgboost": (trees, "The model must be fitted. Got an unfitted XGBClassifier. Fit it first."),
-    "two-targets-of-xgboost": (
-        lambda: trees(XGBRegressor).fit(NUMBERS, BOTH),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
-    "two-labels-of-xgboost": (
-        lambda: trees().fit(NUMBERS, np.column_stack([ONES, 1 - ONES])),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
-    "a-booster": (
-        lambda: trees().fit(NUMBERS, ONES).get_booster(),
-        "An XGBoost model must be one of XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor. Got Booster.",
-    ),
     "a-search-without-refit": (
         lambda: GridSearchCV(LinearRegression(), {"positive": [True, False]}, cv=2, refit=False).fit(NUMBERS, WORTH),
         "A search must be fitted with refit=True. Got GridSearchCV(refit=False).",
