@@ -207,11 +207,18 @@ def _fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Si
 def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
-    _has_the_fitted_columns(adapter.columns(model, reference), reference)
+    _has_the_fitted_columns(_fitted_columns(adapter, model, reference), reference)
     learnt = tables.learn(reference)
     outputs = _outputs(model, adapter, reference, learnt)
     columns = tuple(_with_policy(model, adapter, learnt, column, reference) for column in learnt.columns)
     return Signature(inputs=Schema(columns=columns), task=task, outputs=outputs)
+
+
+def _fitted_columns(adapter: Adapter, model: Any, reference: pd.DataFrame) -> tuple[str, ...] | None:
+    if hasattr(adapter, "columns"):
+        return adapter.columns(model, reference)
+    names = getattr(model, "feature_names_in_", None)  # another's adapter that cannot tell
+    return None if names is None else tuple(names)
 
 
 def _has_the_fitted_columns(fitted: tuple[str, ...] | None, reference: pd.DataFrame) -> None:
