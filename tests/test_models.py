@@ -106,7 +106,9 @@ def test_a_file_that_names_what_is_not_trusted_is_refused_and_nothing_is_run(kin
     document = {**HARM[kind](harm), "protocol": PROTOCOL, "_skops_version": skops.__version__}
     with zipfile.ZipFile(folder / FILE, "w") as archive:
         archive.writestr("schema.json", json.dumps(document))
-    with pytest.raises(IntegrityError, match=re.escape("A packed model may use classes of scikit-learn and XGBoost")):
+    with pytest.raises(
+        IntegrityError, match=re.escape("A packed model may use classes of scikit-learn, XGBoost and LightGBM")
+    ):
         SKLEARN.load(folder)
     assert not harm.exists()
 
@@ -157,11 +159,12 @@ def test_what_scikit_learn_s_own_models_hold_is_trusted(name):
 
 def test_an_xgboost_file_of_another_class_is_refused(tmp_path):
     XGBOOST.save(trees(), tmp_path)
-    (tmp_path / "model.json").write_text('{"class": "Booster"}')
+    (tmp_path / "model.json").write_text('{"class": "DMatrix"}')
     words = (
-        "An XGBoost model must be one of XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor. Got 'Booster'."
+        "The class in model.json must be one of XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor, "
+        "XGBRanker, Booster. Got 'DMatrix'."
     )
-    with pytest.raises(UnsupportedModelError, match=re.escape(words)):
+    with pytest.raises(IntegrityError, match=re.escape(words)):
         XGBOOST.load(tmp_path)
 
 
@@ -236,7 +239,7 @@ def test_an_adapter_is_found_through_the_bases_of_a_class():
 
 def test_an_unknown_library_is_refused_by_its_name():
     with pytest.raises(
-        UnsupportedModelError, match=re.escape("No adapter for 'torch'. Known libraries: sklearn, xgboost.")
+        UnsupportedModelError, match=re.escape("No adapter for 'torch'. Known libraries: lightgbm, sklearn, xgboost.")
     ):
         models.named("torch")
 

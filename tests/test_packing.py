@@ -543,7 +543,11 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
             "The column 'rooms' must hold finite numbers. Got infinity in 1 of 4 rows.",
         ),
         ({"name": "a flat"}, SpecError, "The 'name' of a model must start with a letter"),
-        ({"explainer": "trees"}, ExplainError, "The method 'trees' takes a model whose last step is XGBoost's."),
+        (
+            {"explainer": "trees"},
+            ExplainError,
+            "The method 'trees' takes a model whose last step is XGBoost's or LightGBM's",
+        ),
         ({"explainer": "liner"}, SpecError, "Got 'liner'. Did you mean 'linear'?"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -625,6 +629,15 @@ def test_a_package_of_format_1_still_explains(golden):
 def test_a_package_of_format_1_still_keeps_its_laws(golden):
     report = ek.check(golden)
     assert report.ok, str(report)
+
+
+def test_a_package_of_xgboost_from_before_it_had_settings_still_answers_and_explains():
+    trees = ek.load(GOLDEN / "format-1-xgboost")
+    answers = pd.DataFrame([example["answer"] for example in trees.examples])
+    pd.testing.assert_frame_equal(trees.predict(trees.example_frame), answers, rtol=1e-6)
+    for one in trees.explain(trees.example_frame):
+        assert one.method == "tree-path-dependent"
+        assert one.base_value + sum(one.contributions.values()) == pytest.approx(one.value, abs=1e-5)
 
 
 def test_a_package_of_format_1_is_small(golden):

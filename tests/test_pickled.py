@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from typer.testing import CliRunner
 
 import ekiben as ek
-from ekiben import checks, cli, packages, storing, tracking, trusting
+from ekiben import checks, cli, packages, pinning, storing, tracking, trusting
 from ekiben.errors import IntegrityError, SpecError, TrustError, UnsupportedModelError
 from ekiben.models.pickled import globals_of
 

@@ -376,7 +376,7 @@ def _fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Si
 def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, contract: Schema | None) -> Signature:
     ModelRef(name=name, version=1)  # refuses a name that no registry takes
     task = adapter.task(model)
-    _has_the_fitted_columns(model, reference)
+    _has_the_fitted_columns(_fitted_columns(adapter, model, reference), reference)
     learnt = learning.hold(tables.learn(reference), contract)
     outputs = _outputs(model, adapter, reference, learnt)
     asked = partial(_takes, model, adapter, outputs, learnt, reference)
@@ -386,9 +386,15 @@ def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, cont
     return Signature(inputs=replace(learnt, columns=columns), task=task, outputs=outputs)
 
 
-def _has_the_fitted_columns(model: Any, reference: pd.DataFrame) -> None:
+def _fitted_columns(adapter: Adapter, model: Any, reference: pd.DataFrame) -> tuple[str, ...] | None:
+    if hasattr(adapter, "columns"):
+        return adapter.columns(model, reference)
+    names = getattr(model, "feature_names_in_", None)  # another's adapter that cannot tell
+    return None if names is None else tuple(names)
+
+
+def _has_the_fitted_columns(fitted: tuple[str, ...] | None, reference: pd.DataFrame) -> None:
     """Refuse a column that the model never saw: it would become part of what callers must send."""
-    fitted = getattr(model, "feature_names_in_", None)
     if fitted is None:
         return
     more, fewer = sorted(set(reference.columns) - set(fitted)), sorted(set(fitted) - set(reference.columns))
@@ -542,7 +548,7 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
         chosen.save(folder / "explainer")
         unexplained = _cannot_explain(chosen, context)
     last = context.adapter.steps(context.model)[1]
-    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith("xgboost")}
+    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith(("xgboost", "lightgbm"))}
     told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it
     notes = [f"No exact explanation by {reason}" for reason in told] if chosen.method == "sampling" else []
     return chosen.method, [*notes, *unexplained]

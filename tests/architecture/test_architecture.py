@@ -21,7 +21,7 @@ DOORS = {
     if contract["id"].startswith("door-")
     for library in contract["forbidden_modules"]
 }
-HEAVY = ("alibi", "bentoml", "mlflow", "pandas", "sklearn", "skops", "xgboost")
+HEAVY = ("alibi", "bentoml", "lightgbm", "mlflow", "pandas", "sklearn", "skops", "xgboost")
 MEGABYTE = 1_000_000
 
 
@@ -88,6 +88,7 @@ def test_every_contract_on_imports_is_kept(sdk):
         ("ekiben.packing", "def late():\n    import alibi", "door-alibi", "ekiben.packing -> alibi"),
         ("ekiben.explainers", "import xgboost", "door-frameworks", "ekiben.explainers -> xgboost"),
         ("ekiben.packing", "from sklearn import metrics", "door-frameworks", "ekiben.packing -> sklearn"),
+        ("ekiben.packing", "import lightgbm", "door-frameworks", "ekiben.packing -> lightgbm"),
         ("ekiben.errors", "from ekiben import schema", "layers", "ekiben.errors -> ekiben.schema"),
         ("ekiben.routing", "from ekiben import packing", "layers", "ekiben.routing -> ekiben.packing"),
         ("ekiben.models", "from ekiben import explainers", "layers", "ekiben.models -> ekiben.explainers"),

@@ -283,26 +283,14 @@ class Net:
 BOTH = np.column_stack([WORTH, WORTH])
 REFUSED = {
     "of-the-notebook": (lambda: Mine().fit(NUMBERS, TEXTS), "numpy's ufuncs. Got __main__.Mine. Replace it"),
-    "of-another-library": (Net, "No adapter for Net. Known libraries: sklearn, xgboost."),
+    "of-another-library": (Net, "No adapter for Net. Known libraries: lightgbm, sklearn, xgboost."),
     "a-lambda": (
         lambda: make_pipeline(FunctionTransformer(lambda X: X), LinearRegression()).fit(NUMBERS, WORTH),
         "lambda",
     ),
     "unfitted": (LogisticRegression, "The model must be fitted. Got an unfitted LogisticRegression. Fit it first."),
     "unfitted-xgboost": (trees, "The model must be fitted. Got an unfitted XGBClassifier. Fit it first."),
-    "two-targets-of-xgboost": (
-        lambda: trees(XGBRegressor).fit(NUMBERS, BOTH),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
-    "two-labels-of-xgboost": (
-        lambda: trees().fit(NUMBERS, np.column_stack([ONES, 1 - ONES])),
-        "The model must have one target. Got several. Pack one model for each.",
-    ),
     "a-class": (lambda: Mine, "What is packed must be an object that answers. Got the class Mine. Make one: Mine(…)."),
-    "a-booster": (
-        lambda: trees().fit(NUMBERS, ONES).get_booster(),
-        "An XGBoost model must be one of XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor. Got Booster.",
-    ),
     "a-search-without-refit": (
         lambda: GridSearchCV(LinearRegression(), {"positive": [True, False]}, cv=2, refit=False).fit(NUMBERS, WORTH),
         "A search must be fitted with refit=True. Got GridSearchCV(refit=False).",

@@ -1,4 +1,4 @@
-"""XGBoost's own TreeSHAP, folded back to raw columns."""
+"""TreeSHAP by XGBoost and LightGBM themselves, folded back to raw columns."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def _parts(context: Context, estimator: Any, matrix: Matrix) -> tuple[Matrix, Ma
     parts = context.adapter.contributions(estimator, matrix)
     if parts is None:
         raise ExplainError(
-            "The method 'trees' takes a model whose last step is XGBoost's. "
-            f"Got {type(estimator).__name__}. Explain it with the method 'sampling'."
+            "The method 'trees' takes a model whose last step is XGBoost's or LightGBM's, and of a kind that its library "
+            f"can break down. Got {type(estimator).__name__}. Explain it with the method 'sampling'."
         )
     margins = np.asarray(context.adapter.margin(estimator, matrix), dtype=np.float64)
     return context.own(np.asarray(parts, dtype=np.float64)), context.own(margins)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # the library's top module → where its adapter is; nothing of a library is imported before one of its models comes
 ADAPTERS = {
+    "lightgbm": "ekiben.models.lightgbm:ADAPTER",
     "pickled": "ekiben.models.pickled:ADAPTER",
     "pyfunc": "ekiben.models.pyfunc:ADAPTER",
     "python": "ekiben.models.python:ADAPTER",
@@ -59,6 +60,9 @@ class Adapter(Protocol):
 
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
         """Answer rows, for each output in the order of `outputs`; what is not of `parts` may be left out."""
+
+    def columns(self, model: Any, frame: pd.DataFrame) -> tuple[str, ...] | None:
+        """Name the columns that the model was fitted on, as `frame` spells them; None if the model does not know."""
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Take the model apart into preprocessing (frame → dense float matrix) and its final estimator."""

@@ -18,6 +18,7 @@ from ekiben import models, sealing, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers, by_pickle
+from ekiben.models.forests import check_text
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -46,10 +47,24 @@ NAMES = (
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
+    # A Booster reads LightGBM's text, which names columns, numbers and nothing to run; the classes hold it and settings.
+    # Their wrappers of functions (an objective, a metric) are not here.
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRanker",
+    "lightgbm.sklearn.LGBMRegressor",
 )
-# What an estimator keeps to be fitted further, and no prediction reads.
+TRUSTED = "A packed model may use classes of scikit-learn, XGBoost and LightGBM, and numpy's ufuncs."
+# What only further fitting needs: functions of scikit-learn's own by class; of another library's estimators a history,
+# functions of the notebook, and what they were told.
 FOR_FITTING = {"BisectingKMeans": ("_kmeans_single",)}
-TRUSTED = "A packed model may use classes of scikit-learn and XGBoost, and numpy's ufuncs."
+FITTING: dict[str, Any] = {
+    "_best_score": {},
+    "_evals_result": {},
+    "evals_result_": {},
+    "callbacks": None,
+    "eval_metric": None,
+}
 
 
 class SklearnAdapter:
@@ -80,10 +95,20 @@ class SklearnAdapter:
         data, other = before(_input(model, frame)), _other(last)
         return _answers(last, data, parts) if other is None else other.answers(last, data, parts)
 
+    def columns(self, model: Any, frame: pd.DataFrame) -> tuple[str, ...] | None:
+        """Name the columns of the frame that the first step was fitted on; a first step of another library knows its own."""
+        first = model.steps[0][1] if hasattr(model, "steps") else model
+        other = _other(first) if hasattr(first, "predict") else None
+        if other is not None:
+            return other.columns(first, frame)
+        names = getattr(model, "feature_names_in_", None)
+        return None if names is None else tuple(names)
+
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
         """Split a pipeline before its last step, nested pipelines too."""
         before, last = _halves(model)
-        absent = 0.0 if _other(last) is None else math.nan  # what is not in a sparse matrix is missing to XGBoost
+        # what is not in a sparse matrix is missing to XGBoost, and zero to everybody else
+        absent = math.nan if models.find(last).library == "xgboost" else 0.0
         return lambda frame: _dense(before(_input(model, frame)), absent), last
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:
@@ -120,6 +145,7 @@ class SklearnAdapter:
         skops = require("skops.io", to="load a scikit-learn model")
         exceptions = require("skops.io.exceptions", to="load a scikit-learn model")
         data = _stored(folder / FILE)
+        _check_boosters(data)
         named = [name for name in _classes_in(data) if _known(name) or _allowed(name, trust)]
         try:
             return skops.loads(data, trusted=named)  # once through the file for most models
@@ -349,12 +375,24 @@ def _plain(part: Any) -> Any:
     if isinstance(part, list | tuple):
         turned = [_plain(each) for each in part]
         return turned if type(part) is list else tuple(turned) if type(part) is tuple else part
+    if type(part).__module__ in ("lightgbm.sklearn", "xgboost.sklearn"):
+        return _without_fitting(part)
     if isinstance(part, dict):
         part.update({key: _plain(value) for key, value in part.items()})
     elif type(part).__module__.startswith("sklearn") and hasattr(part, "__dict__"):
         for name in FOR_FITTING.get(type(part).__name__, ()):
             part.__dict__.pop(name, None)
         part.__dict__.update({key: _plain(value) for key, value in part.__dict__.items()})
+    return part
+
+
+def _without_fitting(part: Any) -> Any:
+    """Leave out what no answer needs; that the answers stay equal is seen when the model is read back."""
+    part.__dict__.update({name: value for name, value in FITTING.items() if name in part.__dict__})
+    if type(part).__module__ == "xgboost.sklearn" and callable(part.objective):
+        part.objective = None  # the trees know which link they were given
+    if hasattr(part, "_best_iteration") and hasattr(part, "booster_"):
+        part.booster_.best_iteration = part.best_iteration_  # a copied Booster of LightGBM forgets it
     return part
 
 
@@ -429,6 +467,18 @@ def _classes_in(data: bytes) -> set[str]:
         elif isinstance(node, list):
             waiting += node
     return found
+
+
+def _check_boosters(data: bytes) -> None:
+    """See that a Booster of LightGBM's holds whole trees: it would end the process at others, or at none."""
+    nodes = [json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if isinstance(node, dict) and (node.get("__module__"), node.get("__class__")) == ("lightgbm.basic", "Booster"):
+            held = node.get("content", {}).get("content", {}).get("_handle", {})
+            text = json.loads(held["content"]) if held.get("__loader__") == "JsonNode" else None
+            check_text(text if isinstance(text, str) else "")
 
 
 def _reads_files(model: Any) -> bool:
