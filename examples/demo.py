@@ -201,7 +201,7 @@ def metrics_table(packages: dict[str, ek.Package]) -> Table:
     return table
 
 
-def laws_table(report: ek.Report) -> Table:
+def laws_table(report) -> Table:
     marks = {"kept": "[green]✓[/]", "broken": "[red]✗[/]", "not tried": "[dim]–[/]"}
     arms = list(dict.fromkeys(finding.arm for finding in report.findings))
     cells = {(one.law, one.arm): f"{marks[one.state]} [dim]{one.facts}[/]" for one in report.findings}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.cluster import Birch
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -162,24 +163,19 @@ class Mean(RegressorMixin, BaseEstimator):
 
 
 def test_an_estimator_that_its_adapter_cannot_write_is_pickled_when_named():
-    name = f"{Mean.__module__}.Mean"
+    name = "sklearn.cluster._birch.Birch"
     with pytest.raises(UnsupportedModelError, match=re.escape(f"pack(…, allow_pickle=[{name!r}])")):
-        packed(Mean().fit(ROOMS, PRICES))
-    package = packed(Mean().fit(ROOMS, PRICES), allow_pickle=[name])
+        packed(Birch(n_clusters=2).fit(ROOMS))
+    package = packed(Birch(n_clusters=2).fit(ROOMS), allow_pickle=[name])
     assert package.manifest["kind"] == "pickled"
-    assert package.predict(ROOMS.head(1))["value"].tolist() == [37.5]
+    assert package.predict(ROOMS)["label"].tolist() == Birch(n_clusters=2).fit(ROOMS).predict(ROOMS).tolist()
 
 
 def test_a_pipeline_that_only_a_pickle_holds_is_asked_as_any_pipeline():
-    step = FunctionTransformer(lambda rows: rows / 2)
-    model = make_pipeline(step, LogisticRegression()).fit(ROOMS, ["fair", "fair", "dear", "dear"])
+    model = make_pipeline(Birch(n_clusters=2), LogisticRegression()).fit(ROOMS, ["fair", "fair", "dear", "dear"])
     package = packed(model, allow_pickle=["sklearn.pipeline.Pipeline"])
     assert (package.manifest["kind"], package.manifest["class"]) == ("pickled", "Pipeline → LogisticRegression")
-    assert (package.signature.task, package.signature.classes, package.method) == (
-        "classification",
-        ("dear", "fair"),
-        "linear",
-    )
+    assert (package.signature.task, package.signature.classes) == ("classification", ("dear", "fair"))
     np.testing.assert_allclose(package.predict(ROOMS)["score_dear"], model.predict_proba(ROOMS)[:, 0])
 
 
@@ -337,14 +333,6 @@ def test_what_runs_programs_is_refused_even_when_it_is_named(function):
     named = [function.__module__, "os", "posix", "builtins", "subprocess", "pickle", "_pickle"]
     with pytest.raises(UnsupportedModelError, match=re.escape("A packed model may use classes of scikit-learn")):
         packed(model, trust=named)
-
-
-def test_a_class_of_no_installed_library_is_refused_even_when_it_is_named(tmp_path, monkeypatch):
-    (tmp_path / "beside_the_notebook.py").write_text(LIBRARY)
-    monkeypatch.syspath_prepend(tmp_path)
-    model = halving(__import__("beside_the_notebook").Halver())
-    with pytest.raises(UnsupportedModelError, match=re.escape("Got beside_the_notebook.Halver.")):
-        packed(model, trust=["beside_the_notebook"])
 
 
 # ── what a pickle calls for

@@ -623,5 +623,5 @@ def test_a_contract_shows_itself_in_a_notebook_and_in_a_shell():
 
 def test_what_was_declared_comes_back_from_json():
     declared = NAMED.edit("age", minimum=18, nullable=True).edit("job", unseen="refuse").ignoring_extra()
-    signature = Signature(inputs=declared, task="regression")
+    signature = Signature(inputs=declared, task="regression", outputs=(Output(parts=("value",)),))
     assert schema.from_json(json.loads(json.dumps(schema.to_json(signature)))) == signature

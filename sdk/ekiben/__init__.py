@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ekiben.building import build, containerize
-    from ekiben.checks import Report, check
+    from ekiben.checks import check
     from ekiben.client import Client
     from ekiben.errors import EkibenError
     from ekiben.learning import contract
@@ -39,7 +39,6 @@ _HOMES = {
     "Limits": "spec",
     "ModelRef": "refs",
     "Package": "packages",
-    "Report": "checks",
     "Route": "routing",
     "build": "building",
     "canary": "routing",
@@ -68,7 +67,6 @@ __all__ = [
     "Limits",
     "ModelRef",
     "Package",
-    "Report",
     "Route",
     "build",
     "canary",

@@ -255,8 +255,10 @@ def _live(
 
 def _sliced(model: Any, allow_pickle: tuple[str, ...]) -> slicing.Sliced | None:
     """Slice off the notebook's code; what cannot be sliced may still be pickled whole, by the user's word."""
+    if models.class_of(model) not in allow_pickle:
+        models.find(model).task(model)  # what is refused anyway is refused in its own words
     try:
-        return slicing.slice_off(model)
+        return slicing.slice_off(models.bare(model))
     except UnsupportedModelError:
         if models.class_of(model) in allow_pickle:
             return None

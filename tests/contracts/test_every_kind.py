@@ -284,10 +284,6 @@ BOTH = np.column_stack([WORTH, WORTH])
 REFUSED = {
     "of-the-notebook": (lambda: Mine().fit(NUMBERS, TEXTS), "numpy's ufuncs. Got __main__.Mine. Replace it"),
     "of-another-library": (Net, "No adapter for Net. Known libraries: lightgbm, sklearn, xgboost."),
-    "a-lambda": (
-        lambda: make_pipeline(FunctionTransformer(lambda X: X), LinearRegression()).fit(NUMBERS, WORTH),
-        "lambda",
-    ),
     "unfitted": (LogisticRegression, "The model must be fitted. Got an unfitted LogisticRegression. Fit it first."),
     "unfitted-xgboost": (trees, "The model must be fitted. Got an unfitted XGBClassifier. Fit it first."),
     "a-class": (lambda: Mine, "What is packed must be an object that answers. Got the class Mine. Make one: Mine(…)."),

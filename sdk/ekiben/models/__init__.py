@@ -152,6 +152,8 @@ def chosen(model: Any, *, trust: Sequence[str] = (), allow_pickle: Sequence[str]
         return find(model)
     try:
         adapter = find(model)
+        if adapter.library in NO_LIBRARIES:  # of what no library knows, the user's word says the form
+            return named(PICKLED)
         adapter.task(model)
         with tempfile.TemporaryDirectory(prefix="ekiben-") as folder:
             adapter.save(model, Path(folder), trust=trust)
@@ -171,6 +173,14 @@ def class_of(model: Any) -> str:
 def by_pickle(model: Any) -> str:
     """Say the last way out: a pickle, which is loaded only where it is trusted."""
     return f"To keep it as a pickle, loaded only where it is trusted: pack(…, allow_pickle=[{class_of(model)!r}])."
+
+
+def bare(model: Any) -> Any:
+    """Give what of a model its adapter writes, without what only fitting needs: another's scorer, objective or search."""
+    try:
+        return getattr(find(model), "bare", lambda whole: whole)(model)
+    except UnsupportedModelError:
+        return model
 
 
 def foreign(adapter: Adapter, folder: Path) -> list[str]:

@@ -244,7 +244,7 @@ def _kin(model: Any) -> Adapter | None:
         found.task(model)
     except UnsupportedModelError:
         return None
-    return found
+    return None if found.library in models.NO_LIBRARIES else found
 
 
 def _numbers(frame: pd.DataFrame) -> Array:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben.errors import IntegrityError, SpecError, UnsupportedModelError
-from ekiben.models import Answers, answered
+from ekiben.models import Answers, answered, by_pickle
 from ekiben.models.sklearn import ADAPTER as DATA
 from ekiben.models.sklearn import FILE as DATA_FILE
-from ekiben.schema import PARTS, Output, Part, Task
+from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +33,14 @@ class PythonAdapter:
     library = "python"
 
     def task(self, model: Any) -> Task:
-        """Take whatever can be called with a frame; what its answers mean, nobody can tell."""
+        """Take whatever can be called with a frame; what the answers mean is known of one with probabilities alone."""
         called(model)
-        return "other"
+        return "classification" if _is_classifier(model) else "other"
 
     def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
         """Ask about a few rows: numbers with a fraction are values, anything else is a label."""
+        if _is_classifier(model):
+            return (Output(parts=("label", "scores"), classes=_labels(model)),)
         try:
             return answered.outputs(_asked(model, frame))
         except SpecError as reason:
@@ -46,6 +48,8 @@ class PythonAdapter:
 
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
         """Ask once, about a copy: a function may write into its frame."""
+        if _is_classifier(model):
+            return (_labelled(model, frame, parts),)
         return answered.answers(_asked(model, frame), parts)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
@@ -67,7 +71,7 @@ class PythonAdapter:
         for name in _functions(document):
             _refuse_untrusted(name, trust)
         if states:
-            DATA.save(states, folder, trust=trust)
+            _save(model, states, folder, trust)
         (folder / FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
@@ -235,6 +239,31 @@ def _refuse_untrusted(name: str, trust: Sequence[str]) -> None:
         raise UnsupportedModelError(
             f"A packed function must be of a library that you trust. Got {name}. If you do: pack(…, trust=[{top!r}])."
         )
+
+
+def _is_classifier(model: Any) -> bool:
+    """Tell a classifier that is built on no library: it has labels, and a probability for each."""
+    return all(hasattr(model, name) for name in ("predict", "predict_proba", "classes_"))
+
+
+def _labels(model: Any) -> tuple[Label, ...]:
+    import numpy as np
+
+    return tuple(np.asarray(model.classes_).tolist())
+
+
+def _labelled(model: Any, frame: pd.DataFrame, parts: Sequence[Part]) -> Answers:
+    import numpy as np
+
+    scores = np.asarray(model.predict_proba(frame.copy()), dtype=np.float64) if "scores" in parts else None
+    return Answers(labels=np.asarray(model.predict(frame.copy())) if "label" in parts else None, scores=scores)
+
+
+def _save(model: Any, states: list[Any], folder: Path, trust: Sequence[str]) -> None:
+    try:
+        DATA.save(states, folder, trust=trust)
+    except UnsupportedModelError as reason:
+        raise UnsupportedModelError(str(reason).replace(by_pickle(states), by_pickle(model))) from reason
 
 
 def _is_allowed(name: str, trust: Sequence[str]) -> bool:

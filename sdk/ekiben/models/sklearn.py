@@ -128,8 +128,10 @@ class SklearnAdapter:
         try:
             dumped = skops.dumps(_plain(copy.deepcopy(model)))
         except Exception as reason:
+            why = "it is nested too deeply" if isinstance(reason, RecursionError) else str(reason).rstrip(".")
             raise UnsupportedModelError(
-                f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: {reason}"
+                f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: "
+                f"{why}. {by_pickle(model)}"
             ) from reason
         if _reads_files(model):
             raise UnsupportedModelError(
@@ -154,6 +156,13 @@ class SklearnAdapter:
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
         return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+
+    def bare(self, model: Any) -> Any:
+        """Give a copy without what only fitting needs; where none can be made, the model itself."""
+        try:
+            return _plain(copy.deepcopy(model))
+        except Exception:  # noqa: BLE001 -- an open file or the like, which is named when the code is looked at
+            return model
 
     def foreign(self, folder: Path) -> list[str]:
         """Name what the skops file names beyond the trusted libraries; nothing of it is imported or built."""

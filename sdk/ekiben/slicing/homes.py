@@ -26,7 +26,9 @@ def of_module(name: str) -> Home:
     top = name.partition(".")[0]
     if name == "__main__":
         return "notebook"
-    if top in sys.stdlib_module_names or top == "ekiben":
+    if (
+        top in sys.stdlib_module_names or top == "ekiben" or top.startswith("_cython_")
+    ):  # where Cython's types say they are
         return "installed"
     if top.startswith(PREFIX):
         return "notebook" if name.endswith(".notebook") else "local"
