@@ -30,7 +30,7 @@ from ekiben import (
     tables,
     trusting,
 )
-from ekiben.errors import ExplainError, SchemaError, SpecError, UnsupportedModelError
+from ekiben.errors import EkibenError, ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter, Answers
 from ekiben.models.measuring import measure
@@ -497,11 +497,23 @@ def _is_finite(answered: Answers) -> bool:
     return all(np.isfinite(part).all() for part in numbers if part is not None)
 
 
+def _read_back(live: _Live, folder: Path, trust: tuple[str, ...]) -> Any:
+    try:
+        return live.adapter.load(folder, trust=trust)
+    except EkibenError:
+        raise
+    except Exception as reason:
+        raise UnsupportedModelError(
+            f"A packed model must read back. {type(live.model).__name__} does not: {type(reason).__name__}: {reason}. "
+            "Does it hold a member of an Enum, or an object that is made with arguments? Hold its plain value instead."
+        ) from reason
+
+
 def _reads_back_equal(live: _Live, folder: Path) -> None:
     tried = live.rows.head(SAMPLE_ROWS)
     with quiet():
         foreign = models.foreign(live.adapter, folder / "model")  # as `save` allowed it
-        again = live.adapter.load(folder / "model", trust=(*live.trust, *foreign))
+        again = _read_back(live, folder / "model", (*live.trust, *foreign))
         there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
         back = table(ask(live.adapter, again, tried), live.signature, tried.index)
     _refuse_gaps(there)

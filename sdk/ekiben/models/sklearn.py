@@ -188,7 +188,14 @@ def _halves(model: Any) -> tuple[Callable[[Any], Any], Any]:
     inner, last = _halves(model.steps[-1][1])
     if len(model.steps) == 1:
         return inner, last
-    return lambda data: inner(model[:-1].transform(data)), last
+    return lambda data: inner(_transformed(model.steps[:-1], data)), last
+
+
+def _transformed(steps: Sequence[tuple[str, Any]], data: Any) -> Any:
+    """Go through steps as a pipeline does before its last, which need not be one that remembers its fit."""
+    for _, step in steps:
+        data = data if step is None or step == "passthrough" else step.transform(data)
+    return data
 
 
 def _parts(model: Any) -> Iterator[Any]:

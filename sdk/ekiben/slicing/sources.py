@@ -171,17 +171,30 @@ def tree_of(text: str) -> ast.Module | None:
 
 @lru_cache(maxsize=64)
 def _codes(text: str) -> tuple[CodeType, ...]:
-    """Compile a cell as IPython does, and give all code in it."""
+    """Compile a file whole and a cell statement by statement, as IPython does, and give all code in it."""
     import warnings
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said once already, when the cell ran
-            whole = compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-            dated = compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | FUTURE, dont_inherit=True)
-    except (SyntaxError, ValueError):
+    tree = tree_of(text)
+    if tree is None:
         return ()
-    return (*_within_code(whole), *_within_code(dated))
+    # A name that the same unit imports is called by other bytecode: so what is a unit matters.
+    units = [tree, *(ast.Module(body=[statement], type_ignores=[]) for statement in tree.body)]
+    made: list[CodeType] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said once already, when the cell ran
+        for unit in units:
+            for flags in (0, FUTURE):
+                made += _compiled(unit, flags)
+    return tuple(made)
+
+
+def _compiled(unit: ast.Module, flags: int) -> Iterator[CodeType]:
+    try:
+        yield from _within_code(
+            compile(unit, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | flags, dont_inherit=True)
+        )
+    except (SyntaxError, ValueError):
+        return
 
 
 def _within_code(code: CodeType) -> Iterator[CodeType]:
