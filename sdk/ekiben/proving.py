@@ -134,7 +134,10 @@ def _run(command: list[str], place: Path, within_s: float) -> str | None:
 
 def clean_environment() -> dict[str, str]:
     """Give this process's environment variables without those that lead to a notebook or to another Python's modules."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_NOTEBOOK)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_NOTEBOOK)}
+    if trusted := kept.get("EKIBEN_HOME"):
+        kept["EKIBEN_HOME"] = str(Path(trusted).absolute())  # the interpreter starts elsewhere
+    return kept
 
 
 def write_answers(folder: str, out: str) -> None:

@@ -176,9 +176,9 @@ def by_pickle(model: Any) -> str:
 
 
 def bare(model: Any) -> Any:
-    """Give what of a model its adapter writes, without what only fitting needs: another's scorer, objective or search."""
+    """Give what of a model may hold code of the user's; None where its adapter writes a library's own format, which holds none."""
     try:
-        return getattr(find(model), "bare", lambda whole: whole)(model)
+        return getattr(find(model), "bare", lambda _: None)(model)
     except UnsupportedModelError:
         return model
 

@@ -131,9 +131,6 @@ class LightGBMAdapter:
         """Give the raw score: the sum of the leaves, before any link."""
         return _boosted(estimator).ask(matrix, raw_score=True)
 
-    def bare(self, model: Any) -> None:
-        """Give nothing that holds code: functions that only fitting calls are not in the library's own file."""
-
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- it names no types
         """Write LightGBM's text up to the best round, and beside it the class and its labels."""
         boosted = _boosted(model)

@@ -74,6 +74,10 @@ class PythonAdapter:
             _save(model, states, folder, trust)
         (folder / FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
+    def bare(self, model: Any) -> Any:
+        """Give the model whole: all of it may be code."""
+        return model
+
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
         """Put the function together again; no module is imported but those that `trust` names."""
         document = _read(folder)

@@ -95,9 +95,6 @@ class XGBoostAdapter:
         found = np.asarray(_predict(estimator, matrix, output_margin=True), dtype=np.float64)
         return found.reshape(len(matrix), -1)
 
-    def bare(self, model: Any) -> None:
-        """Give nothing that holds code: functions that only fitting calls are not in the library's own file."""
-
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- it names no types
         """Write binary JSON, and beside it which class reads it; functions that only fitting calls are not in it."""
         model.save_model(folder / FILE)
