@@ -299,7 +299,8 @@ def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: st
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
     arrow = ("pyarrow",) if dtypes.needs_arrow(live.signature.inputs) else ()
     named = (*live.adapter.requirements(live.model), *explainers.requirements(method), *arrow)
-    needed = locking.pins(named, (*imports.modules_of(live.bound), *(live.code.imports if live.code else ())))
+    found = (*imports.modules_of(live.bound), *(live.code.imports if live.code else ()))
+    needed = locking.pins(named, [module for module in found if module.partition(".")[0] != live.adapter.library])
     return {
         "format": FORMAT,
         "kind": live.adapter.library,
