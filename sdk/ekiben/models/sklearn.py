@@ -19,6 +19,7 @@ from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers, by_pickle
 from ekiben.models.forests import check_text
+from ekiben.models.keeping import frozen, thawed
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class SklearnAdapter:
         """Write a skops file with the same bytes for the same model; `trust` names modules whose classes it may hold."""
         skops = require("skops.io", to="pack a scikit-learn model")
         try:
-            dumped = skops.dumps(_plain(copy.deepcopy(model)))
+            dumped = skops.dumps(frozen(_plain(copy.deepcopy(model))))
         except Exception as reason:
             why = "it is nested too deeply" if isinstance(reason, RecursionError) else str(reason).rstrip(".")
             raise UnsupportedModelError(
@@ -150,12 +151,12 @@ class SklearnAdapter:
         _check_boosters(data)
         named = [name for name in _classes_in(data) if _known(name) or _allowed(name, trust)]
         try:
-            return skops.loads(data, trusted=named)  # once through the file for most models
+            return thawed(skops.loads(data, trusted=named))  # once through the file for most models
         except exceptions.UntrustedTypesFoundException:
             refused = [name for name in _untrusted(data) if not _allowed(name, trust)]
         if refused:
             raise IntegrityError(f"{TRUSTED} Got {', '.join(refused)}.")
-        return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+        return thawed(skops.loads(data, trusted=skops.get_untrusted_types(data=data)))
 
     def bare(self, model: Any) -> Any:
         """Give a copy without what only fitting needs; where none can be made, the model itself."""
