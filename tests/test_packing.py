@@ -17,7 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
@@ -638,6 +638,35 @@ def test_a_package_of_xgboost_from_before_it_had_settings_still_answers_and_expl
     for one in trees.explain(trees.example_frame):
         assert one.method == "tree-path-dependent"
         assert one.base_value + sum(one.contributions.values()) == pytest.approx(one.value, abs=1e-5)
+
+
+def test_texts_of_one_form_are_probed_by_their_form():
+    X = pd.DataFrame({"zip": ["z95814", "z95825", "z95833", "z95820"]})
+    number = FunctionTransformer(lambda rows: rows.assign(zip=rows["zip"].str[-5:].astype(int)))
+    package = ek.pack(make_pipeline(number, LinearRegression()).fit(X, [1.0, 2.0, 3.0, 4.0]), name="zips", reference=X)
+    assert package.schema["zip"].unseen == "accept"
+    assert package.predict(pd.DataFrame({"zip": ["z90001"]}))["value"].notna().all()
+    assert ek.check(package).ok
+
+
+def test_code_that_reads_the_clock_is_told():
+    def age(rows):
+        return pd.DataFrame({"years": pd.Timestamp.now().year - rows["born"]})
+
+    X = pd.DataFrame({"born": [1990, 2000, 1985, 1970]})
+    model = make_pipeline(FunctionTransformer(age), LinearRegression()).fit(X, [1.0, 2.0, 3.0, 4.0])
+    findings = ek.pack(model, name="age", reference=X).manifest["findings"]
+    assert "Its code reads the clock: the same row may get another answer later." in findings
+    assert any(found.startswith("Explained exactly as far as the reference shows") for found in findings)
+
+
+def test_a_lambda_and_a_closure_are_models():
+    def scaled(by):
+        return lambda rows: rows["rooms"] * by
+
+    for model in (scaled(2.0), lambda rows: rows["rooms"] + rows["rooms"]):
+        package = ek.pack(model, name="flat", reference=ROOMS)
+        assert package.predict(ROOMS.head(1))["value"].tolist() == [2 * ROOMS["rooms"].iloc[0]]
 
 
 def test_a_package_of_format_1_is_small(golden):

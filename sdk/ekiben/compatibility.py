@@ -45,7 +45,7 @@ class Difference:
         return f"{self.verdict}: {self.sentence}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Change:
     """What became of a contract."""
 
@@ -59,6 +59,9 @@ class Change:
 
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"  {difference}" for difference in self.differences)])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         head = ("column", "what", "old", "new", "verdict", "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import math
 import platform
+import re
 import shutil
 import tempfile
 import warnings
@@ -137,7 +139,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
             say("measuring and sealing")
             described = _described(live, holdout, method)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
-            findings = [*manifest["findings"], *live.notes, *notes, *told]
+            findings = [*manifest["findings"], *live.notes, *_doubts(live.code, method), *notes, *told]
             found = carried(folder, live.adapter)
             seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, live))
             made = _own(folder, say)
@@ -196,7 +198,10 @@ def _own(folder: Path, say: Progress) -> Package:
     say("answering in a clean interpreter")
     evidence = proving.replay(folder)
     if not evidence.ok:
-        raise UnsupportedModelError(f"A packed model must answer without its notebook. {evidence}")
+        raise UnsupportedModelError(
+            f"A packed model must answer without its notebook. {evidence} "
+            "What it reads must be a value of the notebook, or be learnt in `fit`."
+        )
     return build(folder, manifest)
 
 
@@ -265,6 +270,24 @@ def _sliced(model: Any, allow_pickle: tuple[str, ...]) -> slicing.Sliced | None:
         raise
 
 
+CLOCK = ("now", "today", "utcnow", "time")
+
+
+def _doubts(code: slicing.Sliced | None, method: str) -> list[str]:
+    """Tell what nobody can prove of code: that columns stay apart where no reference row was, and that time stands still."""
+    if code is None:
+        return []
+    trees = [ast.parse(content) for name, content in code.files.items() if name.endswith(".py")]
+    calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    asked = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
+    notes = ["Its code reads the clock: the same row may get another answer later."] if asked & {*CLOCK} else []
+    if method in ("linear", "trees"):
+        notes.append(
+            "Explained exactly as far as the reference shows: code that joins columns beyond its ranges would be explained wrongly."
+        )
+    return notes
+
+
 def _write_code(folder: Path, code: slicing.Sliced | None) -> None:
     for name, content in code.files.items() if code else ():
         path = folder / "code" / name
@@ -298,7 +321,7 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
 def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
     metrics, findings = _measured(live.model, live.adapter, live.signature, holdout, live.rows)
     arrow = ("pyarrow",) if dtypes.needs_arrow(live.signature.inputs) else ()
-    named = (*live.adapter.requirements(live.model), *explainers.requirements(method), *arrow)
+    named = (*live.adapter.requirements(live.bound), *explainers.requirements(method), *arrow)
     found = (*imports.modules_of(live.bound), *(live.code.imports if live.code else ()))
     needed = locking.pins(named, [module for module in found if module.partition(".")[0] != live.adapter.library])
     return {
@@ -383,9 +406,10 @@ def _sign(model: Any, adapter: Adapter, reference: pd.DataFrame, name: str, cont
     learnt = learning.hold(tables.learn(reference), contract)
     outputs = _outputs(model, adapter, reference, learnt)
     asked = partial(_takes, model, adapter, outputs, learnt, reference)
+    seen = {name: next(iter(reference[name].dropna()), None) for name in learnt.names}
     for column in learnt.columns:
-        _can_keep(column, asked)
-    columns = tuple(_with_policy(asked, column) for column in _with_gaps(asked, learnt))
+        _can_keep(column, asked, seen[column.name])
+    columns = tuple(_with_policy(asked, column, seen[column.name]) for column in _with_gaps(asked, learnt))
     return Signature(inputs=replace(learnt, columns=columns), task=task, outputs=outputs)
 
 
@@ -444,22 +468,42 @@ def _with_gaps(takes: Asked, learnt: Schema) -> tuple[Column, ...]:
     return tuple(replace(column, nullable=column.nullable or column.name in free) for column in learnt.columns)
 
 
-def _with_policy(takes: Asked, column: Column) -> Column:
+def _with_policy(takes: Asked, column: Column, seen: Any) -> Column:
     """Ask the model what it does with a text that it has never seen."""
     if column.kind != "text" or "unseen" in column.declared:
         return column
-    strict = column.dtype == "category" or not takes({column.name: [UNSEEN]})
+    strict = column.dtype == "category" or not _takes_unseen(takes, column, seen)
     return replace(column, unseen="refuse" if strict else "accept")
 
 
-def _can_keep(column: Column, takes: Asked) -> None:
+def unseen_texts(column: Column, seen: Any) -> list[str]:
+    """Give texts that were not seen: one of no form at all, and where one that was seen has digits, one of its form.
+
+    >>> zips = Column(name="zip", kind="text", dtype="object", nullable=False, categories=("z95814", "z95825"))
+    >>> unseen_texts(zips, "z95814")
+    ['ekiben: an unseen text', 'z06925']
+    """
+    alike = (re.sub(r"\d", partial(_turned, by=by), seen) for by in range(1, 10)) if isinstance(seen, str) else ()
+    known = {*(column.categories or ()), seen}
+    return [UNSEEN, *[text for text in alike if text not in known][:1]]
+
+
+def _turned(digit: re.Match[str], by: int) -> str:
+    return str((int(digit[0]) + by) % 10)
+
+
+def _takes_unseen(takes: Asked, column: Column, seen: Any) -> bool:
+    return any(takes({column.name: [text]}) for text in unseen_texts(column, seen))
+
+
+def _can_keep(column: Column, takes: Asked, seen: Any) -> None:
     """Refuse a declared policy that the model has no answer for."""
     if "nullable" in column.declared and column.nullable and not takes({column.name: [None]}):
         raise SpecError(
             f"The model must answer a missing value in {column.name!r}, which the 'contract' allows. It fails on one. "
             f"Fit it on rows that lack one, or declare: contract.edit({column.name!r}, nullable=False)"
         )
-    if "unseen" in column.declared and column.unseen == "accept" and not takes({column.name: [UNSEEN]}):
+    if "unseen" in column.declared and column.unseen == "accept" and not _takes_unseen(takes, column, seen):
         raise SpecError(
             f"The model must answer an unseen text in {column.name!r}, which the 'contract' accepts. It fails on one. "
             f'Use an encoder that ignores unknown ones, or declare: contract.edit({column.name!r}, unseen="refuse")'

@@ -143,7 +143,9 @@ def fetch(ref: ModelRef | str, *, trust: str | None = None) -> Package:
         try:
             package = packages.load(folder, trust=trust)
         except TrustError as refusal:
-            raise TrustError(str(refusal).replace(f"ekiben trust {folder}", f"ekiben trust {ref}")) from None
+            told = str(refusal).partition(" Look into ")[0].replace(f"{folder.name} is not.", f"{ref} is not.")
+            word = str(refusal).rpartition("\n")[2]
+            raise TrustError(f"{told} Look at it, and trust it: ekiben trust {ref}\n{word}") from None
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
