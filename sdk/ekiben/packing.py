@@ -178,8 +178,9 @@ def _with_what_it_carries(manifest: dict[str, Any], found: Mapping[str, list[str
         allowed["types"] = foreign
         notes.append(f"Holds types of other libraries: {', '.join(foreign)}. It is loaded only where trusted.")
     if "pickle" in found:
-        allowed["pickle"] = [models.class_of(live.model)]
-        notes.append(f"Holds a pickle of {models.class_of(live.model)}: it is loaded only where trusted.")
+        name = "mlflow.pyfunc" if live.adapter.library == "pyfunc" else models.class_of(live.model)
+        allowed["pickle"] = [name]
+        notes.append(f"Holds a pickle of {name}: it is loaded only where trusted.")
     return {
         **manifest,
         "findings": [*manifest["findings"], *notes],

@@ -78,7 +78,8 @@ def demo(repository, stores):
 
 def contents(folder):
     """Read every file of a service's folder that is committed."""
-    every = (path for path in folder.rglob("*") if path.is_file() and not {"wheels", "__pycache__"} & set(path.parts))
+    ignored = {"wheels", "__pycache__", "requirements.hashed.txt"}
+    every = (path for path in folder.rglob("*") if path.is_file() and not ignored & set(path.parts))
     return {path.relative_to(folder).as_posix(): path.read_text() for path in every}
 
 

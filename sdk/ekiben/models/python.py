@@ -11,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ekiben import trusting
 from ekiben.errors import IntegrityError, SpecError, UnsupportedModelError
 from ekiben.models import Answers, answered, by_pickle
 from ekiben.models.sklearn import ADAPTER as DATA
@@ -274,7 +275,7 @@ def _is_allowed(name: str, trust: Sequence[str]) -> bool:
     """Tell whether the user's word covers a name: one of the package's own code, or of an installed library."""
     top = name.partition(".")[0]
     named = any(name == given or name.startswith(f"{given}.") for given in trust)
-    return named and (top.startswith(CODE) or _is_installed(top))
+    return named and not trusting.forbidden(name) and (top.startswith(CODE) or _is_installed(top))
 
 
 def _is_installed(top: str) -> bool:
