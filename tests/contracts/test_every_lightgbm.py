@@ -495,7 +495,7 @@ def pipeline_file(tmp_path):
 @pytest.mark.parametrize("name", ["_ObjectiveFunctionWrapper", "_EvalFunctionWrapper", "LGBMModel", "Path"])
 def test_only_lightgbm_s_models_are_trusted_in_a_skops_file(name, tmp_path):
     other = rewritten(pipeline_file(tmp_path), lambda text: text.replace('"LGBMClassifier"', f'"{name}"'))
-    assert _untrusted(other) == [f"lightgbm.sklearn.{name}"]
+    assert _untrusted(other) == (f"lightgbm.sklearn.{name}",)
 
 
 @pytest.mark.parametrize("handle", ["12345", "null", '"no trees"', "[1]"])

@@ -9,7 +9,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -138,18 +138,21 @@ class SklearnAdapter:
             raise UnsupportedModelError(
                 "A vectoriser must take texts: input='content'. Got one that opens files by name."
             )
-        refused = [name for name in _untrusted(dumped) if not _allowed(name, trust)]
+        data = _canonical(dumped)
+        refused = [name for name in _untrusted(data) if not _allowed(name, trust)]
         if refused:
             raise UnsupportedModelError(f"{TRUSTED} Got {', '.join(refused)}. {_way_out(model, refused)}")
-        (folder / FILE).write_bytes(_canonical(dumped))
+        (folder / FILE).write_bytes(data)
 
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
         """Read the skops file; types beyond the trusted libraries and `trust` are refused."""
         skops = require("skops.io", to="load a scikit-learn model")
         exceptions = require("skops.io.exceptions", to="load a scikit-learn model")
         data = _stored(folder / FILE)
-        _check_boosters(data)
-        named = [name for name in _classes_in(data) if _known(name) or _allowed(name, trust)]
+        classes = _classes_in(data)
+        if "lightgbm.basic.Booster" in classes:
+            _check_boosters(data)
+        named = [name for name in classes if _known(name) or _allowed(name, trust)]
         try:
             return thawed(skops.loads(data, trusted=named))  # once through the file for most models
         except exceptions.UntrustedTypesFoundException:
@@ -167,7 +170,7 @@ class SklearnAdapter:
 
     def foreign(self, folder: Path) -> list[str]:
         """Name what the skops file names beyond the trusted libraries; nothing of it is imported or built."""
-        return _untrusted(_stored(folder / FILE)) if (folder / FILE).is_file() else []
+        return list(_untrusted(_stored(folder / FILE))) if (folder / FILE).is_file() else []
 
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name scikit-learn and skops, and what a step of another library needs."""
@@ -413,14 +416,15 @@ def _without_fitting(part: Any) -> Any:
     return part
 
 
-def _untrusted(data: bytes) -> list[str]:
+@lru_cache(maxsize=1)  # packing looks at one file several times
+def _untrusted(data: bytes) -> tuple[str, ...]:
     """List what a skops file names beyond what may be built without asking."""
     skops = require("skops.io", to="look into a packed model")
     try:
         names = skops.get_untrusted_types(data=data)
     except Exception as reason:
         raise IntegrityError(f"{FILE} must be a file of skops. It is not: {type(reason).__name__}.") from reason
-    return [name for name in names if not _known(name)]
+    return tuple(name for name in names if not _known(name))
 
 
 def _stored(path: Path) -> bytes:
