@@ -7,9 +7,10 @@ from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from ekiben import schema, tables
+from ekiben import dtypes, schema, tables
 from ekiben.compatibility import union
 from ekiben.errors import SchemaError, SpecError
 from ekiben.schema import Column, Output, Schema, Signature
@@ -625,3 +626,18 @@ def test_what_was_declared_comes_back_from_json():
     declared = NAMED.edit("age", minimum=18, nullable=True).edit("job", unseen="refuse").ignoring_extra()
     signature = Signature(inputs=declared, task="regression", outputs=(Output(parts=("value",)),))
     assert schema.from_json(json.loads(json.dumps(schema.to_json(signature)))) == signature
+
+
+@pytest.mark.parametrize(
+    ("arrow", "comes"),
+    [
+        (pa.list_(pa.int64()), False),
+        (pa.map_(pa.string(), pa.int64()), False),
+        (pa.decimal128(5, 2), False),
+        (pa.timestamp("us", "UTC"), True),
+        (pa.dictionary(pa.int32(), pa.string()), True),
+    ],
+    ids=str,
+)
+def test_an_arrow_dtype_is_taken_only_where_its_name_brings_it_back(arrow, comes):
+    assert dtypes.comes_back(pd.ArrowDtype(arrow)) is comes

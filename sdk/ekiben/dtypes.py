@@ -64,7 +64,7 @@ def comes_back(dtype: Any) -> bool:
     """Tell whether a dtype is found again by its name; Arrow's nested ones are not."""
     try:
         return bool(parse(name_of(dtype)) == dtype)
-    except (TypeError, ValueError, NotImplementedError):
+    except (TypeError, ValueError, NotImplementedError):  # pandas' three words for a name that it cannot read
         return False
 
 

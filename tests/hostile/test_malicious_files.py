@@ -1,11 +1,15 @@
 """No malicious file runs, wherever a package has a place for it; each is refused by one clear error."""
 
 import contextlib
+import io
 import json
+import random
 import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import bentoml
@@ -15,7 +19,7 @@ from typer.testing import CliRunner
 from xgboost import XGBRegressor
 
 import ekiben as ek
-from ekiben import cli, packages, pinning, sealing, serving, storing, tracking, trusting
+from ekiben import cli, models, packages, pinning, sealing, serving, storing, tracking, trusting
 from ekiben.errors import EkibenError, IntegrityError, TrustError
 from ekiben.models.pickled import globals_of
 from ekiben.pinning import Contract, Pin
@@ -219,6 +223,37 @@ def test_a_malicious_skops_file_is_refused_even_where_it_is_trusted(folder, grou
     with pytest.raises(IntegrityError, match=re.escape("A packed model may use classes of scikit-learn")):
         ek.load(folder, trust=digest)
     assert not control.is_harmed(ground)
+
+
+def test_a_file_that_would_unpack_to_any_size_is_refused_before_it_is_unpacked(folder):
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b" " * 100_000_000)
+    (folder / "model" / "model.skops").write_bytes(bomb.getvalue())
+    digest = reseal(folder, carries=["types"])
+    tracemalloc.start()
+    with pytest.raises(IntegrityError, match=re.escape("Got compressed entries.")):
+        ek.load(folder, trust=digest)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
+
+
+def test_a_broken_file_of_skops_is_one_error_wherever_it_is_looked_at(folder):
+    sound = (folder / "model" / "model.skops").read_bytes()
+    chance, n_refused = random.Random(0), 0
+    for i in range(600):
+        broken = bytearray(sound)
+        for _ in range(chance.choice((1, 2, 5))):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        (folder / "model" / "model.skops").write_bytes(
+            broken[: chance.randrange(len(broken))] if i % 4 == 0 else broken
+        )
+        try:  # it may as well be sound still, or hold other numbers
+            models.named("sklearn").foreign(folder / "model")
+        except IntegrityError:
+            n_refused += 1
+    assert n_refused > 100
 
 
 # ── on every way to a package
