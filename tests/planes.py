@@ -7,25 +7,9 @@ from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ekiben import codecs, compatibility, routing, scaffolding
-from ekiben.dataplane import DataPlane, Request, refuse
+from ekiben.dataplane import DataPlane, Hooks, Request, refuse
 from ekiben.pinning import Contract
 from ekiben.spec import ServiceSpec, parse_unit
-
-
-class Hooks:
-    """The hooks of a service whose author changed nothing."""
-
-    def preprocess(self, frame):
-        return frame
-
-    def postprocess(self, predictions):
-        return predictions
-
-    def unit_of(self, request, body):
-        return None
-
-    def changed(self):
-        return []
 
 
 def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):

@@ -15,12 +15,13 @@ import ekiben as ek
 from ekiben import routing, values
 from ekiben.checks import Finding, Report, Subject, examine, laws
 from ekiben.client import Client
+from ekiben.dataplane import Hooks
 from ekiben.errors import NotFoundError, RequestError, SchemaError
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.routing import Route
 from ekiben.schema import PARTS
-from planes import Hooks, plane_of, served
+from planes import plane_of, served
 
 
 class Bent:

@@ -15,12 +15,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
 from ekiben import protocol, routing, schema, tables
-from ekiben.dataplane import MAX_WATCHED, Request
+from ekiben.dataplane import MAX_WATCHED, Hooks, Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
 from ekiben.routing import Route
 from ekiben.spec import Limits
-from planes import Hooks, plane_of
+from planes import plane_of
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
 PATIENCE_S = 30

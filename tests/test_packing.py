@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 import ekiben as ek
-from ekiben import models, packing, sealing
+from ekiben import describing, models, packing, sealing
 from ekiben.compatibility import compare
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError, UnsupportedModelError
 
@@ -266,12 +266,12 @@ def test_two_processes_with_other_hashes_make_the_same_digest():
 def test_the_data_digest_sees_names_dtypes_rows_and_the_target():
     frame = pd.DataFrame({"x": [1, 2]})
     others = [
-        packing.data_digest(frame),
-        packing.data_digest(frame.rename(columns={"x": "y"})),
-        packing.data_digest(frame.astype(float)),
-        packing.data_digest(frame.iloc[::-1]),
-        packing.data_digest(frame, [0, 1]),
-        packing.data_digest(frame, [1, 0]),
+        describing.data_digest(frame),
+        describing.data_digest(frame.rename(columns={"x": "y"})),
+        describing.data_digest(frame.astype(float)),
+        describing.data_digest(frame.iloc[::-1]),
+        describing.data_digest(frame, [0, 1]),
+        describing.data_digest(frame, [1, 0]),
     ]
     assert len(set(others)) == len(others)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
@@ -50,20 +50,25 @@ class Answer:
     choice: Choice | None = None
 
 
-class Hooks(Protocol):
-    """What the author of a service may override."""
+class Hooks:
+    """What the author of a service may override; as it stands, it changes nothing."""
 
     def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Change the rows before the model sees them; they fit the contract, and must still."""
+        return frame
 
     def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Change the predictions before they leave."""
+        return predictions
 
-    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:
+    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:  # noqa: ARG002 -- for who overrides it
         """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
+        return None
 
     def changed(self) -> list[str]:
-        """Name the hooks that change rows or predictions."""
+        """Name the hooks that somebody overrode and that change what the models answer."""
+        hooks = ("preprocess", "postprocess")
+        return [name for name in hooks if getattr(type(self), name) is not getattr(Hooks, name)]
 
 
 class Refusal(EkibenError):  # noqa: N818 -- the service is at no fault

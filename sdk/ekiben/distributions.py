@@ -24,7 +24,8 @@ STANDS_FOR = LEANER | {lean: full for full, lean in LEANER.items()}
 GPU_ONLY = ("nvidia-nccl-",)
 # What alibi asks for and no explainer of tables imports, and ceilings that have grown stale; as uv is told to leave out.
 UNUSED = ("blis", "spacy", "transformers")
-OURS = ("ekiben", "ekiben_code_", "__main__")  # ekiben's wheel and a package's own code travel with the package
+CODE = "ekiben_code_"  # how the modules of a package's own code begin
+OURS = ("ekiben", "__main__")  # ekiben's wheel and a package's own code travel with the package
 
 
 def installed(name: str) -> Distribution:
@@ -70,7 +71,7 @@ def distributions_of(modules: Iterable[str]) -> tuple[str, ...]:
     ('pyyaml', 'scikit-learn')
     """
     wanted = sorted({module for module in modules if not _comes_along(module)})
-    brought = {module: _bringing(module) for module in wanted}
+    brought = {module: bringing(module) for module in wanted}
     if strangers := [module for module, names in brought.items() if not names]:
         raise SpecError(
             f"What a model imports must come from installed distributions. {' '.join(map(_stranger, strangers))}"
@@ -81,11 +82,15 @@ def distributions_of(modules: Iterable[str]) -> tuple[str, ...]:
 
 def _comes_along(module: str) -> bool:
     top = module.partition(".")[0]
-    return top in sys.stdlib_module_names or top in OURS or top.startswith("ekiben_code_")
+    return top in sys.stdlib_module_names or top in OURS or top.startswith(CODE)
 
 
-def _bringing(module: str) -> tuple[str, ...]:
-    """Give the distributions that hold the module, or else the nearest package around it."""
+def bringing(module: str) -> tuple[str, ...]:
+    """Give the installed distributions that hold a module, or else the nearest package around it; none for Python's own.
+
+    >>> bringing("sklearn.linear_model"), bringing("json")
+    (('scikit-learn',), ())
+    """
     names = _tops().get(module.partition(".")[0], ())
     if len(names) < 2:
         return names

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bentoml
-import pandas as pd
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
 from ekiben import codecs, locking, pinning, spec, storing
-from ekiben.dataplane import Answer, DataPlane, Request
+from ekiben.dataplane import Answer, DataPlane, Hooks, Request
 from ekiben.errors import EkibenError
 from ekiben.front import Front
 from ekiben.pinning import Contract
@@ -123,7 +122,7 @@ def config(served: Served) -> dict[str, Any]:
     return made
 
 
-class ModelService:
+class ModelService(Hooks):
     """The base of a service: `class CreditRisk(ModelService, spec=SPEC)` under `@bentoml.service`.
 
     Override `preprocess`, `postprocess` or `unit_of`; the rest is in the spec.
@@ -169,23 +168,6 @@ class ModelService:
 
     def __is_ready__(self) -> bool:
         return Front.live is not None
-
-    def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Change the rows before the model sees them; they fit the contract, and must still."""
-        return frame
-
-    def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Change the predictions before they leave."""
-        return predictions
-
-    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:  # noqa: ARG002 -- for who overrides it
-        """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
-        return None
-
-    def changed(self) -> list[str]:
-        """Name the hooks that this service has of its own and that change what the models answer."""
-        hooks = ("preprocess", "postprocess")
-        return [name for name in hooks if getattr(type(self), name) is not getattr(ModelService, name)]
 
 
 # ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────

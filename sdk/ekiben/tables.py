@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ekiben import dtypes
-from ekiben.errors import Fault, SchemaError, nearest
+from ekiben.errors import Fault, SchemaError, SpecError, nearest
 from ekiben.learning import learn
 from ekiben.moments import is_date
 from ekiben.schema import Column, Schema
@@ -65,6 +65,34 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     if faults:
         raise SchemaError.of(faults)
     return as_frame({name: frame[name] for name in schema.names}, schema).set_index(frame.index)
+
+
+def given(parameter: str, data: Any) -> pd.DataFrame:
+    """Make a frame of what a user gave: a frame, an array without names, or texts; say which parameter is none."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        return pd.DataFrame(data, columns=[f"x{i}" for i in range(data.shape[1])])
+    if isinstance(data, pd.Series):
+        return data.to_frame("text" if data.name is None else str(data.name))
+    if isinstance(data, list | tuple) and data and all(isinstance(each, str) for each in data):
+        return pd.DataFrame({"text": data})
+    raise SpecError(
+        f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or texts. Got {type(data).__name__}."
+    )
+
+
+def conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
+    """Bring what a user gave into the contract, or say of which parameter it is that does not fit."""
+    try:
+        return conform(given(parameter, data), contract)
+    except SchemaError as misfit:
+        raise SchemaError(
+            f"The {parameter!r} must fit the contract of the 'reference'.\n{misfit}", misfit.faults
+        ) from None
 
 
 def _few(faults: list[Fault], most: int = 3) -> list[Fault]:

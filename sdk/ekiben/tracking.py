@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import compatibility, dtypes, packages, packing, progress, registry, schema, tables
+from ekiben import compatibility, dtypes, packages, probing, progress, registry, schema, tables
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, TrustError
 from ekiben.packages import Package
@@ -215,7 +215,7 @@ def _tags(package: Package) -> dict[str, str]:
 
 def _signature(package: Package) -> Any:
     infer = require("mlflow.models", to=TO).infer_signature
-    with packing.quiet():
+    with probing.quiet():
         return infer(_as_mlflow_takes_it(package.example_frame), package.predict(package.example_frame))
 
 

@@ -37,22 +37,9 @@ def answered(path):
 def alone(package):
     """Make a data plane of one arm."""
     from ekiben import routing
-    from ekiben.dataplane import DataPlane, Request
+    from ekiben.dataplane import DataPlane, Hooks, Request
     from ekiben.pinning import Contract
     from ekiben.spec import ServiceSpec
-
-    class Hooks:
-        def preprocess(self, frame):
-            return frame
-
-        def postprocess(self, predictions):
-            return predictions
-
-        def unit_of(self, request, body):
-            return None
-
-        def changed(self):
-            return []
 
     spec = ServiceSpec(name="alone", arms={"only": package.ref}, route=routing.only("only"))
     example = package.examples[0]

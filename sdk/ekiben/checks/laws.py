@@ -18,8 +18,8 @@ from ekiben.client import Client
 from ekiben.errors import ExplainError, Fault, RequestError, SchemaError
 from ekiben.explanations import Attribution
 from ekiben.packages import Package
-from ekiben.packing import unseen_texts
 from ekiben.pinning import Contract
+from ekiben.probing import unseen_texts
 from ekiben.spec import ServiceSpec
 from ekiben.values import misfit
 

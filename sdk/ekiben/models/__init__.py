@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from ekiben import distributions
 from ekiben.errors import UnsupportedModelError
 from ekiben.schema import PARTS, Output, Part, Task
 
@@ -34,7 +35,6 @@ ADAPTERS = {
     "xgboost": "ekiben.models.xgboost:ADAPTER",
 }
 PICKLED = "pickled"  # for what the user named; no library
-CODE = "ekiben_code_"  # the modules of a package's own code
 NO_LIBRARIES = (PICKLED, "pyfunc", "python")  # kinds that are not found by a class's module
 
 
@@ -165,7 +165,7 @@ def chosen(model: Any, *, trust: Sequence[str] = (), allow_pickle: Sequence[str]
 def class_of(model: Any) -> str:
     """Name a model's class with its module, as the notebook knows it."""
     module = type(model).__module__
-    if module.startswith(CODE):
+    if module.startswith(distributions.CODE):
         module = module.partition(".")[2]
     return f"{'__main__' if module == 'notebook' else module}.{type(model).__qualname__}"
 

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ekiben.errors import SpecError
+from ekiben.errors import SpecError, UnsupportedModelError
 from ekiben.models import Answers
 from ekiben.schema import PARTS, Output, Part
 from ekiben.values import is_missing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ekiben.models import Array
 
 EXACT = 2**53  # beyond it a reader of JSON may round an integer
 TAKEN = "a frame, a Series, an array, a list, or a dict of columns"
+
+
+class Opaque:
+    """The half of an adapter whose models can be asked about rows, and not be looked into."""
+
+    noun = "A function"
+
+    def asked(self, model: Any, frame: pd.DataFrame) -> dict[str, Array]:
+        """Ask about a copy of the rows, since a model may write into its frame; give `columns` of the answer."""
+        raise NotImplementedError
+
+    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
+        """Ask about a few rows: numbers with a fraction are values, anything else is a label."""
+        try:
+            return outputs(self.asked(model, frame))
+        except SpecError as reason:
+            raise UnsupportedModelError(str(reason)) from reason
+
+    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
+        """Ask once."""
+        return answers(self.asked(model, frame), parts)
+
+    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
+        """Give the model itself, which has nothing before it that anybody knows of."""
+        return self._no_matrix, model
+
+    def _no_matrix(self, frame: pd.DataFrame) -> Array:  # noqa: ARG002 -- the protocol's
+        raise UnsupportedModelError(f"{self.noun} has no last step. Explain it with the method 'sampling'.")
+
+    def contributions(self, estimator: Any, matrix: Array) -> Array | None:  # noqa: ARG002 -- the protocol's
+        """Give none: nothing is known of its inside."""
+        return None
+
+    def margin(self, estimator: Any, matrix: Array) -> Array:  # noqa: ARG002 -- the protocol's
+        """Refuse: there are no contributions to hold against it."""
+        raise UnsupportedModelError(f"{self.noun} has no margin. Explain it with the method 'sampling'.")
 
 
 def columns(answer: Any, n_rows: int) -> dict[str, Array]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ekiben import distributions
+
 MARK = "__ekiben__"
-OWN = ("sklearn", "ekiben_code_")  # whose objects are looked into: an estimator's attributes, and the user's own
+OWN = ("sklearn", distributions.CODE)  # whose objects are looked into: an estimator's attributes, and the user's own
 
 
 def frozen(part: Any) -> Any:

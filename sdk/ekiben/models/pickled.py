@@ -7,14 +7,13 @@ import json
 import pickle
 import pickletools
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ekiben import models, trusting
+from ekiben import distributions, models, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
-from ekiben.models import Adapter, Answers, class_of
+from ekiben.models import Answers, class_of
 from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -33,61 +32,33 @@ NO_GLOBALS = ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID")  # they name what i
 
 
 class PickledAdapter:
-    """Any object with `predict`, and `predict_proba` with `classes_`; the package is loaded only where it is trusted.
-
-    A model that another adapter can ask, and only not write, is asked by that one.
-    """
+    """What another adapter can ask and none can write; the package is loaded only where it is trusted."""
 
     library = "pickled"
 
     def task(self, model: Any) -> Task:
-        """Tell a classifier, which gives probabilities, from what gives values or labels."""
-        if (kin := _kin(model)) is not None:
-            return kin.task(model)
-        if not callable(getattr(model, "predict", None)):
-            raise UnsupportedModelError(f"What is pickled must have predict(frame). {type(model).__name__} has none.")
-        return "classification" if _is_classifier(model) else "other"
+        """Tell what it does as the adapter tells that can ask it."""
+        return models.find(model).task(model)
 
     def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
-        """Ask about a few rows: scores, or one column or several, of numbers or of labels."""
-        if (kin := _kin(model)) is not None:
-            return kin.outputs(model, frame)
-        if _is_classifier(model):
-            return (Output(parts=("label", "scores"), classes=tuple(map(_plain, model.classes_))),)
-        columns = _columns(model.predict(frame.copy()))
-        return tuple(Output(name=name, parts=(_part(values),)) for name, values in columns.items())
+        """Tell what it answers."""
+        return models.find(model).outputs(model, frame)
 
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
-        """Ask once: labels follow from the scores."""
-        import numpy as np
-
-        if (kin := _kin(model)) is not None:
-            return kin.answers(model, frame, parts)
-        if _is_classifier(model):
-            scores = np.asarray(model.predict_proba(frame.copy()), dtype=np.float64)
-            return (Answers(labels=np.asarray(model.classes_)[scores.argmax(axis=1)], scores=scores),)
-        columns = _columns(model.predict(frame.copy())).values()
-        return tuple(
-            Answers(values=_doubles(each)) if _part(each) == "value" else Answers(labels=each) for each in columns
-        )
+        """Answer rows."""
+        return models.find(model).answers(model, frame, parts)
 
     def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
-        """Give the columns as they are, and the model itself: nothing is known of its inside."""
-        kin = _kin(model)
-        return (_numbers, model) if kin is None else kin.steps(model)
+        """Take it apart."""
+        return models.find(model).steps(model)
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:
-        """Give none where nothing is known of its inside."""
-        kin = _kin(estimator)
-        return None if kin is None else kin.contributions(estimator, matrix)
+        """Break it down."""
+        return models.find(estimator).contributions(estimator, matrix)
 
     def margin(self, estimator: Any, matrix: Array) -> Array:
-        """Give the values, which are their own margin."""
-        import numpy as np
-
-        if (kin := _kin(estimator)) is not None:
-            return kin.margin(estimator, matrix)
-        return np.column_stack([_doubles(each) for each in _columns(estimator.predict(matrix)).values()])
+        """Give the sums that its contributions explain."""
+        return models.find(estimator).margin(estimator, matrix)
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- names are listed
         """Write a pickle, and beside it every name that it calls for."""
@@ -119,9 +90,8 @@ class PickledAdapter:
     def requirements(self, model: Any) -> tuple[str, ...]:
         """Name the distributions of every module that the pickle calls for."""
         data, by = _dumped(model)
-        modules = {name.partition(":")[0].partition(".")[0] for name in globals_of(data)}
-        found = packages_distributions()
-        needed = {dist for module in modules for dist in found.get(module, [])}
+        modules = {name.partition(":")[0] for name in globals_of(data)}
+        needed = {dist for module in modules for dist in distributions.bringing(module)}
         return tuple(sorted(needed | ({"cloudpickle"} if by == "cloudpickle" else set())))
 
 
@@ -228,56 +198,3 @@ def _recorded(path: Path) -> Sequence[str]:
         return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["globals"]]
     except (OSError, ValueError, KeyError, TypeError) as reason:
         raise IntegrityError(f"Beside {FILE} must lie {LIST} with its names. Pack the model again.") from reason
-
-
-# ── what it answers ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _is_classifier(model: Any) -> bool:
-    return hasattr(model, "predict_proba") and hasattr(model, "classes_")
-
-
-def _kin(model: Any) -> Adapter | None:
-    """Find the adapter that can ask a model, though it cannot write it."""
-    try:
-        found = models.find(model)
-        found.task(model)
-    except UnsupportedModelError:
-        return None
-    return None if found.library in models.NO_LIBRARIES else found
-
-
-def _numbers(frame: pd.DataFrame) -> Array:
-    import numpy as np
-
-    try:
-        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as reason:
-        raise UnsupportedModelError(f"What reaches the model must be numbers. It is not: {reason}.") from reason
-
-
-def _columns(predicted: Any) -> dict[str, Array]:
-    """Give predictions as columns, each under its own name where it has one and is not alone."""
-    import numpy as np
-
-    named = [str(name) for name in getattr(predicted, "columns", [])]
-    made = np.asarray(predicted)
-    if made.ndim not in (1, 2):
-        raise UnsupportedModelError(f"A pickled model must give one row an answer. Got an array of {made.ndim} axes.")
-    if made.ndim == 1 or made.shape[1] == 1:
-        return {"": made.reshape(-1)}
-    return dict(zip(named or [f"y{i}" for i in range(made.shape[1])], made.T, strict=True))
-
-
-def _part(values: Array) -> Part:
-    return "value" if values.dtype.kind == "f" else "label"
-
-
-def _doubles(values: Array) -> Array:
-    import numpy as np
-
-    return np.asarray(values, dtype=np.float64)
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if hasattr(label, "item") else label

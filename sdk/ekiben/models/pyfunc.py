@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from ekiben import models, registry
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnsupportedModelError
-from ekiben.models import Answers, answered
+from ekiben.models import answered
 from ekiben.models.sklearn import ADAPTER as SKLEARN
 from ekiben.models.sklearn import FILE as SKOPS_FILE
 from ekiben.models.xgboost import KINDS as XGBOOST_KINDS
 from ekiben.refs import parse
-from ekiben.schema import PARTS, Output, Part, Task
+from ekiben.schema import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,37 +77,19 @@ class MlflowModel:
 _LOADED: weakref.WeakKeyDictionary[MlflowModel, Any] = weakref.WeakKeyDictionary()
 
 
-class PyfuncAdapter:
+class PyfuncAdapter(answered.Opaque):
     """Whatever MLflow can load, with MLflow; the package is code."""
 
     library = "pyfunc"
+    noun = "A model of MLflow"
 
     def task(self, model: Any) -> Task:  # noqa: ARG002 -- the protocol's
         """Take it as it comes; what its answers mean, nobody can tell."""
         return "other"
 
-    def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
-        """Ask about a few rows: numbers with a fraction are values, anything else is a label."""
-        try:
-            return answered.outputs(_asked(model, frame))
-        except SpecError as reason:
-            raise UnsupportedModelError(str(reason)) from reason
-
-    def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
-        """Ask once, about a copy: a model may write into its frame."""
-        return answered.answers(_asked(model, frame), parts)
-
-    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
-        """Give the model itself: nothing is known of its inside."""
-        return _no_matrix, model
-
-    def contributions(self, estimator: Any, matrix: Array) -> Array | None:  # noqa: ARG002 -- the protocol's
-        """Give none: nothing is known of its inside."""
-        return None
-
-    def margin(self, estimator: Any, matrix: Array) -> Array:  # noqa: ARG002 -- the protocol's
-        """Refuse: there are no contributions to hold against it."""
-        raise UnsupportedModelError("A model of MLflow has no margin. Explain it with the method 'sampling'.")
+    def asked(self, model: MlflowModel, frame: pd.DataFrame) -> dict[str, Array]:
+        """Ask as MLflow does."""
+        return answered.columns(model.predict(frame.reset_index(drop=True)), len(frame))
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:  # noqa: ARG002 -- asked when opened
         """Copy MLflow's folder whole."""
@@ -132,14 +114,6 @@ class PyfuncAdapter:
 
 
 ADAPTER = PyfuncAdapter()
-
-
-def _asked(model: MlflowModel, frame: pd.DataFrame) -> dict[str, Array]:
-    return answered.columns(model.predict(frame.reset_index(drop=True)), len(frame))
-
-
-def _no_matrix(frame: pd.DataFrame) -> Array:  # noqa: ARG001 -- the protocol's
-    raise UnsupportedModelError("A model of MLflow has no last step. Explain it with the method 'sampling'.")
 
 
 # ── opening ────────────────────────────────────────────────────────────────────────────────────────────────────────

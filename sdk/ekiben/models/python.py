@@ -7,12 +7,11 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import trusting
-from ekiben.errors import IntegrityError, SpecError, UnsupportedModelError
+from ekiben import distributions, trusting
+from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, answered, by_pickle
 from ekiben.models.sklearn import ADAPTER as DATA
 from ekiben.models.sklearn import FILE as DATA_FILE
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 FILE = "function.json"
-CODE = "ekiben_code_"  # the modules of a package's own code
 WAY_OUT = "Define it with `def` at the top of the notebook or of a module, and pass what it needs by functools.partial."
 
 
-class PythonAdapter:
+class PythonAdapter(answered.Opaque):
     """A function from a frame to a frame, a Series, an array, a list or a dict of columns, or what predicts so."""
 
     library = "python"
@@ -38,32 +36,19 @@ class PythonAdapter:
         called(model)
         return "classification" if _is_classifier(model) else "other"
 
+    def asked(self, model: Any, frame: pd.DataFrame) -> dict[str, Array]:
+        """Ask about a copy, whose rows are numbered from 0."""
+        return answered.columns(called(model)(_copied(frame)), len(frame))
+
     def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
-        """Ask about a few rows: numbers with a fraction are values, anything else is a label."""
+        """Give a classifier's labels; ask anything else about a few rows."""
         if _is_classifier(model):
             return (Output(parts=("label", "scores"), classes=_labels(model)),)
-        try:
-            return answered.outputs(_asked(model, frame))
-        except SpecError as reason:
-            raise UnsupportedModelError(str(reason)) from reason
+        return super().outputs(model, frame)
 
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
-        """Ask once, about a copy: a function may write into its frame."""
-        if _is_classifier(model):
-            return (_labelled(model, frame, parts),)
-        return answered.answers(_asked(model, frame), parts)
-
-    def steps(self, model: Any) -> tuple[Callable[[pd.DataFrame], Array], Any]:
-        """Give the model itself: nothing is known of its inside."""
-        return _no_matrix, model
-
-    def contributions(self, estimator: Any, matrix: Array) -> Array | None:  # noqa: ARG002 -- the protocol's
-        """Give none: nothing is known of its inside."""
-        return None
-
-    def margin(self, estimator: Any, matrix: Array) -> Array:  # noqa: ARG002 -- the protocol's
-        """Refuse: there are no contributions to hold against it."""
-        raise UnsupportedModelError("A function has no margin. Explain it with the method 'sampling'.")
+        """Ask a classifier for what is wanted, anything else once."""
+        return (_labelled(model, frame, parts),) if _is_classifier(model) else super().answers(model, frame, parts)
 
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
         """Write the name of the function, and beside it what it is bound to, as data."""
@@ -96,8 +81,7 @@ class PythonAdapter:
         """Name the distributions of the function's module and of the classes that it is bound to."""
         states: list[Any] = []
         names = [*_functions(_described(model, states)), *(type(state).__module__ for state in states)]
-        known = packages_distributions()
-        needed = {dist for name in names for dist in known.get(name.partition(".")[0], [])}
+        needed = {dist for name in names for dist in distributions.bringing(name.replace(":", "."))}
         return tuple(sorted(needed | ({"scikit-learn", "skops"} if states else set())))
 
 
@@ -124,16 +108,12 @@ def called(model: Any) -> Callable[[pd.DataFrame], Any]:
     return predict  # type: ignore[no-any-return]
 
 
-def _asked(model: Any, frame: pd.DataFrame) -> dict[str, Array]:
+def _copied(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     given = frame.copy()
     given.index = pd.RangeIndex(len(given))
-    return answered.columns(called(model)(given), len(frame))
-
-
-def _no_matrix(frame: pd.DataFrame) -> Array:  # noqa: ARG001 -- the protocol's
-    raise UnsupportedModelError("A function has no last step. Explain it with the method 'sampling'.")
+    return given
 
 
 # ── to a document, and back ────────────────────────────────────────────────────────────────────────────────────────
@@ -236,7 +216,7 @@ def _is_one_of_ours(document: dict[str, Any]) -> None:
 
 def _refuse_untrusted(name: str, trust: Sequence[str]) -> None:
     top = name.partition(".")[0]
-    if not top.startswith(CODE) and not _is_installed(top):
+    if not top.startswith(distributions.CODE) and not distributions.bringing(top):
         raise UnsupportedModelError(
             f"A packed function must be of the notebook or of an installed library. Got {name}. {WAY_OUT}"
         )
@@ -260,8 +240,8 @@ def _labels(model: Any) -> tuple[Label, ...]:
 def _labelled(model: Any, frame: pd.DataFrame, parts: Sequence[Part]) -> Answers:
     import numpy as np
 
-    scores = np.asarray(model.predict_proba(frame.copy()), dtype=np.float64) if "scores" in parts else None
-    return Answers(labels=np.asarray(model.predict(frame.copy())) if "label" in parts else None, scores=scores)
+    scores = np.asarray(model.predict_proba(_copied(frame)), dtype=np.float64) if "scores" in parts else None
+    return Answers(labels=np.asarray(model.predict(_copied(frame))) if "label" in parts else None, scores=scores)
 
 
 def _save(model: Any, states: list[Any], folder: Path, trust: Sequence[str]) -> None:
@@ -275,8 +255,5 @@ def _is_allowed(name: str, trust: Sequence[str]) -> bool:
     """Tell whether the user's word covers a name: one of the package's own code, or of an installed library."""
     top = name.partition(".")[0]
     named = any(name == given or name.startswith(f"{given}.") for given in trust)
-    return named and not trusting.forbidden(name) and (top.startswith(CODE) or _is_installed(top))
-
-
-def _is_installed(top: str) -> bool:
-    return top in packages_distributions()
+    known = top.startswith(distributions.CODE) or bool(distributions.bringing(top))
+    return named and known and not trusting.forbidden(name)

@@ -10,11 +10,10 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ekiben import models, sealing, trusting
+from ekiben import distributions, models, sealing, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers, by_pickle
@@ -447,9 +446,9 @@ def _allowed(name: str, trust: Sequence[str]) -> bool:
     prefix = next((given for given in trust if _within(name, (given,))), None)
     if prefix is None or trusting.forbidden(name):
         return False
-    if name.startswith(models.CODE):
+    if name.startswith(distributions.CODE):
         return _found(name) is not None
-    if not _is_installed(name):  # known before it is imported
+    if not distributions.bringing(name):  # known before it is imported
         return False
     found = _found(name)
     return isinstance(found, type) and not trusting.forbidden(found.__module__)
@@ -463,14 +462,10 @@ def _found(name: str) -> Any:
         return None
 
 
-def _is_installed(name: str) -> bool:
-    return name.partition(".")[0] in packages_distributions()
-
-
 def _way_out(model: Any, refused: Sequence[str]) -> str:
     """Say what the user can do about types that no allow-list has."""
     libraries = sorted({name.partition(".")[0] for name in refused if not trusting.forbidden(name)})
-    known = [library for library in libraries if library != "__main__" and _is_installed(library)]
+    known = [library for library in libraries if library != "__main__" and distributions.bringing(library)]
     said = "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
     if known:
         said += f" If you trust the library: pack(…, trust={known!r})."

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from ekiben.distributions import CODE
 from ekiben.slicing import homes
 
 LOCK = threading.RLock()
@@ -40,7 +41,7 @@ def module_name(files: Mapping[str, bytes]) -> str:
     >>> module_name({"notebook.py": b""})
     'ekiben_code_096f575a53b8'
     """
-    return homes.PREFIX + digest(files)[:12]
+    return CODE + digest(files)[:12]
 
 
 def importable(folder: Path) -> ModuleType | None:

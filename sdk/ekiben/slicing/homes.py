@@ -11,9 +11,10 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Literal, TypeAlias
 
+from ekiben.distributions import CODE
+
 Home: TypeAlias = Literal["notebook", "local", "installed"]
 
-PREFIX = "ekiben_code_"
 SITES = {"site-packages", "dist-packages"}
 
 
@@ -30,7 +31,7 @@ def of_module(name: str) -> Home:
         top in sys.stdlib_module_names or top == "ekiben" or top.startswith("_cython_")
     ):  # where Cython's types say they are
         return "installed"
-    if top.startswith(PREFIX):
+    if top.startswith(CODE):
         return "notebook" if name.endswith(".notebook") else "local"
     return _by_file(sys.modules.get(name))
 
@@ -146,4 +147,4 @@ def _searched(thing: Any, name: str) -> tuple[str, str] | None:
 def logical(module: str) -> str:
     """Give a local module's name, without the package that it once travelled in."""
     top, _, rest = module.partition(".")
-    return rest if top.startswith(PREFIX) else module
+    return rest if top.startswith(CODE) else module

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ekiben.distributions import CODE
 from ekiben.slicing import homes
 from ekiben.slicing.texts import Parts, Spans, put
 
@@ -29,7 +30,7 @@ class LocalFiles:
     def add(self, module: str) -> None:
         """Take along a module with its packages and all local files that it imports."""
         parent = module.rpartition(".")[0]
-        if parent and not (parent.startswith(homes.PREFIX) and "." not in parent):
+        if parent and not (parent.startswith(CODE) and "." not in parent):
             self.add(parent)
         if module not in self.seen:
             self.seen.add(module)
@@ -104,7 +105,7 @@ class _Rewriting:
     def _follow(self, name: str, node: ast.ImportFrom) -> None:
         if any(alias.name == "*" for alias in node.names):
             self._refuse(node, f"imports * from `{name}`", "Name what it imports")
-        if not (name.startswith(homes.PREFIX) and "." not in name):
+        if not (name.startswith(CODE) and "." not in name):
             self.found.add(name)
         for alias in node.names:
             if _file(f"{name}.{alias.name}") is not None:
