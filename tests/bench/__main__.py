@@ -43,7 +43,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=HELP, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--short", action="store_true", help="3 rounds of half a second instead of 7 of two")
+    parser.add_argument("--short", action="store_true", help="3 rounds of half a second instead of 5 of two")
     parser.add_argument("--only", metavar="NAMES", help="contenders to measure, such as ekiben,fastapi,null")
     parser.add_argument("--cases", metavar="KEYS", default="a,b,c,d", help="models to serve, of a, b, c and d")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each contender is measured")

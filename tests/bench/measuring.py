@@ -135,15 +135,13 @@ def started(
     for contender in among:
         names = "".join(case.key.upper() for case in cases)
         say(f"{names}: starting {contender.title}")
-        began = time.perf_counter()
         try:
             tree = contender.start(cases, place)
         except Exception as reason:  # whatever a peer breaks on, the others are still measured
             leave_out(contender, names.lower(), str(reason), results, say)
             continue
-        stack.callback(tree.stop)
-        taken = {"case": names.lower(), "contender": contender.key, "seconds": time.perf_counter() - began}
-        results.starts.append({**taken, **cost_of_start(tree)})
+        stack.callback(end, tree)
+        results.starts.append({"case": names.lower(), "contender": contender.key, **cost_of_start(tree)})
         if CORES.server is not None:
             tree.pin(CORES.server)
         tree.pause()
@@ -160,6 +158,12 @@ def cost_of_start(tree: Tree) -> dict[str, float]:
         "processes": len(by_process),
         "memory_mib": tree.memory_mib(),
     }
+
+
+def end(tree: Tree) -> None:
+    """Stop a server for good; while it is paused it would not hear of it."""
+    tree.resume()
+    tree.stop()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from bench.peers import PEERS
 
 __all__ = ["FULL", "SHORT", "Place", "run"]
 
-FULL = Plan(rounds=7, seconds=2.0)
+FULL = Plan(rounds=5, seconds=2.0)
 SHORT = Plan(rounds=3, seconds=0.5)
 CHEAP, SLOW = "a", "d"  # models of the same columns, which one service can hold
 OURS: dict[str, Callable[[], Contender]] = {"ekiben": ours.Ekiben, "ekiben_arms": ours.TwoArms}
@@ -106,7 +105,9 @@ def about(cases: Iterable[Case], among: Sequence[Contender], plan: Plan) -> dict
         "machine": machine(),
         "python": platform.python_version(),
         "pinned": measuring.CORES.are_parted,
-        **asdict(plan),
+        "rounds": plan.rounds,
+        "seconds": plan.seconds,
+        "clients": list(plan.clients),
         "cases": [{"key": case.key, "title": case.title} for case in cases],
         "contenders": [{"key": each.key, "title": each.title, "says": each.says} for each in among],
     }
