@@ -12,6 +12,7 @@
     ├── IntegrityError                      a package's bytes are not those that were packed
     │   └── TrustError                      it carries code that nobody here trusts
     ├── ExplainError (RuntimeError)         a method could not explain this row
+    ├── PlanError (ArithmeticError)          a compiled plan has no answer for these rows
     ├── RequestError                        a service answered that the request was at fault
     └── BuildError (RuntimeError)           BentoML or the image builder refused
 
@@ -93,6 +94,10 @@ class TrustError(IntegrityError):
 
 class ExplainError(EkibenError, RuntimeError):
     """A method could not explain this row or this model."""
+
+
+class PlanError(EkibenError, ArithmeticError):
+    """A compiled plan has no answer for these rows; the model itself is asked."""
 
 
 class RequestError(EkibenError):

@@ -1,0 +1,167 @@
+"""A plan's document and its nodes: every node is named in one table, and a file names nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ekiben.compiling import forest
+from ekiben.compiling.forest import Forest
+from ekiben.compiling.nodes import Core, Doc, Node, categories, columns, links, numbers
+from ekiben.compiling.nodes.trees import Trees
+from ekiben.errors import IntegrityError
+
+LARGEST_INLINE = 1000  # numbers that a plan.json holds itself; larger arrays have a file
+PLAN = "plan.json"
+FORMAT = 1
+
+
+@dataclass(kw_only=True)
+class Building:
+    """What nodes are built from: the contract's columns, and the nodes that are shared."""
+
+    names: Sequence[str]
+    nullable: Mapping[str, bool]
+    shared: list[Node] = field(default_factory=list)
+
+    def node(self, doc: Doc) -> Node:
+        """Build the node of a document."""
+        return OPS[doc["op"]](doc, self)
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Tell where columns stand in a row."""
+        return [self.names.index(name) for name in names]
+
+
+Build = Callable[[Doc, Building], Node]
+
+
+def plain(kind: Callable[..., Node], *settings: str) -> Build:
+    """Build a node on another one, with these of its document's settings."""
+    return lambda doc, building: kind(building.node(doc["of"]), *(doc.get(name) for name in settings))
+
+
+def _columns(doc: Doc, building: Building) -> Node:
+    nullable = any(building.nullable[name] for name in doc["names"])
+    return columns.Columns(building.places(doc["names"]), nullable)
+
+
+def _shared(doc: Doc, building: Building) -> Node:
+    number = int(doc["number"])
+    return columns.Shared(building.shared[number], number)
+
+
+def _trees(doc: Doc, building: Building) -> Node:
+    leaves = doc.get("leaves")
+    return Trees(
+        building.node(doc["of"]),
+        doc["forest"],
+        None if leaves is None else np.asarray(leaves),
+        narrow=bool(doc["narrow"]),
+    )
+
+
+OPS: dict[str, Build] = {
+    "columns": _columns,
+    "core": lambda doc, _: Core(int(doc["width"])),
+    "fill": plain(columns.Fill, "fill"),
+    "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
+    "join": lambda doc, building: columns.Join([building.node(part) for part in doc["parts"]]),
+    "linear": plain(links.Linear, "coef", "intercept"),
+    "lookup": plain(categories.Lookup, "tables", "others"),
+    "onehot": plain(categories.OneHot, "tables", "others", "refused", "width"),
+    "pair": plain(links.Pair),
+    "power": plain(links.Power),
+    "raw": lambda doc, building: columns.Raw(building.places(doc["names"])),
+    "round": plain(numbers.Round),
+    "scale": plain(numbers.Scale, "shift", "scale"),
+    "select": plain(columns.Select, "keep"),
+    "shared": _shared,
+    "shares": plain(links.Shares),
+    "sigmoid": plain(links.Sigmoid),
+    "softmax": plain(links.Softmax),
+    "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
+    "trees": _trees,
+}
+
+
+# ── the files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write(folder: Path, document: Doc) -> None:
+    """Write a plan's document: readable JSON, trees as ONNX, and large arrays as .npy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {"trees": 0, "array": 0}
+
+    def told(part: Any) -> Any:
+        if isinstance(part, Forest):
+            return {"onnx": _file(folder, "trees", "onnx", counts, forest.encode(part))}
+        if isinstance(part, np.ndarray):
+            if part.size <= LARGEST_INLINE and np.isfinite(part).all():
+                return part.tolist()
+            return {"npy": _file(folder, "array", "npy", counts, _npy(part))}
+        if isinstance(part, dict):
+            return {key: told(value) for key, value in part.items()}
+        return [told(value) for value in part] if isinstance(part, list | tuple) else part
+
+    text = json.dumps({"format": FORMAT, **told(document)}, ensure_ascii=False, allow_nan=False, indent=1)
+    (folder / PLAN).write_text(text + "\n", encoding="utf-8")
+
+
+def _file(folder: Path, stem: str, suffix: str, counts: dict[str, int], data: bytes) -> str:
+    name = f"{stem}-{counts[stem]}.{suffix}"
+    counts[stem] += 1
+    (folder / name).write_bytes(data)
+    return name
+
+
+def _npy(array: Any) -> bytes:
+    import io
+
+    held = io.BytesIO()
+    np.lib.format.write_array(held, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)  # type: ignore[no-untyped-call]
+    return held.getvalue()
+
+
+def read(folder: Path) -> Doc:
+    """Read a plan's document with its trees and arrays.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is not what `write` writes.
+    """
+    try:
+        document = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        made: Doc = _resolved(document, folder)
+        if made["format"] != FORMAT:
+            raise IntegrityError(f"A plan must be of format {FORMAT}. Got another: a newer ekiben wrote it.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as reason:
+        raise IntegrityError(
+            f"The plan of a package must be as ekiben wrote it. It is not: {type(reason).__name__}. Pack the model again."
+        ) from None
+    return made
+
+
+def _resolved(part: Any, folder: Path) -> Any:
+    if isinstance(part, list):
+        return [_resolved(each, folder) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if set(part) == {"onnx"}:
+        return forest.decode((folder / _bare(part["onnx"])).read_bytes())
+    if set(part) == {"npy"}:
+        with (folder / _bare(part["npy"])).open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    return {key: _resolved(value, folder) for key, value in part.items()}
+
+
+def _bare(name: Any) -> str:
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(name)
+    return name

@@ -1,0 +1,90 @@
+"""What a plan is made of: small steps that answer one row in Python and many rows in numpy, to the same numbers.
+
+A node takes the values of a row, in the order of the contract's columns and as JSON gives them, and gives its own numbers
+(or, where it is `raw`, values of any kind). `row` is for one row; `block` is for columns of many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from operator import mul
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+Values: TypeAlias = Sequence[Any]
+Doc: TypeAlias = dict[str, Any]
+Fold: TypeAlias = Callable[[Values], float]
+NAN = math.nan
+
+
+class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside its own
+    """The values of one row, with what shared nodes made of them."""
+
+    memo: dict[int, Any]
+
+
+class Table:
+    """The columns of many rows, with what shared nodes made of them."""
+
+    __slots__ = ("columns", "memo", "n_rows")
+
+    def __init__(self, columns: Sequence[Sequence[Any]], n_rows: int) -> None:
+        self.columns, self.n_rows = columns, n_rows
+        self.memo: dict[int, Any] = {}
+
+
+class Node:
+    """One step; `width` numbers for each row."""
+
+    raw: ClassVar[bool] = False
+    width: int
+
+    def row(self, values: Values) -> Sequence[Any]:
+        """Answer one row."""
+        raise NotImplementedError
+
+    def block(self, table: Table) -> Any:
+        """Answer many rows: an array of shape (n_rows, width), or for a raw node one sequence a column."""
+        raise NotImplementedError
+
+    def fold(self, weights: Sequence[float]) -> Fold:
+        """Give the function that weighs and adds up the numbers of one row; `weights` has one a number."""
+        row, kept = self.row, tuple(weights)
+        return lambda values: sum(map(mul, row(values), kept))
+
+
+class Of(Node):
+    """A node on numbers of another node; numpy alone where `row` is not written for one row."""
+
+    def __init__(self, of: Node) -> None:
+        self.of, self.width = of, of.width
+        self._row = of.row
+
+    def row(self, values: Values) -> Sequence[float]:
+        made: list[float] = self.apply(np.array([self._row(values)], dtype=np.float64))[0].tolist()
+        return made
+
+    def block(self, table: Table) -> Array:
+        return self.apply(self.of.block(table))
+
+    def apply(self, matrix: Array) -> Array:
+        """Turn numbers of shape (n_rows, of.width) into numbers of shape (n_rows, width)."""
+        raise NotImplementedError
+
+
+class Core(Node):
+    """What a plan's core gave for a row, as the nodes on it see it."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def row(self, values: Values) -> Sequence[float]:
+        return values
+
+    def block(self, table: Table) -> Any:
+        return table.columns

@@ -1,0 +1,125 @@
+"""What is made of categories: one number each, or numbers from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from ekiben.compiling.nodes import Fold, Node, Table, Values
+from ekiben.errors import PlanError
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+T = TypeVar("T")
+
+
+class OneHot(Node):
+    """One number a category and column: 1 for the one that came, 0 for the others.
+
+    `tables` gives for each column the places of its values; a value that is in none has the place of `others`, and where
+    that is None it is nowhere: its numbers are 0. A place of -1 is of a category that was dropped.
+    """
+
+    def __init__(
+        self,
+        of: Node,
+        tables: Sequence[tuple[Sequence[Any], Sequence[int]]],
+        others: Sequence[int | None],
+        refused: Sequence[bool],
+        width: int,
+    ) -> None:
+        self.of, self.width = of, width
+        self._row = of.row
+        self._places = [dict(zip(map(_key, values), places, strict=True)) for values, places in tables]
+        self._others = [
+            None if refuse else -1 if other is None else other for other, refuse in zip(others, refused, strict=True)
+        ]
+        self._pairs = list(zip(self._places, self._others, strict=True))
+
+    def row(self, values: Values) -> Sequence[float]:
+        made = [0.0] * self.width
+        for value, (places, other) in zip(self._row(values), self._pairs, strict=True):
+            place = places.get(value, other)
+            if place is None or value != value:
+                place = _place(places, other, value)
+            if place >= 0:
+                made[place] = 1.0
+        return made
+
+    def block(self, table: Table) -> Array:
+        found = self.of.block(table)
+        made = np.zeros((table.n_rows, self.width))
+        for i in range(self.of.width):
+            column = found[i] if self.of.raw else found[:, i].tolist()
+            places = np.array([_place(*self._pairs[i], value) for value in column], dtype=np.intp)
+            known = places >= 0
+            made[np.nonzero(known)[0], places[known]] = 1.0
+        return made
+
+    def fold(self, weights: Sequence[float]) -> Fold:
+        row = self._row
+        pairs = [
+            (
+                {value: weights[place] if place >= 0 else 0.0 for value, place in places.items()},
+                None if other is None else weights[other] if other >= 0 else 0.0,
+            )
+            for places, other in self._pairs
+        ]
+
+        def folded(values: Values) -> float:
+            total = 0.0
+            for value, (known, other) in zip(row(values), pairs, strict=True):
+                found = known.get(value, other)
+                if found is None or value != value:
+                    found = _place(known, other, value)
+                total += found
+            return total
+
+        return folded
+
+
+class Lookup(Node):
+    """Numbers for each value of each column, from a table: what an ordinal or a target encoder gives."""
+
+    def __init__(
+        self, of: Node, tables: Sequence[tuple[Sequence[Any], Sequence[Sequence[float]]]], others: Sequence[Any]
+    ) -> None:
+        self.of = of
+        self._known = [
+            {_key(value): list(row) for value, row in zip(values, rows, strict=True)} for values, rows in tables
+        ]
+        self._others = [None if other is None else list(other) for other in others]
+        self.width = sum(len(rows[0]) for _, rows in tables)
+
+    def row(self, values: Values) -> Sequence[float]:
+        made: list[float] = []
+        for i, value in enumerate(self.of.row(values)):
+            made += self._numbers(i, value)
+        return made
+
+    def _numbers(self, column: int, value: Any) -> list[float]:
+        return _place(self._known[column], self._others[column], value)
+
+    def block(self, table: Table) -> Array:
+        found = self.of.block(table)
+        parts = [
+            np.array([self._numbers(i, value) for value in (found[i] if self.of.raw else found[:, i].tolist())])
+            for i in range(self.of.width)
+        ]
+        return np.concatenate(parts, axis=1)
+
+
+def _key(value: Any) -> Any:
+    """Let every missing value be the same one: NaN is not equal to itself."""
+    return None if value is None or value != value else value
+
+
+def _place(known: Mapping[Any, T], other: T | None, value: Any) -> T:
+    """Find what stands for a value, a missing one too."""
+    found = known.get(_key(value), other)
+    if found is None:
+        raise PlanError("A category must be one that the encoder knows. Got another.")
+    return found

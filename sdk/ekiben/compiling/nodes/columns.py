@@ -1,0 +1,138 @@
+"""Where numbers come from: the contract's columns, side by side, picked, or shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ekiben.compiling.nodes import NAN, Fold, Node, Of, Row, Table, Values
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+
+class Columns(Node):
+    """Numbers of the contract's columns: booleans are 0 and 1, a missing value is NaN."""
+
+    def __init__(self, places: Sequence[int], nullable: bool) -> None:
+        self.places, self.width = tuple(places), len(places)
+        self._get = itemgetter(*places) if self.width > 1 else only(places[0])
+        self._nullable = nullable
+
+    def row(self, values: Values) -> Sequence[Any]:
+        found: Sequence[Any] = self._get(values)
+        return [NAN if value is None else value for value in found] if self._nullable else found
+
+    def block(self, table: Table) -> Array:
+        made = np.empty((table.n_rows, self.width))
+        for i, place in enumerate(self.places):
+            made[:, i] = np.array(table.columns[place], dtype=np.float64)  # None is NaN
+        return made
+
+
+def only(place: int) -> Callable[[Values], tuple[Any]]:
+    """Get one value as `itemgetter` gets several."""
+    return lambda values: (values[place],)
+
+
+class Raw(Node):
+    """Values of the contract's columns as they are, None where one is missing."""
+
+    raw: ClassVar[bool] = True
+
+    def __init__(self, places: Sequence[int]) -> None:
+        self.places, self.width = tuple(places), len(places)
+        self._get = itemgetter(*places) if self.width > 1 else only(places[0])
+
+    def row(self, values: Values) -> Sequence[Any]:
+        found: Sequence[Any] = self._get(values)
+        return found
+
+    def block(self, table: Table) -> list[Sequence[Any]]:
+        return [table.columns[place] for place in self.places]
+
+
+class Fill(Node):
+    """Put a value where one is missing, among values of any kind."""
+
+    raw: ClassVar[bool] = True
+
+    def __init__(self, of: Node, fill: Sequence[Any]) -> None:
+        self.of, self.width, self._fill = of, of.width, tuple(fill)
+
+    def row(self, values: Values) -> Sequence[Any]:
+        return [fill if value is None else value for value, fill in zip(self.of.row(values), self._fill, strict=True)]
+
+    def block(self, table: Table) -> list[Sequence[Any]]:
+        columns = self.of.block(table)
+        return [
+            [fill if value is None else value for value in column]
+            for column, fill in zip(columns, self._fill, strict=True)
+        ]
+
+
+class Join(Node):
+    """The numbers of several nodes, side by side."""
+
+    def __init__(self, parts: Sequence[Node]) -> None:
+        self.parts, self.width = tuple(parts), sum(part.width for part in parts)
+        self._rows = [part.row for part in parts]
+
+    def row(self, values: Values) -> Sequence[float]:
+        made: list[float] = []
+        for row in self._rows:
+            made += row(values)
+        return made
+
+    def block(self, table: Table) -> Array:
+        return np.concatenate([part.block(table) for part in self.parts], axis=1)
+
+    def fold(self, weights: Sequence[float]) -> Fold:
+        folds, start = [], 0
+        for part in self.parts:
+            folds.append(part.fold(weights[start : start + part.width]))
+            start += part.width
+        if len(folds) == 2:
+            first, second = folds
+            return lambda values: first(values) + second(values)
+        return lambda values: sum([fold(values) for fold in folds])
+
+
+class Select(Of):
+    """Some of the numbers, in another order."""
+
+    def __init__(self, of: Node, keep: Sequence[int]) -> None:
+        super().__init__(of)
+        self.width, self._keep = len(keep), list(keep)
+        self._get = itemgetter(*keep) if len(keep) > 1 else only(keep[0])
+
+    def row(self, values: Values) -> Sequence[float]:
+        found: Sequence[float] = self._get(self._row(values))
+        return found
+
+    def apply(self, matrix: Array) -> Array:
+        return matrix[:, self._keep]
+
+
+class Shared(Node):
+    """A node that several others stand on, asked once for each row."""
+
+    def __init__(self, of: Node, number: int) -> None:
+        self.of, self.width, self._number = of, of.width, number
+
+    def row(self, values: Values) -> Sequence[float]:
+        if not isinstance(values, Row):
+            return self.of.row(values)
+        if self._number not in values.memo:
+            values.memo[self._number] = self.of.row(values)
+        found: Sequence[float] = values.memo[self._number]
+        return found
+
+    def block(self, table: Table) -> Array:
+        if self._number not in table.memo:
+            table.memo[self._number] = self.of.block(table)
+        found: Array = table.memo[self._number]
+        return found

@@ -1,0 +1,264 @@
+"""A compiled model: what it answers to rows of plain values, without the library that fitted it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ekiben.compiling import building
+from ekiben.compiling.building import Building
+from ekiben.compiling.nodes import Doc, Node, Row, Table, Values
+from ekiben.errors import IntegrityError, PlanError
+from ekiben.models import Answers
+from ekiben.schema import Output, Schema
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+CERTIFICATE = "certificate.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What rows cost, in microseconds, as it was measured where the model was packed.
+
+    Parameters
+    ----------
+    row_us
+        One row by the plan.
+    many_us
+        One more row in a large table, by the plan.
+    few
+        Up to so many rows are answered one by one.
+    native_row_us, native_many_us
+        The same by the model itself.
+    crossover
+        From so many rows on the model itself is quicker; None where it never is.
+    """
+
+    row_us: float
+    many_us: float
+    few: int
+    native_row_us: float
+    native_many_us: float
+    crossover: int | None
+
+
+UNMEASURED = Costs(
+    row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
+)
+
+
+class Plan:
+    """A model as a plan: the same answers from plain values, within what its certificate says.
+
+    Parameters
+    ----------
+    document
+        What `plan.json` holds, its trees and arrays read.
+    contract
+        The columns that it takes.
+    outputs
+        What it answers.
+    costs
+        What rows cost.
+
+    Raises
+    ------
+    IntegrityError
+        If the document is not one that ekiben wrote for this contract.
+    """
+
+    def __init__(self, document: Doc, contract: Schema, outputs: Sequence[Output], costs: Costs = UNMEASURED) -> None:
+        self.document, self.costs, self.names = document, costs, contract.names
+        try:
+            built = Building(
+                names=contract.names, nullable={column.name: column.nullable for column in contract.columns}
+            )
+            for each in document["shared"]:
+                built.shared.append(built.node(each))
+            self.heads = [_Head(told, output, built) for told, output in zip(document["outputs"], outputs, strict=True)]
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, RecursionError) as reason:
+            raise IntegrityError(
+                f"The plan of a package must fit its contract. It does not: {type(reason).__name__}. Pack the model again."
+            ) from reason
+        self._shares = bool(document["shared"])
+        self._named = len(outputs) > 1 or bool(outputs[0].name)
+        self._only = self.heads[0].predict if len(self.heads) == 1 and not self._named and not self._shares else None
+
+    @property
+    def row_us(self) -> float:
+        """What one row costs, in microseconds."""
+        return self.costs.row_us
+
+    @property
+    def many_us(self) -> float:
+        """What one more row costs in a large table, in microseconds."""
+        return self.costs.many_us
+
+    def predictions(self, rows: Sequence[Values]) -> list[dict[str, Any]]:
+        """Answer rows as the body of an answer holds them.
+
+        Parameters
+        ----------
+        rows
+            For each row its values in the contract's order, as JSON gives them; None for a missing one.
+
+        Raises
+        ------
+        PlanError
+            If there is no finite answer for one of them; the model itself is to be asked.
+        """
+        if len(rows) <= self.costs.few:
+            only = self._only
+            if only is not None:
+                return [only(row) for row in rows]
+            return [self._prediction(row) for row in rows]
+        return self._records(self.answers(list(zip(*rows, strict=True)), len(rows)), len(rows))
+
+    def _prediction(self, values: Values) -> dict[str, Any]:
+        row = Row(values)
+        row.memo = {}
+        if not self._named:
+            return self.heads[0].predict(row)
+        return {head.output.name: head.predict(row) for head in self.heads}
+
+    def answers(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
+        """Answer columns of many rows, in the contract's order.
+
+        Raises
+        ------
+        PlanError
+            If there is no finite answer for one of the rows.
+        """
+        table = Table(columns, n_rows)
+        with np.errstate(all="ignore"):
+            return tuple(head.answer(table) for head in self.heads)
+
+    def answers_by_row(self, rows: Sequence[Values]) -> tuple[Answers, ...]:
+        """Answer row by row, in the shape in which many rows are answered."""
+        found = []
+        for values in rows:
+            row = Row(values)
+            row.memo = {}
+            found.append([head.parts(row) for head in self.heads])
+        return tuple(
+            Answers(
+                labels=_array([parts[i][0] for parts in found], head.labels) if head.label else None,
+                scores=np.array([parts[i][1] for parts in found]) if head.scores else None,
+                values=np.array([parts[i][2] for parts in found]) if head.value else None,
+            )
+            for i, head in enumerate(self.heads)
+        )
+
+    def _records(self, answers: Sequence[Answers], n_rows: int) -> list[dict[str, Any]]:
+        columns = [head.records(answer) for head, answer in zip(self.heads, answers, strict=True)]
+        if not self._named:
+            return columns[0]
+        names = [head.output.name for head in self.heads]
+        return [dict(zip(names, [column[i] for column in columns], strict=True)) for i in range(n_rows)]
+
+
+class _Head:
+    """One output: its core, how the label follows from it, and the nodes that make scores and the value of it."""
+
+    def __init__(self, told: Mapping[str, Any], output: Output, built: Building) -> None:
+        self.output, self.labels = output, tuple(output.classes)
+        self.core = built.node(told["core"])
+        self.label: Mapping[str, Any] | None = told.get("label") if "label" in output.parts else None
+        self.scores = _on(told, "scores", output, built)
+        self.value = _on(told, "value", output, built)
+        self._names = [str(label) for label in output.classes]
+        self._chosen = _rule(self.label) if self.label else None
+        if (self.label is None) != ("label" not in output.parts):
+            raise KeyError("label")
+        self._is_value = output.parts == ("value",)
+
+    def parts(self, values: Values) -> tuple[Any, Sequence[float] | None, float | None]:
+        """Give label, scores and value of one row."""
+        core = self.core.row(values)
+        scores = None if self.scores is None else self.scores.row(core)
+        value = None if self.value is None else self.value.row(core)[0]
+        for number in scores if scores is not None else (core if value is None else (value,)):
+            if number - number != 0:
+                raise PlanError("A plan must answer with finite numbers. It did not.")
+        return self.labels[self._chosen(core)] if self._chosen else None, scores, value
+
+    def predict(self, values: Values) -> dict[str, Any]:
+        """Answer one row as the body of an answer holds it."""
+        label, scores, value = self.parts(values)
+        if scores is None:
+            return {"value": value} if self._is_value else {"label": label}
+        told = dict(zip(self._names, scores, strict=True))
+        return {"label": label, "scores": told} if value is None else {"label": label, "scores": told, "value": value}
+
+    def answer(self, table: Table) -> Answers:
+        """Answer many rows."""
+        core = self.core.block(table)
+        beside = Table(core, table.n_rows)
+        scores = None if self.scores is None else self.scores.block(beside)
+        value = None if self.value is None else self.value.block(beside)[:, 0]
+        if not all(
+            np.isfinite(part).all()
+            for part in (core if scores is None and value is None else None, scores, value)
+            if part is not None
+        ):
+            raise PlanError("A plan must answer with finite numbers. It did not.")
+        labels = None
+        if self.label is not None:
+            labels = _array([self.labels[i] for i in _ruled(self.label, core).tolist()], self.labels)
+        return Answers(labels=labels, scores=scores, values=value)
+
+    def records(self, answer: Answers) -> list[dict[str, Any]]:
+        """Turn answers to many rows into what the body of an answer holds."""
+        found: dict[str, list[Any]] = {}
+        if answer.labels is not None:
+            found["label"] = answer.labels.tolist()
+        if answer.scores is not None:
+            found["scores"] = [dict(zip(self._names, row, strict=True)) for row in answer.scores.tolist()]
+        if answer.values is not None:
+            found["value"] = answer.values.tolist()
+        ordered = [found[part] for part in self.output.parts]
+        return [dict(zip(self.output.parts, row, strict=True)) for row in zip(*ordered, strict=True)]
+
+
+def _on(told: Mapping[str, Any], part: str, output: Output, built: Building) -> Node | None:
+    """Build the node that makes a part of an answer; one that is the core itself is the core."""
+    if part not in output.parts:
+        return None
+    return built.node(told[part])
+
+
+def _rule(label: Mapping[str, Any]) -> Callable[[Sequence[float]], int]:
+    """Give the function that chooses a label's number from the core of one row."""
+    at = label.get("at", 0.0)
+    if label["rule"] == "above":
+        return (lambda core: core[0] > at) if label["strict"] else (lambda core: core[0] >= at)
+    if label["rule"] != "largest":
+        raise ValueError(label["rule"])
+    return lambda core: core.index(max(core))
+
+
+def _ruled(label: Mapping[str, Any], core: Array) -> Array:
+    """Choose the labels' numbers from the cores of many rows."""
+    if label["rule"] == "above":
+        above: Array = core[:, 0] > label["at"] if label["strict"] else core[:, 0] >= label["at"]
+        return above.astype(int)
+    largest: Array = core.argmax(axis=1)
+    return largest
+
+
+def _array(labels: Sequence[Any], classes: Sequence[Any]) -> Array:
+    """Hold labels as a model does: numbers as numbers, texts as objects."""
+    texts = any(isinstance(label, str) for label in classes)
+    return np.array(labels, dtype=object) if texts else np.array(labels)
+
+
+def load(folder: Path, contract: Schema, outputs: Sequence[Output], costs: Costs = UNMEASURED) -> Plan:
+    """Read a plan from its folder; nothing is built but nodes and trees that were looked at."""
+    return Plan(building.read(folder), contract, outputs, costs)
