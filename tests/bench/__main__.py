@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.measuring import Results
+    from bench.results import Results
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".bench"
@@ -44,7 +44,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         prog="make bench", description=HELP, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="3 rounds of half a second instead of 5 of two")
-    parser.add_argument("--only", metavar="NAMES", help="contenders to measure, such as ekiben,fastapi,null")
+    parser.add_argument(
+        "--only", metavar="NAMES", default="", help="contenders to measure, such as ekiben,fastapi,null"
+    )
     parser.add_argument("--cases", metavar="KEYS", default="a,b,c,d", help="models to serve, of a, b, c and d")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each contender is measured")
     parser.add_argument("--seconds", type=float, metavar="S", help="how long each time")
@@ -58,7 +60,7 @@ def main() -> None:
     asked = arguments()
     enter()
     from bench import reporting
-    from bench.measuring import read
+    from bench.results import read
 
     if asked.again:
         results, path = read(asked.again), asked.again
@@ -83,24 +85,29 @@ def enter() -> None:
 def run(asked: argparse.Namespace) -> tuple[Results, Path]:
     """Measure what was asked for."""
     from bench import running
-    from bench.measuring import Results
+    from bench.contenders import Place
+    from bench.measuring import Run
+    from bench.results import Results
 
     began = time.monotonic()
-    place = running.Place(CACHE)
-    plan = running.SHORT if asked.short else running.FULL
-    plan = replace(plan, rounds=asked.rounds or plan.rounds, seconds=asked.seconds or plan.seconds)
-    names = asked.only.split(",") if asked.only else None
-    path = place.results / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
 
     def say(words: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {words}", file=sys.stderr, flush=True)
 
-    results = Results()
+    plan = running.SHORT if asked.short else running.FULL
+    plan = replace(plan, rounds=asked.rounds or plan.rounds, seconds=asked.seconds or plan.seconds)
+    going = Run(plan=plan, place=Place(CACHE), results=Results(), say=say)
+    path = going.place.results / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
     try:
-        running.run(asked.cases.split(","), names, plan, place, results, say=say, only_built=asked.short)
+        running.measure(going, split(asked.cases), split(asked.only), only_built=asked.short)
     finally:  # what was measured until it broke off is kept
-        results.keep(path)
-    return results, path
+        going.results.keep(path)
+    return going.results, path
+
+
+def split(names: str) -> list[str]:
+    """Part names at their commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def write(results: Results) -> None:

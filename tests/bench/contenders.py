@@ -155,7 +155,7 @@ def answers_first(tree: Tree, contender: Contender, case: Case) -> None:
     try:
         servers.wait(tree, lambda: _answers(tree, contender, case))
     except BaseException:
-        tree.stop()
+        tree.end()
         raise
 
 

@@ -11,13 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.figures import Figures
-from bench.measuring import Results
+from bench.goals import ratio
 from bench.reporting import number
+from bench.results import Results
 
 # Okabe and Ito's blue and orange are told apart by everybody; size and place say the same once more.
 PAPER, INK, QUIET, RULE = "#fbfaf7", "#23272e", "#6b7280", "#e4e2dc"
 OURS, FLOOR, THEIRS = "#0072b2", "#d55e00", "#8a94a3"
-ONLY = ("ekiben", "null", "fastapi", "bentoml", "litserve", "mlflow", "mlserver", "ray")
+COLOURS, MARKS = {"ekiben": OURS, "null": FLOOR}, {"ekiben": "o", "null": "D"}
+LEAST, MOST = 20, 600_000  # of the axis
+SHOWN = ("ekiben", "null", "fastapi", "bentoml", "litserve", "mlflow", "mlserver", "ray")
 
 
 def draw(results: Results, target: Path) -> None:
@@ -39,43 +42,40 @@ def draw(results: Results, target: Path) -> None:
 
 
 def panel(axis: Axes, figures: Figures, case: dict[str, Any], contenders: Sequence[dict[str, Any]]) -> None:
-    """Draw one model: a dot for each contender, ekiben and the floor first, then the cheapest."""
-    costs = {each["key"]: figures.cpu_us(case["key"], each["key"]) for each in contenders if each["key"] in ONLY}
+    """Draw one model: a dot for each contender, the floor and ekiben first, then the cheapest."""
+    costs = {each["key"]: figures.cpu_us(case["key"], each["key"]) for each in contenders if each["key"] in SHOWN}
     there = {key: cost for key, cost in costs.items() if cost is not None}
     order = sorted(there, key=lambda key: (key not in ("ekiben", "null"), key == "ekiben", there[key]))
     titles = {each["key"]: each["title"] for each in contenders}
     for place, key in enumerate(order):
-        dot(axis, place, there[key], key)
+        dot(axis, place, there[key], key, says=said(there[key], None if key in MARKS else there.get("ekiben")))
     axis.set_yticks(range(len(order)), [titles[key] for key in order])
     for label, key in zip(axis.get_yticklabels(), order, strict=True):
-        label.set(color=colour(key) if key == "ekiben" else INK, fontweight="bold" if key == "ekiben" else "normal")
+        label.set(color=OURS if key == "ekiben" else INK, fontweight="bold" if key == "ekiben" else "normal")
+    if "null" in there:
+        axis.axvline(there["null"], color=FLOOR, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
     axis.set(xscale="log", ylim=(len(order) - 0.4, -0.6))
     axis.set_title(f"{case['key'].upper()}  {short(case['title'])}", loc="left", fontsize=10.5, color=INK, pad=8)
     quieten(axis)
 
 
-def dot(axis: Axes, place: int, cost: float, key: str) -> None:
+def dot(axis: Axes, place: int, cost: float, key: str, *, says: str) -> None:
     """Draw one contender, with its figure."""
-    is_ours = key == "ekiben"
-    axis.hlines(
-        place, 1, cost, color=colour(key), alpha=0.9 if is_ours else 0.45, linewidth=2.4 if is_ours else 1.4, zorder=2
-    )
-    axis.plot(cost, place, "D" if key == "null" else "o", color=colour(key), markersize=9 if is_ours else 7, zorder=3)
-    weight = "bold" if is_ours else "normal"
-    axis.annotate(
-        number(cost),
-        (cost, place),
-        (9, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=9,
-        color=INK,
-        fontweight=weight,
-    )
+    shade, weight = COLOURS.get(key, THEIRS), "bold" if key == "ekiben" else "normal"
+    size, width = (9, 2.4) if key == "ekiben" else (7, 1.4)
+    axis.hlines(place, LEAST, cost, color=shade, alpha=0.9 if key == "ekiben" else 0.45, linewidth=width, zorder=2)
+    axis.plot(cost, place, MARKS.get(key, "o"), color=shade, markersize=size, zorder=3)
+    beside = {"textcoords": "offset points", "va": "center", "fontsize": 9, "color": INK, "fontweight": weight}
+    axis.annotate(says, (cost, place), (9, 0), **beside)
 
 
-def colour(key: str) -> str:
-    return {"ekiben": OURS, "null": FLOOR}.get(key, THEIRS)
+def said(cost: float, ours: float | None) -> str:
+    """Write a cost, and how many times ours it is.
+
+    >>> said(5000.0, 50.0), said(50.0, None)
+    ('5,000   100 ×', '50')
+    """
+    return f"{number(cost)}   {ratio(cost / ours)} ×" if ours else number(cost)
 
 
 def short(title: str, most: int = 52) -> str:
@@ -101,12 +101,14 @@ def quieten(axis: Axes) -> None:
 
 def finish(figure: Figure) -> None:
     """Say what is drawn."""
-    figure.get_axes()[0].set_xlim(20, 100_000)
+    figure.get_axes()[0].set_xlim(LEAST, MOST)
     for axis in figure.get_axes():
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    figure.suptitle(
-        "What one row costs over HTTP", x=0.02, y=0.985, ha="left", fontsize=15, fontweight="bold", color=INK
+    inch = 1 / figure.get_figheight()
+    title = {"va": "top", "fontsize": 15, "fontweight": "bold", "color": INK}
+    figure.text(0.015, 1 - 0.12 * inch, "What one row costs over HTTP", **title)
+    says = (
+        "CPU microseconds a request, all processes of the server, 16 clients. Logarithmic; less is better; × ekiben’s."
     )
-    says = "CPU microseconds a request of all processes of the server, 16 clients; logarithmic; less is better"
-    figure.text(0.02, 0.925, says, fontsize=10, color=QUIET)
-    figure.tight_layout(rect=(0, 0, 1, 0.92), h_pad=2.0, w_pad=2.5)
+    figure.text(0.015, 1 - 0.62 * inch, says, fontsize=10, color=QUIET)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.7 * inch), h_pad=2.0, w_pad=2.5)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measuring import Results
+from bench.results import Results
 
 HEADLINE = 16  # clients at once, for the one figure that stands for a contender
 

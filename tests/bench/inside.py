@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,12 +36,12 @@ def by_model(case: Case, n_rows: int) -> Call:
 
 
 def by_package(case: Case, package: ek.Package, n_rows: int) -> Call:
-    """Ask the package's plan for rows as a request has them; without a plan, ask the package for a frame."""
+    """Ask the package's plan for rows as a request has them; where the model is quicker, or all there is, for a frame."""
     frame = case.frame.dropna().head(n_rows)
     plan = getattr(package, "plan", None)
-    if plan is None:
+    if plan is None or n_rows >= (plan.costs.crossover or math.inf):
         return lambda: package.predict(frame)
-    rows = frame.to_dict(orient="records")
+    rows = list(frame[list(package.schema.names)].astype(object).itertuples(index=False, name=None))
     return lambda: plan.predictions(rows)
 
 

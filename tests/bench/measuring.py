@@ -2,155 +2,109 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import httpx
 
-from bench import contenders, load
+from bench import asking
 from bench.contenders import Contender, Place
 from bench.environments import UnavailableError
-from bench.load import Told, Work
 from bench.models import Case
+from bench.results import Plan, Results
 from bench.servers import Tree
 
-TOLERANCE = 1e-6  # of a probability; trees answer in single precision
-WARM_S = 0.5
-NEIGHBOURS = 16  # clients that keep the slow model busy
-
-Say = Callable[[str], None]
-Act = Callable[[Contender, Tree], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """Where the server and its client run: a core each, where there are two."""
-
-    server: int | None
-    client: int | None
-
-    @property
-    def are_parted(self) -> bool:
-        return self.server is not None
-
-
-def parted() -> Cores:
-    """Give the server the first core that this process may use, and the client the second."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return Cores(*allowed[:2]) if len(allowed) > 1 else Cores(None, None)
-
-
-CORES = parted()
+Running = dict[Contender, Tree]
+Act = Callable[[Contender, Tree], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much is measured."""
+class Run:
+    """How much is measured, where things are kept, and who is told."""
 
-    rounds: int
-    seconds: float
-    clients: tuple[int, ...] = (1, 16, 64)
-
-
-@dataclass(kw_only=True)
-class Results:
-    """Everything that was measured, as it is kept: lists of plain records."""
-
-    about: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, dict[str, str]] = field(default_factory=dict)
-    missing: list[dict[str, Any]] = field(default_factory=list)  # who could not take part, and why
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    agreement: list[dict[str, Any]] = field(default_factory=list)
-    loads: list[dict[str, Any]] = field(default_factory=list)
-    neighbours: list[dict[str, Any]] = field(default_factory=list)
-    inside: list[dict[str, Any]] = field(default_factory=list)
-
-    def keep(self, path: Path) -> None:
-        """Write all of it as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+    plan: Plan
+    place: Place
+    results: Results
+    say: Callable[[str], None]
 
 
-def read(path: Path) -> Results:
-    """Read what `Results.keep` wrote."""
-    return Results(**json.loads(path.read_text(encoding="utf-8")))
-
-
-# ── a whole case ──
-
-
-def compare(case: Case, among: Sequence[Contender], plan: Plan, place: Place, results: Results, say: Say) -> None:
+def compare(run: Run, case: Case, among: Sequence[Contender]) -> None:
     """Start all contenders of one model, hold their answers against the model's, and measure them in rounds."""
-    name = case.key.upper()
-    with ExitStack() as stack:
-        running = started(among, [case], place, results, say, stack)
-
-        def check(contender: Contender, tree: Tree) -> None:
-            results.agreement.append(agree(contender, tree, case))
-            send(contender, tree, case, clients=NEIGHBOURS, seconds=WARM_S)
-
-        say(f"{name}: do all answer the same?")
-        in_turn(running, check, case.key, results, say)
-        for i, clients in itertools.product(range(plan.rounds), plan.clients):
-
-            def measure(contender: Contender, tree: Tree, i: int = i, clients: int = clients) -> None:
-                measured = send(contender, tree, case, clients=clients, seconds=plan.seconds)
-                results.loads.append({"round": i, "case": case.key, "contender": contender.key, **measured})
-
-            say(f"{name}: round {i + 1} of {plan.rounds}, {clients} client{'s' * (clients > 1)}")
-            in_turn(running, measure, case.key, results, say)
+    plan, results, name = run.plan, run.results, case.key.upper()
+    with started(run, [case], among) as running:
+        run.say(f"{name}: do all answer the same?")
+        results.agreement += in_turn(run, running, case.key, lambda *one: checked(*one, case))
+        for i, n in product(range(plan.rounds), plan.clients):
+            run.say(f"{name}: round {i + 1} of {plan.rounds}, {n} client{'s' * (n > 1)}")
+            measured = in_turn(
+                run, running, case.key, lambda *one, n=n: asking.cost(*one, case, clients=n, seconds=plan.seconds)
+            )
+            results.loads += [{"round": i, **each} for each in measured]
 
 
-def in_turn(running: dict[Contender, Tree], act: Act, case: str, results: Results, say: Say) -> None:
+def checked(contender: Contender, tree: Tree, case: Case) -> dict[str, Any]:
+    """Compare a contender's answers with the model's, and warm it up."""
+    found = asking.agreement(contender, tree, case)
+    asking.cost(contender, tree, case, clients=asking.BUSY, seconds=asking.WARM_S)
+    return found
+
+
+def beside(run: Run, cheap: Case, slow: Case, among: Sequence[Contender]) -> None:
+    """Ask a cheap model by one client, alone and while others keep the slow one of the same server busy."""
+    plan, both = run.plan, cheap.key + slow.key
+    with started(run, [cheap, slow], among) as running:
+        for i in range(plan.rounds):
+            run.say(f"{both.upper()}: round {i + 1} of {plan.rounds}")
+            measured = in_turn(run, running, both, lambda *one: neighbour(*one, cheap, slow, plan.seconds))
+            run.results.neighbours += [{"round": i, **each} for each in measured]
+
+
+def neighbour(contender: Contender, tree: Tree, cheap: Case, slow: Case, seconds: float) -> dict[str, Any]:
+    """Tell how long the cheap model's answers take, alone and beside the slow one."""
+    alone = asking.cost(contender, tree, cheap, clients=1, seconds=seconds)
+    busy = asking.cost_beside(contender, tree, cheap, slow, seconds=seconds)
+    return {"alone_p99_ms": alone["p99_ms"], **busy.counts()}
+
+
+def in_turn(run: Run, running: Running, case: str, act: Act) -> list[dict[str, Any]]:
     """Wake one server after the other and act on it; one that breaks is told, and left out from there on."""
+    told = []
     for contender, tree in list(running.items()):
         try:
             with awake(tree):
-                act(contender, tree)
+                told.append({"case": case, "contender": contender.key, **act(contender, tree)})
         except (UnavailableError, OSError, httpx.HTTPError) as reason:
-            leave_out(contender, case, f"It broke while it was measured: {reason}", results, say)
+            leave_out(run, contender, case, f"It broke while it was measured: {reason}")
             del running[contender]
+    return told
 
 
-def leave_out(contender: Contender, case: str, why: str, results: Results, say: Say) -> None:
-    """Tell who is not measured."""
-    results.missing.append({"contender": contender.key, "case": case, "why": why})
-    say(f"{case.upper()}: {contender.title} is left out. {why}")
-
-
-def started(
-    among: Sequence[Contender], cases: Sequence[Case], place: Place, results: Results, say: Say, stack: ExitStack
-) -> dict[Contender, Tree]:
-    """Start each contender alone, measure that, and pause it; who does not start is told."""
-    running = {}
-    for contender in among:
-        names = "".join(case.key.upper() for case in cases)
-        say(f"{names}: starting {contender.title}")
-        try:
-            tree = contender.start(cases, place)
-        except Exception as reason:  # whatever a peer breaks on, the others are still measured
-            leave_out(contender, names.lower(), str(reason), results, say)
-            continue
-        stack.callback(end, tree)
-        results.starts.append({"case": names.lower(), "contender": contender.key, **cost_of_start(tree)})
-        if CORES.server is not None:
-            tree.pin(CORES.server)
-        tree.pause()
-        running[contender] = tree
-    return running
+@contextmanager
+def started(run: Run, cases: Sequence[Case], among: Sequence[Contender]) -> Iterator[Running]:
+    """Start one contender after the other, tell what that cost, and pause it; who does not start is told."""
+    names, running = "".join(case.key for case in cases), {}
+    with ExitStack() as stack:
+        for contender in among:
+            run.say(f"{names.upper()}: starting {contender.title}")
+            try:
+                tree = contender.start(cases, run.place)
+            except Exception as reason:  # whatever one breaks on, the others are still measured
+                leave_out(run, contender, names, str(reason))
+                continue
+            stack.callback(tree.end)
+            run.results.starts.append({"case": names, "contender": contender.key, **cost_of_start(tree)})
+            if asking.CORES.server is not None:
+                tree.pin(asking.CORES.server)
+            tree.pause()
+            running[contender] = tree
+        yield running
 
 
 def cost_of_start(tree: Tree) -> dict[str, float]:
-    """Tell what the tree has used until now, and the part of the process that used most: the one that loaded the model."""
+    """Tell what the tree has used until now, and its busiest process alone: the one that loaded the model."""
     by_process = tree.cpu_by_process()
     return {
         "cpu_s": tree.cpu_since_start_s(),
@@ -160,10 +114,10 @@ def cost_of_start(tree: Tree) -> dict[str, float]:
     }
 
 
-def end(tree: Tree) -> None:
-    """Stop a server for good; while it is paused it would not hear of it."""
-    tree.resume()
-    tree.stop()
+def leave_out(run: Run, contender: Contender, case: str, why: str) -> None:
+    """Tell who is not measured."""
+    run.results.missing.append({"contender": contender.key, "case": case, "why": why})
+    run.say(f"{case.upper()}: {contender.title} is left out. {why}")
 
 
 @contextmanager
@@ -174,90 +128,3 @@ def awake(tree: Tree) -> Iterator[None]:
         yield
     finally:
         tree.pause()
-
-
-# ── one contender ──
-
-
-def agree(contender: Contender, tree: Tree, case: Case) -> dict[str, Any]:
-    """Compare a contender's answers with the model's own."""
-    told = {"case": case.key, "contender": contender.key}
-    if contender.key == "null":
-        return {**told, "difference": None, "agrees": True}
-    try:
-        answers = [contenders.ask(tree, contender, case, body).json() for body in contender.bodies(case)]
-        chances = [contender.chance(answer) for answer in answers]
-    except (LookupError, TypeError, ValueError) as reason:
-        return {**told, "difference": None, "agrees": False, "why": f"its answer cannot be read: {reason!r}"}
-    difference = max(abs(came - wanted) for came, wanted in zip(chances, case.chances, strict=True))
-    return {**told, "difference": difference, "agrees": difference <= TOLERANCE}
-
-
-def send(contender: Contender, tree: Tree, case: Case, *, clients: int, seconds: float) -> dict[str, Any]:
-    """Load a server for a while, and tell what that cost its whole tree."""
-    work = work_for(contender, tree, case, clients=clients, seconds=seconds)
-    before = tree.cpu_s()
-    told = finished(begun(work))
-    spent = tree.cpu_s() - before
-    cost = spent / told.answered * 1e6 if told.answered else None
-    answered = {
-        name: getattr(told, name) for name in ("sent", "answered", "refused", "lost", "seconds", "p50_ms", "p99_ms")
-    }
-    return {"clients": clients, **answered, "cpu_s": spent, "cpu_us": cost, "memory_mib": tree.memory_mib()}
-
-
-def work_for(contender: Contender, tree: Tree, case: Case, *, clients: int, seconds: float) -> Work:
-    """Give what is asked of a contender."""
-    path, bodies = contender.path(case), contender.bodies(case)
-    return Work(port=tree.port, path=path, bodies=bodies, clients=clients, seconds=seconds, core=CORES.client)
-
-
-def begun(work: Work) -> subprocess.Popen[str]:
-    """Start a client in a process of its own."""
-    command = [sys.executable, "-S", "-E", load.__file__]
-    client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert client.stdin is not None
-    client.stdin.write(json.dumps(asdict(work)))
-    client.stdin.close()
-    return client
-
-
-def finished(client: subprocess.Popen[str]) -> Told:
-    """Wait for a client, and read what it tells."""
-    assert client.stdout is not None
-    with client, client.stdout as output:
-        read = output.read()
-    if client.returncode:
-        raise UnavailableError(f"The client ended with code {client.returncode}.")
-    return Told(**json.loads(read))
-
-
-# ── a model beside a slow one ──
-
-
-def beside(
-    cheap: Case, slow: Case, among: Sequence[Contender], plan: Plan, place: Place, results: Results, say: Say
-) -> None:
-    """Ask a cheap model by one client, alone and while others keep the slow one of the same server busy."""
-    names = cheap.key + slow.key
-    with ExitStack() as stack:
-        running = started(among, [cheap, slow], place, results, say, stack)
-        for i in range(plan.rounds):
-
-            def measure(contender: Contender, tree: Tree, i: int = i) -> None:
-                alone = send(contender, tree, cheap, clients=1, seconds=plan.seconds)
-                busy = under_load(contender, tree, cheap, slow, plan.seconds)
-                told = {"round": i, "contender": contender.key, "alone_p99_ms": alone["p99_ms"]}
-                results.neighbours.append({**told, "p50_ms": busy.p50_ms, "p99_ms": busy.p99_ms, "n": busy.answered})
-
-            say(f"{names.upper()}: round {i + 1} of {plan.rounds}")
-            in_turn(running, measure, names, results, say)
-
-
-def under_load(contender: Contender, tree: Tree, cheap: Case, slow: Case, seconds: float) -> Told:
-    """Ask the cheap model while the slow one is kept busy from before until after."""
-    heavy = begun(work_for(contender, tree, slow, clients=NEIGHBOURS, seconds=seconds + 2 * WARM_S))
-    time.sleep(WARM_S)
-    light = finished(begun(work_for(contender, tree, cheap, clients=1, seconds=seconds)))
-    finished(heavy)
-    return light

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.environments import pinned
 from bench.figures import HEADLINE, Figures
 from bench.goals import goals, over, ratio
-from bench.measuring import Results
+from bench.results import Results
 
 NOTHING = "–"
 

@@ -10,92 +10,87 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import contenders, environments, inside, measuring, models, ours
-from bench.contenders import Contender, Place
+from bench import asking, contenders, environments, inside, measuring, models, ours
+from bench.contenders import Contender
 from bench.environments import UnavailableError
-from bench.measuring import Plan, Results, Say
+from bench.measuring import Run
 from bench.models import Case
 from bench.peers import PEERS
-
-__all__ = ["FULL", "SHORT", "Place", "run"]
+from bench.results import Plan
 
 FULL = Plan(rounds=5, seconds=2.0)
 SHORT = Plan(rounds=3, seconds=0.5)
 CHEAP, SLOW = "a", "d"  # models of the same columns, which one service can hold
 OURS: dict[str, Callable[[], Contender]] = {"ekiben": ours.Ekiben, "ekiben_arms": ours.TwoArms}
+KNOWN = (*OURS, *PEERS)
 
 
-def run(
-    cases: Sequence[str],
-    names: Sequence[str] | None,
-    plan: Plan,
-    place: Place,
-    results: Results,
-    *,
-    say: Say,
-    only_built: bool = False,
-) -> None:
+def measure(run: Run, cases: Sequence[str], names: Sequence[str], *, only_built: bool = False) -> None:
     """Measure contenders on models.
 
     Parameters
     ----------
+    run
+        How much is measured, where things are kept, and who is told; its results fill as it goes on.
     cases
         Keys of the models: `a`, `b`, `c`, `d`.
     names
-        Keys of the contenders; all by default.
-    results
-        Takes what is measured, as soon as it is.
+        Keys of the contenders; all if there are none.
     only_built
         Leave out the peers that are not installed yet, and say so.
     """
-    among = list(gather(names or [*OURS, *PEERS], place, results, say, only_built=only_built))
-    trained = {key: train(key, place, say) for key in sorted({*cases})}
-    results.about = about(trained.values(), among, plan)
-    results.versions = {each.key: each.versions() for each in among}
+    among = list(gather(run, names or KNOWN, only_built=only_built))
+    trained = {key: train(run, key) for key in sorted({*cases})}
+    run.results.about = about(trained.values(), among, run.plan)
+    run.results.versions = {each.key: each.versions() for each in among}
     for key, case in trained.items():
-        measuring.compare(case, serving(key, among), plan, place, results, say)
-        say(f"{key.upper()}: inside one process")
-        results.inside += inside.measure(case, ours.packed(case), rounds=plan.rounds)
+        measuring.compare(run, case, serving(key, among))
+        run.say(f"{key.upper()}: inside one process")
+        run.results.inside += inside.measure(case, ours.packed(case), rounds=run.plan.rounds)
     if {CHEAP, SLOW} <= set(trained):
-        several = [ours.Neighbours() if each.key == "ekiben" else each for each in among]
-        several = [each for each in several if each.serves_many and each.key != "null"]
-        measuring.beside(trained[CHEAP], trained[SLOW], several, plan, place, results, say)
+        measuring.beside(run, trained[CHEAP], trained[SLOW], holding_several(among))
 
 
-def gather(names: Sequence[str], place: Place, results: Results, say: Say, *, only_built: bool) -> Iterator[Contender]:
+def gather(run: Run, names: Sequence[str], *, only_built: bool) -> Iterator[Contender]:
     """Give each contender that is installed, or can be."""
     for name in names:
         try:
-            yield contender(name, place, say, only_built=only_built)
+            yield contender(run, name, only_built=only_built)
         except UnavailableError as reason:
-            results.missing.append({"contender": name, "case": "", "why": str(reason)})
-            say(f"{name} is left out. {reason}")
+            run.results.missing.append({"contender": name, "case": "", "why": str(reason)})
+            run.say(f"{name} is left out. {reason}")
 
 
-def contender(name: str, place: Place, say: Say, *, only_built: bool) -> Contender:
+def contender(run: Run, name: str, *, only_built: bool) -> Contender:
     """Give one contender by its key, built if need be."""
     if name in OURS:
         return OURS[name]()
     if name not in PEERS:
-        raise UnavailableError(f"There is no such contender. Known: {', '.join([*OURS, *PEERS])}.")
-    if not environments.is_built(name, place.environments):
+        raise UnavailableError(f"There is no such contender. Known: {', '.join(KNOWN)}.")
+    if not environments.is_built(name, run.place.environments):
         if only_built:
             raise UnavailableError("It is not built yet. Run: make bench")
-        say(f"building {PEERS[name].title}")
-    return contenders.install(PEERS[name], place)
+        run.say(f"building {PEERS[name].title}")
+    return contenders.install(PEERS[name], run.place)
 
 
-def train(key: str, place: Place, say: Say) -> Case:
+def train(run: Run, key: str) -> Case:
     """Fit a model, and keep it where the peers look for it."""
-    say(f"{key.upper()}: training")
+    run.say(f"{key.upper()}: training")
     case = models.CASES[key]()
-    models.keep(case, place.models)
+    models.keep(case, run.place.models)
     return case
 
 
 def serving(key: str, among: Sequence[Contender]) -> list[Contender]:
-    """Give those who serve a model; the second arm is measured beside the first only on the cheap one."""
+    """Give those who serve a model; two arms are measured beside one on the cheap model alone, where they weigh most."""
     return [each for each in among if key == CHEAP or each.key != "ekiben_arms"]
+
+
+def holding_several(among: Sequence[Contender]) -> list[Contender]:
+    """Give those who hold several models in one server; ekiben holds them as arms."""
+    several = [ours.Neighbours() if each.key == "ekiben" else each for each in among]
+    return [each for each in several if each.serves_many and each.key != "null"]
 
 
 def about(cases: Iterable[Case], among: Sequence[Contender], plan: Plan) -> dict[str, Any]:
@@ -104,7 +99,7 @@ def about(cases: Iterable[Case], among: Sequence[Contender], plan: Plan) -> dict
         "day": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
         "python": platform.python_version(),
-        "pinned": measuring.CORES.are_parted,
+        "pinned": asking.CORES.are_parted,
         "rounds": plan.rounds,
         "seconds": plan.seconds,
         "clients": list(plan.clients),

@@ -70,6 +70,16 @@ class Tree:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def end(self) -> None:
+        """Stop all of it: politely, and for good what does not follow. What is paused would not hear of it."""
+        self.resume()
+        whole = self.processes()
+        self.stop()
+        _, alive = psutil.wait_procs(whole, timeout=STOP_S)
+        for each in alive:
+            with suppress(psutil.Error):
+                each.kill()
+
     def _signal(self, what: int) -> None:
         for each in self.processes():
             with suppress(psutil.Error):
@@ -114,25 +124,17 @@ def start(command: Sequence[str], *, port: int, folder: Path, environment: Mappi
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
         )
-    return Tree(pid=process.pid, port=port, stop=lambda: end(process), log=log)
+    return Tree(pid=process.pid, port=port, stop=lambda: terminate(process), log=log)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that came from it: politely, then for good."""
-    with suppress(psutil.NoSuchProcess):
-        first = psutil.Process(process.pid)
-        whole = [*first.children(recursive=True), first]
-        for each in whole:
-            with suppress(psutil.Error):
-                each.resume()
-        process.terminate()
-        _, alive = psutil.wait_procs(whole, timeout=STOP_S)
-        for each in alive:
-            with suppress(psutil.Error):
-                each.kill()
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and wait until it did."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait(tree: Tree, is_ready: Callable[[], bool]) -> None:

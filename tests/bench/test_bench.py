@@ -11,8 +11,9 @@ from bench.contenders import Installed, Place
 from bench.environments import OURS
 from bench.goals import Goal
 from bench.load import Work
-from bench.measuring import Plan, Results
+from bench.measuring import Run
 from bench.peers import NULL, PEERS
+from bench.results import Plan, Results, read
 
 PLAN = Plan(rounds=1, seconds=0.3, clients=(1, 4))
 
@@ -24,7 +25,7 @@ def results(tmp_path_factory):
     among = [ours.Ekiben(), Installed(NULL, OURS)]
     measured.about = running.about([case], among, PLAN)
     place = Place(tmp_path_factory.mktemp("bench"))
-    measuring.compare(case, among, PLAN, place, measured, say=lambda words: None)
+    measuring.compare(Run(plan=PLAN, place=place, results=measured, say=lambda words: None), case, among)
     return measured
 
 
@@ -56,7 +57,7 @@ def test_ekiben_answers_what_the_model_answers(results):
 @pytest.mark.xdist_group("bench")
 def test_what_was_measured_is_kept_written_and_drawn(results, tmp_path):
     results.keep(tmp_path / "results.json")
-    again = measuring.read(tmp_path / "results.json")
+    again = read(tmp_path / "results.json")
     assert again == results
     page = reporting.page(again)
     assert re.search(r"^\| ekiben \| [\d,]+ \| 1\.00 \|", page, re.MULTILINE)
