@@ -131,7 +131,7 @@ def _imputer(step: Any, flow: Flow, scope: Scope) -> Flow:
     keep = [i for i, each in enumerate(fill) if not math.isnan(each)]
     if missing is not None and not isinstance(missing, int | float):
         raise NoPlan("SimpleImputer looks for another kind of value")
-    marker = None if missing is None or is_missing(missing) else float(missing)
+    marker = None if missing is None or math.isnan(missing) else float(missing)
     if marker is not None and told:
         raise NoPlan("SimpleImputer tells of a number that stands for a gap")
     doc = {"op": "impute", "of": flow.doc, "fill": [0.0 if math.isnan(each) else each for each in fill]}

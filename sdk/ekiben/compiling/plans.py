@@ -20,8 +20,6 @@ from ekiben.schema import Output, Schema
 if TYPE_CHECKING:
     from ekiben.models import Array
 
-CERTIFICATE = "certificate.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.models import Answers, explained, numbers
 from ekiben.schema import Output, Part, Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Matrix: TypeAlias = npt.NDArray[np.float64]
-Transform: TypeAlias = Callable[[pd.DataFrame], Any]
+Transform: TypeAlias = "Callable[[pd.DataFrame], Any]"
 
 
 class Adapter(Protocol):

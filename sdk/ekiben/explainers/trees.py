@@ -13,8 +13,9 @@ import pandas as pd
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
+from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._outputs import described, measured_units, picked
-from ekiben.explainers._store import read_array, read_header, write_header
+from ekiben.explainers._store import read_array
 from ekiben.explanations import Attribution, Explanation, Units
 
 TOLERANCE = 1e-3  # XGBoost adds leaves up in 32 bits

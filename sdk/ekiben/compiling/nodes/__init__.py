@@ -7,7 +7,7 @@ A node takes the values of a row, in the order of the contract's columns and as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -56,6 +56,10 @@ class Node:
         """Give the function that weighs and adds up the numbers of one row; `weights` has one a number."""
         row, kept = self.row, tuple(weights)
         return lambda values: sum(map(mul, row(values), kept))
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        """Tell for numbers of the node below where this one changes its mind."""
+        return {}
 
 
 class Of(Node):
