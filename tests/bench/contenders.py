@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import httpx
 
 from bench import environments, servers
-from bench.environments import PEERS, Environment, UnavailableError, said
+from bench.environments import FOLDER, Environment, UnavailableError, said
 from bench.models import Case
-from bench.peers import Peer
+from bench.peers import Peer, Start
 from bench.servers import Tree
 
 
@@ -91,14 +91,19 @@ class Installed:
         return self.peer.serves_many
 
     def start(self, cases: Sequence[Case], place: Place) -> Tree:
-        serves, port = ",".join(case.key for case in cases), servers.free_port()
-        variables, work = self._variables(serves, place), place.work(self.key)
+        serves = ",".join(case.key for case in cases)
+        given = Start(
+            environment=self.environment,
+            serves=serves,
+            port=servers.free_port(),
+            models=place.models,
+            work=place.work(self.key),
+        )
+        variables, folder, log = self._variables(given), FOLDER / self.key, place.log(f"{self.key}-{serves}")
         if self.peer.prepare:
-            self._prepare(port, variables)
-        named = {"{models}": str(place.models), "{work}": str(work)}
-        command = [_filled(word, named) for word in self.peer.command(self.environment, serves, port)]
-        log = place.log(f"{self.key}-{serves}")
-        tree = servers.start(command, port=port, folder=PEERS / self.key, environment=variables, log=log)
+            self._prepare(given.port, variables)
+        command = self.peer.command(given)
+        tree = servers.start(command, port=given.port, folder=folder, environment=variables, log=log)
         answers_first(tree, self, cases[0])
         return tree
 
@@ -114,23 +119,17 @@ class Installed:
     def versions(self) -> dict[str, str]:
         return self.environment.versions()
 
-    def _variables(self, serves: str, place: Place) -> dict[str, str]:
+    def _variables(self, start: Start) -> dict[str, str]:
         commands = os.pathsep.join([str(self.environment.folder / "bin"), os.environ.get("PATH", os.defpath)])
-        own = {"MODELS": str(place.models), "SERVES": serves, "WORK": str(place.work(self.key)), "PATH": commands}
+        own = {"MODELS": str(start.models), "SERVES": start.serves, "WORK": str(start.work), "PATH": commands}
         inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         return {**inherited, **own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **self.peer.settings}
 
     def _prepare(self, port: int, variables: dict[str, str]) -> None:
         command = [str(self.environment.python), str(self.peer.prepare), str(port)]
-        done = subprocess.run(command, cwd=PEERS / self.key, env=variables, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=FOLDER / self.key, env=variables, capture_output=True, text=True)
         if done.returncode:
             raise UnavailableError(f"Its model could not be written: {said(done.stderr)}")
-
-
-def _filled(word: str, named: dict[str, str]) -> str:
-    for name, value in named.items():
-        word = word.replace(name, value)
-    return word
 
 
 def install(peer: Peer, place: Place) -> Installed:

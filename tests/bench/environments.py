@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PEERS = HERE / "peers"
+FOLDER = HERE / "peers"
 SAID_LINES = 3  # of what an installer said last, when it failed
 
 
@@ -51,7 +51,7 @@ def build(name: str, cache: Path) -> Environment:
     UnavailableError
         If they cannot be installed, with what the installer said.
     """
-    environment, requirements = Environment(cache / name), PEERS / name / "requirements.txt"
+    environment, requirements = Environment(cache / name), FOLDER / name / "requirements.txt"
     stamp, wanted = environment.folder / "installed.txt", _digest(requirements)
     if stamp.is_file() and stamp.read_text() == wanted:
         return environment
@@ -65,17 +65,17 @@ def build(name: str, cache: Path) -> Environment:
 def is_built(name: str, cache: Path) -> bool:
     """Tell whether a peer's environment holds what its requirements name today."""
     stamp = cache / name / "installed.txt"
-    return stamp.is_file() and stamp.read_text() == _digest(PEERS / name / "requirements.txt")
+    return stamp.is_file() and stamp.read_text() == _digest(FOLDER / name / "requirements.txt")
 
 
 def pinned(name: str) -> list[str]:
     """Give the names that a peer's own requirements pin, without what the models need."""
-    lines = (PEERS / name / "requirements.txt").read_text().splitlines()
+    lines = (FOLDER / name / "requirements.txt").read_text().splitlines()
     return [re.split(r"[\[=]", line)[0] for line in lines if "==" in line]
 
 
 def _digest(requirements: Path) -> str:
-    read = requirements.read_bytes() + (PEERS / "models.txt").read_bytes() + sys.version.encode()
+    read = requirements.read_bytes() + (FOLDER / "models.txt").read_bytes() + sys.version.encode()
     return hashlib.sha256(read).hexdigest()
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from bench import asking
 from bench.contenders import Contender, Place
-from bench.environments import UnavailableError
+from bench.environments import UnavailableError, said
 from bench.models import Case
 from bench.results import Plan, Results
 from bench.servers import Tree
@@ -116,6 +116,7 @@ def cost_of_start(tree: Tree) -> dict[str, float]:
 
 def leave_out(run: Run, contender: Contender, case: str, why: str) -> None:
     """Tell who is not measured."""
+    why = said(why)
     run.results.missing.append({"contender": contender.key, "case": case, "why": why})
     run.say(f"{case.upper()}: {contender.title} is left out. {why}")
 

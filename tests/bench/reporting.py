@@ -44,7 +44,7 @@ BESIDE = (
 )
 INSIDE = (
     "Microseconds of CPU a call without HTTP, one thread: the model itself, given rows in the form it takes at the least cost, "
-    "and what ekiben packed of it, given rows as a request has them."
+    "and what ekiben packed of it: its plan, given rows as a request has them, or the model where that is quicker or all there is."
 )
 SETUP = "All have one worker, `OMP_NUM_THREADS=1`, and the same versions of the libraries that the models need."
 

@@ -99,7 +99,7 @@ def answer_once(server, answer):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_is_pinned_and_names_no_index(name):
-    requirements = (environments.PEERS / name / "requirements.txt").read_text()
+    requirements = (environments.FOLDER / name / "requirements.txt").read_text()
     assert environments.pinned(name)
     assert "//" not in requirements
     assert "--index" not in requirements
@@ -109,7 +109,7 @@ def test_a_peer_that_cannot_be_installed_says_why(tmp_path, monkeypatch):
     (tmp_path / "peers" / "nobody").mkdir(parents=True)
     (tmp_path / "peers" / "nobody" / "requirements.txt").write_text("a name that is none\n")
     (tmp_path / "peers" / "models.txt").write_text("")
-    monkeypatch.setattr(environments, "PEERS", tmp_path / "peers")
+    monkeypatch.setattr(environments, "FOLDER", tmp_path / "peers")
     with pytest.raises(environments.UnavailableError, match="a name that is none"):
         environments.build("nobody", tmp_path / "cache")
 

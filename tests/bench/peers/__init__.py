@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.environments import Environment
@@ -14,13 +15,27 @@ Answer = Any
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a peer is started with."""
+
+    environment: Environment
+    serves: str  # keys of the models, parted by commas
+    port: int
+    models: Path
+    work: Path  # a folder of its own
+
+    def command(self, name: str) -> str:
+        return self.environment.command(name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Peer:
     """One way to serve a model over HTTP."""
 
     key: str
     title: str
     says: str  # how it is set up, for the reader of the figures
-    command: Callable[[Environment, str, int], list[str]]  # environment, models it serves, port
+    command: Callable[[Start], list[str]]
     path: Callable[[Case], str]
     body: Callable[[Case, Row], dict[str, Any]]
     chance: Callable[[Answer], float]
@@ -70,28 +85,29 @@ def tensor(name: str, value: Any) -> dict[str, Any]:
 # ── how each is started ──
 
 
-def uvicorn(*more: str) -> Callable[[Environment, str, int], list[str]]:
-    def command(environment: Environment, serves: str, port: int) -> list[str]:
-        return [environment.command("uvicorn"), "server:app", "--host", "127.0.0.1", "--port", str(port), *more]
-
-    return command
+def uvicorn(*more: str) -> Callable[[Start], list[str]]:
+    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *more]
 
 
-def script(environment: Environment, serves: str, port: int) -> list[str]:
-    return [str(environment.python), "server.py", str(port)]
+def script(start: Start) -> list[str]:
+    return [start.command("python"), "server.py", str(start.port)]
 
 
-def bentoml(environment: Environment, serves: str, port: int) -> list[str]:
-    return [environment.command("bentoml"), "serve", "service:ByHand", "--host", "127.0.0.1", "--port", str(port)]
+def bentoml(start: Start) -> list[str]:
+    return [start.command("bentoml"), "serve", "service:ByHand", *at(start)]
 
 
-def mlflow(environment: Environment, serves: str, port: int) -> list[str]:
-    served = ["models", "serve", "--model-uri", f"{{models}}/{serves}/mlflow", "--env-manager", "local"]
-    return [environment.command("mlflow"), *served, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+def mlflow(start: Start) -> list[str]:
+    model = ["--model-uri", str(start.models / start.serves / "mlflow"), "--env-manager", "local"]
+    return [start.command("mlflow"), "models", "serve", *model, *at(start), "--workers", "1"]
 
 
-def mlserver(environment: Environment, serves: str, port: int) -> list[str]:
-    return [environment.command("mlserver"), "start", "{work}"]
+def mlserver(start: Start) -> list[str]:
+    return [start.command("mlserver"), "start", str(start.work)]
+
+
+def at(start: Start) -> list[str]:
+    return ["--host", "127.0.0.1", "--port", str(start.port)]
 
 
 # ── the table ──
