@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from ekiben import cards, compiling, explainers, models, schema, sealing, slicing, tables, trusting
 from ekiben.compiling import Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, PlanError, SpecError, TrustError, UnsupportedModelError, nearest
-from ekiben.explainers import Context, Explainer
+from ekiben.explainers import Context, Explainer, Later
 from ekiben.explanations import Explanations
-from ekiben.models import Adapter, Answers
+from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
@@ -165,7 +165,7 @@ class Package:
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
         with _understood("explainer/"):
-            return explainers.load(self.folder / "explainer", self._context())
+            return explainers.load(self.folder / "explainer", self._context(fitted=True))
 
     def predict(self, frame: pd.DataFrame, *, compiled: bool = True) -> pd.DataFrame:
         """Answer exactly as the service will.
@@ -238,12 +238,16 @@ class Package:
         chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
         return Explanations(chosen.explain(rows, seed=seed))
 
-    def _context(self, which: int = 0) -> Context:
+    def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
+        """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""
+        output = self.signature.outputs[which]
+        spared = fitted and (bool(output.classes) or explained(output) == ("value",))
         return Context(
-            model=self.model,
+            model=Later(lambda: self.model),
             adapter=self.adapter,
             schema=self.schema,
-            reference=self.sample,
+            reference=None if spared else self.sample,
+            plan=self.plan if which == 0 else None,
             outputs=self.signature.outputs,
             which=which,
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import Certificate, certify, measure
 from ekiben.compiling.heads import heads
-from ekiben.compiling.nodes import Doc
+from ekiben.compiling.nodes import Doc, Table
 from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import MissingExtraError
@@ -34,6 +34,7 @@ __all__ = [
     "NoPlan",
     "Outcome",
     "Plan",
+    "Table",
     "certify",
     "compiled",
     "load",
