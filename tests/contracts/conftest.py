@@ -28,9 +28,10 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
             path.name: path.read_bytes() for path in (folder / "model").iterdir()
         }
     told[folder.name] = {
-        "answers": package.predict(rows).to_dict("list"),
-        "one by one": [package.predict(rows.iloc[[i]]).to_dict("list") for i in range(5)],
-        "backwards": package.predict(rows.iloc[::-1]).to_dict("list"),
+        "answers": package.predict(rows, compiled=False).to_dict("list"),
+        "one by one": [package.predict(rows.iloc[[i]], compiled=False).to_dict("list") for i in range(5)],
+        "backwards": package.predict(rows.iloc[::-1], compiled=False).to_dict("list"),
+        "compiled": package.predict(rows).to_dict("list"),
         "the same bytes": same,
         "method": package.method,
         "explained": [one.value for one in package.explain(rows.head(2))],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
-from ekiben.compiling.certifying import Certificate, certify, measure
+from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.nodes import Doc, Table
 from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLAN",
+    "TOLERANCE",
     "UNMEASURED",
     "Certificate",
     "Costs",
