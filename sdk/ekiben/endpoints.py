@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, cast
@@ -16,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ekiben import shortcut
 from ekiben.dataplane import JSON, OK, Answer, DataPlane, Request, refuse
-from ekiben.observing import AccessLog, new_id, trace_of
+from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome
 from ekiben.tracing import Spans, trace_id
@@ -75,12 +76,18 @@ class Endpoint:
                 self.n_asked -= 1
         await send({"type": "http.response.start", "status": outcome.status, "headers": outcome.headers})
         await send({"type": "http.response.body", "body": outcome.body})
-        trace = trace_of(headers.get(b"traceparent")) if span is None else trace_id(span)
-        taken = perf_counter() - began
+        self._tell(outcome, headers, span, perf_counter() - began)
+
+    def _tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], span: Any, taken: float) -> None:
+        """Count a request, write its line, end its span."""
         if not outcome.is_told:
             self.plane.observe(self.name, outcome.arm, OK if outcome.code == "ok" else _bare(outcome), taken)
-        told = (outcome.id, self.name, outcome.arm, outcome.model, outcome.status, outcome.code)
-        self._log.tell(*told, taken, rows=outcome.rows, trace=trace)
+        parent = headers.get(b"traceparent")
+        trace = trace_id(span) if span is not None else "" if parent is None else trace_of(parent)
+        told = (outcome.arm, outcome.model, outcome.status, outcome.code)
+        self._log.tell(
+            Line(datetime.now(UTC), outcome.id, self.name, *told, round(taken * 1000, 3), outcome.rows, trace)
+        )
         if span is not None and self._spans is not None:
             facts = {"id": outcome.id, "endpoint": self.name, "arm": outcome.arm, "model": outcome.model}
             self._spans.end(span, status=outcome.status, code=outcome.code, rows=outcome.rows, **facts)
@@ -177,7 +184,7 @@ class Endpoint:
         message, rest = _at_once(receive())
         try:
             if rest is None and message is not None and not message.get("more_body"):
-                return self._whole([message])
+                return self._whole(message, message.get("body", b""))
             async with asyncio.timeout(until - perf_counter()):
                 messages = [await rest if rest is not None else message or {}]
                 size = len(messages[0].get("body", b""))
@@ -186,16 +193,15 @@ class Endpoint:
                     size += len(messages[-1].get("body", b""))
                     if size > self._most_bytes:  # read on, so that the refusal arrives
                         messages[:-1] = messages[:1]
-                return self._whole(messages) if size <= self._most_bytes else _too_large(self.plane)
+                return self._whole(messages[-1], b"".join(message.get("body", b"") for message in messages), size)
         except TimeoutError:
             says = f"A body must arrive within {self._timeout_s:g} s. It did not."
             return refuse(HTTPStatus.REQUEST_TIMEOUT, "slow_body", says)
 
-    def _whole(self, messages: list[Message]) -> bytes | Answer:
-        if messages[-1]["type"] == "http.disconnect":
+    def _whole(self, last: Message, body: bytes, size: int = 0) -> bytes | Answer:
+        if last["type"] == "http.disconnect":
             return _left()
-        body = b"".join(message.get("body", b"") for message in messages)
-        return body if len(body) <= self._most_bytes else _too_large(self.plane)
+        return body if max(size, len(body)) <= self._most_bytes else _too_large(self.plane)
 
 
 # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
 from time import perf_counter
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ekiben import codecs, protocol, shortcut, tracing
 from ekiben.dataplane import JSON, Answer, DataPlane, refuse
 from ekiben.endpoints import Endpoint
-from ekiben.observing import AccessLog, new_id
+from ekiben.observing import AccessLog, Line, new_id
 from ekiben.tracing import Spans
 
 logger = logging.getLogger("ekiben")
@@ -77,8 +78,9 @@ class Front:
         response.headers[protocol.ID] = new_id()
         await response(scope, receive, send)
         if opened is not None:
-            told = (response.headers[protocol.ID], NAMES.get(path, ""), "", "", response.status_code, code)
-            opened.log.tell(*told, perf_counter() - began)
+            ms = round((perf_counter() - began) * 1000, 3)
+            told, name = response.headers[protocol.ID], NAMES.get(path, "")
+            opened.log.tell(Line(datetime.now(UTC), told, name, "", "", response.status_code, code, ms, 0, ""))
 
     def _closing(self, send: Send) -> Send:
         """Write what is still to be told, once the service has ended."""

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -22,9 +22,7 @@ GATHERED_S = 0.2  # how long what is told may wait to be written
 MOST_GATHERED = 100_000  # more is dropped and counted: a reader that has stopped must not fill the memory
 WHOLE_BYTES = 4096  # what a pipe takes in one piece, so that the lines of two workers do not mix
 # Version 00 has these four parts; a later one may add some; ff is none.
-_TRACEPARENT = re.compile(
-    rb"(?!ff)(?!00-.{52}-)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
-)
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _ids: deque[str] = deque()
 os.register_at_fork(after_in_child=_ids.clear)
 
@@ -52,7 +50,11 @@ def trace_of(traceparent: bytes | None) -> str:
     ''
     """
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    return "" if found is None else found[1].decode()
+    if found is None:
+        return ""
+    form, trace, parent, more = found.groups()
+    is_one = form != b"ff" and not (form == b"00" and more) and trace.strip(b"0") and parent.strip(b"0")
+    return trace.decode() if is_one else ""
 
 
 class Buffer(Generic[T]):
@@ -119,7 +121,7 @@ class Buffer(Generic[T]):
             self.flush()
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One request in the access log: what came of it, and never a value of it."""
 
     time: datetime
@@ -147,7 +149,7 @@ class AccessLog:
     Examples
     --------
     >>> log = AccessLog(write=lambda text: print(text[:9] + text[36:], end=""))
-    >>> log.tell("0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.000012, rows=1)
+    >>> log.tell(Line(datetime.now(UTC), "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
     >>> log.close()
     {"time":"","id":"00000000000000000000000000000000","endpoint":"predict","arm":"champion",\
 "model":"models:/risk/1","status":200,"code":"ok","ms":0.012,"rows":1,"trace":""}
@@ -158,36 +160,11 @@ class AccessLog:
         self._buffer = Buffer[Line](self._write, name="ekiben-access-log")
         self.flush, self.close = self._buffer.flush, self._buffer.close
 
-    def tell(
-        self,
-        request_id: str,
-        endpoint: str,
-        arm: str,
-        model: str,
-        status: int,
-        code: str,
-        seconds: float,
-        *,
-        rows: int = 0,
-        trace: str = "",
-    ) -> None:
+    def tell(self, line: Line) -> None:
         """Take one request's line; it never waits."""
-        if self._share < 1 and code == "ok" and random.random() >= self._share:  # noqa: S311 -- a sample is no secret
+        if self._share < 1 and line.code == "ok" and random.random() >= self._share:  # noqa: S311 -- a sample is no secret
             return
-        self._buffer.add(
-            Line(
-                time=datetime.now(UTC),
-                id=request_id,
-                endpoint=endpoint,
-                arm=arm,
-                model=model,
-                status=status,
-                code=code,
-                ms=round(seconds * 1000, 3),
-                rows=rows,
-                trace=trace,
-            )
-        )
+        self._buffer.add(line)
 
     def _write(self, lines: list[Line]) -> None:
         with suppress(OSError, ValueError):  # nobody reads it any more: no reason to fail

@@ -147,16 +147,17 @@ class ModelService(Hooks):
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
             _ = package.explainer  # loaded now, so that no request waits for it
+        counted = meter()
         self.plane = DataPlane(
             self.served.spec,
             self.served.contract,
             packages,
             hooks=self,
-            observe=lambda endpoint, arm, answer, seconds: meter().tell(endpoint, arm, answer.code, seconds),
+            observe=lambda endpoint, arm, answer, seconds: counted.tell(endpoint, arm, answer.code, seconds),
             description=inspect.getdoc(type(self)) or "",
-            unseen=meter().unseen,
+            unseen=counted.unseen,
         )
-        Front.tracers, Front.settle = _tracers(), meter().flush
+        Front.tracers, Front.settle = _tracers(), counted.flush
         Front.live = self.plane
         if not Front.is_mounted:
             name = type(self).__name__

@@ -112,6 +112,7 @@ class Lane:
         compiled = part == "predictions"
         self.arms = {arm: Arm(plane, arm, read, compiled=compiled) for arm in weights if weights[arm] > 0}
         self._only = next(iter(self.arms.values())) if len(self.arms) == 1 else None
+        self._choose = routing.chooser(plane.spec.route)
         unit = plane.spec.unit
         self._source = None if unit is None else unit.source
         self._unit_name = "" if unit is None else unit.name
@@ -132,7 +133,7 @@ class Lane:
         elif self._source == "cookie" and not (unit := cookies.get(self._unit_name, "")):
             unit = new_id()
             cookie = cookie_of(self._unit_name, unit)
-        arm = self._only or self.arms[routing.choose(self.plane.spec.route, unit or asked_id).arm]
+        arm = self._only or self.arms[self._choose(unit or asked_id)]
         return Asked(asked_id, arm, read, cookie)
 
     def planned(self, asked: Asked) -> Outcome | None:
