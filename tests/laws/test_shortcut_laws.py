@@ -125,10 +125,48 @@ PLAIN = {
 ODD = [
     *("null", "true", '"x"', "{}", "[]", "[1]", '{"a": 1}', '""', '"\\u0000"', '"\\ud83d\\ude00"'),
     *('"\\ud800"', '"\\udc00x"', '"\\q"', '"\x01"', '"\\ud800\\ud800"', b'"\xff"', b'"\xed\xa0\x80"'),
-    *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e308", "1.8e308", "3.5e38", "3.4028234663852886e38", "1e-400"),
-    *("300", "-129", "65504", "65505", "9007199254740993", "9007199254740992.0", "9007199254740993.0", "9223372036854775807"),
-    *("9223372036854775808", "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616"),
-    *("18446744073709551615.0", "1" + "0" * 400, "01", "1.", ".5", "+1", "--1", "1e", "tru", "", "[" * 3000 + "]" * 3000),
+    *(
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        "1e308",
+        "1.8e308",
+        "3.5e38",
+        "3.4028234663852886e38",
+        "1e-400",
+    ),
+    *(
+        "300",
+        "-129",
+        "65504",
+        "65505",
+        "9007199254740993",
+        "9007199254740992.0",
+        "9007199254740993.0",
+        "9223372036854775807",
+    ),
+    *(
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "18446744073709551616",
+    ),
+    *(
+        "18446744073709551615.0",
+        "1" + "0" * 400,
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "--1",
+        "1e",
+        "tru",
+        "",
+        "[" * 3000 + "]" * 3000,
+    ),
 ]
 
 
@@ -137,7 +175,9 @@ def raw(text):
 
 
 def members(pairs):
-    return b"{" + b",".join(raw(json.dumps(key, ensure_ascii=False)) + b": " + raw(value) for key, value in pairs) + b"}"
+    return (
+        b"{" + b",".join(raw(json.dumps(key, ensure_ascii=False)) + b": " + raw(value) for key, value in pairs) + b"}"
+    )
 
 
 @st.composite
@@ -240,7 +280,9 @@ def test_a_plain_body_takes_the_quick_lane(data):
     row = st.fixed_dictionaries(
         {
             "age": st.integers(0, 255),
-            "a b": st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-(2**62), 2**62),
+            "a b": st.none()
+            | st.floats(width=32, allow_nan=False, allow_infinity=False)
+            | st.integers(-(2**62), 2**62),
             "job": st.text(st.characters(codec="utf-8")),
             "grade": st.sampled_from([None, "a", "b"]),
             "member": st.booleans(),
