@@ -179,7 +179,8 @@ def test_what_does_not_fit_is_refused_in_every_detail(front, champion, row):
 
 @pytest.mark.parametrize("hook", ["preprocess", "postprocess", "unit_of"])
 def test_a_service_with_a_hook_of_its_own_takes_the_data_plane_s_way(front, champion, row, hook):
-    own = type("Own", (Hooks,), {hook: lambda self, *given, kept=getattr(Hooks, hook): kept(self, *given)})
+    kept = getattr(Hooks, hook)
+    own = type("Own", (Hooks,), {hook: lambda self, *given: kept(self, *given)})  # noqa: PLW0108 -- must be another
     served = front(packages={"champion": with_plan(champion)}, hooks=own())
     assert posted(served.endpoint, {"rows": [row]}).status == 200
     assert served.plane.packages["champion"].plan.threads == []
@@ -329,6 +330,64 @@ def test_a_kind_of_model_whose_rows_may_depend_on_each_other_is_asked_alone(fron
     served = front(packages={"champion": alone})
     assert served.endpoint._batchers == {}
     assert posted(served.endpoint, {"rows": [row]}).status == 200
+
+
+def in_full(answer):
+    """Give an answer without its id."""
+    document = answer.json | {"id": ""}
+    return answer.status, document, {**answer.headers, protocol.ID: "", "content-length": ""}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"age": 41.0},  # whole, but a number
+        {"age": "41"},
+        {"income": None, "customer_id": "c-1"},
+        {"customer_id": 1.5},
+        {"another": 1},
+    ],
+)
+def test_what_the_types_leave_is_answered_as_the_data_plane_answers_it(front, champion, row, change):
+    served = front()
+    document = {"rows": [{**row, **change}]}
+    slow = served.plane.predict(Request(body=json.dumps(document).encode()))
+    headers = {**slow.headers, "content-length": ""}
+    expected = SimpleNamespace(status=slow.status, json=json.loads(slow.body), headers=headers)
+    assert in_full(posted(served.endpoint, document)) == in_full(expected)
+
+
+def test_bodies_that_the_types_leave_are_asked_together_too(front, champion, row):
+    slow = held(champion)
+    served = front(packages={"champion": slow})
+
+    async def story():
+        with let_go(slow.adapter):
+            asking = [asyncio.ensure_future(post(served.endpoint, {"rows": [row]}))]
+            await begun(slow.adapter)
+            odd = {"rows": [{**row, "age": 41.0}]}
+            asking += [asyncio.ensure_future(post(served.endpoint, odd)) for _ in range(3)]
+            while served.endpoint._batchers["champion"].n_unanswered < 4:  # noqa: ASYNC110 -- a thread reads them
+                await asyncio.sleep(0)
+        return await asyncio.gather(*asking)
+
+    answers = asyncio.run(story())
+    assert [code(answer) for answer in answers] == [(200, "ok")] * 4
+    assert slow.adapter.sizes == [1, 3]
+
+
+def test_a_model_that_cannot_answer_a_body_that_the_types_leave_is_told_alike(front, champion, row):
+    def fail(answers):
+        raise ArithmeticError("k3pt-0ut")
+
+    served = front(packages={"champion": held(champion, held=False, change=fail)}, unit="cookie:visitor")
+    for age in (41, 41.0):
+        answer = posted(served.endpoint, {"rows": [{**row, "age": age}]})
+        assert code(answer) == (422, "unanswerable")
+        assert "set-cookie" in answer.headers
+        assert answer.headers[protocol.ARM] == "champion"
+        assert b"k3pt" not in answer.body
+    assert [(arm, answer.code) for _, arm, answer, _ in served.plane.seen] == [("champion", "unanswerable")] * 2
 
 
 # ── explanations

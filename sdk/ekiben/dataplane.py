@@ -108,9 +108,10 @@ Unseen = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Routed:
-    """A request that fits: its columns, who answers it, and what every answer to it says."""
+class Routed:
+    """A request that fits: its id and columns, who answers it, and what every answer to it says."""
 
+    id: str
     columns: dict[str, list[Any]]
     choice: Choice
     model: str
@@ -212,6 +213,31 @@ class DataPlane:
 
     # ── for who has read and routed a request itself ──
 
+    def admit(self, request: Request) -> Routed:
+        """Read a request to `/predict` and choose who answers it.
+
+        Raises
+        ------
+        Refusal, SchemaError
+            If it cannot be answered as it is.
+        """
+        routed = self._routed(request, new_id(), self.spec.limits.max_rows)
+        self._count_unseen(routed)
+        return routed
+
+    def answered(self, routed: Routed, predictions: list[dict[str, Any]]) -> Answer:
+        """Answer a request that was admitted with what was computed for it.
+
+        Raises
+        ------
+        Refusal
+            If a number is not finite.
+        """
+        document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "predictions": predictions}
+        headers = {"content-type": JSON, **routed.headers}
+        n = n_rows(routed.columns)
+        return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers=headers, choice=routed.choice, rows=n)
+
     def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
         """Answer columns that fit the contract, as the body's `predictions`.
 
@@ -293,7 +319,7 @@ class DataPlane:
         n = n_rows(routed.columns) if routed else 0
         return replace(answer, headers=headers, choice=routed.choice if routed else None, rows=n)
 
-    def _routed(self, request: Request, request_id: str, max_rows: int) -> _Routed:
+    def _routed(self, request: Request, request_id: str, max_rows: int) -> Routed:
         """Read the rows, and choose who answers them."""
         body = self._body(request)
         rows = self._rows(body, max_rows)
@@ -302,14 +328,15 @@ class DataPlane:
         unit, cookie = self._unit(request, body, rows)
         choice = routing.choose(self.spec.route, unit or request_id)
         model = str(self.spec.arms[choice.arm])
-        return _Routed(
+        return Routed(
+            id=request_id,
             columns=columns,
             choice=choice,
             model=model,
             headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
         )
 
-    def _answer(self, endpoint: str, request_id: str, routed: _Routed, compute: Compute) -> Answer:
+    def _answer(self, endpoint: str, request_id: str, routed: Routed, compute: Compute) -> Answer:
         package = self.packages[routed.choice.arm]
         if endpoint == "predict":
             self._count_unseen(routed)
@@ -321,7 +348,7 @@ class DataPlane:
             self.watch(routed.columns)
         return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers={"content-type": JSON})
 
-    def _count_unseen(self, routed: _Routed) -> None:
+    def _count_unseen(self, routed: Routed) -> None:
         """Count the texts that the arm takes and has never seen: the first sign that the world has moved."""
         for name, seen in self.known_texts[routed.choice.arm].items():
             n = sum(value is not None and value not in seen for value in routed.columns[name])

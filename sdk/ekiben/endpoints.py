@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from time import perf_counter
@@ -16,7 +17,8 @@ from starlette.requests import cookie_parser
 from starlette.types import Message, Receive, Scope, Send
 
 from ekiben import shortcut
-from ekiben.dataplane import JSON, OK, Answer, DataPlane, Request, refuse
+from ekiben.batching import Batcher
+from ekiben.dataplane import JSON, OK, Answer, DataPlane, Request, Routed, n_rows, refuse
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome
@@ -28,6 +30,7 @@ READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
 
 Act = Callable[[Request], Answer]
+Columns = dict[str, list[Any]]
 
 
 class Endpoint:
@@ -56,10 +59,8 @@ class Endpoint:
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
         unit = plane.spec.unit
         self._by_cookie = unit is not None and unit.source == "cookie"
-        arms = () if lane is None or name != "predict" else lane.arms
-        made = {arm: shortcut.batcher(plane, arm) for arm in arms if lane is not None and lane.arms[arm].plan is None}
-        self._batchers = {arm: each for arm, each in made.items() if each is not None}
-        self._most_of_arm = self._most if len(arms) < 2 else max(1, int(self._most * BUSY_ARM))
+        self._batchers = shortcut.batchers(plane, lane) if name == "predict" else {}
+        self._most_of_arm = self._most if len(self._batchers) < 2 else max(1, int(self._most * BUSY_ARM))
         self._limiter = anyio.CapacityLimiter(plane.spec.threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,11 +134,9 @@ class Endpoint:
                 found = await until.done(self._in_thread(lane.planned, asked))
                 outcome = self._refused(found, asked) if isinstance(found, Answer) else found
         elif (each := self._batchers.get(asked.arm.name)) is not None:
-            if each.n_unanswered >= self._most_of_arm:
-                return self._refused(_too_many(self._most_of_arm), asked)
             columns = lane.columns(asked)
             lane.count_unseen(asked)
-            outcome = await self._computed(lane, asked, columns, each.ask(columns, len(asked.body.rows)), until)
+            outcome = await self._computed(lane, asked, columns, self._together(each, columns), until)
         elif self.name == "explain":
             columns = lane.columns(asked)
             work = self._in_thread(self.plane.explanations, asked.arm.name, columns)
@@ -147,10 +146,10 @@ class Endpoint:
         return outcome
 
     async def _computed(
-        self, lane: Lane, asked: Asked, columns: dict[str, list[Any]], work: asyncio.Future[Any], until: _Until
+        self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: _Until
     ) -> Outcome:
         try:
-            found = await until.done(work)
+            found = work if isinstance(work, Answer) else await until.done(work)
             if isinstance(found, Answer):
                 return self._refused(found, asked)
             if self.name == "predict":
@@ -162,12 +161,45 @@ class Endpoint:
     async def _slowly(self, scope: Scope, body: bytes, until: _Until) -> Outcome:
         named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         request = Request(body=body, headers=named, cookies=_cookies(scope))
+        if self._batchers:
+            return await self._in_steps(request, until)
         answer = await until.done(self._in_thread(self._act, request))
         if ID not in answer.headers:  # it was given up
             return self._refused(answer)
         outcome = _as_outcome(self.plane, answer, answer.headers[ID])
         outcome.is_told = True  # by the data plane itself
         return outcome
+
+    async def _in_steps(self, request: Request, until: _Until) -> Outcome:
+        """Let the data plane read a request in a thread, and ask the model about it with the others that wait."""
+        routed: Routed | None = None
+        try:
+            admitted: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request))
+            if isinstance(admitted, Answer):
+                return self._refused(admitted)
+            routed, arm = admitted, admitted.choice.arm
+            each = self._batchers.get(arm)
+            work = (
+                self._together(each, routed.columns)
+                if each
+                else self._in_thread(self.plane.predictions, arm, routed.columns)
+            )
+            found = work if isinstance(work, Answer) else await until.done(work)
+            if not isinstance(found, Answer):
+                self.plane.watch(routed.columns)
+                found = self.plane.answered(routed, found)
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            found = self.plane.refused(self.name, failure)
+        if routed is None:
+            return self._refused(found)
+        told = replace(found, headers={**found.headers, **routed.headers}, rows=n_rows(routed.columns))
+        return _as_outcome(self.plane, told, routed.id, routed.choice.arm)
+
+    def _together(self, batcher: Batcher[Columns, Any], columns: Columns) -> asyncio.Future[Any] | Answer:
+        """Ask a model together with what waits for it; refuse when one arm's requests hold too many slots."""
+        if batcher.n_unanswered >= self._most_of_arm:
+            return _too_many(self._most_of_arm)
+        return batcher.ask(columns, n_rows(columns))
 
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
         return asyncio.ensure_future(
@@ -177,6 +209,8 @@ class Endpoint:
     def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
         if asked is None:
             return _as_outcome(self.plane, answer, new_id())
+        if asked.cookie is not None:
+            answer = replace(answer, headers={**answer.headers, "set-cookie": asked.cookie})
         return _as_outcome(self.plane, answer, asked.id, asked.arm.name)
 
     async def _body(self, receive: Receive, until: float) -> bytes | Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, cast
 
@@ -208,9 +209,22 @@ def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:
     return None if read is None else Lane(plane, read, part=part)
 
 
-def batcher(plane: DataPlane, arm: str) -> Batcher[dict[str, list[Any]], list[dict[str, Any]]] | None:
-    """Make what asks an arm about several requests at once; None for one whose answers may depend on each other."""
-    package = plane.packages[arm]
-    if package.manifest["kind"] not in ROW_BY_ROW or package.manifest.get("carries"):
-        return None
-    return Batcher(lambda asked: plane.batch(arm, asked), most=MOST_TOGETHER, name=f"ekiben-{arm}")
+Together = Batcher[dict[str, list[Any]], list[dict[str, Any]]]
+
+
+def batchers(plane: DataPlane, lane: Lane | None) -> dict[str, Together]:
+    """Make what asks each arm about several requests at once, but for those that need not or must not be asked so."""
+    if plane.hooks.changed(HOOKS):
+        return {}
+    planned = {} if lane is None else {arm: each for arm, each in lane.arms.items() if each.plan is not None}
+    weights = plane.spec.route.weights
+    return {
+        arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}")
+        for arm in weights
+        if weights[arm] > 0 and arm not in planned and _is_row_by_row(plane.packages[arm])
+    }
+
+
+def _is_row_by_row(package: Package) -> bool:
+    """Tell whether an answer for a row is known not to depend on the rows beside it: code of its own may do anything."""
+    return package.manifest["kind"] in ROW_BY_ROW and not package.manifest.get("carries")
