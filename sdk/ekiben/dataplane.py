@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
+from ekiben.explanations import Explanation
 from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
@@ -102,7 +103,8 @@ def refuse(
     return Answer(status=status, code=code, body=body, headers={"content-type": JSON, **(headers or {})})
 
 
-Compute = Callable[[Package, "pd.DataFrame"], dict[str, Any]]
+Columns = Mapping[str, list[Any]]
+Compute = Callable[[Package, Columns], dict[str, Any]]
 Observe = Callable[[str, str, Answer, float], None]
 Unseen = Callable[[str, str, int], None]
 
@@ -151,6 +153,7 @@ class DataPlane:
         self.description = description
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self._prepares = "preprocess" in hooks.changed()
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
@@ -247,7 +250,7 @@ class DataPlane:
             If the model has no answer for them.
         """
         package = self.packages[arm]
-        found = self._computed(self._predictions, package, self._prepared(columns, package))["predictions"]
+        found = self._computed(self._predictions, package, columns)["predictions"]
         return self.hooks.postprocess(found)
 
     def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
@@ -265,10 +268,12 @@ class DataPlane:
             If they cannot be explained, or not now.
         """
         package = self.packages[arm]
-        found: list[dict[str, Any]] = self._computed(self._explanations, package, self._prepared(columns, package))[
-            "explanations"
-        ]
+        found: list[dict[str, Any]] = self._computed(self._explanations, package, columns)["explanations"]
         return found
+
+    def explains_at_once(self, arm: str) -> bool:
+        """Tell whether an explanation takes microseconds: it needs the plan alone."""
+        return not self.hooks.changed() and self.packages[arm].explains_by_plan
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.
@@ -340,7 +345,7 @@ class DataPlane:
         package = self.packages[routed.choice.arm]
         if endpoint == "predict":
             self._count_unseen(routed)
-        found = self._computed(compute, package, self._prepared(routed.columns, package))
+        found = self._computed(compute, package, routed.columns)
         if "predictions" in found:
             found = {"predictions": self.hooks.postprocess(found["predictions"])}
         document = {"id": request_id, "arm": routed.choice.arm, "model": routed.model, **found}
@@ -423,26 +428,31 @@ class DataPlane:
             )
         return units.pop() if units else None
 
-    def _computed(self, compute: Compute, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+    def _computed(self, compute: Compute, package: Package, columns: Columns) -> dict[str, Any]:
         try:
-            return compute(package, frame)
+            return compute(package, columns)
         except (ValueError, ArithmeticError) as reason:
             logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
             message = "The model must have an answer for rows that fit the contract. It has none for these."
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
 
-    def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
-        answered = packages.table(packages.ask(package.adapter, package.model, frame), package.signature, frame.index)
-        rows = tables.as_records(answered)
+    def _predictions(self, package: Package, columns: Columns) -> dict[str, Any]:
+        if not self._prepares:
+            return {"predictions": package.predictions(columns)}
+        frame = self._prepared(columns, package)
+        rows = tables.as_records(packages.table(package.answers(frame), package.signature, frame.index))
         return {"predictions": protocol.predictions(rows, package.signature)}
 
-    def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+    def _explanations(self, package: Package, columns: Columns) -> dict[str, Any]:
         slow = package.method not in QUICK_METHODS
         if slow and not self._slow_slots.acquire(blocking=False):
             message = "Every slot for slow explanations is taken. Come back in a second."
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", message, headers={"retry-after": "1"})
         try:
-            found = package.explainer.explain(frame)
+            if self._prepares:
+                found: Iterable[Explanation] = package.explainer.explain(self._prepared(columns, package))
+            else:
+                found = package.explanations(columns)
         except ExplainError as reason:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unexplainable", str(reason)) from reason
         finally:
@@ -456,7 +466,7 @@ class DataPlane:
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, self._prepared(columns, package))
+                self._predictions(package, columns)
                 status, code = HTTPStatus.OK, "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)

@@ -128,7 +128,10 @@ class Endpoint:
         """Answer what fits by its types, in the way that is right for its arm; None leaves it to the data plane."""
         plan = asked.arm.plan
         if plan is not None:
-            if shortcut.cost_us(plan, len(asked.body.rows)) < shortcut.INLINE_US:
+            n_asked = len(asked.body.rows)
+            if n_asked > 1 and asked.arm.plan_for(n_asked) is None:
+                return None  # so many rows are the model's own
+            if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
                 outcome = lane.planned(asked)
             else:
                 found = await until.done(self._in_thread(lane.planned, asked))
@@ -139,11 +142,19 @@ class Endpoint:
             outcome = await self._computed(lane, asked, columns, self._together(each, columns), until)
         elif self.name == "explain":
             columns = lane.columns(asked)
+            if self.plane.explains_at_once(asked.arm.name):
+                return self._explained(lane, asked, columns)
             work = self._in_thread(self.plane.explanations, asked.arm.name, columns)
             outcome = await self._computed(lane, asked, columns, work, until)
         else:
             return None
         return outcome
+
+    def _explained(self, lane: Lane, asked: Asked, columns: Columns) -> Outcome:
+        try:
+            return lane.computed(asked, self.plane.explanations(asked.arm.name, columns))
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            return self._refused(self.plane.refused(self.name, failure), asked)
 
     async def _computed(
         self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: _Until

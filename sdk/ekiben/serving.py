@@ -146,7 +146,9 @@ class ModelService(Hooks):
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
-            _ = package.explainer  # loaded now, so that no request waits for it
+            # loaded now, so that no request waits for it; what needs more than a plan waits until it is asked for
+            if package.plan is None or package.method == "linear":
+                _ = package.explainer
         counted = meter()
         self.plane = DataPlane(
             self.served.spec,

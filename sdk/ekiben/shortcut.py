@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 
 from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
+from ekiben.compiling import Plan
 from ekiben.dataplane import JSON, DataPlane, cookie_of
 from ekiben.observing import new_id
 from ekiben.packages import Package
@@ -23,21 +24,6 @@ ROW_BY_ROW = ("lightgbm", "sklearn", "xgboost")  # kinds whose answer for a row 
 HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
-
-
-class Plan(Protocol):
-    """A compiled model: it answers rows as JSON gave them, in the order of the package's columns."""
-
-    row_us: float
-    many_us: float
-
-    def predictions(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-        """Give the body's `predictions`; raise, or give what is not finite, where there is no answer."""
-
-
-def plan_of(package: Package) -> Plan | None:
-    """Give the compiled plan of a package, when it has one."""
-    return cast("Plan | None", getattr(package, "plan", None))
 
 
 def cost_us(plan: Plan, n_rows: int) -> float:
@@ -52,7 +38,8 @@ class Arm:
         package = plane.packages[name]
         names = package.schema.names
         self.name, self.model = name, str(plane.spec.arms[name])
-        self.plan = plan_of(package) if compiled else None
+        self.plan: Plan | None = package.plan if compiled else None
+        self.plan_for = package.plan_for
         self.values = _picker(read.fields(names))
         known = plane.known_texts[name]
         self.texts = [(column, names.index(column), known[column]) for column in known]
