@@ -24,7 +24,12 @@ def asked(method, path, *parts, app=None, **settings):
     caller = Caller(*parts, silent=not parts)
     if not parts:
         caller.parts = [b""]
-    return asyncio.run(ask(Front(app), method, path, caller=caller, **settings))
+    front = Front(app)
+    try:
+        return asyncio.run(ask(front, method, path, caller=caller, **settings))
+    finally:
+        if front._opened:
+            front._opened.close()
 
 
 class Behind:

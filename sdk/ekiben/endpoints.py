@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from starlette.requests import cookie_parser
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ekiben import shortcut
 from ekiben.batching import Batcher
@@ -23,9 +22,9 @@ from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome
 from ekiben.tracing import Spans, trace_id
+from ekiben.waiting import Until, deadline_s, too_large
 
 DEADLINE = b"x-ekiben-deadline-ms"
-LONGEST_MS = 86_400_000  # a day: who waits longer has mistaken the unit
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
 
@@ -60,7 +59,8 @@ class Endpoint:
         unit = plane.spec.unit
         self._by_cookie = unit is not None and unit.source == "cookie"
         self._batchers = shortcut.batchers(plane, lane) if name == "predict" else {}
-        self._most_of_arm = self._most if len(self._batchers) < 2 else max(1, int(self._most * BUSY_ARM))
+        n_arms = sum(weight > 0 for weight in plane.spec.route.weights.values())
+        self._most_of_arm = self._most if n_arms < 2 else max(1, int(self._most * BUSY_ARM))
         self._limiter = anyio.CapacityLimiter(plane.spec.threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +73,8 @@ class Endpoint:
             self.n_asked += 1
             try:
                 outcome = await self._outcome(scope, headers, receive, began)
+            except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+                outcome = self._refused(self.plane.refused(self.name, failure))
             finally:
                 self.n_asked -= 1
         await send({"type": "http.response.start", "status": outcome.status, "headers": outcome.headers})
@@ -103,19 +105,19 @@ class Endpoint:
     async def _outcome(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, began: float) -> Outcome:
         waits_s = self._timeout_s
         if (asked_ms := headers.get(DEADLINE)) is not None:
-            found = _deadline_s(asked_ms)
+            found = deadline_s(asked_ms)
             if isinstance(found, Answer):
                 return self._refused(found)
             waits_s = min(waits_s, found)
         length = headers.get(b"content-length", b"")
         if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
-            return self._refused(_too_large(self.plane))
-        body = await self._body(receive, began + waits_s)
+            return self._refused(too_large(self._most_bytes))
+        until = Until(began, waits_s, receive)
+        body = await until.body(self._most_bytes)
         if isinstance(body, Answer):
             return self._refused(body)
-        until = _Until(began, waits_s, receive)
-        if until.is_over():
-            return self._refused(_late(waits_s))
+        if until.left_s <= 0:
+            return self._refused(until.late())
         lane = self._lane
         if lane is not None and headers.get(b"content-type") in READ_AS_JSON:
             cookies = _cookies(scope) if self._by_cookie else _NONE
@@ -124,7 +126,7 @@ class Endpoint:
                 return outcome
         return await self._slowly(scope, body, until)
 
-    async def _quickly(self, lane: Lane, asked: Asked, until: _Until) -> Outcome | None:
+    async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types, in the way that is right for its arm; None leaves it to the data plane."""
         plan = asked.arm.plan
         if plan is not None:
@@ -157,7 +159,7 @@ class Endpoint:
             return self._refused(self.plane.refused(self.name, failure), asked)
 
     async def _computed(
-        self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: _Until
+        self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: Until
     ) -> Outcome:
         try:
             found = work if isinstance(work, Answer) else await until.done(work)
@@ -169,7 +171,7 @@ class Endpoint:
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
 
-    async def _slowly(self, scope: Scope, body: bytes, until: _Until) -> Outcome:
+    async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         request = Request(body=body, headers=named, cookies=_cookies(scope))
         if self._batchers:
@@ -181,7 +183,7 @@ class Endpoint:
         outcome.is_told = True  # by the data plane itself
         return outcome
 
-    async def _in_steps(self, request: Request, until: _Until) -> Outcome:
+    async def _in_steps(self, request: Request, until: Until) -> Outcome:
         """Let the data plane read a request in a thread, and ask the model about it with the others that wait."""
         routed: Routed | None = None
         try:
@@ -224,127 +226,11 @@ class Endpoint:
             answer = replace(answer, headers={**answer.headers, "set-cookie": asked.cookie})
         return _as_outcome(self.plane, answer, asked.id, asked.arm.name)
 
-    async def _body(self, receive: Receive, until: float) -> bytes | Answer:
-        """Read the body up to the limit; give the refusal itself when it is larger, late or cut off."""
-        message, rest = _at_once(receive())
-        try:
-            if rest is None and message is not None and not message.get("more_body"):
-                return self._whole(message, message.get("body", b""))
-            async with asyncio.timeout(until - perf_counter()):
-                messages = [await rest if rest is not None else message or {}]
-                size = len(messages[0].get("body", b""))
-                while messages[-1].get("more_body") and size <= 4 * self._most_bytes:
-                    messages.append(await receive())
-                    size += len(messages[-1].get("body", b""))
-                    if size > self._most_bytes:  # read on, so that the refusal arrives
-                        messages[:-1] = messages[:1]
-                return self._whole(messages[-1], b"".join(message.get("body", b"") for message in messages), size)
-        except TimeoutError:
-            says = f"A body must arrive within {self._timeout_s:g} s. It did not."
-            return refuse(HTTPStatus.REQUEST_TIMEOUT, "slow_body", says)
-
-    def _whole(self, last: Message, body: bytes, size: int = 0) -> bytes | Answer:
-        if last["type"] == "http.disconnect":
-            return _left()
-        return body if max(size, len(body)) <= self._most_bytes else _too_large(self.plane)
-
-
-# ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Until:
-    """How long one request is waited for, and by whom."""
-
-    __slots__ = ("_began", "_receive", "_waits_s")
-
-    def __init__(self, began: float, waits_s: float, receive: Receive) -> None:
-        self._began, self._waits_s, self._receive = began, waits_s, receive
-
-    def taken(self) -> float:
-        return perf_counter() - self._began
-
-    def is_over(self) -> bool:
-        return perf_counter() - self._began >= self._waits_s
-
-    async def done(self, work: asyncio.Future[Any]) -> Any:
-        """Wait for some work while somebody waits for it; give it up, and say so, when nobody does."""
-        gone = asyncio.ensure_future(_gone(self._receive))
-        try:
-            left_s = max(0.0, self._waits_s - self.taken())
-            await asyncio.wait((work, gone), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            return _left() if gone.done() else _late(self._waits_s)
-        finally:
-            work.cancel()
-            gone.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has left."""
-    if (await receive())["type"] != "http.disconnect":  # not what ASGI promises: then nothing can be told
-        await asyncio.Event().wait()
-
-
-def _at_once(asked: Any) -> tuple[Message | None, Coroutine[Any, Any, Message] | None]:
-    """Take a message that is there already without a timer; else give what to wait for."""
-    waiting = asked.__await__()
-    try:
-        first = next(waiting)
-    except StopIteration as done:
-        return done.value, None
-    return None, _rest(waiting, first)
-
-
-@types.coroutine
-def _rest(waiting: Generator[Any, Any, Message], first: Any) -> Generator[Any, Any, Message]:
-    """Go on with an awaitable that was begun."""
-    while True:
-        try:
-            sent = yield first
-        except BaseException as thrown:  # noqa: BLE001 -- it is theirs, a cancellation too
-            resume: Callable[[Any], Any] = waiting.throw
-            given: Any = thrown
-        else:
-            resume, given = waiting.send, sent
-        try:
-            first = resume(given)
-        except StopIteration as done:
-            return cast(Message, done.value)
-
-
-def _deadline_s(asked_ms: bytes) -> float | Answer:
-    """Read how long the caller waits."""
-    if not asked_ms.isdigit() or len(asked_ms) > 9 or int(asked_ms) > LONGEST_MS:
-        says = f"x-ekiben-deadline-ms must be whole milliseconds from 0 to {LONGEST_MS:,}. Got something else."
-        return refuse(HTTPStatus.BAD_REQUEST, "invalid_deadline", says)
-    return int(asked_ms) / 1000
-
-
-# ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────
-
 
 def _too_many(most: int) -> Answer:
     says = f"At most {most} requests are answered here at once. They are. Come back in a second."
     return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", says, headers={"retry-after": "1"})
 
-
-def _too_large(plane: DataPlane) -> Answer:
-    says = f"A body may hold {plane.spec.limits.max_body_mb:g} MB here. Got more. Split it."
-    return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", says)
-
-
-def _late(waits_s: float) -> Answer:
-    says = f"An answer must be there within {waits_s:g} s. It was not. Send fewer rows."
-    return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
-
-
-def _left() -> Answer:
-    says = "The body must arrive whole, and somebody must wait for the answer. Neither was so."
-    return refuse(HTTPStatus.BAD_REQUEST, "disconnected", says)
-
-
-# ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _NONE: Mapping[str, str] = {}
 

@@ -24,7 +24,8 @@ WHOLE_BYTES = 4096  # what a pipe takes in one piece, so that the lines of two w
 # Version 00 has these four parts; a later one may add some; ff is none.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _ids: deque[str] = deque()
-os.register_at_fork(after_in_child=_ids.clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.clear)
 
 
 def new_id() -> str:

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
 
+import gc
 import inspect
 import logging
 import os
@@ -159,6 +160,7 @@ class ModelService(Hooks):
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
         )
+        gc.freeze()  # what was loaded stays: no collection looks through it again while somebody waits
         Front.tracers, Front.settle = _tracers(), counted.flush
         Front.live = self.plane
         if not Front.is_mounted:
