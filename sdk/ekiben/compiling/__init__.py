@@ -10,6 +10,7 @@ from typing import Any
 
 from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.heads import heads
+from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc
 from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
@@ -39,12 +40,17 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
-    scope = Scope(schema=signature.inputs)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs)
     found = heads(model, scope.frame(), scope)
     if len(found) != len(signature.outputs):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
     outputs = [_told(head) for head in found]
-    return {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    document: Doc = {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    if not scope.native:
+        return document
+    if not gains(document):
+        raise NoPlan("every step would be asked itself")
+    return {**document, "native": list(scope.native)}
 
 
 def _told(head: Head) -> Doc:
