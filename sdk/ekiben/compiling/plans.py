@@ -13,14 +13,14 @@ import numpy as np
 from ekiben.compiling import building
 from ekiben.compiling.building import Building
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values
+from ekiben.compiling.nodes.columns import Select, Shared
+from ekiben.compiling.nodes.links import Linear
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.models import Answers
 from ekiben.schema import Output, Schema
 
 if TYPE_CHECKING:
     from ekiben.models import Array
-
-CERTIFICATE = "certificate.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +107,14 @@ class Plan:
     def many_us(self) -> float:
         """What one more row costs in a large table, in microseconds."""
         return self.costs.many_us
+
+    @property
+    def linear(self) -> Linear | None:
+        """The node that weighs the features, where the answers are linear in them; of several outputs it has a row for each."""
+        node = self.heads[0].core
+        while isinstance(node, Select | Shared):
+            node = node.of
+        return node if isinstance(node, Linear) else None
 
     def predictions(self, rows: Sequence[Values]) -> list[dict[str, Any]]:
         """Answer rows as the body of an answer holds them.

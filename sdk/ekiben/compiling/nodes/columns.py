@@ -173,7 +173,7 @@ class Select(Of):
 
     def __init__(self, of: Node, keep: Sequence[int]) -> None:
         super().__init__(of)
-        self.width, self._keep = len(keep), list(keep)
+        self.width, self.keep = len(keep), list(keep)
         self._get = itemgetter(*keep) if len(keep) > 1 else only(keep[0])
 
     def row(self, values: Values) -> Sequence[float]:
@@ -181,7 +181,7 @@ class Select(Of):
         return found
 
     def apply(self, matrix: Array) -> Array:
-        return matrix[:, self._keep]
+        return matrix[:, self.keep]
 
 
 class Shared(Node):

@@ -18,11 +18,11 @@ class Scale(Of):
 
     def __init__(self, of: Node, shift: Sequence[float], scale: Sequence[float]) -> None:
         super().__init__(of)
-        self._pairs = list(zip(shift, scale, strict=True))
+        self.pairs = list(zip(shift, scale, strict=True))
         self._shift, self._scale = np.array(shift), np.array(scale)
 
     def row(self, values: Values) -> Sequence[float]:
-        return [(value - shift) / scale for value, (shift, scale) in zip(self._row(values), self._pairs, strict=True)]
+        return [(value - shift) / scale for value, (shift, scale) in zip(self._row(values), self.pairs, strict=True)]
 
     def apply(self, matrix: Array) -> Array:
         made: Array = (matrix - self._shift) / self._scale
@@ -59,7 +59,7 @@ class Impute(Of):
     ) -> None:
         super().__init__(of)
         self.width = len(keep) + len(told)
-        self._fill, self._missing, self._keep, self._told = list(fill), missing, list(keep), list(told)
+        self._fill, self._missing, self.keep, self._told = list(fill), missing, list(keep), list(told)
         self._array = np.array(fill)
         self._plain = missing is None and not told and len(keep) == of.width
 
@@ -73,7 +73,7 @@ class Impute(Of):
     def apply(self, matrix: Array) -> Array:
         gaps = np.isnan(matrix) if self._missing is None else matrix == self._missing
         filled = np.where(gaps, self._array, matrix)
-        return filled if self._plain else np.concatenate([filled[:, self._keep], gaps[:, self._told]], axis=1)
+        return filled if self._plain else np.concatenate([filled[:, self.keep], gaps[:, self._told]], axis=1)
 
 
 class Round(Of):

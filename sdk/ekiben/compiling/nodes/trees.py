@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ class Trees(Of):
     @cached_property
     def _run(self) -> Any:
         return session(encode(self.forest)).run
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        return {number: points.tolist() for number, points in self.forest.split_points.items()}
 
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = self.apply(np.array([self._row(values)], dtype=np.float64))[0].tolist()
