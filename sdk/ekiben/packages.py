@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, slicing, tables, trusting
-from ekiben.compiling import Certificate, Costs, Plan
-from ekiben.errors import EkibenError, IntegrityError, PlanError, SpecError, TrustError, UnsupportedModelError, nearest
+from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
+from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
 from ekiben.explanations import Explanation, Explanations
 from ekiben.models import Adapter, Answers, explained
@@ -48,9 +48,6 @@ __all__ = [
     "verify",
     "write_json",
 ]
-
-
-NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

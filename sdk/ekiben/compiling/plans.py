@@ -49,6 +49,7 @@ class Costs:
     crossover: int | None
 
 
+NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
 UNMEASURED = Costs(
     row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
 )
