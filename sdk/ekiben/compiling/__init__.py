@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
-from ekiben.compiling.certifying import Certificate, certify, measure
+from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
-from ekiben.compiling.nodes import Doc
-from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
+from ekiben.compiling.native import gains
+from ekiben.compiling.nodes import Doc, Table
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import MissingExtraError
 from ekiben.schema import Column, Signature
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     from ekiben.compiling.certifying import Ask
 
 __all__ = [
+    "NO_ANSWER",
     "PLAN",
+    "TOLERANCE",
     "UNMEASURED",
     "Certificate",
     "Costs",
     "NoPlan",
     "Outcome",
     "Plan",
+    "Table",
     "certify",
     "compiled",
     "load",
@@ -64,12 +68,17 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
-    scope = Scope(schema=signature.inputs)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs)
     found = heads(model, scope.frame(), scope)
     if len(found) != len(signature.outputs):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
     outputs = [_told(head) for head in found]
-    return {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    document: Doc = {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    if not scope.native:
+        return document
+    if not gains(document):
+        raise NoPlan("every step would be asked itself")
+    return {**document, "native": list(scope.native)}
 
 
 def _told(head: Head) -> Doc:
@@ -122,7 +131,7 @@ def compiled(
     """
     try:
         write(folder, translate(model, signature))
-        plan = load(folder, signature.inputs, signature.outputs)
+        plan = load(folder, signature.inputs, signature.outputs, model=lambda: model)
         certificate = certify(plan, ask, signature.inputs, reference, unseen)
     except NoPlan as reason:
         return _refused(folder, str(reason))

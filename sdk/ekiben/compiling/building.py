@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,23 @@ import numpy as np
 
 from ekiben.compiling import forest
 from ekiben.compiling.forest import Forest
-from ekiben.compiling.nodes import Core, Doc, Node, categories, columns, links, numbers
+from ekiben.compiling.nodes import (
+    Core,
+    Doc,
+    Node,
+    categories,
+    columns,
+    cutting,
+    links,
+    native,
+    numbers,
+    reducing,
+    shaping,
+)
+from ekiben.compiling.nodes.texts import Texts
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.errors import IntegrityError
+from ekiben.schema import Schema
 
 LARGEST_INLINE = 1000  # numbers that a plan.json holds itself; larger arrays have a file
 PLAN = "plan.json"
@@ -23,11 +37,16 @@ FORMAT = 1
 
 @dataclass(kw_only=True)
 class Building:
-    """What nodes are built from: the contract's columns, and the nodes that are shared."""
+    """What nodes are built from: the contract, the live model for steps that are asked themselves, and the shared nodes."""
 
-    names: Sequence[str]
-    nullable: Mapping[str, bool]
+    contract: Schema
+    model: Callable[[], Any]
     shared: list[Node] = field(default_factory=list)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The contract's columns, in order."""
+        return self.contract.names
 
     def node(self, doc: Doc) -> Node:
         """Build the node of a document."""
@@ -47,8 +66,16 @@ def plain(kind: Callable[..., Node], *settings: str) -> Build:
 
 
 def _columns(doc: Doc, building: Building) -> Node:
-    nullable = any(building.nullable[name] for name in doc["names"])
+    nullable = any(building.contract[name].nullable for name in doc["names"])
     return columns.Columns(building.places(doc["names"]), nullable)
+
+
+def _native(doc: Doc, building: Building) -> Node:
+    names = doc.get("names")
+    if names is None:
+        return native.NativeStep(building.node(doc["of"]), doc, (), None, building.model)
+    contract = Schema(columns=tuple(building.contract[name] for name in names))
+    return native.NativeStep(None, doc, building.places(names), contract, building.model)
 
 
 def _shared(doc: Doc, building: Building) -> Node:
@@ -67,18 +94,33 @@ def _trees(doc: Doc, building: Building) -> Node:
 
 
 OPS: dict[str, Build] = {
+    "bend": plain(shaping.Bend, "kind", "by"),
+    "beside": lambda doc, building: columns.Beside([building.node(part) for part in doc["parts"]]),
+    "bins": plain(categories.Bins, "edges"),
+    "clip": plain(cutting.Clip, "low", "high"),
     "columns": _columns,
     "core": lambda doc, _: Core(int(doc["width"])),
+    "distances": plain(reducing.Distances, "centres"),
+    "exceeds": plain(cutting.Exceeds, "threshold"),
     "fill": plain(columns.Fill, "fill"),
     "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
+    "is_missing": plain(cutting.IsMissing, "keep", "refused"),
     "join": lambda doc, building: columns.Join([building.node(part) for part in doc["parts"]]),
     "linear": plain(links.Linear, "coef", "intercept"),
     "lookup": plain(categories.Lookup, "tables", "others"),
     "onehot": plain(categories.OneHot, "tables", "others", "refused", "width"),
+    "native": _native,
+    "native_head": lambda doc, building: native.NativeHead(building.node(doc["of"]), doc, building.model),
+    "norm": plain(shaping.Norm, "kind", "sparse"),
+    "numbers": plain(columns.Numbers, "keep"),
     "pair": plain(links.Pair),
+    "pick": plain(columns.Pick, "keep"),
     "power": plain(links.Power),
+    "products": plain(shaping.Products, "factors", "keep"),
+    "project": plain(reducing.Project, "coef", "intercept"),
+    "quantiles": plain(shaping.Quantiles, "quantiles", "references", "normal"),
     "raw": lambda doc, building: columns.Raw(building.places(doc["names"])),
-    "round": plain(numbers.Round),
+    "round": plain(numbers.Round, "only"),
     "scale": plain(numbers.Scale, "shift", "scale"),
     "select": plain(columns.Select, "keep"),
     "shared": _shared,
@@ -86,7 +128,9 @@ OPS: dict[str, Build] = {
     "sigmoid": plain(links.Sigmoid),
     "softmax": plain(links.Softmax),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
+    "texts": lambda doc, building: Texts(building.node(doc["of"]), doc),
     "trees": _trees,
+    "ufunc": plain(shaping.Ufunc, "name", "finite"),
 }
 
 

@@ -8,17 +8,31 @@ import numpy as np
 
 from ekiben.compiling import ensembles
 from ekiben.compiling.features import features
+from ekiben.compiling.native import ask_head
 from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, chain, is_of, numeric
 
 
 def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Translate a fitted estimator, or a pipeline that ends in one: for each output what it answers.
 
+    A last step without a node is asked itself.
+
     Raises
     ------
     NoPlan
         If there is no node for it, or for the way it was set.
     """
+    before = len(scope.shared), len(scope.native)
+    try:
+        return _translated(model, flow, scope)
+    except NoPlan as reason:
+        if hasattr(model, "steps") or hasattr(model, "best_estimator_"):
+            raise
+        del scope.shared[before[0] :], scope.native[before[1] :]
+        return ask_head(model, flow, scope, reason)
+
+
+def _translated(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     if is_of(model, "xgboost"):
         return ensembles.xgboost(model, flow, scope)
     name = type(model).__name__
@@ -44,7 +58,7 @@ def linear(model: Any, flow: Flow) -> Flow:
     """Give the sums of a linear model, one an output."""
     coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).reshape(-1), (len(coef),))
-    doc = {"op": "linear", "of": numeric(flow, model).doc, "coef": coef, "intercept": intercept}
+    doc = {"op": "linear", "of": numeric(flow, model, wide=True).doc, "coef": coef, "intercept": intercept}
     return Flow(doc=doc, width=len(coef))
 
 

@@ -1,10 +1,13 @@
-"""Which method lies in an explainer's folder, with its settings."""
+"""What lies in every explainer's folder: which method it is of, with its settings, and arrays."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ekiben.errors import IntegrityError, NotFoundError
 
@@ -31,3 +34,10 @@ def read_header(folder: Path) -> dict[str, Any]:
             f"method {document.get('method')!r} in {str(path)!r}. Pack the model again."
         )
     return document
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """Read one array of plain values; a file of another kind, or one of objects, is refused."""
+    with path.open("rb") as file:
+        made: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    return made

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ekiben import dtypes
@@ -26,13 +25,6 @@ def read_frame(path: Path) -> pd.DataFrame:
     """Read a table that `write_frame` wrote."""
     document = json.loads(path.read_text(encoding="utf-8"))
     return pd.DataFrame({column["name"]: _series(column) for column in document["columns"]})
-
-
-def read_array(path: Path) -> npt.NDArray[Any]:
-    """Read one array of plain values; a file of another kind, or one of objects, is refused."""
-    with path.open("rb") as file:
-        made: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
-    return made
 
 
 def _column(name: str, values: pd.Series) -> dict[str, Any]:

@@ -36,7 +36,15 @@ class Stretch(Of):
         self, of: Node, scale: Sequence[float], add: Sequence[float], low: float | None, high: float | None
     ) -> None:
         super().__init__(of)
+        self.pairs = list(zip(scale, add, strict=True))
         self._scale, self._add, self._low, self._high = np.array(scale), np.array(add), low, high
+
+    def row(self, values: Values) -> Sequence[float]:
+        made = [value * scale + add for value, (scale, add) in zip(self._row(values), self.pairs, strict=True)]
+        low, high = self._low, self._high
+        if low is None or high is None:
+            return made
+        return [low if value < low else high if value > high else value for value in made]
 
     def apply(self, matrix: Array) -> Array:
         made: Array = matrix * self._scale + self._add
@@ -69,7 +77,15 @@ class Impute(Of):
 
 
 class Round(Of):
-    """The nearest numbers of 32 bits, as a library sees them that computes with those."""
+    """The nearest numbers of 32 bits, as a library sees them that computes with those; of `only` some where they are given."""
+
+    def __init__(self, of: Node, only: Sequence[int] | None = None) -> None:
+        super().__init__(of)
+        self._only = None if only is None else list(only)
 
     def apply(self, matrix: Array) -> Array:
-        return matrix.astype(np.float32).astype(np.float64)
+        if self._only is None:
+            return matrix.astype(np.float32).astype(np.float64)
+        made = matrix.copy()
+        made[:, self._only] = matrix[:, self._only].astype(np.float32)
+        return made
