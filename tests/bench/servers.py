@@ -18,6 +18,7 @@ from bench.environments import UnavailableError, said
 
 READY_S = 180.0
 STOP_S = 15.0
+LEFT_S = 2.0  # for processes that outlive their first one
 MIB = 2**20
 
 
@@ -71,14 +72,15 @@ class Tree:
         self._signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """Stop all of it: politely, and for good what does not follow. What is paused would not hear of it."""
+        """Stop all of it: the first process politely, then what it left behind. What is paused would not hear of it."""
         self.resume()
         whole = self.processes()
         self.stop()
-        _, alive = psutil.wait_procs(whole, timeout=STOP_S)
-        for each in alive:
-            with suppress(psutil.Error):
-                each.kill()
+        for act in (psutil.Process.terminate, psutil.Process.kill):
+            _, alive = psutil.wait_procs(whole, timeout=LEFT_S)
+            for each in alive:
+                with suppress(psutil.Error):
+                    act(each)
 
     def _signal(self, what: int) -> None:
         for each in self.processes():
