@@ -185,8 +185,11 @@ RAY = Peer(
     path=lambda case: f"/{case.key}",
     body=rows,
     chance=lambda answer: answer["probabilities"][0],
-    # A cluster that was paused must not take its own parts for dead.
-    settings={"RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_failure_threshold": "100000"},
+    settings={
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_health_check_failure_threshold": "100000",  # a cluster that was paused takes none of its parts for dead
+        "RAY_raylet_start_wait_time_s": "150",  # on a busy machine
+    },
 )
 
 PEERS = {peer.key: peer for peer in (NULL, FASTAPI, BENTOML, LITSERVE, MLFLOW, MLSERVER, RAY)}
