@@ -12,7 +12,20 @@ import numpy as np
 
 from ekiben.compiling import forest
 from ekiben.compiling.forest import Forest
-from ekiben.compiling.nodes import Core, Doc, Node, categories, columns, links, numbers
+from ekiben.compiling.nodes import (
+    Core,
+    Doc,
+    Node,
+    categories,
+    classes,
+    columns,
+    kernels,
+    links,
+    neighbours,
+    neural,
+    numbers,
+    voting,
+)
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.errors import IntegrityError
 
@@ -46,6 +59,13 @@ def plain(kind: Callable[..., Node], *settings: str) -> Build:
     return lambda doc, building: kind(building.node(doc["of"]), *(doc.get(name) for name in settings))
 
 
+def on_parts(kind: Callable[..., Node], *settings: str) -> Build:
+    """Build a node on several others, with these of its document's settings."""
+    return lambda doc, building: kind(
+        [building.node(part) for part in doc["parts"]], *(doc.get(name) for name in settings)
+    )
+
+
 def _columns(doc: Doc, building: Building) -> Node:
     nullable = any(building.nullable[name] for name in doc["names"])
     return columns.Columns(building.places(doc["names"]), nullable)
@@ -67,25 +87,46 @@ def _trees(doc: Doc, building: Building) -> Node:
 
 
 OPS: dict[str, Build] = {
+    "above": plain(numbers.Above, "at"),
+    "alike": plain(kernels.Alike, "kernel", "vectors", "coef", "intercept"),
+    "bells": plain(classes.Bells, "mean", "spread", "prior", "begun"),
+    "centres": plain(classes.Centres, "centres", "scale", "add", "straight", "squared"),
+    "chosen": plain(voting.Chosen, "rule", "rows"),
     "columns": _columns,
+    "confidence": plain(voting.Confidence, "n_classes"),
+    "constant": lambda doc, _: columns.Constant(doc["numbers"]),
     "core": lambda doc, _: Core(int(doc["width"])),
+    "coupled": plain(voting.Coupled, "slopes", "offsets", "n_classes"),
+    "duels": plain(voting.Duels, "n_classes"),
+    "ellipsoids": plain(classes.Ellipsoids, "means", "axes", "add", "prior"),
     "fill": plain(columns.Fill, "fill"),
+    "function": plain(numbers.Function, "name"),
+    "gaps": plain(numbers.Gaps, "marker"),
     "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
-    "join": lambda doc, building: columns.Join([building.node(part) for part in doc["parts"]]),
+    "join": on_parts(columns.Join),
+    "laplace": plain(kernels.Laplace, "kernel", "vectors", "coef", "spread"),
+    "layers": plain(neural.Layers, "coefs", "intercepts", "hidden", "last"),
     "linear": plain(links.Linear, "coef", "intercept"),
+    "linear32": plain(links.Linear32, "coef", "intercept"),
     "lookup": plain(categories.Lookup, "tables", "others"),
+    "median": plain(voting.Median, "weights"),
+    "neighbours": plain(neighbours.Neighbours, "vectors", "known", "n", "radius", "power", "inverse", "exact"),
+    "occurrences": plain(classes.Occurrences, "tables", "add"),
     "onehot": plain(categories.OneHot, "tables", "others", "refused", "width"),
     "pair": plain(links.Pair),
+    "posterior": plain(links.Posterior),
     "power": plain(links.Power),
     "raw": lambda doc, building: columns.Raw(building.places(doc["names"])),
     "round": plain(numbers.Round),
     "scale": plain(numbers.Scale, "shift", "scale"),
     "select": plain(columns.Select, "keep"),
     "shared": _shared,
-    "shares": plain(links.Shares),
+    "shares": plain(links.Shares, "strict"),
     "sigmoid": plain(links.Sigmoid),
     "softmax": plain(links.Softmax),
+    "steps": plain(numbers.Steps, "at", "values", "low", "high"),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
+    "sum": on_parts(voting.Sum, "weights", "by"),
     "trees": _trees,
 }
 

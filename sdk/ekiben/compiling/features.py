@@ -46,7 +46,7 @@ def _column_transformer(step: Any, flow: Flow, scope: Scope) -> Flow:
             continue
         chosen = _indices(places[name], n_columns)
         if chosen:
-            parts.append(features(inner, _picked(flow, chosen, scope), scope))
+            parts.append(features(inner, picked(flow, chosen, scope), scope))
     return _joined(parts, step)
 
 
@@ -57,7 +57,8 @@ def _indices(chosen: Any, n_columns: int) -> list[int]:
     return np.nonzero(listed)[0].tolist() if listed.dtype == bool else [int(i) for i in listed.tolist()]
 
 
-def _picked(flow: Flow, places: Sequence[int], scope: Scope) -> Flow:
+def picked(flow: Flow, places: Sequence[int], scope: Scope) -> Flow:
+    """Give some columns of what reaches a step."""
     if flow.names is not None:
         return scope.columns([flow.names[i] for i in places])
     if flow.raw:
