@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ekiben.compiling.translating import Doc, Flow, Head, NoPlan, Scope, chain, each_number, numeric
+from ekiben.compiling.nodes import Doc
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric
 
 SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis")
 

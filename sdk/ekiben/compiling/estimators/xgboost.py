@@ -58,7 +58,7 @@ def _linear(flow: Flow, told: Any) -> Flow:
     """Give the weighed sums of a linear booster: the last row of its weights is what it adds."""
     n_targets = _n_targets(told)
     weights = np.array(told["gradient_booster"]["model"]["weights"], dtype=np.float32).reshape(-1, n_targets)
-    intercept = weights[-1] + _base(told, n_targets)
+    intercept = weights[-1] + _base(told, n_targets)[0]  # every target begins with the first one's
     doc = {"op": "linear32", "of": flow.doc, "coef": weights[:-1].T.astype(np.float64)}
     return Flow(doc={**doc, "intercept": intercept.astype(np.float64)}, width=n_targets)
 

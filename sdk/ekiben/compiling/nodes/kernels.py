@@ -124,12 +124,12 @@ def _apart(doc: Mapping[str, Any], vectors: Array, power: int) -> Kernel:
 
 def _near(doc: Mapping[str, Any], vectors: Array) -> Kernel:
     apart, gamma = _apart(doc, vectors, 1 if doc["kernel"] == "laplacian" else 2), float(doc["gamma"])
-    return lambda row: np.exp(-gamma * apart(row))
+    return lambda row: np.asarray(np.exp(-gamma * apart(row)))
 
 
 def _linear(doc: Mapping[str, Any], vectors: Array) -> Kernel:
     add = float(doc.get("add", 0.0))
-    return lambda row: vectors @ row + add
+    return lambda row: np.asarray(vectors @ row + add)
 
 
 def _poly(doc: Mapping[str, Any], vectors: Array) -> Kernel:
