@@ -17,7 +17,7 @@ def plan_of(model, frame, folder):
     """Translate a model, write its plan, and read it back: the document must survive being a file."""
     signed = signature(model, frame)
     compiling.write(folder, compiling.translate(model, signed))
-    return compiling.load(folder, signed.inputs, signed.outputs)
+    return compiling.load(folder, signed.inputs, signed.outputs, model=lambda: model)
 
 
 def rows_of(frame):

@@ -151,6 +151,7 @@ def test_each_step_is_told():
         "writing the model",
         "fitting the explainer",
         "describing the reference data",
+        "compiling a plan, and trying it against the model",
         "measuring and sealing",
     ]
 

@@ -24,7 +24,8 @@ METRIC_NAMES = {
 def html(manifest: Mapping[str, Any], signature: Signature, profile: Mapping[str, Any]) -> str:
     """Draw the card that a notebook shows."""
     facts = "".join(
-        f'<div class="fact"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in _facts(manifest)
+        f'<div class="fact"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+        for name, value in (*_facts(manifest), *_measured(manifest.get("costs")))
     )
     rows = "".join(_column_row(column, profile.get(column.name, {})) for column in signature.inputs.columns)
     findings = "".join(f"<li>{escape(finding)}</li>" for finding in manifest["findings"])
@@ -94,10 +95,33 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "held-out rows", f"{metrics['n_rows']:,}"
     yield "reference rows", f"{manifest['n_reference']:,}"
     yield "explained by", manifest["explainer"]
+    yield from _compiled(manifest.get("plan"))
     if manifest["balance"]:
         yield "classes", ", ".join(f"{label} {share:.0%}" for label, share in manifest["balance"].items())
     yield "owner", manifest["owner"] or "nobody yet"
     yield "digest", manifest["digest"][:12]
+
+
+def _compiled(plan: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Say whether a plan answers, and what it was proved by; a package from before plans says nothing."""
+    if plan is None:
+        return
+    if not plan["compiled"]:
+        yield "compiled", f"no: {plan['reason']}"
+        return
+    told = plan["certificate"]
+    tried, apart = told["reference_rows"] + told["edge_rows"], told["largest_difference"]
+    yield "compiled", f"yes, {'equal to the bit' if not apart else f'at most {apart:.0e} apart'} in {tried:,} rows"
+
+
+def _measured(costs: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Say what a row costs by the plan and by the model itself, as it was measured."""
+    if costs:
+        yield "one row", f"{_time(costs['row_us'])}, by the model itself {_time(costs['native_row_us'])}"
+
+
+def _time(us: float) -> str:
+    return f"{us / 1000:.3g} ms" if us >= 1000 else f"{us:.3g} µs"
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

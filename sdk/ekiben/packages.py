@@ -4,6 +4,7 @@
 
     package.json      name, signature, metrics, owner, environment, provenance, the digest of every file
     model/            native and readable first: skops for scikit-learn, binary JSON for XGBoost
+    plan/             the compiled plan, and the certificate that it equals the model
     explainer/        what the explanations were fitted to
     reference/        a profile of the reference data, and a capped sample
     examples.json     a few real rows and their answers, to replay
@@ -12,18 +13,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ekiben import cards, explainers, models, schema, sealing, slicing, tables, trusting
+from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, slicing, tables, trusting
+from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
-from ekiben.explainers import Context, Explainer
-from ekiben.explanations import Explanations
-from ekiben.models import Adapter, Answers
+from ekiben.explainers import Context, Explainer, Later
+from ekiben.explanations import Explanation, Explanations
+from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
@@ -57,8 +60,10 @@ class Package:
         Where its files are; they were read and verified when the package was made.
     manifest
         The content of `package.json`.
-    model, adapter, signature
-        The model as read back from its files, how to ask it, and what it takes and gives.
+    adapter, signature
+        How to ask the model, and what it takes and gives.
+    read_model
+        Builds the model from its files; called when it is first needed.
 
     Examples
     --------
@@ -75,9 +80,30 @@ class Package:
 
     folder: Path
     manifest: Mapping[str, Any]
-    model: Any
     adapter: Adapter
     signature: Signature
+    read_model: Callable[[], Any] = field(repr=False)
+
+    @cached_property
+    def model(self) -> Any:
+        """The model itself, as read back from its files; a plan may spare it."""
+        return self.read_model()
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The compiled plan; None where the model serves itself."""
+        if not self.manifest.get("plan", {}).get("compiled"):
+            return None
+        with _understood("The plan"):
+            costs = Costs(**self.manifest["costs"])
+        return compiling.load(self.folder / "plan", self.schema, self.signature.outputs, costs)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What was tried when the plan was held against the model; None where there is no plan."""
+        told = self.manifest.get("plan", {}).get("certificate")
+        with _understood("The certificate"):
+            return None if told is None else Certificate.from_json(told)
 
     @property
     def name(self) -> str:
@@ -140,15 +166,17 @@ class Package:
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
         with _understood("explainer/"):
-            return explainers.load(self.folder / "explainer", self._context())
+            return explainers.load(self.folder / "explainer", self._context(fitted=True))
 
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, frame: pd.DataFrame, *, compiled: bool = True) -> pd.DataFrame:
         """Answer exactly as the service will.
 
         Parameters
         ----------
         frame
             Rows of shape (n_rows, n_columns), columns in any order.
+        compiled
+            False asks the model itself, whether there is a plan or not.
 
         Returns
         -------
@@ -161,7 +189,51 @@ class Package:
             If the rows do not fit the contract, with every fault.
         """
         rows = tables.conform(frame, self.schema)
-        return table(ask(self.adapter, self.model, rows), self.signature, rows.index)
+        answers = self.answers(rows) if compiled else ask(self.adapter, self.model, rows)
+        return table(answers, self.signature, rows.index)
+
+    def answers(self, rows: pd.DataFrame) -> tuple[Answers, ...]:
+        """Answer rows that fit the contract: by the plan, or by the model where it is quicker or there is no plan."""
+        if (plan := self.plan_for(len(rows))) is not None:
+            with suppress(*NO_ANSWER):
+                return plan.answers(tables.as_columns(rows), len(rows))
+        return ask(self.adapter, self.model, rows)
+
+    def predictions(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Answer columns of plain values that fit the contract, as the body of an answer holds them; without a frame by the plan."""
+        chosen = [columns[name] for name in self.schema.names]
+        if (plan := self.plan_for(len(chosen[0]))) is not None:
+            with suppress(*NO_ANSWER):
+                return plan.predictions(list(zip(*chosen, strict=True)))
+        rows = tables.as_frame(columns, self.schema)
+        found = table(ask(self.adapter, self.model, rows), self.signature, rows.index)
+        return protocol.predictions(tables.as_records(found), self.signature)
+
+    def plan_for(self, n_rows: int) -> Plan | None:
+        """Give the plan, where it is the quicker way to answer so many rows.
+
+        From the crossover on that is the model itself. One that nobody has built yet is built beside the requests, which the
+        plan goes on answering.
+        """
+        plan = self.plan
+        if plan is None or plan.costs.crossover is None or n_rows < plan.costs.crossover:
+            return plan
+        if "model" in vars(self):
+            return None
+        _ = self._building
+        return plan
+
+    @cached_property
+    def _building(self) -> threading.Thread:
+        """Build the model in a thread of its own; one that cannot be built here leaves everything to the plan."""
+
+        def build() -> None:
+            with suppress(EkibenError):
+                _ = self.model
+
+        thread = threading.Thread(target=build, daemon=True, name=f"ekiben-build-{self.name}")
+        thread.start()
+        return thread
 
     def explain(
         self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
@@ -194,12 +266,29 @@ class Package:
         chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
         return Explanations(chosen.explain(rows, seed=seed))
 
-    def _context(self, which: int = 0) -> Context:
+    def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
+        """Explain answers for columns of plain values that fit the contract; a linear model by its plan, without a frame."""
+        if self.explains_by_plan:
+            chosen = [columns[name] for name in self.schema.names]
+            found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
+            return Explanations(found)
+        return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
+
+    @property
+    def explains_by_plan(self) -> bool:
+        """Whether explanations need nothing but the plan."""
+        return self.plan is not None and getattr(self.explainer, "planned", None) is not None
+
+    def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
+        """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""
+        output = self.signature.outputs[which]
+        spared = fitted and (bool(output.classes) or explained(output) == ("value",))
         return Context(
-            model=self.model,
+            model=Later(lambda: self.model),
             adapter=self.adapter,
             schema=self.schema,
-            reference=self.sample,
+            reference=None if spared else self.sample,
+            plan=self.plan if which == 0 else None,
             outputs=self.signature.outputs,
             which=which,
         )
@@ -276,11 +365,13 @@ def load(folder: str | Path, *, trust: str | None = None) -> Package:
     ekiben.errors.NotFoundError: A package's folder must hold package.json. Got 'no/such/folder', which has none.
     """
     folder = Path(folder)
-    return build(folder, verify(folder), trust=trust)
+    package = build(folder, verify(folder), trust=trust)
+    _ = package.model  # what cannot be built is known now
+    return package
 
 
 def build(folder: Path, manifest: Mapping[str, Any], *, trust: str | None = None) -> Package:
-    """Build a package whose bytes were verified, if nothing in it is code or somebody here trusts it."""
+    """Give a package whose bytes were verified, if nothing in it is code or somebody here trusts it; its model is built when it is needed."""
     adapter = _adapter(manifest)
     signature = _signature(manifest)
     # A file that names foreign types without saying so is refused when it is read: that is one way through it, not two.
@@ -289,9 +380,9 @@ def build(folder: Path, manifest: Mapping[str, Any], *, trust: str | None = None
     return Package(
         folder=folder,
         manifest=manifest,
-        model=_model(folder, adapter, found),
         adapter=adapter,
         signature=signature,
+        read_model=lambda: _model(folder, adapter, found),
     )
 
 

@@ -8,11 +8,13 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import (
+    compiling,
     describing,
     distributions,
     dtypes,
@@ -27,6 +29,7 @@ from ekiben import (
     tables,
     trusting,
 )
+from ekiben.compiling import Outcome
 from ekiben.errors import EkibenError, ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
 from ekiben.models import Adapter
@@ -132,9 +135,12 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
             method, notes = _write_parts(folder, live, explainer, examples, say)
+            say("compiling a plan, and trying it against the model")
+            outcome = _compiled(folder, live)
             say("measuring and sealing")
-            described = _described(live, holdout, method)
+            described = _described(live, holdout, method, outcome)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
+            manifest |= {"costs": asdict(outcome.costs)} if outcome.costs else {}
             findings = [*manifest["findings"], *live.notes, *describing.doubts(live.code, method), *notes, *told]
             found = carried(folder, live.adapter)
             seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, live))
@@ -190,7 +196,7 @@ def _own(folder: Path, say: Progress) -> Package:
     """Load what was packed just now; when it is code, this user trusts it from now on, and a clean interpreter must answer."""
     manifest, found = inspect(folder)
     if not found:
-        return build(folder, manifest)
+        return _built(folder, manifest)
     trusting.trust(manifest["digest"], name=manifest["name"], why="packed here")
     say("answering in a clean interpreter")
     evidence = proving.replay(folder)
@@ -199,7 +205,13 @@ def _own(folder: Path, say: Progress) -> Package:
             f"A packed model must answer without its notebook. {evidence} "
             "What it reads must be a value of the notebook, or be learnt in `fit`."
         )
-    return build(folder, manifest)
+    return _built(folder, manifest)
+
+
+def _built(folder: Path, manifest: Mapping[str, Any]) -> Package:
+    package = build(folder, manifest)
+    _ = package.model  # read back now: the notebook may change what it was made of
+    return package
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,10 +309,23 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
     return method, notes
 
 
-def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str) -> dict[str, Any]:
+def _compiled(folder: Path, live: _Live) -> Outcome:
+    """Compile the model as it is written, or say why it serves itself."""
+    with probing.quiet():
+        return compiling.compiled(
+            live.bound,
+            live.signature,
+            ask=partial(ask, live.adapter, live.bound),
+            reference=live.rows,
+            folder=folder / "plan",
+            unseen=probing.unseen_texts,
+        )
+
+
+def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: str, outcome: Outcome) -> dict[str, Any]:
     metrics, findings = describing.measured(live.model, live.adapter, live.signature, holdout, live.rows)
     arrow = ("pyarrow",) if dtypes.needs_arrow(live.signature.inputs) else ()
-    named = (*live.adapter.requirements(live.bound), *explainers.requirements(method), *arrow)
+    named = (*live.adapter.requirements(live.bound), *explainers.requirements(method), *outcome.requirements, *arrow)
     found = (*imports.modules_of(live.bound), *(live.code.imports if live.code else ()))
     needed = locking.pins(named, [module for module in found if module.partition(".")[0] != live.adapter.library])
     return {
@@ -312,6 +337,7 @@ def _described(live: _Live, holdout: tuple[pd.DataFrame, Any] | None, method: st
         "findings": [*findings, *describing.findings(live.signature, live.rows), *locking.doubts(needed)],
         "n_reference": len(live.rows),
         "explainer": method,
+        "plan": outcome.to_json(),
         "requirements": needed,
         "python": platform.python_version(),
     }

@@ -145,7 +145,7 @@ def write_answers(folder: str, out: str) -> None:
     from ekiben import packages, tables
 
     package = packages.load(folder)
-    answers = tables.as_records(package.predict(package.example_frame))
+    answers = tables.as_records(package.predict(package.example_frame, compiled=False))
     Path(out).write_text(json.dumps(answers))
 
 

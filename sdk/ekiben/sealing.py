@@ -18,7 +18,7 @@ from ekiben.errors import IntegrityError, NotFoundError, SpecError
 from ekiben.refs import ModelRef
 
 FORMAT = 1
-WHENCE = {"environment", "provenance"}  # of the manifest, what the same package may differ in
+WHENCE = {"costs", "environment", "provenance"}  # of the manifest, what the same package may differ in
 MANIFEST = "package.json"
 SIGNATURE = "signature.json"
 BESIDE = (MANIFEST, SIGNATURE)  # what speaks of the files is not one of them
@@ -322,4 +322,6 @@ MAY_HAVE: dict[str, Callable[[Any], bool]] = {
     "carries": lambda value: _texts(value) and value == sorted(set(value) & set(CARRIED)),
     "code": _texts,
     "allowed": _mapping(_texts),
+    "plan": lambda value: isinstance(value, dict) and type(value.get("compiled")) is bool,
+    "costs": _mapping(_either(_nothing, _number)),
 }

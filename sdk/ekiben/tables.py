@@ -16,7 +16,7 @@ from ekiben.values import bounds, is_missing, missing_column, plain_list, twice,
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_frame", "as_records", "as_rows", "comparable", "conform", "learn"]
+__all__ = ["as_columns", "as_frame", "as_records", "as_rows", "comparable", "conform", "learn"]
 
 
 # ── does a frame fit? ───────────────────────────────────────────────────────────────────────────────────────────
@@ -169,6 +169,24 @@ def _plain(value: Any) -> Any:
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     items = plain_list(value)
     return value if items is None else [_plain(item) for item in items]
+
+
+def as_columns(frame: pd.DataFrame) -> list[list[Any]]:
+    """Turn a frame into its columns as lists of plain Python values, None or NaN for what is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_columns(pd.DataFrame({"age": [30, 41], "job": ["cook", None]}))
+    [[30, 41], ['cook', None]]
+    """
+    return [_as_list(frame[name]) for name in frame.columns]
+
+
+def _as_list(values: pd.Series[Any]) -> list[Any]:
+    if getattr(values.dtype, "kind", "O") in "iufb" and not hasattr(values.dtype, "na_value"):
+        return values.tolist()
+    return [_plain(value) for value in values.tolist()]
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:

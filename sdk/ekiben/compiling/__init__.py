@@ -6,16 +6,45 @@ refused, and the model serves itself.
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
+from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
-from ekiben.compiling.nodes import Doc
-from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
+from ekiben.compiling.native import gains
+from ekiben.compiling.nodes import Doc, Table
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
-from ekiben.schema import Signature
+from ekiben.errors import MissingExtraError
+from ekiben.schema import Column, Signature
 
-__all__ = ["PLAN", "UNMEASURED", "Costs", "NoPlan", "Plan", "load", "translate", "write"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ekiben.compiling.certifying import Ask
+
+__all__ = [
+    "NO_ANSWER",
+    "PLAN",
+    "TOLERANCE",
+    "UNMEASURED",
+    "Certificate",
+    "Costs",
+    "NoPlan",
+    "Outcome",
+    "Plan",
+    "Table",
+    "certify",
+    "compiled",
+    "load",
+    "measure",
+    "translate",
+    "write",
+]
 
 
 def translate(model: Any, signature: Signature) -> Doc:
@@ -39,12 +68,17 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
-    scope = Scope(schema=signature.inputs, heads=heads)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
     found = heads(model, scope.frame(), scope)
     if len(found) != len(signature.outputs):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
     outputs = [_told(head) for head in found]
-    return {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    document: Doc = {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
+    if not scope.native:
+        return document
+    if not gains(document):
+        raise NoPlan("every step would be asked itself")
+    return {**document, "native": list(scope.native)}
 
 
 def _told(head: Head) -> Doc:
@@ -53,3 +87,65 @@ def _told(head: Head) -> Doc:
         if getattr(head, part) is not None:
             told[part] = getattr(head, part)
     return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a model that was to be compiled: a plan with its certificate, or the reason why it serves itself."""
+
+    reason: str = ""
+    certificate: Certificate | None = None
+    costs: Costs | None = None
+    requirements: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Say it as a package's manifest does."""
+        if self.certificate is None:
+            return {"compiled": False, "reason": self.reason}
+        return {"compiled": True, "certificate": self.certificate.to_json()}
+
+
+def compiled(
+    model: Any,
+    signature: Signature,
+    *,
+    ask: Ask,
+    reference: pd.DataFrame,
+    folder: Path,
+    unseen: Callable[[Column, Any], Sequence[str]],
+) -> Outcome:
+    """Compile a model into a folder, try the plan that was written against the model, and keep it if it holds.
+
+    Parameters
+    ----------
+    model, signature
+        The fitted model, what it takes and what it answers.
+    ask
+        Asks the model itself about a frame of the contract.
+    reference
+        Rows of shape (n_rows, n_columns) that fit the contract.
+    folder
+        Where the plan is written; there is none afterwards when the plan was refused.
+    unseen
+        Gives texts that a column has not seen, for one that it has.
+    """
+    try:
+        write(folder, translate(model, signature))
+        plan = load(folder, signature.inputs, signature.outputs, model=lambda: model)
+        certificate = certify(plan, ask, signature.inputs, reference, unseen)
+    except NoPlan as reason:
+        return _refused(folder, str(reason))
+    except MissingExtraError:
+        return _refused(folder, "onnxruntime is not installed here: pip install 'ekiben[compile]'")
+    if not certificate.holds:
+        return _refused(folder, f"its plan did not answer as it does: {certificate}")
+    costs = measure(plan, ask, reference, signature.inputs)
+    if costs.row_us >= costs.native_row_us:
+        return _refused(folder, "its plan was no quicker")
+    trees = any(path.suffix == ".onnx" for path in folder.iterdir())
+    return Outcome(certificate=certificate, costs=costs, requirements=("onnxruntime",) if trees else ())
+
+
+def _refused(folder: Path, reason: str) -> Outcome:
+    shutil.rmtree(folder, ignore_errors=True)
+    return Outcome(reason=reason)

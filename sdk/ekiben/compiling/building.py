@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,21 @@ from ekiben.compiling.nodes import (
     categories,
     classes,
     columns,
+    cutting,
     kernels,
     links,
+    native,
     neighbours,
     neural,
     numbers,
+    reducing,
+    shaping,
     voting,
 )
+from ekiben.compiling.nodes.texts import Texts
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.errors import IntegrityError
+from ekiben.schema import Schema
 
 LARGEST_INLINE = 1000  # numbers that a plan.json holds itself; larger arrays have a file
 PLAN = "plan.json"
@@ -36,11 +42,16 @@ FORMAT = 1
 
 @dataclass(kw_only=True)
 class Building:
-    """What nodes are built from: the contract's columns, and the nodes that are shared."""
+    """What nodes are built from: the contract, the live model for steps that are asked themselves, and the shared nodes."""
 
-    names: Sequence[str]
-    nullable: Mapping[str, bool]
+    contract: Schema
+    model: Callable[[], Any]
     shared: list[Node] = field(default_factory=list)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The contract's columns, in order."""
+        return self.contract.names
 
     def node(self, doc: Doc) -> Node:
         """Build the node of a document."""
@@ -67,8 +78,16 @@ def on_parts(kind: Callable[..., Node], *settings: str) -> Build:
 
 
 def _columns(doc: Doc, building: Building) -> Node:
-    nullable = any(building.nullable[name] for name in doc["names"])
+    nullable = any(building.contract[name].nullable for name in doc["names"])
     return columns.Columns(building.places(doc["names"]), nullable)
+
+
+def _native(doc: Doc, building: Building) -> Node:
+    names = doc.get("names")
+    if names is None:
+        return native.NativeStep(building.node(doc["of"]), doc, (), None, building.model)
+    contract = Schema(columns=tuple(building.contract[name] for name in names))
+    return native.NativeStep(None, doc, building.places(names), contract, building.model)
 
 
 def _shared(doc: Doc, building: Building) -> Node:
@@ -87,22 +106,27 @@ def _trees(doc: Doc, building: Building) -> Node:
 
 
 OPS: dict[str, Build] = {
-    "above": plain(numbers.Above, "at"),
     "alike": plain(kernels.Alike, "kernel", "vectors", "coef", "intercept"),
     "bells": plain(classes.Bells, "mean", "spread", "prior", "begun"),
+    "bend": plain(shaping.Bend, "kind", "by"),
+    "beside": on_parts(columns.Beside),
+    "bins": plain(categories.Bins, "edges"),
     "centres": plain(classes.Centres, "centres", "scale", "add", "straight", "squared"),
     "chosen": plain(voting.Chosen, "rule", "rows"),
+    "clip": plain(cutting.Clip, "low", "high"),
     "columns": _columns,
     "confidence": plain(voting.Confidence, "n_classes"),
     "constant": lambda doc, _: columns.Constant(doc["numbers"]),
     "core": lambda doc, _: Core(int(doc["width"])),
     "coupled": plain(voting.Coupled, "slopes", "offsets", "n_classes"),
+    "distances": plain(reducing.Distances, "centres"),
     "duels": plain(voting.Duels, "n_classes"),
     "ellipsoids": plain(classes.Ellipsoids, "means", "axes", "add", "prior"),
+    "exceeds": plain(cutting.Exceeds, "threshold"),
     "fill": plain(columns.Fill, "fill"),
-    "function": plain(numbers.Function, "name"),
     "gaps": plain(numbers.Gaps, "marker"),
     "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
+    "is_missing": plain(cutting.IsMissing, "keep", "refused"),
     "join": on_parts(columns.Join),
     "laplace": plain(kernels.Laplace, "kernel", "vectors", "coef", "spread"),
     "layers": plain(neural.Layers, "coefs", "intercepts", "hidden", "last"),
@@ -113,21 +137,33 @@ OPS: dict[str, Build] = {
     "neighbours": plain(neighbours.Neighbours, "vectors", "known", "n", "radius", "power", "inverse", "exact"),
     "occurrences": plain(classes.Occurrences, "tables", "add"),
     "onehot": plain(categories.OneHot, "tables", "others", "refused", "width"),
+    "native": _native,
+    "native_head": lambda doc, building: native.NativeHead(building.node(doc["of"]), doc, building.model),
+    "norm": plain(shaping.Norm, "kind", "sparse"),
+    "numbers": plain(columns.Numbers, "keep"),
     "pair": plain(links.Pair),
+    "pick": plain(columns.Pick, "keep"),
     "posterior": plain(links.Posterior),
     "power": plain(links.Power),
+    "products": plain(shaping.Products, "factors", "keep"),
+    "project": plain(reducing.Project, "coef", "intercept"),
+    "quantiles": plain(shaping.Quantiles, "quantiles", "references", "normal"),
     "raw": lambda doc, building: columns.Raw(building.places(doc["names"])),
-    "round": plain(numbers.Round),
+    "round": plain(numbers.Round, "only"),
     "scale": plain(numbers.Scale, "shift", "scale"),
     "select": plain(columns.Select, "keep"),
     "shared": _shared,
     "shares": plain(links.Shares, "strict"),
     "sigmoid": plain(links.Sigmoid),
+    "signed_square": plain(links.SignedSquare),
+    "soft_plus": plain(links.SoftPlus),
     "softmax": plain(links.Softmax),
     "steps": plain(numbers.Steps, "at", "values", "low", "high"),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
     "sum": on_parts(voting.Sum, "weights", "by"),
+    "texts": lambda doc, building: Texts(building.node(doc["of"]), doc),
     "trees": _trees,
+    "ufunc": plain(shaping.Ufunc, "name", "finite"),
 }
 
 

@@ -20,17 +20,31 @@ from ekiben.compiling.estimators import (
     xgboost,
 )
 from ekiben.compiling.features import features
-from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of, renamed
+from ekiben.compiling.native import ask_head
+from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of
 
 
 def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Translate a fitted estimator, or a pipeline that ends in one: for each output what it answers.
+
+    A last step without a node is asked itself.
 
     Raises
     ------
     NoPlan
         If there is no node for it, or for the way it was set.
     """
+    before = len(scope.shared), len(scope.native)
+    try:
+        return _translated(model, flow, scope)
+    except NoPlan as reason:
+        if hasattr(model, "steps") or hasattr(model, "best_estimator_"):
+            raise
+        del scope.shared[before[0] :], scope.native[before[1] :]
+        return ask_head(model, flow, scope, reason)
+
+
+def _translated(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     for library, translator in LIBRARIES.items():
         if is_of(model, library):
             return translator(model, flow, scope)
@@ -43,22 +57,7 @@ def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 def _pipeline(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     for _, step in model.steps[:-1]:
         flow = features(step, flow, scope)
-    if len(model.steps) > 1:
-        flow = renamed(flow, sparse=_gives_sparse([step for _, step in model.steps[:-1]]))
     return heads(model.steps[-1][1], flow, scope)
-
-
-def _gives_sparse(steps: Iterable[Any]) -> bool:
-    """Tell whether a sparse matrix comes out of steps; what is not known passes on what it gets."""
-    sparse = False
-    for step in steps:
-        said = getattr(step, "sparse_output_", getattr(step, "sparse_output", None))
-        if hasattr(step, "steps"):
-            said = _gives_sparse([inner for _, inner in step.steps])
-        elif hasattr(step, "transformer_list"):
-            said = any(_gives_sparse([inner]) for _, inner in step.transformer_list)
-        sparse = sparse if said is None else bool(said)
-    return sparse
 
 
 def _named(names: Iterable[str], translator: HeadTranslator) -> dict[str, HeadTranslator]:

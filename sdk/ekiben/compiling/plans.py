@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ import numpy as np
 from ekiben.compiling import building
 from ekiben.compiling.building import Building
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values
+from ekiben.compiling.nodes.columns import Select, Shared
+from ekiben.compiling.nodes.links import Linear
 from ekiben.compiling.nodes.voting import chooser, chosen
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.models import Answers
@@ -20,8 +22,6 @@ from ekiben.schema import Output, Schema
 
 if TYPE_CHECKING:
     from ekiben.models import Array
-
-CERTIFICATE = "certificate.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class Costs:
     crossover: int | None
 
 
+NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
 UNMEASURED = Costs(
     row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
 )
@@ -68,6 +69,8 @@ class Plan:
         What it answers.
     costs
         What rows cost.
+    model
+        Gives the live model, for steps that are asked themselves; never called for a plan without any.
 
     Raises
     ------
@@ -75,12 +78,17 @@ class Plan:
         If the document is not one that ekiben wrote for this contract.
     """
 
-    def __init__(self, document: Doc, contract: Schema, outputs: Sequence[Output], costs: Costs = UNMEASURED) -> None:
+    def __init__(
+        self,
+        document: Doc,
+        contract: Schema,
+        outputs: Sequence[Output],
+        costs: Costs = UNMEASURED,
+        model: Callable[[], Any] | None = None,
+    ) -> None:
         self.document, self.costs, self.names = document, costs, contract.names
         try:
-            built = Building(
-                names=contract.names, nullable={column.name: column.nullable for column in contract.columns}
-            )
+            built = Building(contract=contract, model=_nothing if model is None else model)
             for each in document["shared"]:
                 built.shared.append(built.node(each))
             self.heads = [_Head(told, output, built) for told, output in zip(document["outputs"], outputs, strict=True)]
@@ -101,6 +109,14 @@ class Plan:
     def many_us(self) -> float:
         """What one more row costs in a large table, in microseconds."""
         return self.costs.many_us
+
+    @property
+    def linear(self) -> Linear | None:
+        """The node that weighs the features, where the answers are linear in them; of several outputs it has a row for each."""
+        node = self.heads[0].core
+        while isinstance(node, Select | Shared):
+            node = node.of
+        return node if isinstance(node, Linear) else None
 
     def predictions(self, rows: Sequence[Values]) -> list[dict[str, Any]]:
         """Answer rows as the body of an answer holds them.
@@ -245,6 +261,16 @@ def _array(labels: Sequence[Any], classes: Sequence[Any]) -> Array:
     return np.array(labels, dtype=object) if texts else np.array(labels)
 
 
-def load(folder: Path, contract: Schema, outputs: Sequence[Output], costs: Costs = UNMEASURED) -> Plan:
+def _nothing() -> Any:
+    raise PlanError("A step of the model must be at hand to be asked. None was given.")
+
+
+def load(
+    folder: Path,
+    contract: Schema,
+    outputs: Sequence[Output],
+    costs: Costs = UNMEASURED,
+    model: Callable[[], Any] | None = None,
+) -> Plan:
     """Read a plan from its folder; nothing is built but nodes and trees that were looked at."""
-    return Plan(building.read(folder), contract, outputs, costs)
+    return Plan(building.read(folder), contract, outputs, costs, model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from ekiben.compiling.nodes import Doc
-from ekiben.schema import Column, Schema
+from ekiben.schema import Column, Output, Schema
 
 NUMERIC = ("number", "integer", "boolean")
 TEXTS = ("text", "category")
@@ -17,58 +17,138 @@ class NoPlan(Exception):  # noqa: N818 -- the model is at no fault: it serves it
     """Why a model has no plan, in a few words."""
 
 
+# What a step makes is of 64 bits, without a name, and may be missing.
+MADE = Column(name="", kind="number", dtype="float64", nullable=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What reaches a step: the document of the node that makes it, how wide it is, and which columns it still is.
+    """What reaches a step: the document of the node that makes it, how wide it is, and how the model holds it.
 
-    `names` are the contract's columns while nothing has been done to them; after that there are numbers without names.
-    `sparse` says that the library holds them in a sparse matrix, where XGBoost takes a zero for a gap.
+    Parameters
+    ----------
+    doc, width
+        The node, and how many numbers or values it gives for a row.
+    names
+        The contract's columns while nothing has been done to them; after that there are numbers without names.
+    raw
+        Whether it gives values of any kind, and not numbers alone.
+    told
+        What each column of a raw flow holds.
+    dtype
+        Of the matrix that the model has here.
+    sparse
+        Whether the model holds it as a sparse matrix: what is 0 there is missing to XGBoost.
+    wide
+        Whether it is too wide to be made whole for each row; `fold` and `weigh` of its node do without.
+    frame
+        Whether the model has a frame here, and not a matrix.
+    flat
+        Whether it has one column of that as a series.
     """
 
     doc: Doc
     width: int
     names: tuple[str, ...] | None = None
     raw: bool = False
+    told: tuple[Column, ...] | None = None
+    dtype: str = "float64"
     sparse: bool = False
+    wide: bool = False
+    frame: bool = False
+    flat: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the model computes in 32 bits here."""
+        return self.dtype == "float32"
+
+    @property
+    def facts(self) -> tuple[Column, ...]:
+        """What each column holds."""
+        return self.told if self.told is not None else (MADE,) * self.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What every translator may look at: the contract, and the nodes that several others stand on."""
+    """What every translator may look at: the contract, the whole model, and the nodes that several others stand on."""
 
     schema: Schema
     heads: HeadTranslator  # how a model within another one is translated
+    model: Any = None
+    outputs: Sequence[Output] = ()
     shared: list[Doc] = field(default_factory=list)
+    native: list[str] = field(default_factory=list)  # the classes of the steps that are asked themselves
 
     def frame(self) -> Flow:
-        """Give the whole frame, as the first step meets it."""
-        return self.columns(self.schema.names)
+        """Give the whole frame, as the first step meets it: a matrix where the model was fitted on one, or a series of texts."""
+        made = self.columns(self.schema.names)
+        nameless = hasattr(self.model, "n_features_in_") and not hasattr(self.model, "feature_names_in_")
+        flat = made.width == 1 and hasattr(_first(self.model), "build_analyzer")
+        return replace(made, frame=made.raw or not nameless, flat=flat)
 
     def columns(self, names: Sequence[str]) -> Flow:
         """Give some columns of the frame: numbers where all are, and values of any kind otherwise."""
-        known = [self.schema[name] for name in names]
-        if strange := [column.name for column in known if column.kind not in (*NUMERIC, *TEXTS)]:
-            raise NoPlan(f"{strange[0]!r} holds dates or lists")
+        known = tuple(self.schema[name] for name in names)
         raw = any(column.kind not in NUMERIC for column in known)
         doc: Doc = {"op": "raw" if raw else "columns", "names": list(names)}
-        made = Flow(doc=doc, width=len(names), names=tuple(names), raw=raw)
-        narrow = [column.dtype.lower() in ("float32", "float16", "float[pyarrow]") for column in known]
-        if any(narrow) and not raw:
-            if not all(narrow) or any(column.dtype.lower() != "float32" for column in known):
-                raise NoPlan("numbers of 16, 32 and 64 bits are mixed")
-            return Flow(doc={"op": "round", "of": doc}, width=len(names), names=tuple(names))
-        return made
+        made = Flow(doc=doc, width=len(names), names=tuple(names), raw=raw, told=known, frame=True)
+        if raw:
+            return replace(made, dtype="object")
+        narrow = [column.dtype.lower() in ROUNDED for column in known]
+        made = replace(made, dtype=joined_dtype([column.dtype for column in known]))
+        return replace(made, doc={"op": "round", "of": doc, "only": _only(narrow)}) if any(narrow) else made
 
     def column(self, name: str) -> Column:
         """Give the contract of one column."""
         return self.schema[name]
 
     def share(self, flow: Flow) -> Flow:
-        """Let several nodes stand on what a flow makes, so that it is made once."""
-        if flow.doc["op"] in ("shared", "columns", "raw", "core"):
+        """Let several nodes stand on what a flow makes, so that it is made once; what is never made whole cannot be."""
+        if flow.wide or flow.doc["op"] in ("shared", "columns", "raw", "core"):
             return flow
         self.shared.append(flow.doc)
-        return replace(flow, doc={"op": "shared", "number": len(self.shared) - 1}, names=None)
+        return replace(flow, doc={"op": "shared", "number": len(self.shared) - 1})
+
+
+def _first(model: Any) -> Any:
+    """Find the step that meets the rows."""
+    model = getattr(model, "best_estimator_", model)
+    return _first(model.steps[0][1]) if hasattr(model, "steps") else model
+
+
+def _only(chosen: Sequence[bool]) -> list[int] | None:
+    """List the places that were chosen; None where all were."""
+    return None if all(chosen) else [i for i, each in enumerate(chosen) if each]
+
+
+def joined_dtype(dtypes: Sequence[str]) -> str:
+    """Tell in which dtype a model holds columns of these.
+
+    Raises
+    ------
+    NoPlan
+        If that depends on who joins them.
+
+    Examples
+    --------
+    >>> joined_dtype(["float32", "float32"]), joined_dtype(["float32", "int64"])
+    ('float32', 'float64')
+    """
+    kinds = set(dtypes)
+    if len(kinds) == 1 and kinds <= {"float32", "int64", "object"}:
+        return kinds.pop()
+    if kinds <= SMALL:
+        return "int8"
+    if any(each.lower().startswith(("float16", "halffloat")) for each in kinds):
+        raise NoPlan("there are numbers of 16 bits")
+    if "float32" in kinds and kinds & SMALL:
+        raise NoPlan("numbers of 32 bits are mixed with smaller ones")
+    return "object" if "object" in kinds else "float64"
+
+
+ROUNDED = ("float32", "float[pyarrow]")
+SMALL = {"bool", "boolean", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +178,10 @@ HeadTranslator: TypeAlias = Callable[[Any, Flow, Scope], "list[Head]"]
 CORE: Doc = {"op": "core"}
 
 
-def on(flow: Flow, op: str, **settings: Any) -> Flow:
-    """Put a node of as many numbers on a flow."""
-    return Flow(doc={"op": op, "of": flow.doc, **settings}, width=flow.width)
+def on(flow: Flow, op: str, *, width: int | None = None, **settings: Any) -> Flow:
+    """Put a node on a flow; it makes numbers, as many as reach it where nothing else is said."""
+    doc = {"op": op, "of": flow.doc, **settings}
+    return Flow(doc=doc, width=flow.width if width is None else width, sparse=flow.sparse)
 
 
 def chain(width: int, *ops: str) -> Doc:
@@ -137,18 +218,22 @@ def joined(flows: Sequence[Flow]) -> Flow:
     return Flow(doc={"op": "join", "parts": [flow.doc for flow in flows]}, width=sum(flow.width for flow in flows))
 
 
-def numeric(flow: Flow, what: Any) -> Flow:
-    """See that only numbers reach a step."""
+def numeric(flow: Flow, what: Any, *, wide: bool = False) -> Flow:
+    """See that only numbers reach a step, and, unless it can be `wide`, that they can be made whole for each row."""
     if flow.raw:
         raise NoPlan(f"{type(what).__name__} takes texts")
+    if flow.wide and not wide:
+        raise NoPlan(f"{type(what).__name__} takes {flow.width:,} numbers of texts")
     return flow
+
+
+def doubles(flow: Flow, what: Any) -> Flow:
+    """See that only numbers of 64 bits reach a step that would compute otherwise in 32."""
+    if flow.narrow:
+        raise NoPlan(f"{type(what).__name__} computes in 32 bits")
+    return numeric(flow, what)
 
 
 def is_of(part: Any, library: str) -> bool:
     """Tell whether an object is of a library's own class, not of one that somebody built on it."""
     return type(part).__module__.partition(".")[0] == library
-
-
-def renamed(flow: Flow, **changes: Any) -> Flow:
-    """Give the flow with other facts."""
-    return replace(flow, **changes)

@@ -12,10 +12,22 @@ from pathlib import Path
 from typing import cast
 
 from ekiben.errors import ExplainError, SpecError, UnsupportedModelError, nearest
-from ekiben.explainers._context import Adapter, Context, Explainer, Method
-from ekiben.explainers._store import read_header
+from ekiben.explainers._context import Adapter, Context, Explainer, Later, Method
+from ekiben.explainers._header import read_header
 
-__all__ = ["GROUP", "METHODS", "Adapter", "Context", "Explainer", "Method", "choose", "load", "method", "requirements"]
+__all__ = [
+    "GROUP",
+    "METHODS",
+    "Adapter",
+    "Context",
+    "Explainer",
+    "Later",
+    "Method",
+    "choose",
+    "load",
+    "method",
+    "requirements",
+]
 
 GROUP = "ekiben.explainers"
 METHODS = {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers._context import Matrix, Transform
 from ekiben.schema import Schema
 from ekiben.tables import as_frame, comparable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rows = npt.NDArray[np.int64]
 Pick = tuple[int, int]  # a column, and the row its value comes from
@@ -28,19 +30,26 @@ def mosaic(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     >>> mosaic(frame, np.array([[0, 1]])).to_dict("records")
     [{'a': 1, 'b': 'y'}]
     """
+    import pandas as pd
+
     return pd.DataFrame({name: frame[name].array.take(rows[:, i]) for i, name in enumerate(frame)}, copy=False)
 
 
 def stack(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Put rows under rows, a column at a time, so that no column's dtype depends on another's."""
+    import pandas as pd
+
     return pd.DataFrame({name: _join(frame[name], more[name]) for name in frame}, copy=False)
 
 
 def _join(top: pd.Series, bottom: pd.Series) -> pd.Series:
+    import pandas as pd
+
     if isinstance(top.dtype, pd.CategoricalDtype):
         new = [value for value in bottom.dropna().unique() if value not in top.cat.categories]
         top = top.cat.add_categories(new)
@@ -130,6 +139,8 @@ def _rows_of_unmoved(matrix: Matrix, moved: npt.NDArray[np.bool_]) -> list[int]:
 
 def _telling_rows(values: pd.Series) -> list[int]:
     """Point at rows that hold every distinct value of a column, or the quantiles of a number."""
+    import pandas as pd
+
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         told = comparable(values.to_frame("cells"))["cells"]  # a list cannot be hashed
         return [int(row) for row in np.flatnonzero(~told.duplicated().to_numpy())[:MOST_VALUES]]

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from ekiben.compiling import Plan
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.models import Answers, explained, numbers
 from ekiben.schema import Output, Part, Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Matrix: TypeAlias = npt.NDArray[np.float64]
-Transform: TypeAlias = Callable[[pd.DataFrame], Any]
+Transform: TypeAlias = "Callable[[pd.DataFrame], Any]"
 
 
 class Adapter(Protocol):
@@ -39,12 +42,20 @@ class Adapter(Protocol):
         """Score rows on the scale of the contributions: (n_rows, n_outputs)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A model that is built when somebody asks for it."""
+
+    build: Callable[[], Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """A model as an explainer meets it.
 
     `reference` holds rows that are typical of the model's inputs. It is needed to fit; a loaded explainer has what it
-    needs in its own folder. Of several outputs, the one whose number is `which` is explained.
+    needs in its own folder. Of several outputs, the one whose number is `which` is explained. `model` may be `Later`,
+    for a method that a `plan` spares it.
     """
 
     model: Any
@@ -53,15 +64,21 @@ class Context:
     reference: pd.DataFrame | None = None
     outputs: tuple[Output, ...] = ()
     which: int = 0
+    plan: Plan | None = None
     classes: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask once what the model answers, and for labels that nobody listed look at the reference."""
         if not self.outputs:
             few = self.reference_rows("auto").head(5)
-            object.__setattr__(self, "outputs", self.adapter.outputs(self.model, few))
+            object.__setattr__(self, "outputs", self.adapter.outputs(self.live, few))
         valued = explained(self.output) == ("value",)
         object.__setattr__(self, "classes", () if valued else self.output.classes or self._seen())
+
+    @property
+    def live(self) -> Any:
+        """The model itself."""
+        return self.model.build() if isinstance(self.model, Later) else self.model
 
     @property
     def output(self) -> Output:
@@ -71,7 +88,7 @@ class Context:
     def _seen(self) -> tuple[Any, ...]:
         if self.reference is None:
             return ()
-        labels = self.adapter.answers(self.model, self.reference, ("label",))[self.which].labels
+        labels = self.adapter.answers(self.live, self.reference, ("label",))[self.which].labels
         return tuple(sorted(set(np.asarray(labels, dtype=object).tolist()), key=str))
 
     def own(self, sums: Matrix) -> Matrix:
@@ -86,7 +103,7 @@ class Context:
 
     def scores(self, frame: pd.DataFrame) -> Matrix:
         """Score rows: (n_rows, n_classes), or (n_rows, 1) for a value."""
-        answered = self.adapter.answers(self.model, frame, explained(self.output))[self.which]
+        answered = self.adapter.answers(self.live, frame, explained(self.output))[self.which]
         return numbers(answered, replace(self.output, classes=self.classes))
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:

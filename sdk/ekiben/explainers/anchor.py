@@ -17,9 +17,10 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._alibi import anchor_tabular
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context
+from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._outputs import picked
 from ekiben.explainers._predicates import Predicate, Table, cut_points, rule_of
-from ekiben.explainers._store import read_frame, read_header, write_frame, write_header
+from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Explanation, Rule
 
 MOST_BACKGROUND = 5_000

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from ekiben.compiling import Table
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
-from ekiben.explainers._context import Context, Matrix, Transform
+from ekiben.explainers._context import Context, Matrix
+from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import described, label_of, measured_units, picked, softmax
-from ekiben.explainers._store import read_array, read_header, write_header
 from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.tables import as_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
 
 TOLERANCE = 1e-9
 
@@ -37,18 +44,20 @@ class Linear:
     method: ClassVar[str] = "linear"
 
     context: Context
-    transform: Transform
-    estimator: Any
+    features: Callable[[pd.DataFrame], Matrix]
+    weights: Matrix
+    intercepts: Matrix
     owners: Rows
     means: Matrix
     units: Units
     centred: bool
+    planned: Callable[[Sequence[Sequence[Any]], int], Matrix] | None = None
 
     @classmethod
     def fit(cls, context: Context) -> Linear:
         """Find which column moves each feature, and prove on the reference that the model is linear in them."""
         reference = context.reference_rows(cls.method)
-        transform, estimator = context.adapter.steps(context.model)
+        transform, estimator = context.adapter.steps(context.live)
         if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
             raise ExplainError(_refusal(estimator, "has no coefficients"))
         matrix = dense(transform, reference)
@@ -57,10 +66,12 @@ class Linear:
         margins = context.own(margins)
         units, centred = _scale(context, estimator, reference, margins)
         owners = feature_owners(transform, reference, context.schema)
+        weights, intercepts = _own(context, *_weights(estimator), centred=centred)
         return cls(
             context=context,
-            transform=transform,
-            estimator=estimator,
+            features=partial(dense, transform),
+            weights=weights,
+            intercepts=intercepts,
             owners=owners,
             means=matrix.mean(axis=0),
             units=units,
@@ -70,16 +81,19 @@ class Linear:
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly."""
         started = perf_counter()
-        matrix = dense(self.transform, self.context.rows(frame))
-        weights, intercepts = _weights(self.estimator)
-        weights, intercepts = self.context.own(weights.T).T, self.context.own(intercepts[None])[0]
-        if self.centred:
-            weights, intercepts = weights - weights.mean(axis=0), intercepts - intercepts.mean()
-        margins = matrix @ weights.T + intercepts  # proved equal to the estimator's own when fitted
+        return self._explained(self.features(self.context.rows(frame)), started)
+
+    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
+        """Explain rows that come as columns of plain values, without a frame; None where the model has no plan."""
+        started = perf_counter()
+        return None if self.planned is None else self._explained(self.planned(columns, n_rows), started)
+
+    def _explained(self, matrix: Matrix, started: float) -> list[Explanation]:
+        margins = matrix @ self.weights.T + self.intercepts  # proved equal to the estimator's own when fitted
         outputs = picked(margins)
-        parts = (matrix - self.means) * weights[outputs]
+        parts = (matrix - self.means) * self.weights[outputs]
         folded = [fold(row, self.owners, self.context.names) for row in parts]
-        bases = weights @ self.means + intercepts
+        bases = self.weights @ self.means + self.intercepts
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(matrix), 1)
         return [
             Attribution.of(
@@ -109,17 +123,55 @@ class Linear:
     def load(cls, folder: Path, context: Context) -> Linear:
         """Read what `save` wrote; no reference is needed."""
         header = read_header(folder)
-        transform, estimator = context.adapter.steps(context.model)
-        owners = read_array(folder / "owners.npy")
+        found = _of_plan(context) or _of_model(context)
+        weights, intercepts = _own(context, found.weights, found.intercepts, centred=header["centred"])
         return cls(
             context=context,
-            transform=transform,
-            estimator=estimator,
-            owners=matching_owners(owners, _weights(estimator)[0].shape[1]),
+            features=found.features,
+            weights=weights,
+            intercepts=intercepts,
+            owners=matching_owners(read_array(folder / "owners.npy"), weights.shape[1]),
             means=read_array(folder / "means.npy"),
             units=header["units"],
             centred=header["centred"],
+            planned=found.planned,
         )
+
+
+class _Form(NamedTuple):
+    """What is linear in a model: its features, of a frame and of columns, and how they are weighed."""
+
+    features: Callable[[pd.DataFrame], Matrix]
+    weights: Matrix
+    intercepts: Matrix
+    planned: Callable[[Sequence[Sequence[Any]], int], Matrix] | None = None
+
+
+def _of_plan(context: Context) -> _Form | None:
+    """Take features and coefficients from the plan, which needs no library."""
+    node = None if context.plan is None else context.plan.linear
+    if node is None:
+        return None
+
+    def planned(columns: Sequence[Sequence[Any]], n_rows: int) -> Matrix:
+        made: Matrix = node.of.block(Table(columns, n_rows))
+        return made
+
+    def features(frame: pd.DataFrame) -> Matrix:
+        return planned(as_columns(frame), len(frame))
+
+    return _Form(features, node.coef, node.intercept, planned)
+
+
+def _of_model(context: Context) -> _Form:
+    transform, estimator = context.adapter.steps(context.live)
+    return _Form(partial(dense, transform), *_weights(estimator))
+
+
+def _own(context: Context, weights: Matrix, intercepts: Matrix, *, centred: bool) -> tuple[Matrix, Matrix]:
+    """Keep the weights of the explained output, and centre those of logits that are known up to a shift only."""
+    weights, intercepts = context.own(weights.T).T, context.own(intercepts[None])[0]
+    return (weights - weights.mean(axis=0), intercepts - intercepts.mean()) if centred else (weights, intercepts)
 
 
 def _weights(estimator: Any) -> tuple[Matrix, Matrix]:
@@ -132,7 +184,11 @@ def _asked(estimator: Any, matrix: Matrix) -> Matrix:
     """Ask the estimator itself for its scores before any link, of shape (n_rows, n_outputs)."""
     ask = getattr(estimator, "decision_function", None) or estimator.predict
     names = getattr(estimator, "feature_names_in_", None)
-    data = matrix if names is None else pd.DataFrame(matrix, columns=names)
+    data: Any = matrix
+    if names is not None:
+        import pandas as pd
+
+        data = pd.DataFrame(matrix, columns=names)
     return np.asarray(ask(data), dtype=np.float64).reshape(len(matrix), -1)
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
+from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._outputs import described, picked, units_of_scores
-from ekiben.explainers._store import read_frame, read_header, write_frame, write_header
+from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation
 
 MOST_ROWS = 20_000  # in one call of the model

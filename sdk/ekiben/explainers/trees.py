@@ -13,8 +13,8 @@ import pandas as pd
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
+from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import described, measured_units, picked
-from ekiben.explainers._store import read_array, read_header, write_header
 from ekiben.explanations import Attribution, Explanation, Units
 
 TOLERANCE = 1e-3  # XGBoost adds leaves up in 32 bits
@@ -45,7 +45,7 @@ class Trees:
     def fit(cls, context: Context) -> Trees:
         """Find which column moves each feature, and prove on the reference that contributions add up."""
         reference = context.reference_rows(cls.method)
-        transform, estimator = context.adapter.steps(context.model)
+        transform, estimator = context.adapter.steps(context.live)
         head = reference.iloc[:N_CHECKED]
         parts, margins = _parts(context, estimator, dense(transform, head))
         _refuse_gaps(parts, margins)
@@ -83,7 +83,7 @@ class Trees:
     @classmethod
     def load(cls, folder: Path, context: Context) -> Trees:
         """Read what `save` wrote; no reference is needed."""
-        transform, estimator = context.adapter.steps(context.model)
+        transform, estimator = context.adapter.steps(context.live)
         owners = read_array(folder / "owners.npy")
         return cls(
             context=context,

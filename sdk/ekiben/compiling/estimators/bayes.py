@@ -41,12 +41,12 @@ def bernoulli(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     absent = np.log(1 - np.exp(model.feature_log_prob_))
     seen = numeric(flow, model)
     if model.binarize is not None:
-        seen = Flow(doc={"op": "above", "of": flow.doc, "at": float(model.binarize)}, width=flow.width)
+        seen = Flow(doc={"op": "exceeds", "of": flow.doc, "threshold": float(model.binarize)}, width=flow.width)
     return _weighed(model, seen, model.feature_log_prob_ - absent, model.class_log_prior_ + absent.sum(axis=1))
 
 
 def _weighed(model: Any, flow: Flow, coef: Any, intercept: Any) -> list[Head]:
-    doc = {"op": "linear", "of": numeric(flow, model).doc, "coef": coef, "intercept": np.asarray(intercept)}
+    doc = {"op": "linear", "of": numeric(flow, model, wide=True).doc, "coef": coef, "intercept": np.asarray(intercept)}
     return _naive(Flow(doc=doc, width=len(coef)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ekiben.compiling import members
 from ekiben.compiling.estimators.trees import are_trees, divided, leaf_sums, of_sklearn, sums, trees
-from ekiben.compiling.features import picked as columns
+from ekiben.compiling.features import picked_columns
 from ekiben.compiling.forest import grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked
 
@@ -87,7 +87,7 @@ def _bags(model: Any, flow: Flow, scope: Scope) -> list[tuple[Head, Any]]:
     found = []
     for member, features in zip(model.estimators_, model.estimators_features_, strict=True):
         places = [int(i) for i in features]
-        taken = shared if places == list(range(flow.width)) else columns(shared, places, scope)
+        taken = shared if places == list(range(flow.width)) else picked_columns(shared, places, scope)
         found.append((members.only(member, taken, scope), member))
     return found
 

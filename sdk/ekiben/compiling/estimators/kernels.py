@@ -105,7 +105,7 @@ def _turned(width: int) -> Doc:
 def _shaped(n_classes: int) -> Doc:
     """Give one number a class: its votes, and between equal ones its margins."""
     turned = _turned(_n_duels(n_classes))
-    said = {"op": "join", "parts": [{"op": "above", "of": turned, "at": 0.0}, turned]}
+    said = {"op": "join", "parts": [{"op": "exceeds", "of": turned, "threshold": 0.0}, turned]}
     return {"op": "confidence", "of": said, "n_classes": n_classes}
 
 

@@ -19,10 +19,10 @@ NO_GAPS, ZEROS, NANS = 0, 1, 2  # and, above them, what the node takes for a mis
 PLAIN = (
     "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "",
 )  # fmt: skip
-LINKS: dict[str, tuple[str, dict[str, str]]] = {
-    **dict.fromkeys(("poisson", "gamma", "tweedie"), ("power", {})),
-    "cross_entropy": ("sigmoid", {}),
-    "cross_entropy_lambda": ("function", {"name": "logistic_log"}),
+LINKS = {
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), "power"),
+    "cross_entropy": "sigmoid",
+    "cross_entropy_lambda": "soft_plus",
 }
 
 
@@ -131,8 +131,7 @@ def _steep(margins: Flow, told: Mapping[str, str]) -> Flow:
 def _value(margins: Flow, name: str, told: Mapping[str, str]) -> Flow:
     """Give what the link of a regression makes of the sums."""
     if name in PLAIN:
-        return on(margins, "function", name="signed_square") if "sqrt" in told else margins
+        return on(margins, "signed_square") if "sqrt" in told else margins
     if name not in LINKS:
         raise NoPlan(f"the objective {name} has a link of its own")
-    op, settings = LINKS[name]
-    return on(margins, op, **settings)
+    return on(margins, LINKS[name])

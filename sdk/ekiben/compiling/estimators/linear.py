@@ -16,7 +16,7 @@ def linear(model: Any, flow: Flow) -> Flow:
     """Give the sums of a linear model, one an output."""
     coef = np.atleast_2d(np.asarray(_dense(model.coef_), dtype=np.float64))
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).reshape(-1), (len(coef),))
-    doc = {"op": "linear", "of": numeric(flow, model).doc, "coef": coef, "intercept": intercept}
+    doc = {"op": "linear", "of": numeric(flow, model, wide=True).doc, "coef": coef, "intercept": intercept}
     return Flow(doc=doc, width=len(coef))
 
 

@@ -74,7 +74,7 @@ def _tempered(said: Flow, calibrator: Any, *, by_decision: bool) -> Flow:
     """Cool margins by a temperature: chances by their logarithms."""
     if not by_decision:
         raised = on(said, "stretch", scale=[1.0] * said.width, add=[1e-12] * said.width)
-        said = on(raised, "function", name="log")
+        said = on(raised, "ufunc", name="log", finite=False)
     elif said.width == 1:
         both: Doc = {"op": "linear", "of": said.doc, "coef": [[-1.0], [1.0]], "intercept": [0.0, 0.0]}
         said = Flow(doc=both, width=2)
@@ -169,7 +169,7 @@ def _by_function(transformer: Any, n_outputs: int) -> Callable[[int, Doc], Doc]:
     name = getattr(function, "__name__", "")
     if name not in UFUNCS or getattr(np, name, None) is not function or transformer.inv_kw_args:
         raise NoPlan("a target is turned back by a function of its own")
-    return lambda _, doc: {"op": "function", "of": doc, "name": name}
+    return lambda _, doc: {"op": "ufunc", "of": doc, "name": name, "finite": False}
 
 
 def _multiplied(scale: Sequence[float] | None, add: Sequence[float] | None) -> Callable[[int, Doc], Doc]:

@@ -7,11 +7,13 @@ A node takes the values of a row, in the order of the contract's columns and as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
+
+from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 Values: TypeAlias = Sequence[Any]
 Doc: TypeAlias = dict[str, Any]
 Fold: TypeAlias = Callable[[Values], float]
+Weigh: TypeAlias = "Callable[[Values], Array]"
 NAN = math.nan
+WIDEST = 1000  # numbers of texts that are made whole for each row
 
 
 class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside its own
@@ -42,6 +46,7 @@ class Node:
     """One step; `width` numbers for each row."""
 
     raw: ClassVar[bool] = False
+    wide: bool = False  # whether its numbers are so many that `fold` and `weigh` are asked in place of `block`
     width: int
 
     def row(self, values: Values) -> Sequence[Any]:
@@ -56,6 +61,15 @@ class Node:
         """Give the function that weighs and adds up the numbers of one row; `weights` has one a number."""
         row, kept = self.row, tuple(weights)
         return lambda values: sum(map(mul, row(values), kept))
+
+    def weigh(self, weights: Array) -> Weigh:
+        """Give the function that does so for several outputs; `weights` has shape (n_outputs, width)."""
+        row = self.row
+        return lambda values: weights @ np.array(row(values), dtype=np.float64)
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        """Tell for numbers of the node below where this one changes its mind."""
+        return {}
 
 
 class Of(Node):
@@ -102,3 +116,30 @@ class Core(Node):
 
     def block(self, table: Table) -> Any:
         return table.columns
+
+
+class Finite(Of):
+    """A node on numbers that its library refuses where one of them is missing or infinite."""
+
+    def block(self, table: Table) -> Array:
+        return self.apply(finite(self.of.block(table)))
+
+    def row(self, values: Values) -> Sequence[float]:
+        found = np.array([self._row(values)], dtype=np.float64)
+        made: list[float] = self.apply(finite(found))[0].tolist()
+        return made
+
+
+def finite(matrix: Array) -> Array:
+    """Refuse numbers of which one is missing or infinite."""
+    if not np.isfinite(matrix).all():
+        raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
+    return matrix
+
+
+def finite_row(numbers: Sequence[float]) -> Sequence[float]:
+    """Refuse numbers of one row of which one is missing or infinite."""
+    for number in numbers:
+        if number - number != 0:
+            raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
+    return numbers

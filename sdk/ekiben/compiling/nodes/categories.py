@@ -1,13 +1,14 @@
-"""What is made of categories: one number each, or numbers from a table."""
+"""What is made of categories: one number each, numbers from a table, or the number of a bin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ekiben.compiling.nodes import Fold, Node, Table, Values
+from ekiben.compiling.nodes import NAN, Finite, Fold, Node, Table, Values, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -82,34 +83,57 @@ class OneHot(Node):
 
 
 class Lookup(Node):
-    """Numbers for each value of each column, from a table: what an ordinal or a target encoder gives."""
+    """Numbers for each value of each column, from a table: what an ordinal or a target encoder gives; None is NaN."""
 
     def __init__(
         self, of: Node, tables: Sequence[tuple[Sequence[Any], Sequence[Sequence[float]]]], others: Sequence[Any]
     ) -> None:
         self.of = of
         self._known = [
-            {_key(value): list(row) for value, row in zip(values, rows, strict=True)} for values, rows in tables
+            {_key(value): _numbers(row) for value, row in zip(values, rows, strict=True)} for values, rows in tables
         ]
-        self._others = [None if other is None else list(other) for other in others]
+        self._others = [None if other is None else _numbers(other) for other in others]
         self.width = sum(len(rows[0]) for _, rows in tables)
 
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = []
         for i, value in enumerate(self.of.row(values)):
-            made += self._numbers(i, value)
+            made += self._found(i, value)
         return made
 
-    def _numbers(self, column: int, value: Any) -> list[float]:
+    def _found(self, column: int, value: Any) -> list[float]:
         return _place(self._known[column], self._others[column], value)
 
     def block(self, table: Table) -> Array:
         found = self.of.block(table)
         parts = [
-            np.array([self._numbers(i, value) for value in (found[i] if self.of.raw else found[:, i].tolist())])
+            np.array([self._found(i, value) for value in (found[i] if self.of.raw else found[:, i].tolist())])
             for i in range(self.of.width)
         ]
         return np.concatenate(parts, axis=1)
+
+
+class Bins(Finite):
+    """The number of the bin that each number falls into: of `edges`, how many are not above it."""
+
+    def __init__(self, of: Node, edges: Sequence[Sequence[float]]) -> None:
+        super().__init__(of)
+        self._edges = [list(each) for each in edges]
+
+    def row(self, values: Values) -> Sequence[float]:
+        found = finite_row(self._row(values))
+        return [float(bisect_right(edges, value)) for value, edges in zip(found, self._edges, strict=True)]
+
+    def apply(self, matrix: Array) -> Array:
+        columns = [np.searchsorted(edges, matrix[:, i], side="right") for i, edges in enumerate(self._edges)]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        return dict(enumerate(self._edges))
+
+
+def _numbers(row: Sequence[float | None]) -> list[float]:
+    return [NAN if number is None else number for number in row]
 
 
 def _key(value: Any) -> Any:

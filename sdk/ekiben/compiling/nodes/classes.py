@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Values
+from ekiben.compiling.nodes import Finite, Node, Of, Values, finite
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
     from ekiben.models import Array
 
 
-class Bells(Of):
+class Bells(Finite):
     """The logarithm of a bell curve for each class, with `begun`: `mean` and `spread` have shape (width, of.width)."""
 
     def __init__(self, of: Node, mean: Any, spread: Any, prior: Sequence[float], begun: Sequence[float]) -> None:
@@ -24,7 +24,7 @@ class Bells(Of):
         self.width = len(self._mean)
 
     def row(self, values: Values) -> Sequence[float]:
-        apart = np.array(self._row(values), dtype=np.float64) - self._mean
+        apart = finite(np.array(self._row(values), dtype=np.float64)) - self._mean
         found: list[float] = (self._prior + (self._begun - 0.5 * (apart**2 / self._spread).sum(axis=1))).tolist()
         return found
 
@@ -36,7 +36,7 @@ class Bells(Of):
         return made
 
 
-class Ellipsoids(Of):
+class Ellipsoids(Finite):
     """How far a row is from the mean of each class along the class's own axes, of shape (of.width, n_axes)."""
 
     def __init__(self, of: Node, means: Any, axes: Sequence[Any], add: Sequence[float], prior: Sequence[float]) -> None:
@@ -51,7 +51,7 @@ class Ellipsoids(Of):
         return made
 
 
-class Centres(Of):
+class Centres(Finite):
     """The distance to each centre, below 0: squared or, where `straight`, along the axes; `scale` divides, `add` is added."""
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, Fold, Node, Of, Row, Table, Values
+from ekiben.compiling.nodes import NAN, Fold, Node, Of, Row, Table, Values, Weigh
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -56,7 +56,7 @@ class Raw(Node):
 
 
 class Fill(Node):
-    """Put a value where one is missing, among values of any kind."""
+    """Put a value where one is missing, among values of any kind; a column without one stays as it is."""
 
     raw: ClassVar[bool] = True
 
@@ -74,12 +74,72 @@ class Fill(Node):
         ]
 
 
+class Beside(Node):
+    """Values of any kind and numbers, side by side; a number that is missing is None like any other."""
+
+    raw: ClassVar[bool] = True
+
+    def __init__(self, parts: Sequence[Node]) -> None:
+        self.parts, self.width = tuple(parts), sum(part.width for part in parts)
+
+    def row(self, values: Values) -> Sequence[Any]:
+        made: list[Any] = []
+        for part in self.parts:
+            found = part.row(values)
+            made += found if part.raw else [None if number != number else number for number in found]
+        return made
+
+    def block(self, table: Table) -> list[Sequence[Any]]:
+        made: list[Sequence[Any]] = []
+        for part in self.parts:
+            found = part.block(table)
+            made += found if part.raw else [_gaps_as_none(column) for column in found.T.tolist()]
+        return made
+
+
+def _gaps_as_none(column: list[float]) -> list[float | None]:
+    return [None if number != number else number for number in column]
+
+
+class Pick(Node):
+    """Some of the values, in another order."""
+
+    raw: ClassVar[bool] = True
+
+    def __init__(self, of: Node, keep: Sequence[int]) -> None:
+        self.of, self.width, self.keep = of, len(keep), tuple(keep)
+
+    def row(self, values: Values) -> Sequence[Any]:
+        found = self.of.row(values)
+        return [found[i] for i in self.keep]
+
+    def block(self, table: Table) -> list[Sequence[Any]]:
+        found = self.of.block(table)
+        return [found[i] for i in self.keep]
+
+
+class Numbers(Pick):
+    """Some of the values, which are numbers: NaN where one is missing."""
+
+    raw: ClassVar[bool] = False
+
+    def row(self, values: Values) -> Sequence[Any]:
+        return [NAN if value is None else value for value in super().row(values)]
+
+    def block(self, table: Table) -> Any:
+        made = np.empty((table.n_rows, self.width))
+        for i, column in enumerate(super().block(table)):
+            made[:, i] = np.array(column, dtype=np.float64)
+        return made
+
+
 class Join(Node):
     """The numbers of several nodes, side by side."""
 
     def __init__(self, parts: Sequence[Node]) -> None:
         self.parts, self.width = tuple(parts), sum(part.width for part in parts)
         self._rows = [part.row for part in parts]
+        self.wide = any(part.wide for part in parts)
 
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = []
@@ -100,13 +160,20 @@ class Join(Node):
             return lambda values: first(values) + second(values)
         return lambda values: sum([fold(values) for fold in folds])
 
+    def weigh(self, weights: Array) -> Weigh:
+        weighers, start = [], 0
+        for part in self.parts:
+            weighers.append(part.weigh(weights[:, start : start + part.width]))
+            start += part.width
+        return lambda values: np.add.reduce([weigh(values) for weigh in weighers])
+
 
 class Select(Of):
     """Some of the numbers, in another order."""
 
     def __init__(self, of: Node, keep: Sequence[int]) -> None:
         super().__init__(of)
-        self.width, self._keep = len(keep), list(keep)
+        self.width, self.keep = len(keep), list(keep)
         self._get = itemgetter(*keep) if len(keep) > 1 else only(keep[0])
 
     def row(self, values: Values) -> Sequence[float]:
@@ -114,7 +181,7 @@ class Select(Of):
         return found
 
     def apply(self, matrix: Array) -> Array:
-        return matrix[:, self._keep]
+        return matrix[:, self.keep]
 
 
 class Shared(Node):
@@ -122,6 +189,7 @@ class Shared(Node):
 
     def __init__(self, of: Node, number: int) -> None:
         self.of, self.width, self._number = of, of.width, number
+        self.raw = of.raw  # type: ignore[misc] -- it is what it stands on
 
     def row(self, values: Values) -> Sequence[float]:
         if not isinstance(values, Row):

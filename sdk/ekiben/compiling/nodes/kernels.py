@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Values
+from ekiben.compiling.nodes import Finite, Node, Values, finite
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = "Callable[[Array], Array]"  # a row's numbers → one number for each row that is kept
 
 
-class Alike(Of):
+class Alike(Finite):
     """Weigh how alike a row is to the rows of `vectors`, and add up: `coef` has shape (width, n_vectors)."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Alike(Of):
             raise ValueError(self._coef.shape)
 
     def row(self, values: Values) -> Sequence[float]:
-        found: list[float] = self._one(np.array(self._row(values), dtype=np.float64)).tolist()
+        found: list[float] = self._one(finite(np.array(self._row(values), dtype=np.float64))).tolist()
         return found
 
     def apply(self, matrix: Array) -> Array:
@@ -41,7 +41,7 @@ class Alike(Of):
         return found
 
 
-class Laplace(Of):
+class Laplace(Finite):
     """The chance of the second class by a Gaussian process, from how alike a row is to the rows of `vectors`.
 
     `coef` of shape (n_vectors,) gives the latent mean; what the rows of `spread` give is taken from `itself`, how alike a
@@ -63,7 +63,7 @@ class Laplace(Of):
         self.width = 2
 
     def row(self, values: Values) -> Sequence[float]:
-        return self._one(np.array(self._row(values), dtype=np.float64))
+        return self._one(finite(np.array(self._row(values), dtype=np.float64)))
 
     def apply(self, matrix: Array) -> Array:
         return np.array([self._one(row) for row in matrix]).reshape(len(matrix), self.width)
@@ -148,10 +148,10 @@ def _matern(doc: Mapping[str, Any], vectors: Array) -> Kernel:
     def of(row: Array) -> Array:
         distance = np.sqrt(apart(row))
         if nu == 0.5:
-            return np.exp(-distance)
+            return np.asarray(np.exp(-distance))
         if nu == 1.5:
             distance = distance * math.sqrt(3)
-            return (1.0 + distance) * np.exp(-distance)
+            return np.asarray((1.0 + distance) * np.exp(-distance))
         distance = distance * math.sqrt(5)
         found: Array = (1.0 + distance + distance**2 / 3.0) * np.exp(-distance)
         return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import ByRow, Node, Of, Values
+from ekiben.compiling.nodes import ByRow, Node, Of, Table, Values
 from ekiben.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -25,13 +25,19 @@ class Linear(Of):
             raise IntegrityError(f"A plan's coefficients must fit its features. Got {self.coef.shape} for {of.width}.")
         self.width = len(self.coef)
         self._fold = of.fold(self.coef[0].tolist()) if self.width == 1 else None
+        self._weigh = of.weigh(self.coef)
         self._first = float(self.intercept[0])
 
     def row(self, values: Values) -> Sequence[float]:
         if self._fold is not None:
             return (self._fold(values) + self._first,)
-        made: list[float] = (self.coef @ np.array(self._row(values), dtype=np.float64) + self.intercept).tolist()
+        made: list[float] = (self._weigh(values) + self.intercept).tolist()
         return made
+
+    def block(self, table: Table) -> Array:
+        if not self.of.wide:
+            return super().block(table)
+        return np.array([self.row(values) for values in zip(*table.columns, strict=True)])
 
     def apply(self, matrix: Array) -> Array:
         made: Array = matrix @ self.coef.T + self.intercept
@@ -130,3 +136,17 @@ class Power(ByRow):
 
     def one(self, numbers: Sequence[float]) -> Sequence[float]:
         return [exp(number) for number in numbers]
+
+
+class SignedSquare(ByRow):
+    """Each number times itself, with the sign it had."""
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [math.copysign(number * number, number) for number in numbers]
+
+
+class SoftPlus(ByRow):
+    """The logarithm of 1 and e to the power of each number."""
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [math.log1p(exp(number)) for number in numbers]

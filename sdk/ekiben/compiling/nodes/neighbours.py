@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Values
+from ekiben.compiling.nodes import Finite, Node, Values, finite
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CLOSE = 1e-9  # two distances, relative to the larger numbers they are made of, that a library may see either way
 
 
-class Neighbours(Of):
+class Neighbours(Finite):
     """Average what is known of the nearest kept rows: `known` has shape (n_vectors, width).
 
     The `n` nearest ones, or all within `radius`; each counts the same or, where `inverse`, by 1 / distance. `power` is
@@ -44,7 +44,7 @@ class Neighbours(Of):
         self.width = self._known.shape[1]
 
     def row(self, values: Values) -> Sequence[float]:
-        found: list[float] = self._one(np.array(self._row(values), dtype=np.float64)).tolist()
+        found: list[float] = self._one(finite(np.array(self._row(values), dtype=np.float64))).tolist()
         return found
 
     def apply(self, matrix: Array) -> Array:

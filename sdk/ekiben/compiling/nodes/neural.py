@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of
+from ekiben.compiling.nodes import Finite, Node
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class Layers(Of):
+class Layers(Finite):
     """Weigh, add and bend the numbers, layer by layer; the last layer is bent by `last`."""
 
     def __init__(

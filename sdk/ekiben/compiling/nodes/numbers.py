@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,11 @@ class Scale(Of):
 
     def __init__(self, of: Node, shift: Sequence[float], scale: Sequence[float]) -> None:
         super().__init__(of)
-        self._pairs = list(zip(shift, scale, strict=True))
+        self.pairs = list(zip(shift, scale, strict=True))
         self._shift, self._scale = np.array(shift), np.array(scale)
 
     def row(self, values: Values) -> Sequence[float]:
-        return [(value - shift) / scale for value, (shift, scale) in zip(self._row(values), self._pairs, strict=True)]
+        return [(value - shift) / scale for value, (shift, scale) in zip(self._row(values), self.pairs, strict=True)]
 
     def apply(self, matrix: Array) -> Array:
         made: Array = (matrix - self._shift) / self._scale
@@ -39,14 +38,14 @@ class Stretch(Of):
         self, of: Node, scale: Sequence[float], add: Sequence[float], low: float | None, high: float | None
     ) -> None:
         super().__init__(of)
-        self._pairs = list(zip(scale, add, strict=True))
+        self.pairs = list(zip(scale, add, strict=True))
         self._scale, self._add, self._low, self._high = np.array(scale), np.array(add), low, high
 
     def row(self, values: Values) -> Sequence[float]:
-        made = [value * scale + add for value, (scale, add) in zip(self._row(values), self._pairs, strict=True)]
-        if self._low is None or self._high is None:
-            return made
+        made = [value * scale + add for value, (scale, add) in zip(self._row(values), self.pairs, strict=True)]
         low, high = self._low, self._high
+        if low is None or high is None:
+            return made
         return [low if value < low else min(value, high) for value in made]
 
     def apply(self, matrix: Array) -> Array:
@@ -62,7 +61,7 @@ class Impute(Of):
     ) -> None:
         super().__init__(of)
         self.width = len(keep) + len(told)
-        self._fill, self._missing, self._keep, self._told = list(fill), missing, list(keep), list(told)
+        self._fill, self._missing, self.keep, self._told = list(fill), missing, list(keep), list(told)
         self._array = np.array(fill)
         self._plain = missing is None and not told and len(keep) == of.width
 
@@ -76,27 +75,34 @@ class Impute(Of):
     def apply(self, matrix: Array) -> Array:
         gaps = np.isnan(matrix) if self._missing is None else matrix == self._missing
         filled = np.where(gaps, self._array, matrix)
-        return filled if self._plain else np.concatenate([filled[:, self._keep], gaps[:, self._told]], axis=1)
+        return filled if self._plain else np.concatenate([filled[:, self.keep], gaps[:, self._told]], axis=1)
 
 
 class Round(Of):
-    """The nearest numbers of 32 bits, as a library sees them that computes with those."""
+    """The nearest numbers of 32 bits, as a library sees them that computes with those; of `only` some where they are given."""
 
-    def __init__(self, of: Node) -> None:
+    def __init__(self, of: Node, only: Sequence[int] | None = None) -> None:
         super().__init__(of)
+        self._only = None if only is None else list(only)
         self._narrow = Struct(f"{of.width}f")
 
     def row(self, values: Values) -> Sequence[float]:
         found = self._row(values)
         try:
-            return self._narrow.unpack(self._narrow.pack(*found))
+            if self._only is None:
+                return self._narrow.unpack(self._narrow.pack(*found))
         except OverflowError:  # infinite, in 32 bits
-            with np.errstate(over="ignore"):
-                made: list[float] = self.apply(np.array([found], dtype=np.float64))[0].tolist()
-            return made
+            pass
+        with np.errstate(over="ignore"):
+            made: list[float] = self.apply(np.array([found], dtype=np.float64))[0].tolist()
+        return made
 
     def apply(self, matrix: Array) -> Array:
-        return matrix.astype(np.float32).astype(np.float64)
+        if self._only is None:
+            return matrix.astype(np.float32).astype(np.float64)
+        made = matrix.copy()
+        made[:, self._only] = matrix[:, self._only].astype(np.float32)
+        return made
 
 
 class Gaps(Of):
@@ -112,60 +118,6 @@ class Gaps(Of):
 
     def apply(self, matrix: Array) -> Array:
         return np.where(matrix == self._marker, np.nan, matrix)
-
-
-class Above(ByRow):
-    """1 for a number above `at`, 0 for another."""
-
-    def __init__(self, of: Node, at: float) -> None:
-        super().__init__(of)
-        self._at = at
-
-    def one(self, numbers: Sequence[float]) -> Sequence[float]:
-        at = self._at
-        return [1.0 if number > at else 0.0 for number in numbers]
-
-
-class Function(ByRow):
-    """A function of one number, by its name."""
-
-    def __init__(self, of: Node, name: str) -> None:
-        super().__init__(of)
-        self._function = FUNCTIONS[name]
-
-    def one(self, numbers: Sequence[float]) -> Sequence[float]:
-        function = self._function
-        return [function(number) for number in numbers]
-
-
-def _or(value: float, function: Callable[[float], float]) -> Callable[[float], float]:
-    """Let a function give `value` where Python refuses what numpy answers with."""
-
-    def asked(number: float) -> float:
-        try:
-            return function(number)
-        except (ValueError, OverflowError):
-            return value
-
-    return asked
-
-
-FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "cbrt": lambda number: float(np.cbrt(number)),
-    "exp": _or(math.inf, math.exp),
-    "exp2": _or(math.inf, lambda number: 2.0**number),
-    "expm1": _or(math.inf, math.expm1),
-    "log": _or(NAN, math.log),
-    "log10": _or(NAN, math.log10),
-    "log1p": _or(NAN, math.log1p),
-    "log2": _or(NAN, math.log2),
-    "logistic_log": _or(math.inf, lambda number: math.log1p(math.exp(number))),
-    "negative": lambda number: -number,
-    "reciprocal": lambda number: 1.0 / number if number else math.inf,
-    "signed_square": lambda number: math.copysign(number * number, number),
-    "sqrt": _or(NAN, math.sqrt),
-    "square": lambda number: number * number,
-}
 
 
 class Steps(ByRow):

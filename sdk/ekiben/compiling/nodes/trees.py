@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -59,6 +59,9 @@ class Trees(Of):
         told[np.arange(len(told)), self.forest.leaf_target] = self.forest.leaf_weight
         listed: list[list[float]] = told.tolist()
         return listed
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        return {number: points.tolist() for number, points in self.forest.split_points.items()}
 
     def row(self, values: Values) -> Sequence[float]:
         found = self._row(values)

@@ -19,6 +19,8 @@ def chooser(rule: Mapping[str, Any]) -> Callable[[Sequence[float]], int]:
     at = rule.get("at", 0.0)
     if rule["rule"] == "above":
         return (lambda numbers: numbers[0] > at) if rule["strict"] else (lambda numbers: numbers[0] >= at)
+    if rule["rule"] == "number":
+        return lambda numbers: int(numbers[0])
     if rule["rule"] != "largest":
         raise ValueError(rule["rule"])
     return lambda numbers: numbers.index(max(numbers))
@@ -29,6 +31,8 @@ def chosen(rule: Mapping[str, Any], numbers: Array) -> Array:
     if rule["rule"] == "above":
         above: Array = numbers[:, 0] > rule["at"] if rule["strict"] else numbers[:, 0] >= rule["at"]
         return above.astype(int)
+    if rule["rule"] == "number":
+        return numbers[:, 0].astype(int)
     largest: Array = numbers.argmax(axis=1)
     return largest
 

@@ -1,0 +1,271 @@
+"""Try a plan against its model, and measure what rows cost by both."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ekiben import tables
+from ekiben.compiling.edges import edges
+from ekiben.compiling.plans import NO_ANSWER, Costs, Plan
+from ekiben.compiling.translating import NoPlan
+from ekiben.models import Answers
+from ekiben.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = 1e-6  # on scores, and on values relative to those above 1; a label may never change
+MOST_ROWS = 5000  # of the reference
+ALONE = 200  # rows that are also asked one by one
+MOST_ASKED = 2000  # times, where rows without an answer must be found
+
+Ask: TypeAlias = "Callable[[pd.DataFrame], tuple[Answers, ...]]"
+Found: TypeAlias = "tuple[Answers, ...] | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What was tried, and how far the plan was from its model.
+
+    Parameters
+    ----------
+    reference_rows, edge_rows
+        Real rows, and rows made from the contract: missing, unseen, extreme, at and beside split points.
+    split_points, split_points_tried
+        Values at or beside the thresholds of the plan's splits: how many there are, and how many a row stood at.
+    refused_rows
+        Rows for which neither has an answer.
+    largest_difference
+        Of scores in [0, 1], and of values relative to those above 1.
+    changed_labels, changed_refusals
+        Rows with another label; rows that one answers and the other does not.
+    """
+
+    reference_rows: int
+    edge_rows: int
+    split_points: int
+    split_points_tried: int
+    refused_rows: int
+    largest_difference: float
+    changed_labels: int
+    changed_refusals: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the plan may serve."""
+        return self.largest_difference <= TOLERANCE and not self.changed_labels and not self.changed_refusals
+
+    def __str__(self) -> str:
+        tried = self.reference_rows + self.edge_rows
+        apart = (
+            "equal to the last bit" if not self.largest_difference else f"{self.largest_difference:.0e} at most apart"
+        )
+        return f"{tried:,} rows tried, {apart}, {self.changed_labels + self.changed_refusals} answers changed"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as a plan's folder holds it."""
+        return {"tolerance": TOLERANCE, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Certificate:
+        """Read it back."""
+        return cls(**{name: value for name, value in document.items() if name != "tolerance"})
+
+
+def certify(
+    plan: Plan, ask: Ask, contract: Schema, reference: pd.DataFrame, unseen: Callable[[Column, Any], Sequence[str]]
+) -> Certificate:
+    """Try a plan on reference rows and on edge rows, as one table and row by row.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    ask
+        Asks the model itself about a frame of the contract.
+    contract
+        What the columns take.
+    reference
+        Rows of shape (n_rows, n_columns) that fit the contract.
+    unseen
+        Gives texts that a column has not seen, for one that it has.
+    """
+    real = reference.head(MOST_ROWS)
+    rows = tables.as_rows(real)
+    made = edges(plan, contract, rows, unseen)
+    tally = _Tally(plan, ask, contract)
+    tally.tried(rows)
+    for group in (made.special, made.splits):
+        tally.tried(group)
+    step = max(1, len(rows) // ALONE)
+    for row in (*rows[::step], *made.special, *made.splits[:: max(1, len(made.splits) // ALONE)]):
+        tally.alone(row)
+    return Certificate(
+        reference_rows=len(rows),
+        edge_rows=len(made.special) + len(made.splits),
+        split_points=made.n_points,
+        split_points_tried=made.n_tried,
+        refused_rows=tally.refused,
+        largest_difference=_up(tally.largest),
+        changed_labels=tally.labels,
+        changed_refusals=tally.refusals,
+    )
+
+
+def _up(value: float) -> float:
+    """Round up to one digit: what is said of two machines' last bits is the same."""
+    if not value or not math.isfinite(value):
+        return value
+    return float(f"{math.ceil(value / 10 ** math.floor(math.log10(value)))}e{math.floor(math.log10(value))}")
+
+
+class _Tally:
+    """What became of the rows that were tried."""
+
+    def __init__(self, plan: Plan, ask: Ask, contract: Schema) -> None:
+        self.plan, self.ask, self.contract = plan, ask, contract
+        self.largest, self.labels, self.refusals, self.refused = 0.0, 0, 0, 0
+        self._known: dict[int, Found] = {}
+        self._asked = 0
+
+    def tried(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Ask both about rows at once; where one has no answer, about halves of them, and so on."""
+        if not rows:
+            return
+        self._asked += 1
+        if self._asked > MOST_ASKED:
+            raise NoPlan("it refuses too many rows that fit its contract")
+        native, ours = self._native(rows), self._ours(rows)
+        if len(rows) > 1 and (native is None or ours is None):
+            half = len(rows) // 2
+            self.tried(rows[:half])
+            self.tried(rows[half:])
+            return
+        if len(rows) == 1:
+            self._known[id(rows[0])] = native
+        self._compare(native, ours)
+        if native is not None and len(rows) > 1:
+            for i, row in enumerate(rows):
+                self._known[id(row)] = tuple(_of(answers, i) for answers in native)
+
+    def alone(self, row: Mapping[str, Any]) -> None:
+        """Ask the plan about one row by itself, which was tried among others."""
+        try:
+            ours: Found = self.plan.answers_by_row([tuple(row[name] for name in self.plan.names)])
+        except NO_ANSWER:
+            ours = None
+        self._compare(self._known[id(row)], ours)
+
+    def _native(self, rows: Sequence[Mapping[str, Any]]) -> Found:
+        frame = tables.as_frame({name: [row[name] for row in rows] for name in self.contract.names}, self.contract)
+        try:
+            found = self.ask(frame)
+        except Exception:  # noqa: BLE001 -- whatever a model raises at such a row, it has no answer
+            return None
+        return found if all(_finite(answers) for answers in found) else None
+
+    def _ours(self, rows: Sequence[Mapping[str, Any]]) -> Found:
+        try:
+            return self.plan.answers([[row[name] for row in rows] for name in self.plan.names], len(rows))
+        except NO_ANSWER:
+            return None
+
+    def _compare(self, native: Found, ours: Found) -> None:
+        if native is None or ours is None:
+            self.refused += native is None and ours is None
+            # a plan may leave a row to the model, and never answer one that the model does not
+            self.refusals += native is None and ours is not None
+            return
+        for a, b in zip(ours, native, strict=True):
+            if b.labels is not None:
+                self.labels += int((np.asarray(a.labels, dtype=object) != np.asarray(b.labels, dtype=object)).sum())
+            for x, y in ((a.scores, b.scores), (a.values, b.values)):
+                if y is not None:
+                    self.largest = max(self.largest, _apart(x, y))
+
+
+def _of(answers: Answers, row: int) -> Answers:
+    parts = {name: getattr(answers, name) for name in ("labels", "scores", "values")}
+    return replace(answers, **{name: part[row : row + 1] for name, part in parts.items() if part is not None})
+
+
+def _finite(answers: Answers) -> bool:
+    return all(np.isfinite(part).all() for part in (answers.scores, answers.values) if part is not None)
+
+
+def _apart(ours: Any, native: Any) -> float:
+    scale = np.maximum(1.0, np.abs(native))
+    return float(np.max(np.abs(np.asarray(ours) - native) / scale, initial=0.0))
+
+
+# ── what rows cost ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+SIZES = (1, 32, 1024)
+ENOUGH_S, MOST_CALLS = 0.02, 100  # of one measurement
+
+
+def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> Costs:
+    """Measure one row, some rows and many, by the plan and by the model itself."""
+    rows = [tuple(row[name] for name in plan.names) for row in tables.as_rows(reference.head(max(SIZES)))]
+    many = [(rows * (max(SIZES) // len(rows) + 1))[:size] for size in SIZES]
+    frames = [
+        tables.as_frame({name: [row[i] for row in some] for i, name in enumerate(plan.names)}, contract)
+        for some in many
+    ]
+    row_us = _us(lambda: plan.answers_by_row(many[0]))
+    ours = [_us(partial(_columns_answered, plan, some)) for some in many]
+    native = [_us(partial(ask, frame)) for frame in frames]
+    return Costs(
+        row_us=round(row_us, 1),
+        many_us=round(_slope(ours), 3),
+        few=_few(row_us, ours),
+        native_row_us=round(native[0], 1),
+        native_many_us=round(_slope(native), 3),
+        crossover=_crossover(ours, native),
+    )
+
+
+def _columns_answered(plan: Plan, rows: Sequence[Sequence[Any]]) -> tuple[Answers, ...]:
+    return plan.answers(list(zip(*rows, strict=True)), len(rows))
+
+
+def _us(act: Callable[[], Any]) -> float:
+    """Give microseconds a call: the least of some, for others run on this machine too."""
+    act()
+    taken: list[float] = []
+    began = time.perf_counter()
+    while not taken or (time.perf_counter() - began < ENOUGH_S and len(taken) < MOST_CALLS):
+        start = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - start)
+    return min(taken) * 1e6
+
+
+def _slope(costs: Sequence[float]) -> float:
+    return max((costs[-1] - costs[0]) / (SIZES[-1] - SIZES[0]), 0.001)
+
+
+def _few(row_us: float, ours: Sequence[float]) -> int:
+    """Tell up to how many rows are quicker one by one."""
+    gained = row_us - _slope(ours)
+    return SIZES[-1] if gained <= 0 else max(1, min(SIZES[-1], int(ours[0] / gained)))
+
+
+def _crossover(ours: Sequence[float], native: Sequence[float]) -> int | None:
+    """Find from how many rows on the model itself is quicker, on the lines between what was measured and on behind them."""
+    points = list(zip(SIZES, ours, native, strict=True))
+    for (n, a, b), (m, c, d) in pairwise(points):
+        if a > b:
+            return n
+        if c > d:
+            return math.ceil(n + (m - n) * (b - a) / ((b - a) + (c - d)))
+    slower = _slope(ours) - _slope(native)
+    return None if slower <= 0 else math.ceil(SIZES[-1] + (native[-1] - ours[-1]) / slower)
