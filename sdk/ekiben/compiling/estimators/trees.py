@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ekiben.compiling import members
 from ekiben.compiling.forest import Forest, Tree, constant, grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, is_of, numeric, picked
 
@@ -68,20 +69,20 @@ def divided(flow: Flow, by: float) -> Flow:
     return Flow(doc=doc, width=flow.width)
 
 
-def are_trees(members: Sequence[Any]) -> bool:
+def are_trees(found: Sequence[Any]) -> bool:
     """Tell whether all of them are single trees of one output, which one forest can hold."""
     names = ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor")
     return all(
-        is_of(member, "sklearn") and type(member).__name__ in names and member.n_outputs_ == 1 for member in members
+        is_of(member, "sklearn") and type(member).__name__ in names and member.n_outputs_ == 1 for member in found
     )
 
 
 def forest_classifier(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Average the shares of the classes in the leaves: DecisionTree, ExtraTree, RandomForest, ExtraTrees."""
-    members = list(getattr(model, "estimators_", [model]))
+    grown = list(getattr(model, "estimators_", [model]))
     n_classes = np.atleast_1d(model.n_classes_).tolist()
-    values = [_side_by_side(member, n_classes) for member in members]
-    summed = divided(leaf_sums(numeric(flow, model), members, values), len(members))
+    values = [_side_by_side(member, n_classes) for member in grown]
+    summed = divided(leaf_sums(numeric(flow, model), grown, values), len(grown))
     if len(n_classes) == 1:
         return [Head(core=summed, label={"rule": "largest"}, scores=chain(summed.width))]
     shared, heads, start = scope.share(summed), [], 0
@@ -100,35 +101,45 @@ def _side_by_side(member: Any, n_classes: Sequence[int]) -> Array:
 
 def forest_regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Average the values of the leaves."""
-    members = list(getattr(model, "estimators_", [model]))
-    n_outputs = members[0].tree_.value.shape[1]
+    grown = list(getattr(model, "estimators_", [model]))
+    n_outputs = grown[0].tree_.value.shape[1]
     numeric(flow, model)
     if n_outputs == 1:
-        summed = sums(flow, [of_sklearn(member, member.tree_.value[:, 0, 0]) for member in members], 1)
-        return [Head(core=divided(summed, len(members)), value=chain(1))]
-    summed = leaf_sums(flow, members, [member.tree_.value[:, :, 0] for member in members])
-    return [Head(core=core, value=chain(1)) for core in each_number(divided(summed, len(members)), scope)]
+        summed = sums(flow, [of_sklearn(member, member.tree_.value[:, 0, 0]) for member in grown], 1)
+        return [Head(core=divided(summed, len(grown)), value=chain(1))]
+    summed = leaf_sums(flow, grown, [member.tree_.value[:, :, 0] for member in grown])
+    return [Head(core=core, value=chain(1)) for core in each_number(divided(summed, len(grown)), scope)]
 
 
 def gradient_boosting(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Add the leaves of every stage to the constant that the boosting began with."""
-    numeric(flow, model)
-    n_targets = model.estimators_.shape[1]
-    grown = [constant(float(value), k) for k, value in enumerate(_beginning(model))]
+    flow = scope.share(numeric(flow, model))
+    n_targets, begun = model.estimators_.shape[1], _beginning(model)
+    grown = [constant(value, k) for k, value in enumerate(begun or [])]
     grown += [
         of_sklearn(tree, model.learning_rate * tree.tree_.value[:, 0, 0], k)
         for stage in model.estimators_
         for k, tree in enumerate(stage)
     ]
-    return _linked(sums(flow, grown, n_targets), model, classes=getattr(model, "classes_", None))
+    margins = sums(flow, grown, n_targets)
+    if begun is None:
+        margins = members.summed([_first(model, flow, scope), margins])
+    return _linked(margins, model, classes=getattr(model, "classes_", None))
 
 
-def _beginning(model: Any) -> list[float]:
-    """Give the numbers that the boosting began with; they must be the same for every row."""
+def _first(model: Any, flow: Flow, scope: Scope) -> Flow:
+    """Give what the model answers that a boosted regressor began with."""
+    if hasattr(model, "classes_"):
+        raise NoPlan(f"{type(model).__name__} began with another model")
+    return members.value(members.only(model.init_, flow, scope))
+
+
+def _beginning(model: Any) -> list[float] | None:
+    """Give the numbers that the boosting began with for every row; none where it began with another model."""
     if isinstance(model.init_, str):
         return [0.0] * model.estimators_.shape[1]
     if type(model.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
-        raise NoPlan(f"{type(model).__name__} began with another model")
+        return None
     any_row = np.zeros((1, model.n_features_in_))
     if getattr(model, "classes_", None) is None:
         return [float(model.init_.predict(any_row)[0])]

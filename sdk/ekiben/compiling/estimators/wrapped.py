@@ -206,10 +206,20 @@ def _max_abs(transformer: Any, n_outputs: int) -> Callable[[int, Doc], Doc]:
     return _multiplied(transformer.scale_, None)
 
 
+def _quantiles(transformer: Any, n_outputs: int) -> Callable[[int, Doc], Doc]:
+    """Go back from shares of the values that were seen to these."""
+    if transformer.output_distribution != "uniform":
+        raise NoPlan("a target is turned back from a bell curve")
+    at = np.asarray(transformer.references_, dtype=np.float64).tolist()
+    values = np.asarray(transformer.quantiles_, dtype=np.float64)
+    return lambda i, doc: {"op": "steps", "of": doc, "at": at, "values": values[:, i].tolist(), "low": 0.0, "high": 1.0}
+
+
 BACK: dict[str, Callable[[Any, int], Callable[[int, Doc], Doc]]] = {
     "FunctionTransformer": _by_function,
     "MaxAbsScaler": _max_abs,
     "MinMaxScaler": _min_max,
+    "QuantileTransformer": _quantiles,
     "RobustScaler": _robust,
     "StandardScaler": _standard,
 }

@@ -110,13 +110,20 @@ class Softmax(ByRow):
         return [power / total for power in powers]
 
 
-class Posterior(ByRow):
-    """Chances of log chances that do not add up to 1 yet."""
+class Posterior(Of):
+    """Chances of log chances that do not add up to 1 yet.
 
-    def one(self, numbers: Sequence[float]) -> Sequence[float]:
-        top = max(numbers)
-        total = math.log(sum([exp(number - top) for number in numbers])) + top
-        return [exp(number - total) for number in numbers]
+    Their sum is counted from the largest ones on, as scipy does, to the last bit: what calibrates chances may be steep.
+    """
+
+    def apply(self, matrix: Array) -> Array:
+        top = matrix.max(axis=1, keepdims=True)
+        largest = matrix == top
+        n_largest = largest.sum(axis=1, keepdims=True, dtype=np.float64)
+        others = np.exp(np.where(largest, -np.inf, matrix) - top).sum(axis=1, keepdims=True)
+        total = np.log1p(np.where(others == 0, others, others / n_largest)) + np.log(n_largest) + top
+        made: Array = np.exp(matrix - total)
+        return made
 
 
 class Shares(ByRow):
