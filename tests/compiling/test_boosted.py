@@ -195,7 +195,8 @@ def test_a_number_is_seen_as_32_bits_see_it_without_rounding_it():
     forest = grow([_stump(each, 0) for each in thresholds], n_features=1, n_targets=1, strict=False, bits=64)
     seen, wide = forest.threshold, widened(forest).threshold
     narrow = np.clip(seen, -largest, largest).astype(np.float32)
-    near = (seen, wide, np.nextafter(wide, np.inf), np.nextafter(wide, -np.inf), narrow.astype(float))
+    held = np.clip(wide, -largest, largest)
+    near = (seen, wide, np.nextafter(held, np.inf), np.nextafter(held, -np.inf), narrow.astype(float))
     for values in near:
         asked = np.clip(values, -largest, largest)
         rounded = asked.astype(np.float32).astype(np.float64)
