@@ -94,7 +94,10 @@ class Buffer(Generic[T]):
             return
         self._gathered.append(item)
         if not self._some.is_set():
-            self._some.set()
+            if self._closing.is_set():
+                self.flush()
+            else:
+                self._some.set()
 
     def flush(self) -> None:
         """Write what has gathered, now."""
@@ -107,6 +110,7 @@ class Buffer(Generic[T]):
         atexit.unregister(self.close)
         self._closing.set()
         self._some.set()
+        self._thread.join(GATHERED_S)
         self.flush()
 
     def _drained(self) -> Iterator[T]:
