@@ -153,6 +153,7 @@ class AccessLog:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> log = AccessLog(write=lambda text: print(text[:9] + text[36:], end=""))
     >>> log.tell(Line(datetime.now(UTC), "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
     >>> log.close()
