@@ -154,10 +154,11 @@ class AccessLog:
     Examples
     --------
     >>> from datetime import UTC
-    >>> log = AccessLog(write=lambda text: print(text[:9] + text[36:], end=""))
-    >>> log.tell(Line(datetime.now(UTC), "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
+    >>> log = AccessLog(write=lambda text: print(text, end=""))
+    >>> at = datetime(2026, 11, 26, tzinfo=UTC)
+    >>> log.tell(Line(at, "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
     >>> log.close()
-    {"time":"","id":"00000000000000000000000000000000","endpoint":"predict","arm":"champion",\
+    {"time":"2026-11-26T00:00:00Z","id":"00000000000000000000000000000000","endpoint":"predict","arm":"champion",\
 "model":"models:/risk/1","status":200,"code":"ok","ms":0.012,"rows":1,"trace":""}
     """
 
