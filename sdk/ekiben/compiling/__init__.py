@@ -68,7 +68,7 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
-    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
     found = heads(model, scope.frame(), scope)
     if len(found) != len(signature.outputs):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
