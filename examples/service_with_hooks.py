@@ -14,7 +14,7 @@ import ekiben as ek
 from ekiben.routing import unit_for
 
 SERVICE = """import bentoml
-from ekiben.serving import Front, ModelService, config, read_spec
+from ekiben.serving import ModelService, config, front, read_spec
 
 SPEC = read_spec(__file__)
 
@@ -29,7 +29,7 @@ class Churn(ModelService, spec=SPEC):
     def unit_of(self, request, body):  # a household sticks to an arm, whichever of its members asks
         return request.headers.get("x-household")
 
-Churn.add_asgi_middleware(Front)
+front(Churn)
 """
 
 

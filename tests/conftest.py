@@ -1,6 +1,10 @@
 """What tests share: the profile of hypothesis, a tracking store with nothing in it, and two packed models."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -85,3 +89,17 @@ def challenger(people, prepared):
     """A packed model of the same contract whose explanations take a while."""
     model = make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
     return ek.pack(model, name="risk", reference=people[0], target=people[1])
+
+
+@pytest.fixture(scope="session")
+def run_apart():
+    """Give a function: a program and its arguments → what it printed, in an interpreter that finds only ekiben."""
+
+    def run(program, *arguments):
+        environment = {**os.environ, "PYTHONPATH": str(Path(ek.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-P", "-c", program, *map(str, arguments)]
+        done = subprocess.run(command, cwd=arguments[-1], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -2,48 +2,207 @@
 
 import asyncio
 import json
+import socket
+import threading
+from dataclasses import replace
 
+import httpx
 import pytest
+import uvicorn
 
+from asking import Caller, ask
+from ekiben import protocol
 from ekiben.front import Front
 from planes import plane_of
 
 
 @pytest.fixture
-def ask(champion, monkeypatch):
-    """Ask the front for a path; without a body, the sender falls silent after its headers."""
+def live(champion, monkeypatch):
     plane = plane_of({"champion": champion}, timeout_s=0.2)
     monkeypatch.setattr(Front, "live", plane)
-
-    def asked(method, path, body=None):
-        sent = []
-
-        async def receive():
-            if body is None:
-                await asyncio.Event().wait()
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message):
-            sent.append(message)
-
-        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
-        asyncio.run(Front(None)(scope, receive, send))
-        return sent[0]["status"], json.loads(sent[1]["body"])
-
-    yield asked
+    yield plane
     plane.close()
 
 
-def test_a_body_that_does_not_arrive_is_refused_in_time(ask):
-    status, document = ask("POST", "/predict")
-    assert (status, document["error"]["code"]) == (408, "slow_body")
+def asked(method, path, *parts, app=None, **settings):
+    """Ask a front for a path; without a body, the sender falls silent after its headers."""
+    caller = Caller(*parts, silent=not parts)
+    if not parts:
+        caller.parts = [b""]
+    front = Front(app)
+    try:
+        return asyncio.run(ask(front, method, path, caller=caller, **settings))
+    finally:
+        if front._opened:
+            front._opened.close()
 
 
-def test_a_page_that_fails_is_told_in_the_one_shape(ask, monkeypatch):
-    monkeypatch.setattr(Front.live, "card", lambda: 1 / 0)
-    status, document = ask("GET", "/card", b"")
-    assert (status, document["error"]["code"]) == (500, "internal")
+class Behind:
+    """What stands behind the front, and sees what is handed on."""
+
+    def __init__(self):
+        self.scopes = []
+
+    async def __call__(self, scope, receive, send):
+        self.scopes.append(scope)
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
 
 
-def test_a_page_is_shown(ask):
-    assert ask("GET", "/routing", b"")[1]["weights"] == {"champion": 1.0}
+def test_a_body_that_does_not_arrive_is_refused_in_time(live):
+    answer = asked("POST", "/predict")
+    assert (answer.status, answer.json["error"]["code"]) == (408, "slow_body")
+
+
+def test_a_page_that_fails_is_told_in_the_one_shape(live, monkeypatch):
+    monkeypatch.setattr(live, "card", lambda: 1 / 0)
+    answer = asked("GET", "/card", b"")
+    assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
+
+
+def test_a_page_is_shown_and_carries_an_id(live):
+    answer = asked("GET", "/routing", b"")
+    assert answer.json["weights"] == {"champion": 1.0}
+    assert len(answer.headers[protocol.ID]) == 32
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/schema", "/"])
+def test_before_the_models_are_loaded_a_request_is_told_to_come_back(monkeypatch, path):
+    monkeypatch.setattr(Front, "live", None)
+    answer = asked("POST" if path in ("/predict", "/explain") else "GET", path, b"{}")
+    assert (answer.status, answer.json["error"]["code"]) == (503, "not_ready")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_what_is_bentoml_s_is_handed_on_untouched(live):
+    behind = Behind()
+    for method, path in [("GET", "/readyz"), ("GET", "/livez"), ("HEAD", "/metrics"), ("GET", "/static_content/a.js")]:
+        assert asked(method, path, b"", app=behind).status == 204
+    assert [scope["path"] for scope in behind.scopes] == ["/readyz", "/livez", "/metrics", "/static_content/a.js"]
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+def test_what_is_no_request_is_handed_on_untouched(live, kind):
+    behind, scope = Behind(), {"type": kind, "path": "/predict"}
+
+    async def nothing(*_):
+        raise AssertionError
+
+    asyncio.run(Front(behind)(scope, nothing, nothing))
+    assert behind.scopes == [scope]
+
+
+def test_what_is_still_to_be_told_is_written_when_the_service_ends(live, champion, capsys):
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.shutdown.complete"})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def story():
+        front = Front(app)
+        body = json.dumps({"rows": [champion.examples[0]["row"]]}).encode()
+        answer = await ask(front, "POST", "/predict", body, headers={"content-type": "application/json"})
+        await front({"type": "lifespan"}, None, send)
+        return answer
+
+    answer = asyncio.run(story())
+    told = [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+    assert answer.json["id"] in told
+    assert sent == ["lifespan.shutdown.complete"]
+
+
+def test_the_counters_are_settled_before_they_are_shown(live, monkeypatch):
+    settled, behind = [], Behind()
+    monkeypatch.setattr(Front, "settle", staticmethod(lambda: settled.append(len(behind.scopes))))
+    asked("GET", "/metrics", b"", app=behind)
+    assert settled == [0]
+
+
+def test_the_log_never_names_a_path_that_the_caller_made_up(live, capsys):
+    async def story():
+        front = Front(None)
+        answer = await ask(front, "GET", "/k3pt-0ut", b"")
+        front._opened.close()
+        return answer.headers[protocol.ID]
+
+    asked_id, text = asyncio.run(story()), capsys.readouterr().out
+    (line,) = [json.loads(each) for each in text.splitlines() if asked_id in each]
+    assert (line["endpoint"], line["code"]) == ("", "not_found")
+    assert "k3pt" not in text
+
+
+def test_a_new_data_plane_takes_the_place_of_the_old_one(live, champion, monkeypatch):
+    async def story():
+        front = Front(None)
+        first = await ask(front, "GET", "/schema", b"")
+        other = plane_of({"champion": champion}, unit=None)
+        monkeypatch.setattr(Front, "live", other)
+        second = await ask(front, "GET", "/schema", b"")
+        other.close()
+        return first.json["unit"], second.json["unit"]
+
+    assert asyncio.run(story()) == ("customer_id", None)
+
+
+PATIENCE_S = 30
+
+
+class Held:
+    """An adapter that answers when it is let go."""
+
+    def __init__(self, adapter):
+        self.adapter, self.began, self.go = adapter, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+    def answers(self, model, frame):
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        return self.adapter.answers(model, frame)
+
+
+class Ending(uvicorn.Server):
+    """A server that lets a model go only once it is ending."""
+
+    held = None
+
+    async def shutdown(self, sockets=None):
+        self.held.go.set()
+        await super().shutdown(sockets)
+
+
+class Lives:
+    """An application that only lives and ends."""
+
+    async def __call__(self, scope, receive, send):
+        for stage in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{stage}.complete"})
+
+
+def test_what_waits_for_a_model_is_answered_and_told_before_the_service_ends(champion, monkeypatch, capsys):
+    held = Held(champion.adapter)
+    plane = plane_of({"champion": replace(champion, adapter=held)})
+    monkeypatch.setattr(Front, "live", plane)
+    server = Ending(uvicorn.Config(Front(Lives()), log_config=None, lifespan="on"))
+    server.held = held
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=server.run, args=([listening],))
+        serving.start()
+        answers = []
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/predict"
+        body = {"rows": [champion.examples[0]["row"]]}
+        asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=PATIENCE_S)))
+        asking.start()
+        assert held.began.wait(PATIENCE_S)
+        server.should_exit = True
+        for thread in (asking, serving):
+            thread.join(PATIENCE_S)
+    plane.close()
+    assert [answer.status_code for answer in answers] == [200]
+    assert answers[0].json()["id"] in capsys.readouterr().out

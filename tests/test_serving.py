@@ -2,12 +2,13 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
 import ekiben as ek
 from ekiben import storing
-from ekiben.serving import ServiceError, config, read_spec
+from ekiben.serving import Front, ServiceError, _tracers, config, front, read_spec
 
 
 @pytest.fixture
@@ -68,3 +69,111 @@ def test_a_link_in_a_package_is_refused(champion, tmp_path):
     (copy / "examples.json").symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(ek.EkibenError, match=r"examples\.json is a link"):
         ek.load(copy)
+
+
+# ── the front before BentoML
+
+
+class Outer:
+    """A middleware as an author of a service writes it."""
+
+    def __init__(self, app, name="outer"):
+        self.app, self.name = app, name
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture
+def service():
+    """Make a service of BentoML's own."""
+    import bentoml
+
+    @bentoml.service(name="plain")
+    class Plain:
+        @bentoml.api
+        def echo(self, text: str) -> str:
+            return text
+
+    return Plain
+
+
+def test_a_service_of_this_bentoml_is_made_as_the_front_knows_it(service, caplog):
+    """When this fails, BentoML's internals have moved: see docs/decisions/0011, and `serving.front`."""
+    kind = type(service)
+    assert front(service) is service
+    assert not caplog.records
+    assert isinstance(service, kind)
+    assert (kind.__name__, service.name, list(service.apis)) == ("Service", "plain", ["echo"])
+    app = service.to_asgi()
+    assert type(app) is Front
+    assert {route.path for route in app.app.routes} >= {"/readyz", "/livez", "/metrics", "/echo"}
+
+
+def test_the_front_is_put_in_front_once(service):
+    front(front(service))
+    app = service.to_asgi()
+    assert type(app) is Front
+    assert type(app.app) is not Front
+
+
+def test_an_author_s_middlewares_stand_before_the_front_the_first_outermost(service):
+    service.add_asgi_middleware(Outer, name="first")
+    front(service)
+    service.add_asgi_middleware(Outer, name="second")
+    app = service.to_asgi()
+    assert [app.name, app.app.name, type(app.app.app)] == ["first", "second", Front]
+    assert Outer not in [middleware.cls for middleware in app.app.app.app.user_middleware]
+    assert len(service.middlewares) == 2
+
+
+class Unknown:
+    """A service of a BentoML that is not known."""
+
+    def __init__(self):
+        self.middlewares = []
+
+    def add_asgi_middleware(self, middleware, **options):
+        self.middlewares.append((middleware, options))
+
+
+class OfAnotherSignature(Unknown):
+    def to_asgi(self, is_main=True, more=None):
+        return "app"
+
+
+class OfAnotherLayout(Unknown):
+    __slots__ = ("more",)
+
+    def __init__(self):
+        self.middlewares = ()
+
+    def add_asgi_middleware(self, middleware, **options):
+        self.middlewares = (*self.middlewares, (middleware, options))
+
+    def to_asgi(self, is_main=True):
+        return "app"
+
+
+@pytest.mark.parametrize("kind", [Unknown, OfAnotherSignature, OfAnotherLayout])
+def test_in_a_bentoml_that_is_not_known_the_front_is_a_middleware_and_says_so_once(kind, caplog):
+    service = front(kind())
+    assert [*service.middlewares] == [(Front, {})]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the front stands behind BentoML's own middlewares" in caplog.text
+
+
+def test_what_is_told_by_the_front_is_not_told_by_bentoml_too(folder):
+    skipped = config(read(folder))["logging"]["access"]["skip_paths"]
+    assert {"/predict", "/explain", "/schema", "/card", "/routing", "/docs.json"} <= {*skipped}
+
+
+def test_bentoml_s_tracing_is_told_to_the_front_only_where_it_exports(monkeypatch):
+    """When this fails, BentoML's internals have moved: spans then come from OpenTelemetry's global provider alone."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    assert _tracers() is None
+    settings = {**BentoMLContainer.tracing.get(), "sample_rate": 1.0, "exporter_type": "otlp"}
+    monkeypatch.setattr(BentoMLContainer, "tracing", SimpleNamespace(get=lambda: settings))
+    monkeypatch.setattr(BentoMLContainer, "tracer_provider", SimpleNamespace(get=lambda: "a provider"))
+    assert _tracers() == "a provider"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ekiben.errors import NotFoundError, SpecError
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route, only
-from ekiben.spec import Budgets, Limits, ServiceSpec, Unit, dumps, loads, parse_unit, read
+from ekiben.spec import Budgets, Limits, Log, ServiceSpec, Unit, dumps, loads, parse_unit, read
 
 GOLDEN = Path(__file__).parent / "golden" / "spec"
 
@@ -63,7 +63,8 @@ def specs(draw):
         route=Route(weights, shadows=tuple(shadows), salt=draw(st.just("") | lines)),
         unit=draw(st.none() | units),
         budgets=draw(st.builds(Budgets, predict_p99_ms=amounts, explain_ms=amounts)),
-        limits=draw(st.builds(Limits, max_rows=counts, max_body_mb=amounts, explain_rows=counts)),
+        limits=draw(st.builds(Limits, max_rows=counts, max_body_mb=amounts, explain_rows=counts, concurrency=counts)),
+        log=draw(st.builds(Log, access=st.floats(0, 1))),
         workers=draw(counts),
         threads=draw(counts),
         timeout_s=draw(amounts),
@@ -190,6 +191,10 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
 
         [limits]
         max_rows = 1.5
+        concurrency = 0
+
+        [log]
+        access = 2
         """
     )
     with pytest.raises(SpecError) as caught:
@@ -202,7 +207,9 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
         "arms.champion",
         "budgets.explain",
         "budgets.predict_p99_ms",
+        "limits.concurrency",
         "limits.max_rows",
+        "log.access",
         "name",
         "remake",
         "route.sallt",
@@ -224,6 +231,8 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
         "Did you mean 'explain_ms'?",
         "Did you mean 'workers'?",
         "limits.max_rows must be a whole number from 1 to 1,000,000,000. Got 1.5.",
+        "limits.concurrency must be a whole number from 1 to 1,000,000,000. Got 0.",
+        "log.access must be a number from 0 to 1. Got 2.",
     ):
         assert fact in told
 

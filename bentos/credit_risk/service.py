@@ -1,5 +1,5 @@
 import bentoml
-from ekiben.serving import Front, ModelService, config, read_spec
+from ekiben.serving import ModelService, config, front, read_spec
 
 SPEC = read_spec(__file__)
 
@@ -11,4 +11,4 @@ class CreditRisk(ModelService, spec=SPEC):
     # Override `preprocess`, `postprocess` or `unit_of` here; the rest is in ekiben.toml.
 
 
-CreditRisk.add_asgi_middleware(Front)
+front(CreditRisk)

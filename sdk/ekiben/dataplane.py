@@ -7,15 +7,17 @@ import queue
 import threading
 import time
 import traceback
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
+from ekiben.explanations import Explanation
+from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.routing import Choice
@@ -41,13 +43,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A status, headers and a body; `code` names a refusal, and `choice` which arm answered."""
+    """A status, headers and a body; `code` names a refusal, `choice` which arm answered, `rows` how many were asked."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     code: str = "ok"
     choice: Choice | None = None
+    rows: int = 0
+
+
+OK = Answer(status=HTTPStatus.OK, body=b"")  # what is told of a good answer
 
 
 class Hooks:
@@ -65,10 +71,9 @@ class Hooks:
         """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
         return None
 
-    def changed(self) -> list[str]:
-        """Name the hooks that somebody overrode and that change what the models answer."""
-        hooks = ("preprocess", "postprocess")
-        return [name for name in hooks if getattr(type(self), name) is not getattr(Hooks, name)]
+    def changed(self, hooks: Sequence[str] = ("preprocess", "postprocess")) -> list[str]:
+        """Name the hooks that somebody overrode; by default those that change what the models answer."""
+        return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
 
 
 class Refusal(EkibenError):  # noqa: N818 -- the service is at no fault
@@ -98,15 +103,17 @@ def refuse(
     return Answer(status=status, code=code, body=body, headers={"content-type": JSON, **(headers or {})})
 
 
-Compute = Callable[[Package, "pd.DataFrame"], dict[str, Any]]
+Columns = Mapping[str, list[Any]]
+Compute = Callable[[Package, Any], dict[str, Any]]
 Observe = Callable[[str, str, Answer, float], None]
 Unseen = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Routed:
-    """A request that fits: its columns, who answers it, and what every answer to it says."""
+class Routed:
+    """A request that fits: its id and columns, who answers it, and what every answer to it says."""
 
+    id: str
     columns: dict[str, list[Any]]
     choice: Choice
     model: str
@@ -144,8 +151,9 @@ class DataPlane:
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
         self.description = description
-        self._observe, self._unseen = observe, unseen
-        self._seen = {arm: _seen(package) for arm, package in packages.items()}
+        self.observe, self.tell_unseen = observe, unseen
+        self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self._prepares = "preprocess" in hooks.changed()
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
@@ -206,26 +214,117 @@ class DataPlane:
         if self._watcher is not None:
             self._watcher.close()
 
+    # ── for who has read and routed a request itself ──
+
+    def admit(self, request: Request) -> Routed:
+        """Read a request to `/predict` and choose who answers it.
+
+        Raises
+        ------
+        Refusal, SchemaError
+            If it cannot be answered as it is.
+        """
+        routed = self._routed(request, new_id(), self.spec.limits.max_rows)
+        self._count_unseen(routed)
+        return routed
+
+    def answered(self, routed: Routed, predictions: list[dict[str, Any]]) -> Answer:
+        """Answer a request that was admitted with what was computed for it.
+
+        Raises
+        ------
+        Refusal
+            If a number is not finite.
+        """
+        document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "predictions": predictions}
+        headers = {"content-type": JSON, **routed.headers}
+        n = n_rows(routed.columns)
+        return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers=headers, choice=routed.choice, rows=n)
+
+    def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+        """Answer columns that fit the contract, as the body's `predictions`.
+
+        Raises
+        ------
+        Refusal
+            If the model has no answer for them.
+        """
+        package = self.packages[arm]
+        found = self._computed(self._predictions, package, columns)["predictions"]
+        return self.hooks.postprocess(found)
+
+    def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
+        """Answer the columns of several requests by asking the model once."""
+        joined = {name: [value for columns in asked for value in columns[name]] for name in asked[0]}
+        found = iter(self.predictions(arm, joined))
+        return [list(islice(found, n_rows(columns))) for columns in asked]
+
+    def explanations(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+        """Explain the answers for columns that fit the contract, as the body's `explanations`.
+
+        Raises
+        ------
+        Refusal
+            If they cannot be explained, or not now.
+        """
+        package = self.packages[arm]
+        found: list[dict[str, Any]] = self._computed(self._explanations, package, columns)["explanations"]
+        return found
+
+    def explains_at_once(self, arm: str) -> bool:
+        """Tell whether an explanation takes microseconds: it needs the plan alone."""
+        return not self.hooks.changed() and self.packages[arm].explains_by_plan
+
+    def encoded(self, document: Any) -> bytes:
+        """Write an answer as JSON.
+
+        Raises
+        ------
+        Refusal
+            If a number in it is not finite.
+        """
+        try:
+            return codecs.encode(document)
+        except SchemaError:
+            message = "The model must answer with finite numbers. It did not for these rows."
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether shadows see what is asked."""
+        return self._watcher is not None
+
+    def watch(self, columns: Mapping[str, list[Any]]) -> None:
+        """Let the shadows see a request, or count that they are too slow for it."""
+        if self._watcher is not None and not self._watcher.submit(columns):
+            for arm in self.spec.route.shadows:
+                self.observe("shadow", arm, Answer(status=HTTPStatus.TOO_MANY_REQUESTS, code="dropped", body=b""), 0.0)
+
+    def refused(self, endpoint: str, failure: Exception) -> Answer:
+        """Tell whatever was raised as the answer to a request; what was sent is repeated neither there nor in the log."""
+        if isinstance(failure, Refusal):
+            return refuse(failure.status, failure.code, str(failure), headers=failure.headers)
+        if isinstance(failure, SchemaError):
+            return refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(failure), faults=failure.faults)
+        logger.error("%s failed: %s", endpoint, _where(failure))
+        return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
+
     # ── a request's way ──
 
     def _respond(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
-        began, request_id, routed = time.perf_counter(), uuid.uuid4().hex, None
+        began, request_id, routed = time.perf_counter(), new_id(), None
         try:
             routed = self._routed(request, request_id, max_rows)
             answer = self._answer(endpoint, request_id, routed, compute)
-        except Refusal as refusal:
-            answer = refuse(refusal.status, refusal.code, str(refusal), headers=refusal.headers)
-        except SchemaError as misfit:
-            answer = refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(misfit), faults=misfit.faults)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
-            logger.error("%s failed: %s", endpoint, _where(failure))
-            answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
+            answer = self.refused(endpoint, failure)
         arm = routed.choice.arm if routed else ""
-        self._observe(endpoint, arm, answer, time.perf_counter() - began)
+        self.observe(endpoint, arm, answer, time.perf_counter() - began)
         headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
-        return replace(answer, headers=headers, choice=routed.choice if routed else None)
+        n = n_rows(routed.columns) if routed else 0
+        return replace(answer, headers=headers, choice=routed.choice if routed else None, rows=n)
 
-    def _routed(self, request: Request, request_id: str, max_rows: int) -> _Routed:
+    def _routed(self, request: Request, request_id: str, max_rows: int) -> Routed:
         """Read the rows, and choose who answers them."""
         body = self._body(request)
         rows = self._rows(body, max_rows)
@@ -234,35 +333,37 @@ class DataPlane:
         unit, cookie = self._unit(request, body, rows)
         choice = routing.choose(self.spec.route, unit or request_id)
         model = str(self.spec.arms[choice.arm])
-        return _Routed(
+        return Routed(
+            id=request_id,
             columns=columns,
             choice=choice,
             model=model,
             headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
         )
 
-    def _answer(self, endpoint: str, request_id: str, routed: _Routed, compute: Compute) -> Answer:
+    def _answer(self, endpoint: str, request_id: str, routed: Routed, compute: Compute) -> Answer:
         package = self.packages[routed.choice.arm]
         if endpoint == "predict":
             self._count_unseen(routed)
-        found = self._computed(compute, package, self._prepared(routed.columns, package))
+        found = self._computed(compute, package, routed.columns)
         if "predictions" in found:
             found = {"predictions": self.hooks.postprocess(found["predictions"])}
         document = {"id": request_id, "arm": routed.choice.arm, "model": routed.model, **found}
-        if endpoint == "predict" and self._watcher is not None and not self._watcher.submit(routed.columns):
-            for arm in self.spec.route.shadows:
-                self._observe("shadow", arm, Answer(status=HTTPStatus.TOO_MANY_REQUESTS, code="dropped", body=b""), 0.0)
-        return Answer(status=HTTPStatus.OK, body=self._encoded(document), headers={"content-type": JSON})
+        if endpoint == "predict":
+            self.watch(routed.columns)
+        return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers={"content-type": JSON})
 
-    def _count_unseen(self, routed: _Routed) -> None:
+    def _count_unseen(self, routed: Routed) -> None:
         """Count the texts that the arm takes and has never seen: the first sign that the world has moved."""
-        for name, seen in self._seen[routed.choice.arm].items():
+        for name, seen in self.known_texts[routed.choice.arm].items():
             n = sum(value is not None and value not in seen for value in routed.columns[name])
             if n:
-                self._unseen(routed.choice.arm, name, n)
+                self.tell_unseen(routed.choice.arm, name, n)
 
-    def _prepared(self, columns: dict[str, list[Any]], package: Package) -> pd.DataFrame:
-        """Make the frame that a model sees: its own columns, whatever order the service's own hook leaves them in."""
+    def _asked(self, columns: Columns, package: Package) -> Columns | pd.DataFrame:
+        """Give columns as they are; or where the service has a hook of its own the frame that it makes, in the model's order."""
+        if not self._prepares:
+            return columns
         return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -307,9 +408,8 @@ class DataPlane:
             return request.headers.get(unit.name), {}
         if unit.source == "cookie":
             known = request.cookies.get(unit.name)
-            fresh = known or uuid.uuid4().hex
-            set_cookie = f"{unit.name}={fresh}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax"
-            return fresh, {} if known else {"set-cookie": set_cookie}
+            fresh = known or new_id()
+            return fresh, {} if known else {"set-cookie": cookie_of(unit.name, fresh)}
         return self._unit_in(unit.name, body, rows), {}
 
     def _unit_in(self, name: str, body: Mapping[str, Any], rows: list[Any]) -> str | None:
@@ -330,33 +430,31 @@ class DataPlane:
             )
         return units.pop() if units else None
 
-    def _computed(self, compute: Compute, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+    def _computed(self, compute: Compute, package: Package, columns: Columns) -> dict[str, Any]:
+        rows = self._asked(columns, package)
         try:
-            return compute(package, frame)
+            return compute(package, rows)
         except (ValueError, ArithmeticError) as reason:
             logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
             message = "The model must have an answer for rows that fit the contract. It has none for these."
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
 
-    def _encoded(self, document: dict[str, Any]) -> bytes:
-        try:
-            return codecs.encode(document)
-        except SchemaError:
-            message = "The model must answer with finite numbers. It did not for these rows."
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from None
+    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
+        if isinstance(rows, Mapping):
+            return {"predictions": package.predictions(rows)}
+        answered = packages.table(package.answers(rows), package.signature, rows.index)
+        return {"predictions": protocol.predictions(tables.as_records(answered), package.signature)}
 
-    def _predictions(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
-        answered = packages.table(packages.ask(package.adapter, package.model, frame), package.signature, frame.index)
-        rows = tables.as_records(answered)
-        return {"predictions": protocol.predictions(rows, package.signature)}
-
-    def _explanations(self, package: Package, frame: pd.DataFrame) -> dict[str, Any]:
+    def _explanations(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
         slow = package.method not in QUICK_METHODS
         if slow and not self._slow_slots.acquire(blocking=False):
             message = "Every slot for slow explanations is taken. Come back in a second."
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", message, headers={"retry-after": "1"})
         try:
-            found = package.explainer.explain(frame)
+            if isinstance(rows, Mapping):
+                found: Iterable[Explanation] = package.explanations(rows)
+            else:
+                found = package.explainer.explain(rows)
         except ExplainError as reason:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unexplainable", str(reason)) from reason
         finally:
@@ -370,12 +468,12 @@ class DataPlane:
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, self._prepared(columns, package))
+                self._predictions(package, self._asked(columns, package))
                 status, code = HTTPStatus.OK, "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
                 status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
-            self._observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
+            self.observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
 
 
 def _seen(package: Package) -> dict[str, frozenset[Any]]:
@@ -385,6 +483,16 @@ def _seen(package: Package) -> dict[str, frozenset[Any]]:
         for column in package.schema.columns
         if column.categories is not None and not column.is_closed
     }
+
+
+def cookie_of(name: str, unit: str) -> str:
+    """Set the cookie of a new unit, for 30 days."""
+    return f"{name}={unit}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax"
+
+
+def n_rows(columns: Mapping[str, list[Any]]) -> int:
+    """Count the rows of columns."""
+    return len(next(iter(columns.values()), ()))
 
 
 def _where(failure: Exception) -> str:

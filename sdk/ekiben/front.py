@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
+from time import perf_counter
 from typing import Any, ClassVar
 
-import anyio
-import anyio.to_thread
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ekiben import codecs, protocol
-from ekiben.dataplane import JSON, Answer, DataPlane, Request, refuse
+from ekiben import codecs, protocol, shortcut, tracing
+from ekiben.dataplane import JSON, Answer, DataPlane, refuse
+from ekiben.endpoints import Endpoint
+from ekiben.observing import AccessLog, Line, new_id
+from ekiben.tracing import Spans
 
 logger = logging.getLogger("ekiben")
-ASKED_BY_POST = ("/predict", "/explain")
-ASKED_BY_GET = ("/schema", "/card", "/routing", "/docs.json", "/")
 BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
 
 
 class Front:
-    """Read requests as bytes before BentoML does, and answer every path in one shape: `Service.add_asgi_middleware(Front)`.
+    """Read requests as bytes before BentoML does, and answer every path in one shape: `ekiben.serving.front(Service)`.
 
     Without it BentoML's typed endpoints still answer, with its own words for what it refuses.
     """
@@ -35,51 +33,96 @@ class Front:
 
     is_mounted: ClassVar[bool] = False
 
+    # What makes spans, where somebody configured it elsewhere than as OpenTelemetry's global provider.
+    tracers: ClassVar[Any] = None
+
+    # Called before the counters are shown, so that they count all that was answered.
+    settle: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
     def __init__(self, app: ASGIApp) -> None:
         Front.is_mounted = True
         self.app = app
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._opened: _Opened | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand what is BentoML's on to it."""
-        if scope["type"] != "http" or _is_bentomls(scope):
+        if scope["type"] != "http":
+            await self.app(scope, receive, self._closing(send) if scope["type"] == "lifespan" else send)
+        elif scope["method"] == "POST" and scope["path"] in ASKED_BY_POST and (opened := self._open()) is not None:
+            await opened.endpoints[scope["path"]](scope, receive, send)
+        elif _is_bentomls(scope):
+            if scope["path"] == "/metrics":
+                Front.settle()
             await self.app(scope, receive, send)
-            return
+        else:
+            await self._show(scope, receive, send)
+
+    def _open(self) -> _Opened | None:
+        """Give the endpoints of the data plane that lives; None while the models are being loaded."""
+        live = Front.live
+        if live is None or (self._opened is not None and self._opened.plane is live):
+            return None if live is None else self._opened
+        self._opened = _Opened(live)
+        return self._opened
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Show a page, or refuse."""
+        began, path, opened = perf_counter(), scope["path"], self._open()
         try:
-            response = await self._response(HttpRequest(scope, receive))
+            found = _page(Front.live, path, scope["method"])
         except Exception as failure:  # noqa: BLE001 -- a page that fails is told in the one shape
             logger.error("%s failed: %s", scope["method"], type(failure).__name__)
             says = "The service failed. Its log says why."
-            response = _as_response(refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", says))
+            found = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", says)
+        response, code = (_as_response(found), found.code) if isinstance(found, Answer) else (found, "ok")
+        response.headers[protocol.ID] = new_id()
         await response(scope, receive, send)
+        if opened is not None:
+            ms = round((perf_counter() - began) * 1000, 3)
+            told, name = response.headers[protocol.ID], NAMES.get(path, "")
+            opened.log.tell(Line(datetime.now(UTC), told, name, "", "", response.status_code, code, ms, 0, ""))
 
-    async def _response(self, http: HttpRequest) -> Response:
-        path, live = http.scope["path"], Front.live
-        if refused := _misplaced(path, http.method):
-            return _as_response(refused)
-        if live is None:
-            says = "The models are being loaded. Come back in a second."
-            return _as_response(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"}))
-        if path in ASKED_BY_GET:
-            return PAGES[path](live)
-        return _as_response(await self._asked(live, path, http))
+    def _closing(self, send: Send) -> Send:
+        """Write what is still to be told, once the service has ended."""
 
-    async def _asked(self, live: DataPlane, path: str, http: HttpRequest) -> Answer:
-        """Answer in a thread, so that a slow model does not hold the others up."""
-        request: Request | Answer = refuse(
-            HTTPStatus.REQUEST_TIMEOUT, "slow_body", f"A body must arrive within {live.spec.timeout_s:g} s. It did not."
-        )
-        with anyio.move_on_after(live.spec.timeout_s):
-            request = await _read(http, live.spec.limits.max_body_mb)
-        if isinstance(request, Answer):
-            return request
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(live.spec.threads)
-        act = live.predict if path == "/predict" else live.explain
-        with anyio.move_on_after(live.spec.timeout_s):
-            return await anyio.to_thread.run_sync(act, request, limiter=self._limiter, abandon_on_cancel=True)
-        says = f"An answer must be there within {live.spec.timeout_s:g} s. It was not. Send fewer rows."
-        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown") and self._opened is not None:
+                self._opened.close()
+                self._opened = None
+            await send(message)
+
+        return closing
+
+
+class _Opened:
+    """The endpoints of one data plane, and the log that they share."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.plane = plane
+        self.log, spans = AccessLog(plane.spec.log.access), tracing.found(Front.tracers)
+        self.endpoints = {path: make(plane, self.log, spans) for path, make in ASKED_BY_POST.items()}
+
+    def close(self) -> None:
+        for endpoint in self.endpoints.values():
+            endpoint.close()
+        self.log.close()
+
+
+def _predict(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
+    lane = shortcut.lane(plane, part="predictions", max_rows=plane.spec.limits.max_rows)
+    return Endpoint(plane, "predict", plane.predict, lane, log, spans)
+
+
+def _explain(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
+    lane = shortcut.lane(plane, part="explanations", max_rows=plane.spec.limits.explain_rows)
+    return Endpoint(plane, "explain", plane.explain, lane, log, spans)
+
+
+# What is asked by POST, by path: another protocol is another line.
+ASKED_BY_POST: dict[str, Callable[[DataPlane, AccessLog, Spans | None], Endpoint]] = {
+    "/predict": _predict,
+    "/explain": _explain,
+}
 
 
 def _is_bentomls(scope: Scope) -> bool:
@@ -88,9 +131,18 @@ def _is_bentomls(scope: Scope) -> bool:
     return own and scope["method"] in ("GET", "HEAD")
 
 
+def _page(live: DataPlane | None, path: str, method: str) -> Response | Answer:
+    if refused := _misplaced(path, method):
+        return refused
+    if live is None:
+        says = "The models are being loaded. Come back in a second."
+        return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"})
+    return PAGES[path](live)
+
+
 def _misplaced(path: str, method: str) -> Answer | None:
     """Refuse a path that is not there, or a method that it does not take."""
-    by_post, by_get = path in ASKED_BY_POST, path in (*ASKED_BY_GET, *BENTOMLS_OWN)
+    by_post, by_get = path in ASKED_BY_POST, path in PAGES or path in BENTOMLS_OWN
     if not by_post and not by_get:
         return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
     allowed = "POST" if by_post else "GET"
@@ -100,27 +152,8 @@ def _misplaced(path: str, method: str) -> Answer | None:
     return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
 
 
-async def _read(http: HttpRequest, max_mb: float) -> Request | Answer:
-    """Read the body up to the limit; give the refusal itself when it is larger."""
-    parts, size = [], 0
-    try:
-        async for part in http.stream():
-            size += len(part)
-            parts.append(part if size <= max_mb * 1_000_000 else b"")  # read on, so that the refusal arrives
-            if size > 4 * max_mb * 1_000_000:
-                break
-    except ClientDisconnect:
-        return refuse(HTTPStatus.BAD_REQUEST, "disconnected", "The body must arrive whole. It did not.")
-    if size > max_mb * 1_000_000:
-        says = f"A body may hold {max_mb:g} MB here. Got more. Split it."
-        return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", says)
-    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in http.scope["headers"]}
-    return Request(body=b"".join(parts), headers=headers, cookies=http.cookies)
-
-
 def _as_response(answer: Answer) -> Response:
-    headers = {protocol.ID: uuid.uuid4().hex, **answer.headers}
-    return Response(answer.body, status_code=answer.status, headers=headers)
+    return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
 
 
 def _json_page(document: dict[str, Any]) -> Response:
@@ -149,3 +182,5 @@ PAGES: dict[str, Callable[[DataPlane], Response]] = {
     "/card": lambda live: _json_page(live.card()),
     "/routing": lambda live: _json_page(live.routing()),
 }
+# What the log calls a path: a sender's own text has no place in it.
+NAMES = {"/": "page", **{path: path.strip("/") for path in (*ASKED_BY_POST, *BENTOMLS_OWN, *PAGES) if path != "/"}}

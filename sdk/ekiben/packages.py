@@ -13,18 +13,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ekiben import cards, compiling, explainers, models, schema, sealing, slicing, tables, trusting
-from ekiben.compiling import Certificate, Costs, Plan
-from ekiben.errors import EkibenError, IntegrityError, PlanError, SpecError, TrustError, UnsupportedModelError, nearest
+from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, slicing, tables, trusting
+from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
+from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
-from ekiben.explanations import Explanations
+from ekiben.explanations import Explanation, Explanations
 from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
@@ -194,18 +195,45 @@ class Package:
     def answers(self, rows: pd.DataFrame) -> tuple[Answers, ...]:
         """Answer rows that fit the contract: by the plan, or by the model where it is quicker or there is no plan."""
         if (plan := self.plan_for(len(rows))) is not None:
-            try:
+            with suppress(*NO_ANSWER):
                 return plan.answers(tables.as_columns(rows), len(rows))
-            except PlanError:
-                pass  # the model has an answer, or says why not
         return ask(self.adapter, self.model, rows)
 
+    def predictions(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Answer columns of plain values that fit the contract, as the body of an answer holds them; without a frame by the plan."""
+        chosen = [columns[name] for name in self.schema.names]
+        if (plan := self.plan_for(len(chosen[0]))) is not None:
+            with suppress(*NO_ANSWER):
+                return plan.predictions(list(zip(*chosen, strict=True)))
+        rows = tables.as_frame(columns, self.schema)
+        found = table(ask(self.adapter, self.model, rows), self.signature, rows.index)
+        return protocol.predictions(tables.as_records(found), self.signature)
+
     def plan_for(self, n_rows: int) -> Plan | None:
-        """Give the plan, where it is the quicker way to answer so many rows."""
+        """Give the plan, where it is the quicker way to answer so many rows.
+
+        From the crossover on that is the model itself. One that nobody has built yet is built beside the requests, which the
+        plan goes on answering.
+        """
         plan = self.plan
-        if plan is None or (plan.costs.crossover is not None and n_rows >= plan.costs.crossover):
+        if plan is None or plan.costs.crossover is None or n_rows < plan.costs.crossover:
+            return plan
+        if "model" in vars(self):
             return None
+        _ = self._building
         return plan
+
+    @cached_property
+    def _building(self) -> threading.Thread:
+        """Build the model in a thread of its own; one that cannot be built here leaves everything to the plan."""
+
+        def build() -> None:
+            with suppress(EkibenError):
+                _ = self.model
+
+        thread = threading.Thread(target=build, daemon=True, name=f"ekiben-build-{self.name}")
+        thread.start()
+        return thread
 
     def explain(
         self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
@@ -237,6 +265,19 @@ class Package:
         known = which == 0 and method in (None, self.method)
         chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
         return Explanations(chosen.explain(rows, seed=seed))
+
+    def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
+        """Explain answers for columns of plain values that fit the contract; a linear model by its plan, without a frame."""
+        if self.explains_by_plan:
+            chosen = [columns[name] for name in self.schema.names]
+            found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
+            return Explanations(found)
+        return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
+
+    @property
+    def explains_by_plan(self) -> bool:
+        """Whether explanations need nothing but the plan."""
+        return self.plan is not None and getattr(self.explainer, "planned", None) is not None
 
     def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
         """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""

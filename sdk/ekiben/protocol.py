@@ -17,15 +17,15 @@ ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
 
 # What each refusal means: its status and when it comes.
 REFUSALS = {
-    400: "The body does not fit the contract; `fields` names each row and column.",
+    400: "The body does not fit the contract; `fields` names each row and column. Or a header cannot be what it is.",
     408: "The body did not arrive in time.",
     413: "The body or its number of rows is above the service's limits.",
     415: "The content type is not application/json.",
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
-    429: "Every slot for slow explanations is taken; come back after `Retry-After` seconds.",
+    429: "As many as may be are answered at once; come back after `Retry-After` seconds.",
     500: "The service failed; its log says why.",
     503: "The models are being loaded.",
-    504: "The answer was not there in time.",
+    504: "The answer was not there in time: the service's, or what `x-ekiben-deadline-ms` asked for.",
 }
 
 
@@ -180,7 +180,6 @@ def _asking(name: str, summary: str, takes: str, gives: str, example: Any, answe
             **{
                 str(status): {"description": says, "content": {"application/json": {"schema": _ref("Error")}}}
                 for status, says in REFUSALS.items()
-                if name == "explain" or status != 429
             },
         },
     }

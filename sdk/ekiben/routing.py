@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -162,9 +162,22 @@ def choose(route: Route, unit: str) -> Choice:
     """
     if not isinstance(unit, str):
         raise SpecError(f"The 'unit' must be text. Got {unit!r}. Pass str(unit).")
-    pulls = _pulls(route)
-    winner = pulls[0] if len(pulls) == 1 else _strongest(pulls, unit)
+    winner = _winner(_pulls(route), unit)
     return Choice(arm=winner.arm, propensity=winner.share, unit=unit)
+
+
+def chooser(route: Route) -> Callable[[str], str]:
+    """Give what names the arm that `choose` chooses, for who asks often.
+
+    >>> chooser(canary(stable="champion", canary="challenger", percent=10))("customer-7")
+    'champion'
+    """
+    pulls = _pulls(route)
+    return lambda unit: _winner(pulls, unit).arm
+
+
+def _winner(pulls: tuple[_Pull, ...], unit: str) -> _Pull:
+    return pulls[0] if len(pulls) == 1 else _strongest(pulls, unit)
 
 
 def only(arm: str) -> Route:

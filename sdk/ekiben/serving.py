@@ -2,15 +2,15 @@
 
 # No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
 
+import gc
 import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import bentoml
 from bentoml.exceptions import BentoMLException
@@ -19,19 +19,22 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 from ekiben import codecs, locking, pinning, spec, storing
 from ekiben.dataplane import Answer, DataPlane, Hooks, Request
 from ekiben.errors import EkibenError
-from ekiben.front import Front
+from ekiben.front import ASKED_BY_POST, PAGES, Front
+from ekiben.metering import meter
 from ekiben.pinning import Contract
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
 logger = logging.getLogger("bentoml.ekiben")
-__all__ = ["Front", "ModelService", "Request", "Served", "config", "read_spec"]
+__all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "read_spec"]
 
 # A request of few rows gains nothing from more threads inside a model: the workers are what runs side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUIREMENTS = "requirements.txt"
+
+# What BentoML's own access log leaves out: its probes, and what the front tells itself. It compares beginnings.
+TOLD = ["/metrics", "/healthz", "/livez", "/readyz", *ASKED_BY_POST, *(path for path in PAGES if path != "/")]
 
 
 class ServiceError(EkibenError, BentoMLException):
@@ -110,7 +113,7 @@ def config(served: Served) -> dict[str, Any]:
         "threads": settings.threads,
         "traffic": {"timeout": settings.timeout_s + 5},  # ours is first, and says more
         "metrics": {"enabled": True},
-        "logging": {"access": {"request_content_type": False}},  # a sender's own text has no place in a log
+        "logging": {"access": {"request_content_type": False, "skip_paths": TOLD}},
     }
     requirements = served.folder / REQUIREMENTS
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
@@ -144,30 +147,96 @@ class ModelService(Hooks):
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
-            _ = package.explainer  # loaded now, so that no request waits for it
+            # loaded now, so that no request waits for it; what needs more than a plan waits until it is asked for
+            if package.plan is None or package.method == "linear":
+                _ = package.explainer
+        counted = meter()
         self.plane = DataPlane(
             self.served.spec,
             self.served.contract,
             packages,
             hooks=self,
-            observe=_meter().observe,
+            observe=lambda endpoint, arm, answer, seconds: counted.tell(endpoint, arm, answer.code, seconds),
             description=inspect.getdoc(type(self)) or "",
-            unseen=_meter().unseen,
+            unseen=counted.unseen,
         )
+        gc.freeze()  # what was loaded stays: no collection looks through it again while somebody waits
+        Front.tracers, Front.settle = _tracers(), counted.flush
         Front.live = self.plane
         if not Front.is_mounted:
-            logger.warning(
-                "service.py must end with %s.add_asgi_middleware(Front): without it there are no pages",
-                type(self).__name__,
-            )
+            name = type(self).__name__
+            logger.warning("service.py must end with front(%s): without it there are no pages", name)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
-        """Let the shadows finish before the process ends."""
+        """Let the shadows finish before the process ends, and count what they did."""
         self.plane.close()
+        meter().close()
 
     def __is_ready__(self) -> bool:
         return Front.live is not None
+
+
+# ── the front ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+S = TypeVar("S")
+FRONTED = "_Fronted"
+
+
+def front(service: S) -> S:
+    """Put the front before everything that BentoML does with a request: the last line of a `service.py`.
+
+    A middleware that was added to the service, before or after, stands before the front, the first outermost. Where
+    BentoML's own parts are not as they are known here, the front is the last of its middlewares, and one warning says so.
+
+    Parameters
+    ----------
+    service
+        What `@bentoml.service` made of a `ModelService`.
+
+    Returns
+    -------
+    The same service.
+    """
+    given: Any = service
+    try:
+        if type(given).__name__ != FRONTED:
+            given.__class__ = _fronted(type(given), given)
+    except (AttributeError, TypeError, ValueError) as reason:
+        logger.warning("the front stands behind BentoML's own middlewares, and is slower: %s", reason)
+        given.add_asgi_middleware(Front)
+    return service
+
+
+def _fronted(kind: Any, service: Any) -> Any:
+    """Make a kind of service whose application stands behind the front, and both behind its author's middlewares."""
+    arguments = list(inspect.signature(kind.to_asgi).parameters)
+    if arguments != ["self", "is_main"] or not isinstance(service.middlewares, list):
+        raise TypeError("a service of this BentoML is not made as it is known here")
+
+    def to_asgi(self: Any, is_main: bool = True) -> Any:
+        middlewares, self.middlewares = self.middlewares, []  # they must see what the front answers, too
+        try:
+            app: Any = Front(kind.to_asgi(self, is_main=is_main))
+        finally:
+            self.middlewares = middlewares
+        for make, options in reversed(middlewares):
+            app = make(app, **options)
+        return app
+
+    return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _tracers() -> Any:
+    """Give the provider of spans that BentoML's `tracing` configuration makes; None when it exports none."""
+    try:
+        from bentoml._internal.configuration.containers import BentoMLContainer
+
+        settings = BentoMLContainer.tracing.get()
+        exports = settings.get("sample_rate") and settings.get("exporter_type")
+        return BentoMLContainer.tracer_provider.get() if exports else None
+    except (AttributeError, ImportError):  # another BentoML: OpenTelemetry's global provider is still looked for
+        return None
 
 
 # ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
@@ -266,33 +335,3 @@ def _through(act: Callable[[Request], Answer], rows: Sequence[Any], unit: Mappin
     if answer.status != HTTPStatus.OK:
         raise BentoMLException(document["error"]["message"], error_code=HTTPStatus(answer.status))
     return document
-
-
-# ── counters ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Meter:
-    """Counters and latencies by arm in the same `/metrics` as BentoML's, summed over the workers."""
-
-    def __init__(self) -> None:
-        # Only now: BentoML sets where the workers share their counters after this module may have been imported.
-        from prometheus_client import Counter, Histogram
-
-        self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
-        self._seconds = Histogram(
-            "ekiben_seconds", "Time in the data plane", ["endpoint", "arm"], buckets=LATENCY_BUCKETS_S
-        )
-
-        self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
-
-    def observe(self, endpoint: str, arm: str, answer: Answer, seconds: float) -> None:
-        self._answers.labels(endpoint, arm, answer.code).inc()
-        self._seconds.labels(endpoint, arm).observe(seconds)
-
-    def unseen(self, arm: str, column: str, n: int) -> None:
-        self._unseen.labels(arm, column).inc(n)
-
-
-@cache
-def _meter() -> _Meter:
-    return _Meter()

@@ -43,6 +43,11 @@ def _count(key: str, value: object) -> Iterator[str]:
         yield f"{key} must be a whole number from 1 to {_MOST:,}. Got {shown(value)}."
 
 
+def _share(key: str, value: object) -> Iterator[str]:
+    if type(value) not in (int, float) or not 0 <= cast("float", value) <= 1:
+        yield f"{key} must be a number from 0 to 1. Got {shown(value)}."
+
+
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
@@ -118,7 +123,13 @@ def _table(rules: Mapping[str, Rule]) -> Rule:
 
 
 _BUDGETS: Mapping[str, Rule] = {"predict_p99_ms": _amount, "explain_ms": _amount}
-_LIMITS: Mapping[str, Rule] = {"max_rows": _count, "max_body_mb": _amount, "explain_rows": _count}
+_LIMITS: Mapping[str, Rule] = {
+    "max_rows": _count,
+    "max_body_mb": _amount,
+    "explain_rows": _count,
+    "concurrency": _count,
+}
+_LOG: Mapping[str, Rule] = {"access": _share}
 _ROUTE: Mapping[str, Rule] = dict.fromkeys(("weights", "shadows", "salt"), _anything)  # `faults_of_route` judges them
 _SPEC: Mapping[str, Rule] = {
     "format": _format,
@@ -132,6 +143,7 @@ _SPEC: Mapping[str, Rule] = {
     "route": _route,
     "budgets": _table(_BUDGETS),
     "limits": _table(_LIMITS),
+    "log": _table(_LOG),
 }
 
 
@@ -185,7 +197,9 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much one request may ask: rows, megabytes of body, rows to explain.
+    """How much one request may ask (rows, megabytes of body, rows to explain), and how many may ask at once.
+
+    `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered.
 
     >>> Limits(max_rows=100).max_body_mb
     4
@@ -194,9 +208,24 @@ class Limits:
     max_rows: int = 1000
     max_body_mb: float = 4
     explain_rows: int = 10
+    concurrency: int = 64
 
     def __post_init__(self) -> None:
         _refuse("Limits", _table(_LIMITS)("limits", _as_table(self)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Which share of the good answers, from 0 to 1, is told in the access log; refusals always are.
+
+    >>> Log(access=0.01).access
+    0.01
+    """
+
+    access: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse("Log", _table(_LOG)("log", _as_table(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +242,8 @@ class ServiceSpec:
         Which arms answer and which watch; each is one of `arms`.
     unit
         Who sticks to an arm. Without it each request is its own unit.
-    budgets, limits
-        How long an answer may take; how much a request may ask.
+    budgets, limits, log
+        How long an answer may take; how much may be asked; what the access log tells.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -241,6 +270,7 @@ class ServiceSpec:
     unit: Unit | None = None
     budgets: Budgets = field(default_factory=Budgets)
     limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -369,7 +399,10 @@ def dumps(spec: ServiceSpec) -> str:
     explain_ms = 1000               # what an explanation should take
     <BLANKLINE>
     """
-    blocks = (_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec), _limits_block(spec))
+    blocks = (
+        *(_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec)),
+        *(_limits_block(spec), _log_block(spec)),
+    )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
 
 
@@ -422,7 +455,8 @@ def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
 
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
-    kinds = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets, "limits": Limits}
+    kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
+    kinds |= {"limits": Limits, "log": Log}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -481,6 +515,7 @@ def _spec(document: Mapping[str, Any]) -> ServiceSpec:
         unit=parse_unit(document["unit"]) if "unit" in document else None,
         budgets=Budgets(**document.get("budgets", {})),
         limits=Limits(**document.get("limits", {})),
+        log=Log(**document.get("log", {})),
         **rest,
     )
 
@@ -499,6 +534,7 @@ def _document(spec: ServiceSpec) -> dict[str, object]:
         "unit": None if spec.unit is None else str(spec.unit),
         "budgets": _as_table(spec.budgets),
         "limits": _as_table(spec.limits),
+        "log": _as_table(spec.log),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -556,8 +592,13 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
 
 def _limits_block(spec: ServiceSpec) -> list[str]:
     notes = {"max_rows": "of one request", "max_body_mb": "of one request", "explain_rows": "explained by one request"}
-    lines = _changed(spec.limits, notes)
+    lines = _changed(spec.limits, notes | {"concurrency": "requests of one endpoint at once, in each process"})
     return ["[limits]", *lines] if lines else []
+
+
+def _log_block(spec: ServiceSpec) -> list[str]:
+    lines = _changed(spec.log, {"access": "share of good answers that the access log tells; refusals always"})
+    return ["[log]", *lines] if lines else []
 
 
 def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:

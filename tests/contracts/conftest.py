@@ -1,10 +1,6 @@
 """What the tables of models share: a clean interpreter that answers with their packages."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,9 +24,10 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
             path.name: path.read_bytes() for path in (folder / "model").iterdir()
         }
     told[folder.name] = {
-        "answers": package.predict(rows).to_dict("list"),
-        "one by one": [package.predict(rows.iloc[[i]]).to_dict("list") for i in range(5)],
-        "backwards": package.predict(rows.iloc[::-1]).to_dict("list"),
+        "answers": package.predict(rows, compiled=False).to_dict("list"),
+        "one by one": [package.predict(rows.iloc[[i]], compiled=False).to_dict("list") for i in range(5)],
+        "backwards": package.predict(rows.iloc[::-1], compiled=False).to_dict("list"),
+        "compiled": package.predict(rows).to_dict("list"),
         "the same bytes": same,
         "method": package.method,
         "explained": [one.value for one in package.explain(rows.head(2))],
@@ -38,20 +35,6 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
 strangers = [name for name in sys.modules if name.partition(".")[0] in ("tests", "test_every_xgboost", "test_every_lightgbm")]
 json.dump({"told": told, "strangers": strangers}, sys.stdout)
 """
-
-
-@pytest.fixture(scope="session")
-def run_apart():
-    """Give a function: a program and its arguments → what it printed, in an interpreter that finds only ekiben."""
-
-    def run(program, *arguments):
-        environment = {**os.environ, "PYTHONPATH": str(Path(ek.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", "-c", program, *map(str, arguments)]
-        done = subprocess.run(command, cwd=arguments[-1], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 import ekiben as ek
 from ekiben import codecs, tables
+from ekiben.compiling import TOLERANCE
 from ekiben.errors import SpecError, UnsupportedModelError
 
 RNG = np.random.default_rng(0)
@@ -200,7 +201,7 @@ def named(package, frame):
 
 def test_it_answers_as_the_live_model_does(packed):
     package, model, frame, _ = packed
-    answers = package.predict(named(package, frame))
+    answers = package.predict(named(package, frame), compiled=False)
     if package.signature.task == "regression":
         assert answers["value"].tolist() == model.predict(frame).astype(float).tolist()
         return
@@ -210,6 +211,18 @@ def test_it_answers_as_the_live_model_does(packed):
     assert answers["label"].tolist() == model.predict(frame).tolist()
     scores = [f"score_{label}" for label in package.signature.classes]
     assert np.array_equal(answers[scores].to_numpy(), model.predict_proba(frame).astype(float))
+
+
+def test_its_plan_answers_as_the_model_does(packed):
+    package, _, frame, _ = packed
+    rows = named(package, frame)
+    ours, own = package.predict(rows), package.predict(rows, compiled=False)
+    for name in own.columns:
+        if own[name].dtype.kind == "f":
+            scale = np.maximum(1.0, own[name].abs())
+            assert ((ours[name] - own[name]).abs() / scale).max() <= (TOLERANCE if package.plan else 0)
+        else:
+            assert ours[name].tolist() == own[name].tolist()
 
 
 def test_it_answers_the_same_after_it_was_saved_and_loaded(packed, tmp_path):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
-from ekiben.compiling.certifying import Certificate, certify, measure
+from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc, Table
-from ekiben.compiling.plans import UNMEASURED, Costs, Plan, load
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import MissingExtraError
 from ekiben.schema import Column, Signature
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ekiben.compiling.certifying import Ask
 
 __all__ = [
+    "NO_ANSWER",
     "PLAN",
+    "TOLERANCE",
     "UNMEASURED",
     "Certificate",
     "Costs",

@@ -49,6 +49,7 @@ class Costs:
     crossover: int | None
 
 
+NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
 UNMEASURED = Costs(
     row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
 )
@@ -134,7 +135,7 @@ class Plan:
             if only is not None:
                 return [only(row) for row in rows]
             return [self._prediction(row) for row in rows]
-        return self._records(self.answers(list(zip(*rows, strict=True)), len(rows)), len(rows))
+        return self._records(self.answers_by_column(list(zip(*rows, strict=True)), len(rows)), len(rows))
 
     def _prediction(self, values: Values) -> dict[str, Any]:
         row = Row(values)
@@ -144,7 +145,19 @@ class Plan:
         return {head.output.name: head.predict(row) for head in self.heads}
 
     def answers(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
-        """Answer columns of many rows, in the contract's order.
+        """Answer columns, in the contract's order, to the same bits as `predictions` answers so many rows.
+
+        Raises
+        ------
+        PlanError
+            If there is no finite answer for one of the rows.
+        """
+        if n_rows <= self.costs.few:
+            return self.answers_by_row(list(zip(*columns, strict=True)))
+        return self.answers_by_column(columns, n_rows)
+
+    def answers_by_column(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
+        """Answer columns of many rows at once.
 
         Raises
         ------

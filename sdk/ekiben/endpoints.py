@@ -1,0 +1,257 @@
+"""One endpoint of the front: who is let in, until when, by which way a request is answered, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.requests import cookie_parser
+from starlette.types import Receive, Scope, Send
+
+from ekiben import shortcut
+from ekiben.batching import Batcher
+from ekiben.dataplane import JSON, OK, Answer, DataPlane, Request, Routed, n_rows, refuse
+from ekiben.observing import AccessLog, Line, new_id, trace_of
+from ekiben.protocol import ID
+from ekiben.shortcut import Asked, Lane, Outcome
+from ekiben.tracing import Spans, trace_id
+from ekiben.waiting import Until, deadline_s, too_large
+
+DEADLINE = b"x-ekiben-deadline-ms"
+READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
+BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
+
+Act = Callable[[Request], Answer]
+Columns = dict[str, list[Any]]
+
+
+class Endpoint:
+    """Answer the requests to one path that is asked by POST.
+
+    Parameters
+    ----------
+    plane
+        What answers.
+    name
+        The endpoint, as metrics and the log call it.
+    act
+        The data plane's own way, which takes whatever comes.
+    lane
+        The quick lane before it; None for none.
+    log, spans
+        Where each request is told.
+    """
+
+    def __init__(
+        self, plane: DataPlane, name: str, act: Act, lane: Lane | None, log: AccessLog, spans: Spans | None
+    ) -> None:
+        self.plane, self.name, self._act, self._lane, self._log, self._spans = plane, name, act, lane, log, spans
+        self._timeout_s = plane.spec.timeout_s
+        self._most_bytes = int(plane.spec.limits.max_body_mb * 1_000_000)
+        self._most, self.n_asked = plane.spec.limits.concurrency, 0
+        unit = plane.spec.unit
+        self._by_cookie = unit is not None and unit.source == "cookie"
+        self._batchers = shortcut.batchers(plane, lane) if name == "predict" else {}
+        n_arms = sum(weight > 0 for weight in plane.spec.route.weights.values())
+        self._most_of_arm = self._most if n_arms < 2 else max(1, int(self._most * BUSY_ARM))
+        self._limiter = anyio.CapacityLimiter(plane.spec.threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began, headers = perf_counter(), dict(scope["headers"])
+        span = None if self._spans is None else self._spans.begin(scope["path"], headers)
+        if self.n_asked >= self._most:
+            outcome = self._refused(_too_many(self._most))
+        else:
+            self.n_asked += 1
+            try:
+                outcome = await self._outcome(scope, headers, receive, began)
+            except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+                outcome = self._refused(self.plane.refused(self.name, failure))
+            finally:
+                self.n_asked -= 1
+        await send({"type": "http.response.start", "status": outcome.status, "headers": outcome.headers})
+        await send({"type": "http.response.body", "body": outcome.body})
+        self._tell(outcome, headers, span, perf_counter() - began)
+
+    def _tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], span: Any, taken: float) -> None:
+        """Count a request, write its line, end its span."""
+        if not outcome.is_told:
+            self.plane.observe(self.name, outcome.arm, OK if outcome.code == "ok" else _bare(outcome), taken)
+        parent = headers.get(b"traceparent")
+        trace = trace_id(span) if span is not None else "" if parent is None else trace_of(parent)
+        told = (outcome.arm, outcome.model, outcome.status, outcome.code)
+        self._log.tell(
+            Line(datetime.now(UTC), outcome.id, self.name, *told, round(taken * 1000, 3), outcome.rows, trace)
+        )
+        if span is not None and self._spans is not None:
+            facts = {"id": outcome.id, "endpoint": self.name, "arm": outcome.arm, "model": outcome.model}
+            self._spans.end(span, status=outcome.status, code=outcome.code, rows=outcome.rows, **facts)
+
+    def close(self) -> None:
+        """End the threads of its own."""
+        for each in self._batchers.values():
+            each.close()
+
+    # ── a request's way ──
+
+    async def _outcome(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, began: float) -> Outcome:
+        waits_s = self._timeout_s
+        if (asked_ms := headers.get(DEADLINE)) is not None:
+            found = deadline_s(asked_ms)
+            if isinstance(found, Answer):
+                return self._refused(found)
+            waits_s = min(waits_s, found)
+        length = headers.get(b"content-length", b"")
+        if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
+            return self._refused(too_large(self._most_bytes))
+        until = Until(began, waits_s, receive)
+        body = await until.body(self._most_bytes)
+        if isinstance(body, Answer):
+            return self._refused(body)
+        if until.left_s <= 0:
+            return self._refused(until.late())
+        lane = self._lane
+        if lane is not None and headers.get(b"content-type") in READ_AS_JSON:
+            cookies = _cookies(scope) if self._by_cookie else _NONE
+            asked = lane.admit(body, headers, cookies)
+            if asked is not None and (outcome := await self._quickly(lane, asked, until)) is not None:
+                return outcome
+        return await self._slowly(scope, body, until)
+
+    async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
+        """Answer what fits by its types, in the way that is right for its arm; None leaves it to the data plane."""
+        plan = asked.arm.plan
+        if plan is not None:
+            n_asked = len(asked.body.rows)
+            if n_asked > 1 and asked.arm.plan_for(n_asked) is None:
+                return None  # so many rows are the model's own
+            if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
+                outcome = lane.planned(asked)
+            else:
+                found = await until.done(self._in_thread(lane.planned, asked))
+                outcome = self._refused(found, asked) if isinstance(found, Answer) else found
+        elif (each := self._batchers.get(asked.arm.name)) is not None:
+            columns = lane.columns(asked)
+            lane.count_unseen(asked)
+            outcome = await self._computed(lane, asked, columns, self._together(each, columns), until)
+        elif self.name == "explain":
+            columns = lane.columns(asked)
+            if self.plane.explains_at_once(asked.arm.name):
+                return self._explained(lane, asked, columns)
+            work = self._in_thread(self.plane.explanations, asked.arm.name, columns)
+            outcome = await self._computed(lane, asked, columns, work, until)
+        else:
+            return None
+        return outcome
+
+    def _explained(self, lane: Lane, asked: Asked, columns: Columns) -> Outcome:
+        try:
+            return lane.computed(asked, self.plane.explanations(asked.arm.name, columns))
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            return self._refused(self.plane.refused(self.name, failure), asked)
+
+    async def _computed(
+        self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: Until
+    ) -> Outcome:
+        try:
+            found = work if isinstance(work, Answer) else await until.done(work)
+            if isinstance(found, Answer):
+                return self._refused(found, asked)
+            if self.name == "predict":
+                self.plane.watch(columns)
+            return lane.computed(asked, found)
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            return self._refused(self.plane.refused(self.name, failure), asked)
+
+    async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
+        named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        request = Request(body=body, headers=named, cookies=_cookies(scope))
+        if self._batchers:
+            return await self._in_steps(request, until)
+        answer = await until.done(self._in_thread(self._act, request))
+        if ID not in answer.headers:  # it was given up
+            return self._refused(answer)
+        outcome = _as_outcome(self.plane, answer, answer.headers[ID])
+        outcome.is_told = True  # by the data plane itself
+        return outcome
+
+    async def _in_steps(self, request: Request, until: Until) -> Outcome:
+        """Let the data plane read a request in a thread, and ask the model about it with the others that wait."""
+        routed: Routed | None = None
+        try:
+            admitted: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request))
+            if isinstance(admitted, Answer):
+                return self._refused(admitted)
+            routed, arm = admitted, admitted.choice.arm
+            each = self._batchers.get(arm)
+            work = (
+                self._together(each, routed.columns)
+                if each
+                else self._in_thread(self.plane.predictions, arm, routed.columns)
+            )
+            found = work if isinstance(work, Answer) else await until.done(work)
+            if not isinstance(found, Answer):
+                self.plane.watch(routed.columns)
+                found = self.plane.answered(routed, found)
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            found = self.plane.refused(self.name, failure)
+        if routed is None:
+            return self._refused(found)
+        told = replace(found, headers={**found.headers, **routed.headers}, rows=n_rows(routed.columns))
+        return _as_outcome(self.plane, told, routed.id, routed.choice.arm)
+
+    def _together(self, batcher: Batcher[Columns, Any], columns: Columns) -> asyncio.Future[Any] | Answer:
+        """Ask a model together with what waits for it; refuse when one arm's requests hold too many slots."""
+        if batcher.n_unanswered >= self._most_of_arm:
+            return _too_many(self._most_of_arm)
+        return batcher.ask(columns, n_rows(columns))
+
+    def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(
+            anyio.to_thread.run_sync(act, *given, limiter=self._limiter, abandon_on_cancel=True)
+        )
+
+    def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
+        if asked is None:
+            return _as_outcome(self.plane, answer, new_id())
+        if asked.cookie is not None:
+            answer = replace(answer, headers={**answer.headers, "set-cookie": asked.cookie})
+        return _as_outcome(self.plane, answer, asked.id, asked.arm.name)
+
+
+def _too_many(most: int) -> Answer:
+    says = f"At most {most} requests are answered here at once. They are. Come back in a second."
+    return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", says, headers={"retry-after": "1"})
+
+
+_NONE: Mapping[str, str] = {}
+
+
+def _cookies(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            found |= cookie_parser(value.decode("latin-1"))
+    return found
+
+
+def _bare(outcome: Outcome) -> Answer:
+    return Answer(status=outcome.status, code=outcome.code, body=b"")
+
+
+def _as_outcome(plane: DataPlane, answer: Answer, request_id: str, arm: str = "") -> Outcome:
+    """Put an answer of the data plane, or a refusal, into the form that is sent."""
+    arm = arm if answer.choice is None else answer.choice.arm
+    model = str(plane.spec.arms[arm]) if arm else ""
+    named = {ID: request_id, **({"x-ekiben-arm": arm, "x-ekiben-model": model} if arm else {}), **answer.headers}
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+    headers.append((b"content-length", b"%d" % len(answer.body)))
+    return Outcome(request_id, int(answer.status), headers, answer.body, answer.code, arm, model, answer.rows)

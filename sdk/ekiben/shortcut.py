@@ -1,0 +1,217 @@
+"""The quick lane: what fits by its types is routed and answered at once; whatever is odd is left to the data plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any, cast
+
+import msgspec
+
+from ekiben import codecs, protocol, routing
+from ekiben.batching import Batcher
+from ekiben.compiling import Plan
+from ekiben.dataplane import JSON, DataPlane, cookie_of
+from ekiben.observing import new_id
+from ekiben.packages import Package
+from ekiben.reading import Reader, reader
+
+INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
+MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
+ROW_BY_ROW = ("lightgbm", "sklearn", "xgboost")  # kinds whose answer for a row does not depend on the rows beside it
+HOOKS = ("preprocess", "postprocess", "unit_of")
+Headers = list[tuple[bytes, bytes]]
+_encode = msgspec.json.Encoder().encode
+
+
+def cost_us(plan: Plan, n_rows: int) -> float:
+    """Estimate what a plan takes for some rows: each as one, or, for many, as one more of a large batch."""
+    return min(n_rows * plan.row_us, 16 * plan.row_us + n_rows * plan.many_us)
+
+
+class Arm:
+    """What the quick lane knows of one arm: how to ask it, and every byte of an answer that never changes."""
+
+    def __init__(self, plane: DataPlane, name: str, read: Reader, *, compiled: bool) -> None:
+        package = plane.packages[name]
+        names = package.schema.names
+        self.name, self.model = name, str(plane.spec.arms[name])
+        self.plan: Plan | None = package.plan if compiled else None
+        self.plan_for = package.plan_for
+        self.values = _picker(read.fields(names))
+        known = plane.known_texts[name]
+        self.texts = [(column, names.index(column), known[column]) for column in known]
+        told = [(protocol.ARM, name), (protocol.MODEL, self.model)]
+        self.headers = [(b"content-type", JSON.encode()), *((key.encode(), value.encode()) for key, value in told)]
+        head = codecs.encode({"id": "", "arm": name, "model": self.model})
+        self.head, self.tail = head[:7], head[7:-1]  # {"id":" and ","arm":"…","model":"…"
+
+
+def _picker(fields: tuple[str, ...]) -> Callable[[Any], Sequence[Any]]:
+    """Give what takes the values of some attributes as a tuple, whatever their number."""
+    if len(fields) == 1:
+        return lambda row: (getattr(row, fields[0]),)
+    return cast("Callable[[Any], Sequence[Any]]", attrgetter(*fields)) if fields else lambda _row: ()
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that fits: its id, the arm that answers, its body, and the cookie of somebody new."""
+
+    id: str
+    arm: Arm
+    body: Any
+    cookie: str | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a request: the answer's parts as ASGI sends them, and what is told of it."""
+
+    id: str
+    status: int
+    headers: Headers
+    body: bytes
+    code: str = "ok"
+    arm: str = ""
+    model: str = ""
+    rows: int = 0
+    is_told: bool = False
+
+
+class Lane:
+    """The quick lane of one endpoint of a data plane.
+
+    Parameters
+    ----------
+    plane
+        Whose requests these are.
+    read
+        The reader of its bodies.
+    part
+        What an answer holds: `predictions` or `explanations`.
+    """
+
+    def __init__(self, plane: DataPlane, read: Reader, *, part: str) -> None:
+        self.plane, self._read, self._part = plane, read, f',"{part}":'.encode()
+        weights = plane.spec.route.weights
+        compiled = part == "predictions"
+        self.arms = {arm: Arm(plane, arm, read, compiled=compiled) for arm in weights if weights[arm] > 0}
+        self._only = next(iter(self.arms.values())) if len(self.arms) == 1 else None
+        self._choose = routing.chooser(plane.spec.route)
+        unit = plane.spec.unit
+        self._source = None if unit is None else unit.source
+        self._unit_name = "" if unit is None else unit.name
+        self._header = self._unit_name.encode()
+
+    def admit(self, body: bytes, headers: Mapping[bytes, bytes], cookies: Mapping[str, str]) -> Asked | None:
+        """Read a body and choose who answers it; None for what the data plane must look at."""
+        read = self._read.read(body)
+        if read is None:
+            return None
+        asked_id, cookie, unit = new_id(), None, ""
+        if self._source == "field":
+            units = self._read.units(read)
+            if units and not (unit := _unit(units)):
+                return None
+        elif self._source == "header":
+            unit = headers.get(self._header, b"").decode("latin-1")
+        elif self._source == "cookie" and not (unit := cookies.get(self._unit_name, "")):
+            unit = new_id()
+            cookie = cookie_of(self._unit_name, unit)
+        arm = self._only or self.arms[self._choose(unit or asked_id)]
+        return Asked(asked_id, arm, read, cookie)
+
+    def planned(self, asked: Asked) -> Outcome | None:
+        """Answer by the arm's plan; None where it has no answer."""
+        arm, rows = asked.arm, [asked.arm.values(row) for row in asked.body.rows]
+        try:
+            encoded = _finite(arm.plan.predictions(rows))  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
+            return None
+        if arm.texts:
+            self._count_unseen(arm, rows)
+        if self.plane.is_watched:
+            self.plane.watch(self._read.columns(asked.body))
+        return self._outcome(asked, encoded, len(rows))
+
+    def columns(self, asked: Asked) -> dict[str, list[Any]]:
+        """Give the columns of a request, as the data plane takes them."""
+        return self._read.columns(asked.body)
+
+    def computed(self, asked: Asked, found: list[dict[str, Any]]) -> Outcome:
+        """Answer with what the data plane computed for the columns of a request.
+
+        Raises
+        ------
+        Refusal
+            If a number in it is not finite.
+        """
+        return self._outcome(asked, self.plane.encoded(found), len(asked.body.rows))
+
+    def count_unseen(self, asked: Asked) -> None:
+        """Count the texts that the arm takes and has never seen."""
+        if asked.arm.texts:
+            self._count_unseen(asked.arm, [asked.arm.values(row) for row in asked.body.rows])
+
+    def _count_unseen(self, arm: Arm, rows: Sequence[Sequence[Any]]) -> None:
+        for column, i, seen in arm.texts:
+            n = sum(row[i] is not None and row[i] not in seen for row in rows)
+            if n:
+                self.plane.tell_unseen(arm.name, column, n)
+
+    def _outcome(self, asked: Asked, encoded: bytes, n_rows: int) -> Outcome:
+        arm, asked_id = asked.arm, asked.id.encode()
+        body = b"".join((arm.head, asked_id, arm.tail, self._part, encoded, b"}"))
+        headers = [*arm.headers, (b"content-length", b"%d" % len(body)), (b"x-ekiben-id", asked_id)]
+        if asked.cookie is not None:
+            headers.append((b"set-cookie", asked.cookie.encode("latin-1")))
+        return Outcome(asked.id, 200, headers, body, "ok", arm.name, arm.model, n_rows)
+
+
+def _unit(units: set[Any]) -> str:
+    """Give the one unit as text; nothing when there are several, or it is empty, or too long to write."""
+    try:
+        found = {str(unit) for unit in units}
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return ""
+    return found.pop() if len(found) == 1 else ""
+
+
+def _finite(predictions: list[dict[str, Any]]) -> bytes:
+    """Write an answer; a number that is not finite, which would be written as null, is refused."""
+    encoded = _encode(predictions)
+    return codecs.encode(predictions) if b"null" in encoded else encoded
+
+
+def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:
+    """Make the quick lane of an endpoint; None where a hook or the contract leaves everything to the data plane."""
+    unit = plane.spec.unit
+    if plane.hooks.changed(HOOKS):
+        return None
+    field = unit.name if unit is not None and unit.source == "field" else None
+    read = reader(plane.contract.signature.inputs, max_rows=max_rows, unit=field)
+    return None if read is None else Lane(plane, read, part=part)
+
+
+Together = Batcher[dict[str, list[Any]], list[dict[str, Any]]]
+
+
+def batchers(plane: DataPlane, lane: Lane | None) -> dict[str, Together]:
+    """Make what asks each arm about several requests at once, but for those that need not or must not be asked so."""
+    if plane.hooks.changed(HOOKS):
+        return {}
+    planned = {} if lane is None else {arm: each for arm, each in lane.arms.items() if each.plan is not None}
+    weights = plane.spec.route.weights
+    return {
+        arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}")
+        for arm in weights
+        if weights[arm] > 0 and arm not in planned and _is_row_by_row(plane.packages[arm])
+    }
+
+
+def _is_row_by_row(package: Package) -> bool:
+    """Tell whether an answer for a row is known not to depend on the rows beside it: code of its own may do anything."""
+    return package.manifest["kind"] in ROW_BY_ROW and not package.manifest.get("carries")

@@ -1,0 +1,143 @@
+"""How long one request is waited for: its body, its answer, and the caller who may leave."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any, cast
+
+from starlette.types import Message, Receive
+
+from ekiben.dataplane import Answer, refuse
+
+LONGEST_MS = 86_400_000  # a day: who waits longer has mistaken the unit
+
+
+class Until:
+    """When one request is given up, and what is told then.
+
+    Parameters
+    ----------
+    began, waits_s
+        When it came, by `perf_counter`, and how many seconds it may take from there.
+    receive
+        Where its body comes from, and after it the news that its caller has left.
+    """
+
+    __slots__ = ("_began", "_receive", "_waits_s")
+
+    def __init__(self, began: float, waits_s: float, receive: Receive) -> None:
+        self._began, self._waits_s, self._receive = began, waits_s, receive
+
+    @property
+    def left_s(self) -> float:
+        """How many seconds are left; below 0 when none are."""
+        return self._began + self._waits_s - perf_counter()
+
+    async def body(self, most_bytes: int) -> bytes | Answer:
+        """Read the body up to a limit; give the refusal itself when it is larger, late or cut off."""
+        message, rest = _at_once(self._receive())
+        if message is not None and not message.get("more_body"):
+            return _whole(message, message.get("body", b""), most_bytes)
+        try:
+            async with asyncio.timeout(self.left_s):
+                messages = [message if rest is None else await rest]
+                return await self._rest_of_body(cast("list[Message]", messages), most_bytes)
+        except TimeoutError:
+            says = f"A body must arrive within {self._waits_s:g} s. It did not."
+            return refuse(HTTPStatus.REQUEST_TIMEOUT, "slow_body", says)
+
+    async def _rest_of_body(self, messages: list[Message], most_bytes: int) -> bytes | Answer:
+        size = len(messages[0].get("body", b""))
+        while messages[-1].get("more_body") and size <= 4 * most_bytes:
+            messages.append(await self._receive())
+            size += len(messages[-1].get("body", b""))
+            if size > most_bytes:  # read on, so that the refusal arrives, but keep none of it
+                del messages[:-1]
+        if size > most_bytes:
+            return too_large(most_bytes)
+        return _whole(messages[-1], b"".join(message.get("body", b"") for message in messages), most_bytes)
+
+    async def done(self, work: asyncio.Future[Any]) -> Any:
+        """Wait for some work while somebody waits for it; give it up, and say so, when nobody does."""
+        gone = asyncio.ensure_future(_gone(self._receive))
+        try:
+            await asyncio.wait((work, gone), timeout=max(0.0, self.left_s), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            return _left() if gone.done() else self.late()
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    def late(self) -> Answer:
+        """Say that the answer was not there in time."""
+        says = f"An answer must be there within {self._waits_s:g} s. It was not. Send fewer rows."
+        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
+
+
+def deadline_s(asked_ms: bytes) -> float | Answer:
+    """Read how many seconds a caller waits, or refuse what cannot be.
+
+    >>> deadline_s(b"250")
+    0.25
+    >>> deadline_s(b"soon").code
+    'invalid_deadline'
+    """
+    if not asked_ms.isdigit() or len(asked_ms) > 9 or int(asked_ms) > LONGEST_MS:
+        says = f"x-ekiben-deadline-ms must be whole milliseconds from 0 to {LONGEST_MS:,}. Got something else."
+        return refuse(HTTPStatus.BAD_REQUEST, "invalid_deadline", says)
+    return int(asked_ms) / 1000
+
+
+def too_large(most_bytes: int) -> Answer:
+    """Refuse a body that is too large."""
+    says = f"A body may hold {most_bytes / 1_000_000:g} MB here. Got more. Split it."
+    return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", says)
+
+
+def _left() -> Answer:
+    says = "The body must arrive whole, and somebody must wait for the answer. Neither was so."
+    return refuse(HTTPStatus.BAD_REQUEST, "disconnected", says)
+
+
+def _whole(last: Message, body: bytes, most_bytes: int) -> bytes | Answer:
+    if last["type"] == "http.disconnect":
+        return _left()
+    return body if len(body) <= most_bytes else too_large(most_bytes)
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has left."""
+    if (await receive())["type"] != "http.disconnect":  # not what ASGI promises: then nothing can be told
+        await asyncio.Event().wait()
+
+
+def _at_once(asked: Any) -> tuple[Message | None, Coroutine[Any, Any, Message] | None]:
+    """Take a message that is there already without a timer; else give what to wait for."""
+    waiting = asked.__await__()
+    try:
+        first = next(waiting)
+    except StopIteration as done:
+        return done.value, None
+    return None, _rest(waiting, first)
+
+
+@types.coroutine
+def _rest(waiting: Generator[Any, Any, Message], first: Any) -> Generator[Any, Any, Message]:
+    """Go on with an awaitable that was begun."""
+    while True:
+        try:
+            sent = yield first
+        except BaseException as thrown:  # noqa: BLE001 -- it is theirs, a cancellation too
+            resume: Callable[[Any], Any] = waiting.throw
+            given: Any = thrown
+        else:
+            resume, given = waiting.send, sent
+        try:
+            first = resume(given)
+        except StopIteration as done:
+            return cast("Message", done.value)

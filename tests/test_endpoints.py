@@ -1,0 +1,549 @@
+"""One endpoint of the front: who is let in, until when, by which way a request is answered, and what is told of it."""
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from asking import Caller, ask
+from ekiben import protocol, routing, tables
+from ekiben.compiling import UNMEASURED
+from ekiben.dataplane import Hooks, Request
+from ekiben.endpoints import Endpoint
+from ekiben.errors import EkibenError
+from ekiben.front import Front, _explain, _predict
+from ekiben.models import Answers
+from ekiben.observing import AccessLog
+from ekiben.routing import Route
+from ekiben.spec import Limits
+from planes import plane_of, unplanned
+
+BOTH = Route({"champion": 0.5, "challenger": 0.5})
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PATIENCE_S = 30
+
+
+class Held:
+    """An adapter that counts what it is asked, and answers when it is let go."""
+
+    def __init__(self, adapter, *, held=True, change=lambda answers: answers):
+        self.adapter, self.change, self.sizes = adapter, change, []
+        self.began, self.go = threading.Event(), threading.Event()
+        if not held:
+            self.go.set()
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+    def answers(self, model, frame):
+        self.sizes.append(len(frame))
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        return self.change(self.adapter.answers(model, frame))
+
+
+class Planned:
+    """A plan that answers what its package answers, counts, and may cost what it likes."""
+
+    def __init__(self, package, *, row_us=3.0, change=lambda predictions: predictions):
+        self.package, self.row_us, self.many_us, self.change = package, row_us, row_us, change
+        self.threads, self.costs = [], UNMEASURED
+
+    def predictions(self, rows):
+        self.threads.append(threading.current_thread())
+        names = self.package.schema.names
+        frame = tables.as_frame({name: [row[i] for row in rows] for i, name in enumerate(names)}, self.package.schema)
+        answered = tables.as_records(self.package.predict(frame))
+        return self.change(protocol.predictions(answered, self.package.signature))
+
+
+def with_plan(package, **settings):
+    made = replace(package)
+    made.__dict__["plan"] = Planned(package, **settings)
+    return made
+
+
+def held(package, **settings):
+    return unplanned(package, adapter=Held(package.adapter, **settings))
+
+
+@pytest.fixture
+def front(champion, challenger):
+    """Make endpoints over a data plane; what was logged is in `lines`."""
+    with_ends = []
+
+    def make(*, packages=None, made=_predict, **settings):
+        plane = plane_of({"champion": champion, "challenger": challenger} | (packages or {}), **settings)
+        lines = []
+        log = AccessLog(write=lambda text: lines.extend(map(json.loads, text.splitlines())))
+        endpoint = made(plane, log, None)
+        with_ends.extend([plane, endpoint, log])
+        return SimpleNamespace(plane=plane, endpoint=endpoint, lines=lines, log=log)
+
+    yield make
+    for each in with_ends:
+        each.close()
+
+
+@pytest.fixture
+def row(champion):
+    return champion.examples[0]["row"]
+
+
+def sent(document, **headers):
+    named = {"content-type": "application/json"} | {key.replace("_", "-"): value for key, value in headers.items()}
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return body, named
+
+
+def post(endpoint, document, *, path="/predict", **headers):
+    body, named = sent(document, **headers)
+    return ask(endpoint, "POST", path, body, headers=named)
+
+
+def posted(endpoint, document, **headers):
+    return asyncio.run(post(endpoint, document, **headers))
+
+
+def code(answer):
+    return answer.status, answer.json["error"]["code"] if answer.status >= 400 else "ok"
+
+
+@contextmanager
+def let_go(*adapters):
+    """Let held models go at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        for each in adapters:
+            each.go.set()
+
+
+async def begun(adapter):
+    assert await asyncio.to_thread(adapter.began.wait, PATIENCE_S)
+
+
+async def taken(endpoint, n):
+    """Let the requests come that were sent."""
+    for _ in range(1000):
+        if endpoint.n_asked == n:
+            break
+        await asyncio.sleep(0)
+    assert endpoint.n_asked == n
+
+
+# ── the quick lane
+
+
+def test_a_plan_answers_what_the_data_plane_answers(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    document = {"rows": [row, row], "customer_id": "c-1"}
+    quick, slow = posted(served.endpoint, document), served.plane.predict(Request(body=json.dumps(document).encode()))
+    assert {**quick.json, "id": ""} == {**json.loads(slow.body), "id": ""}
+    unlike = {protocol.ID: "", "content-length": ""}
+    assert {**quick.headers, **unlike} == {**slow.headers, **unlike}
+    assert quick.headers[protocol.ID] == quick.json["id"]
+    assert served.plane.packages["champion"].plan.threads[0] is threading.current_thread()
+
+
+def test_a_plan_that_takes_long_is_asked_in_a_thread(front, champion, row):
+    served = front(packages={"champion": with_plan(champion, row_us=10_000)})
+    assert posted(served.endpoint, {"rows": [row]}).status == 200
+    assert served.plane.packages["champion"].plan.threads != [threading.current_thread()]
+
+
+def test_where_a_plan_has_no_answer_the_model_itself_is_asked(front, champion, row):
+    served = front(packages={"champion": with_plan(champion, change=lambda predictions: 1 / 0)})
+    answer = posted(served.endpoint, {"rows": [row]})
+    assert answer.status == 200
+    assert answer.json["predictions"] == [protocol.predictions(
+        tables.as_records(champion.predict(tables.as_frame({k: [v] for k, v in row.items()}, champion.schema))),
+        champion.signature,
+    )[0]]  # fmt: skip
+
+
+def test_what_does_not_fit_is_refused_in_every_detail(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    answer = posted(served.endpoint, {"rows": [row, {**row, "age": "old"}]})
+    assert code(answer) == (400, "invalid_request")
+    assert [(each["row"], each["column"]) for each in answer.json["error"]["fields"]] == [(1, "age")]
+
+
+@pytest.mark.parametrize("hook", ["preprocess", "postprocess", "unit_of"])
+def test_a_service_with_a_hook_of_its_own_takes_the_data_plane_s_way(front, champion, row, hook):
+    kept = getattr(Hooks, hook)
+    own = type("Own", (Hooks,), {hook: lambda self, *given: kept(self, *given)})  # noqa: PLW0108 -- must be another
+    served = front(packages={"champion": with_plan(champion)}, hooks=own())
+    assert posted(served.endpoint, {"rows": [row]}).status == 200
+    assert threading.current_thread() not in served.plane.packages["champion"].plan.threads
+
+
+def test_the_arm_of_a_unit_is_the_one_that_routing_chooses(front, champion, challenger, row):
+    served = front(packages={"champion": with_plan(champion), "challenger": with_plan(challenger)}, route=BOTH)
+    for unit in [f"c-{n}" for n in range(12)]:
+        wanted = routing.choose(BOTH, unit).arm
+        assert posted(served.endpoint, {"rows": [row], "customer_id": unit}).json["arm"] == wanted
+        assert posted(served.endpoint, {"rows": [{**row, "customer_id": unit}]}).json["arm"] == wanted
+
+
+def test_a_new_visitor_is_given_a_cookie_and_keeps_its_arm(front, champion, challenger, row):
+    arms = {"champion": with_plan(champion), "challenger": with_plan(challenger)}
+    served = front(packages=arms, route=BOTH, unit="cookie:visitor")
+    first = posted(served.endpoint, {"rows": [row]})
+    visitor = first.headers["set-cookie"].partition(";")[0]
+    again = posted(served.endpoint, {"rows": [row]}, cookie=f"theme=dark; {visitor}")
+    assert first.json["arm"] == again.json["arm"] == routing.choose(BOTH, visitor.partition("=")[2]).arm
+    assert "set-cookie" not in again.headers
+
+
+def test_texts_that_an_arm_has_never_seen_are_counted_once(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    posted(served.endpoint, {"rows": [{**row, "job": "astronaut"}, row]})
+    assert served.plane.unseen == [("champion", "job", 1)]
+
+
+def test_a_shadow_sees_what_a_plan_answered(front, champion, challenger, row):
+    seen = held(challenger, held=False)
+    route = Route({"champion": 1}, shadows=("challenger",))
+    served = front(packages={"champion": with_plan(champion), "challenger": seen}, route=route)
+    posted(served.endpoint, {"rows": [row, row]})
+    assert seen.adapter.began.wait(PATIENCE_S)
+    served.plane.close()
+    assert seen.adapter.sizes == [2]
+    assert ("shadow", "challenger", "ok") in [(name, arm, answer.code) for name, arm, answer, _ in served.plane.seen]
+
+
+# ── models without a plan
+
+
+def test_requests_that_wait_for_a_model_are_asked_together_and_answered_each_for_itself(front, champion, people):
+    slow = held(champion)
+    served = front(packages={"champion": slow})
+    rows = tables.as_rows(people[0].head(12))
+
+    async def story():
+        with let_go(slow.adapter):
+            asking = [asyncio.ensure_future(post(served.endpoint, {"rows": rows[:1]}))]
+            await begun(slow.adapter)
+            asking += [asyncio.ensure_future(post(served.endpoint, {"rows": [row]})) for row in rows[1:]]
+            await taken(served.endpoint, 12)
+        return await asyncio.gather(*asking)
+
+    answers = asyncio.run(story())
+    assert slow.adapter.sizes == [1, 11]
+    assert len({answer.json["id"] for answer in answers}) == 12
+    expected = protocol.predictions(tables.as_records(champion.predict(people[0].head(12))), champion.signature)
+    got = [answer.json["predictions"][0] for answer in answers]
+    assert [each["label"] for each in got] == [each["label"] for each in expected]
+    np.testing.assert_allclose([e["scores"]["bad"] for e in got], [e["scores"]["bad"] for e in expected], rtol=1e-12)
+
+
+def test_a_row_that_a_model_cannot_answer_harms_no_other_in_its_batch(front, champion, row):
+    class Choosy(Held):
+        def answers(self, model, frame):
+            found = super().answers(model, frame)
+            if (frame["age"] == 99).any():
+                raise ValueError("k3pt-0ut")
+            return found
+
+    choosy = Choosy(champion.adapter)
+    served = front(packages={"champion": unplanned(champion, adapter=choosy)})
+
+    async def story():
+        with let_go(choosy):
+            first = asyncio.ensure_future(post(served.endpoint, {"rows": [row]}))
+            await begun(choosy)
+            ages = (30, 99, 31)
+            rest = [asyncio.ensure_future(post(served.endpoint, {"rows": [{**row, "age": age}]})) for age in ages]
+            await taken(served.endpoint, 4)
+        return await asyncio.gather(first, *rest)
+
+    answers = asyncio.run(story())
+    assert [code(answer) for answer in answers] == [(200, "ok"), (200, "ok"), (422, "unanswerable"), (200, "ok")]
+    assert answers[2].headers[protocol.ARM] == "champion"
+    assert b"k3pt" not in answers[2].body
+
+
+def test_a_number_that_is_not_finite_is_refused(front, champion, row):
+    def ruin(answers):
+        (one,) = answers
+        return (Answers(labels=one.labels, values=one.values, scores=np.full_like(one.scores, np.nan)),)
+
+    served = front(packages={"champion": held(champion, held=False, change=ruin)})
+    answer = posted(served.endpoint, {"rows": [row]})
+    assert code(answer) == (422, "unanswerable")
+
+
+def test_a_model_that_hangs_is_answered_504_in_time_and_leaves_the_others_alone(front, champion, challenger, row):
+    stuck = held(champion)
+    served = front(packages={"champion": stuck}, route=BOTH, timeout_s=0.2, limits=Limits(concurrency=4))
+    unit, other = routing.unit_for(BOTH, "champion"), routing.unit_for(BOTH, "challenger")
+
+    async def story():
+        with let_go(stuck.adapter):
+            lost = [
+                asyncio.ensure_future(post(served.endpoint, {"rows": [row], "customer_id": unit})) for _ in range(4)
+            ]
+            await begun(stuck.adapter)
+            well = await post(served.endpoint, {"rows": [row], "customer_id": other})
+            return well, await asyncio.gather(*lost)
+
+    well, lost = asyncio.run(story())
+    assert code(well) == (200, "ok")
+    assert sorted(code(answer) for answer in lost) == [(429, "too_many_requests"), *[(504, "timeout")] * 3]
+    assert stuck.adapter.sizes == [1]
+    assert {answer.headers[protocol.ARM] for answer in lost} == {"champion"}
+
+
+def test_a_request_whose_caller_has_left_is_never_computed(front, champion, row):
+    slow = held(champion)
+    served = front(packages={"champion": slow})
+    body, named = sent({"rows": [row, row]})
+    leaver = Caller(body)
+
+    async def story():
+        with let_go(slow.adapter):
+            first = asyncio.ensure_future(post(served.endpoint, {"rows": [row]}))
+            await begun(slow.adapter)
+            second = asyncio.ensure_future(ask(served.endpoint, "POST", "/predict", headers=named, caller=leaver))
+            await taken(served.endpoint, 2)
+            leaver.left.set()
+            await second
+        return await first
+
+    assert code(asyncio.run(story())) == (200, "ok")
+    assert slow.adapter.sizes == [1]
+    served.log.flush()
+    assert sorted(line["code"] for line in served.lines) == ["disconnected", "ok"]
+
+
+def test_a_kind_of_model_whose_rows_may_depend_on_each_other_is_asked_alone(front, champion, row):
+    alone = unplanned(champion, manifest={**champion.manifest, "carries": ["code"]})
+    served = front(packages={"champion": alone})
+    assert served.endpoint._batchers == {}
+    assert posted(served.endpoint, {"rows": [row]}).status == 200
+
+
+def in_full(answer):
+    """Give an answer without its id."""
+    document = answer.json | {"id": ""}
+    return answer.status, document, {**answer.headers, protocol.ID: "", "content-length": ""}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"age": 41.0},  # whole, but a number
+        {"age": "41"},
+        {"income": None, "customer_id": "c-1"},
+        {"customer_id": 1.5},
+        {"another": 1},
+    ],
+)
+def test_what_the_types_leave_is_answered_as_the_data_plane_answers_it(front, champion, row, change):
+    served = front()
+    document = {"rows": [{**row, **change}]}
+    slow = served.plane.predict(Request(body=json.dumps(document).encode()))
+    headers = {**slow.headers, "content-length": ""}
+    expected = SimpleNamespace(status=slow.status, json=json.loads(slow.body), headers=headers)
+    assert in_full(posted(served.endpoint, document)) == in_full(expected)
+
+
+def test_bodies_that_the_types_leave_are_asked_together_too(front, champion, row):
+    slow = held(champion)
+    served = front(packages={"champion": slow})
+
+    async def story():
+        with let_go(slow.adapter):
+            asking = [asyncio.ensure_future(post(served.endpoint, {"rows": [row]}))]
+            await begun(slow.adapter)
+            odd = {"rows": [{**row, "age": 41.0}]}
+            asking += [asyncio.ensure_future(post(served.endpoint, odd)) for _ in range(3)]
+            while served.endpoint._batchers["champion"].n_unanswered < 4:  # noqa: ASYNC110 -- a thread reads them
+                await asyncio.sleep(0)
+        return await asyncio.gather(*asking)
+
+    answers = asyncio.run(story())
+    assert [code(answer) for answer in answers] == [(200, "ok")] * 4
+    assert slow.adapter.sizes == [1, 3]
+
+
+def test_a_model_that_cannot_answer_a_body_that_the_types_leave_is_told_alike(front, champion, row):
+    def fail(answers):
+        raise ArithmeticError("k3pt-0ut")
+
+    served = front(packages={"champion": held(champion, held=False, change=fail)}, unit="cookie:visitor")
+    for age in (41, 41.0):
+        answer = posted(served.endpoint, {"rows": [{**row, "age": age}]})
+        assert code(answer) == (422, "unanswerable")
+        assert "set-cookie" in answer.headers
+        assert answer.headers[protocol.ARM] == "champion"
+        assert b"k3pt" not in answer.body
+    assert [(arm, answer.code) for _, arm, answer, _ in served.plane.seen] == [("champion", "unanswerable")] * 2
+
+
+# ── explanations
+
+
+def test_an_explanation_is_what_the_data_plane_explains(front, champion, row):
+    served = front(made=_explain)
+    document = {"rows": [row], "customer_id": "c-1"}
+    quick = posted(served.endpoint, document, path="/explain").json
+    slow = json.loads(served.plane.explain(Request(body=json.dumps(document).encode())).body)
+    for each in (quick, slow):
+        each["id"] = each["explanations"][0]["elapsed_ms"] = 0
+    assert quick == slow
+
+
+def test_an_explanation_that_fails_is_told_as_the_data_plane_tells_it(front, champion, row):
+    class Failing:
+        def explain(self, frame, *, seed=0):
+            raise EkibenError("k3pt-0ut")
+
+    broken = replace(champion)
+    broken.__dict__["explainer"] = Failing()
+    served = front(packages={"champion": broken}, made=_explain)
+    answer = posted(served.endpoint, {"rows": [row]}, path="/explain")
+    assert code(answer) == (500, "internal")
+    assert b"k3pt" not in answer.body
+
+
+# ── who is let in, and until when
+
+
+def test_more_requests_at_once_than_the_spec_says_are_refused_before_any_work(front, champion, row):
+    slow = held(champion)
+    served = front(packages={"champion": slow}, limits=Limits(concurrency=2))
+
+    async def story():
+        with let_go(slow.adapter):
+            first = [asyncio.ensure_future(post(served.endpoint, {"rows": [row]})) for _ in range(2)]
+            await begun(slow.adapter)
+            _, named = sent({"rows": [row]})
+            refused = await ask(served.endpoint, "POST", "/predict", headers=named, caller=Caller(silent=True))
+        return refused, await asyncio.gather(*first), await post(served.endpoint, {"rows": [row]})
+
+    refused, first, after = asyncio.run(story())
+    assert code(refused) == (429, "too_many_requests")
+    assert refused.headers["retry-after"] == "1"
+    assert [code(answer) for answer in (*first, after)] == [(200, "ok")] * 3
+
+
+def test_a_body_is_refused_by_its_announced_length_before_it_is_read(front, row):
+    served = front(limits=Limits(max_body_mb=0.001))
+    _, named = sent(b"", content_length="1001")
+    answer = asyncio.run(ask(served.endpoint, "POST", "/predict", headers=named, caller=Caller(silent=True)))
+    assert code(answer) == (413, "too_large")
+
+
+def test_a_body_that_grows_beyond_the_limit_is_refused(front):
+    served = front(limits=Limits(max_body_mb=0.001))
+    answer = asyncio.run(ask(served.endpoint, "POST", "/predict", b" " * 600, b" " * 600, headers={}))
+    assert code(answer) == (413, "too_large")
+
+
+def test_a_body_in_parts_is_read_whole(front, row):
+    body, named = sent({"rows": [row]})
+    parts = [body[:10], b"", body[10:30], body[30:]]
+    assert code(asyncio.run(ask(front().endpoint, "POST", "/predict", *parts, headers=named))) == (200, "ok")
+
+
+def test_a_body_that_arrives_later_is_waited_for(front, row):
+    body, named = sent({"rows": [row]})
+
+    class Late(Caller):
+        async def receive(self):
+            await asyncio.sleep(0)
+            return await super().receive()
+
+    served = front()
+    answer = asyncio.run(ask(served.endpoint, "POST", "/predict", headers=named, caller=Late(body[:9], body[9:])))
+    assert code(answer) == (200, "ok")
+
+
+def test_a_body_that_stops_is_refused_in_time(front):
+    served = front(timeout_s=0.1)
+    caller = Caller(b'{"rows"', silent=True)
+    answer = asyncio.run(ask(served.endpoint, "POST", "/predict", headers={}, caller=caller))
+    assert code(answer) == (408, "slow_body")
+
+
+def test_a_caller_who_leaves_within_the_body_is_told_of_in_the_log(front):
+    served, caller = front(), Caller()
+    caller.left.set()
+    asyncio.run(ask(served.endpoint, "POST", "/predict", headers={}, caller=caller))
+    served.log.flush()
+    assert [line["code"] for line in served.lines] == ["disconnected"]
+
+
+def test_a_deadline_tightens_the_timeout(front, champion, row):
+    stuck = held(champion)
+    served = front(packages={"champion": stuck})
+    with let_go(stuck.adapter):
+        answer = posted(served.endpoint, {"rows": [row]}, x_ekiben_deadline_ms="50")
+    assert code(answer) == (504, "timeout")
+    assert "within 0.05 s" in answer.json["error"]["message"]
+
+
+def test_an_expired_deadline_is_answered_before_the_model_is_asked(front, champion, row):
+    asked = held(champion, held=False)
+    answer = posted(front(packages={"champion": asked}).endpoint, {"rows": [row]}, x_ekiben_deadline_ms="0")
+    assert code(answer) == (504, "timeout")
+    assert asked.adapter.sizes == []
+
+
+@pytest.mark.parametrize("absurd", ["soon", "-1", "1.5", "", "86400001", "9" * 400, "٣"])
+def test_a_deadline_that_is_none_is_refused_without_repeating_it(front, row, absurd):
+    body, named = sent({"rows": [row]})
+    headers = {**named, "x-ekiben-deadline-ms": absurd.encode().decode("latin-1")}
+    answer = asyncio.run(ask(front().endpoint, "POST", "/predict", body, headers=headers))
+    assert code(answer) == (400, "invalid_deadline")
+    assert absurd not in answer.json["error"]["message"].replace("-ms", "") or absurd == ""
+
+
+# ── what is told
+
+
+def test_each_request_is_one_line_that_holds_no_value(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    traceparent = f"00-{TRACE}-00f067aa0ba902b7-01"
+    good = posted(served.endpoint, {"rows": [{**row, "job": "k3pt-0ut"}] * 2}, traceparent=traceparent)
+    bad = posted(served.endpoint, {"rows": [{**row, "age": "k3pt-0ut"}]}, traceparent='00-"}{"')
+    served.log.flush()
+    first, second = served.lines
+    assert (first["id"], first["endpoint"], first["arm"]) == (good.json["id"], "predict", "champion")
+    assert (first["model"], first["status"], first["code"]) == (str(champion.ref), 200, "ok")
+    assert (first["rows"], first["trace"]) == (2, TRACE)
+    assert (second["id"], second["code"], second["trace"]) == (bad.headers[protocol.ID], "invalid_request", "")
+    assert "k3pt" not in json.dumps(served.lines)
+
+
+def test_every_outcome_is_counted_once_with_its_endpoint_arm_and_code(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    posted(served.endpoint, {"rows": [row]})
+    posted(served.endpoint, {"rows": []})
+    posted(served.endpoint, {"rows": [row]}, x_ekiben_deadline_ms="never")
+    assert [(name, arm, answer.code) for name, arm, answer, _ in served.plane.seen] == [
+        ("predict", "champion", "ok"),
+        ("predict", "", "invalid_request"),
+        ("predict", "", "invalid_deadline"),
+    ]
+
+
+def test_another_protocol_is_another_path_and_endpoint(front, champion, row, monkeypatch):
+    def mirrored(plane, log, spans):
+        def act(request):
+            return plane.predict(Request(body=request.body[::-1], headers=request.headers))
+
+        return Endpoint(plane, "mirror", act, None, log, spans)
+
+    monkeypatch.setitem(__import__("ekiben.front").front.ASKED_BY_POST, "/mirror", mirrored)
+    monkeypatch.setattr(Front, "live", front().plane)
+    body, named = sent({"rows": [row]})
+    answer = asyncio.run(ask(Front(None), "POST", "/mirror", body[::-1], headers=named))
+    assert code(answer) == (200, "ok")

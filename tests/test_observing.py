@@ -1,0 +1,143 @@
+"""Ids, traces, and the access log."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from ekiben import observing
+from ekiben.observing import AccessLog, Buffer, Line, new_id, trace_of
+
+TRACE, PARENT = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
+PATIENCE_S = 30
+
+
+def line(code="ok", **changes):
+    told = {"time": datetime.now(UTC), "id": "0" * 32, "endpoint": "predict", "arm": "champion", "model": "models:/r/1"}
+    return Line(**{**told, "status": 200, "code": code, "ms": 0.5, "rows": 1, "trace": "", **changes})
+
+
+def test_ids_are_32_hex_digits_and_never_the_same():
+    made = [new_id() for _ in range(5000)]
+    assert len({*made}) == 5000
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in made)
+
+
+def test_a_forked_process_makes_other_ids():
+    story = (
+        "import os; from ekiben.observing import new_id; new_id(); n = os.fork(); "
+        "os.write(1, new_id().encode() + b'\\n'); n and os.waitpid(n, 0)"
+    )
+    told = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, check=True).stdout.split()
+    assert len({*told}) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "trace"),
+    [
+        (b"00-%s-%s-01" % (TRACE, PARENT), TRACE.decode()),
+        (b"00-%s-%s-00" % (TRACE, PARENT), TRACE.decode()),
+        (b"01-%s-%s-01-more" % (TRACE, PARENT), TRACE.decode()),
+        (None, ""),
+        (b"", ""),
+        (b"00-%s-%s-01-more" % (TRACE, PARENT), ""),
+        (b"ff-%s-%s-01" % (TRACE, PARENT), ""),
+        (b"00-%s-%s-01" % (b"0" * 32, PARENT), ""),
+        (b"00-%s-%s-01" % (TRACE, b"0" * 16), ""),
+        (b"00-%s-%s-01" % (TRACE.upper(), PARENT), ""),
+        (b"00-%s-%s-01\n" % (TRACE, PARENT), ""),
+        (b'"}{"' + b"0" * 51, ""),
+    ],
+)
+def test_a_traceparent_is_read_as_the_standard_says(header, trace):
+    assert trace_of(header) == trace
+
+
+def test_a_request_is_one_line_of_json():
+    told = []
+    log = AccessLog(write=told.append)
+    log.tell(line(trace=TRACE.decode()))
+    log.close()
+    (text,) = told
+    document = json.loads(text)
+    assert text.endswith("}\n")
+    assert datetime.fromisoformat(document.pop("time")).tzinfo is not None
+    assert [*document] == ["id", "endpoint", "arm", "model", "status", "code", "ms", "rows", "trace"]
+    assert [*document.values()] == ["0" * 32, "predict", "champion", "models:/r/1", 200, "ok", 0.5, 1, TRACE.decode()]
+
+
+def test_lines_are_written_whole_in_pieces_that_a_pipe_takes():
+    told = []
+    log = AccessLog(write=told.append)
+    for _ in range(200):
+        log.tell(line())
+    log.close()
+    assert sum(text.count("\n") for text in told) == 200
+    assert all(len(text) <= observing.WHOLE_BYTES and text.endswith("\n") for text in told)
+
+
+def test_a_share_of_the_good_answers_and_every_refusal_is_told():
+    told = []
+    log = AccessLog(0.0, write=told.append)
+    for code in ("ok", "ok", "timeout"):
+        log.tell(line(code))
+    log.close()
+    assert [json.loads(text)["code"] for text in told] == ["timeout"]
+
+
+def test_lines_are_written_by_themselves_before_long():
+    written = threading.Event()
+    log = AccessLog(write=lambda text: written.set())
+    log.tell(line())
+    assert written.wait(PATIENCE_S)
+    log.close()
+
+
+def test_what_is_told_after_the_end_is_written_at_once():
+    told = []
+    log = AccessLog(write=told.append)
+    log.close()
+    log.tell(line())
+    log.tell(line())
+    assert len(told) == 2
+
+
+def test_a_reader_that_is_gone_stops_nothing():
+    def gone(text):
+        raise BrokenPipeError
+
+    log = AccessLog(write=gone)
+    log.tell(line())
+    log.flush()
+    log.tell(line())
+    log.close()
+
+
+def test_a_buffer_that_nobody_empties_is_bounded_and_counts_what_it_drops(monkeypatch):
+    monkeypatch.setattr(observing, "MOST_GATHERED", 3)
+    held, told = threading.Event(), []
+
+    def write(items):
+        assert held.wait(PATIENCE_S)
+        told.extend(items)
+
+    buffer = Buffer(write, name="test")
+    for n in range(200):
+        buffer.add(n)
+    held.set()
+    buffer.close()
+    assert len(told) + buffer.n_dropped == 200
+    assert buffer.n_dropped > 0
+
+
+def test_what_is_still_gathered_is_written_when_the_process_ends():
+    story = (
+        "from ekiben.observing import AccessLog, Line; from datetime import UTC, datetime; "
+        "AccessLog().tell(Line(datetime.now(UTC), 'a', 'predict', '', '', 200, 'ok', 0.1, 1, ''))"
+    )
+    told = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, check=True).stdout
+    assert json.loads(told)["id"] == "a"
