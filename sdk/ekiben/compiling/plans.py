@@ -101,6 +101,11 @@ class Plan:
         self._only = self.heads[0].predict if len(self.heads) == 1 and not self._named and not self._shares else None
 
     @property
+    def native(self) -> tuple[str, ...]:
+        """The classes of steps that are asked themselves: they need their library, and may do anything."""
+        return tuple(self.document.get("native", ()))
+
+    @property
     def row_us(self) -> float:
         """What one row costs, in microseconds."""
         return self.costs.row_us
