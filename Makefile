@@ -29,6 +29,7 @@ unexport PYTHONPATH PYTHONHOME
 MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 WORKERS ?= 2
 PYTEST_ARGS ?=
+ARGS ?=
 
 .PHONY: help
 help:  ## List the targets
@@ -69,8 +70,8 @@ test: setup lint  ## Lint, then every test but the long ones (WORKERS=2, PYTEST_
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: setup  ## What one row costs: the model, the package, the service, and plain BentoML; as ratios of one run
-	$(VENV)/bin/python tests/bench/bench_served_row.py
+bench: setup  ## What one row costs, beside six peers: all of it takes an hour (ARGS=--short: minutes, ARGS=--help)
+	cd tests && ../$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: lock
 lock: setup  ## Write requirements.lock again from pyproject.toml (UPGRADE=--upgrade for newer versions)
@@ -79,5 +80,5 @@ lock: setup  ## Write requirements.lock again from pyproject.toml (UPGRADE=--upg
 
 .PHONY: clean
 clean:  ## Remove what the targets above made, the environment included
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench build dist
 	find sdk tests examples notebooks bentos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

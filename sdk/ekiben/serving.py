@@ -148,8 +148,10 @@ class ModelService(Hooks):
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
             # loaded now, so that no request waits for it; what needs more than a plan waits until it is asked for
-            if package.plan is None or package.method == "linear":
-                _ = package.explainer
+            if package.plan is None or package.plan.native:
+                _ = package.model, package.explainer
+            elif package.explains_by_plan:
+                logger.debug("%s is answered and explained by its plan", package.ref)
         counted = meter()
         self.plane = DataPlane(
             self.served.spec,

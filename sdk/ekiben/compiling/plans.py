@@ -101,6 +101,11 @@ class Plan:
         self._only = self.heads[0].predict if len(self.heads) == 1 and not self._named and not self._shares else None
 
     @property
+    def native(self) -> tuple[str, ...]:
+        """The classes of steps that are asked themselves: they need their library, and may do anything."""
+        return tuple(self.document.get("native", ()))
+
+    @property
     def row_us(self) -> float:
         """What one row costs, in microseconds."""
         return self.costs.row_us
@@ -136,7 +141,7 @@ class Plan:
             if only is not None:
                 return [only(row) for row in rows]
             return [self._prediction(row) for row in rows]
-        return self._records(self.answers(list(zip(*rows, strict=True)), len(rows)), len(rows))
+        return self._records(self.answers_by_column(list(zip(*rows, strict=True)), len(rows)), len(rows))
 
     def _prediction(self, values: Values) -> dict[str, Any]:
         row = Row(values)
@@ -146,7 +151,19 @@ class Plan:
         return {head.output.name: head.predict(row) for head in self.heads}
 
     def answers(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
-        """Answer columns of many rows, in the contract's order.
+        """Answer columns, in the contract's order, to the same bits as `predictions` answers so many rows.
+
+        Raises
+        ------
+        PlanError
+            If there is no finite answer for one of the rows.
+        """
+        if n_rows <= self.costs.few:
+            return self.answers_by_row(list(zip(*columns, strict=True)))
+        return self.answers_by_column(columns, n_rows)
+
+    def answers_by_column(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
+        """Answer columns of many rows at once.
 
         Raises
         ------

@@ -1,0 +1,1 @@
+"""Measure ekiben beside its peers: `make bench`."""

@@ -1,0 +1,123 @@
+"""Measure ekiben beside its peers; run by `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.results import Results
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".bench"
+PAGE, PICTURE = ROOT / "docs" / "reference" / "benchmarks.md", ROOT / "docs" / "images" / "benchmarks.svg"
+
+HELP = """\
+Serve the same four models with ekiben and its peers, and measure what a row costs.
+
+Each peer is built once, in an environment of its own under .bench/, from the versions that
+tests/bench/peers/<peer>/requirements.txt names. Then, for each model, all are started, their answers are held against
+the model's own, and they are measured in interleaved rounds. A peer that cannot take part is named with the reason.
+"""
+EXAMPLES = """\
+examples:
+  make bench                                        all of it; writes docs/reference/benchmarks.md and its picture
+  make bench ARGS=--short                           fewer and shorter rounds, with the peers that are built; writes no page
+  make bench ARGS='--short --only ekiben,fastapi,null --cases a,b'
+  make bench ARGS='--again .bench/results/….json'   the page once more from what was measured before
+
+It measures CPU, so other work on the machine disturbs it little; latencies and requests a second want an idle machine.
+It runs on Linux, needs a package registry the first time, and about 3 GiB of disk.
+"""
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=HELP, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="3 rounds of half a second instead of 5 of two")
+    parser.add_argument(
+        "--only", metavar="NAMES", default="", help="contenders to measure, such as ekiben,fastapi,null"
+    )
+    parser.add_argument("--cases", metavar="KEYS", default="a,b,c,d", help="models to serve, of a, b, c and d")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each contender is measured")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long each time")
+    parser.add_argument("--write", action="store_true", help="write the page and the picture after a short run too")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="measure nothing; write the page from these results")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    """Measure, keep what was measured, and write the page."""
+    asked = arguments()
+    enter()
+    from bench import reporting
+    from bench.results import read
+
+    if asked.again:
+        results, path = read(asked.again), asked.again
+    else:
+        results, path = run(asked)
+    print(reporting.summary(results))
+    print(f"\nAll figures: {path.resolve().relative_to(ROOT)}")
+    if asked.again or asked.write or not asked.short:
+        write(results)
+
+
+def enter() -> None:
+    """Set what libraries read when they are imported: stores of the run's own, one thread, no telemetry."""
+    stores = {"BENTOML_HOME": CACHE / "bentoml", "EKIBEN_HOME": CACHE / "ekiben", "MPLCONFIGDIR": CACHE / "matplotlib"}
+    for name, folder in stores.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str(folder)
+    os.environ |= {"OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "MPLBACKEND": "agg"}
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def run(asked: argparse.Namespace) -> tuple[Results, Path]:
+    """Measure what was asked for."""
+    from bench import running
+    from bench.contenders import Place
+    from bench.measuring import Run
+    from bench.results import Results
+
+    began = time.monotonic()
+
+    def say(words: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {words}", file=sys.stderr, flush=True)
+
+    plan = running.SHORT if asked.short else running.FULL
+    plan = replace(plan, rounds=asked.rounds or plan.rounds, seconds=asked.seconds or plan.seconds)
+    going = Run(plan=plan, place=Place(CACHE), results=Results(), say=say)
+    path = going.place.results / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    try:
+        running.measure(going, split(asked.cases), split(asked.only), only_built=asked.short)
+    finally:  # what was measured until it broke off is kept
+        going.results.keep(path)
+    return going.results, path
+
+
+def split(names: str) -> list[str]:
+    """Part names at their commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def write(results: Results) -> None:
+    """Write the page and its picture."""
+    from bench import drawing, reporting
+
+    PAGE.write_text(reporting.page(results), encoding="utf-8")
+    drawing.draw(results, PICTURE)
+    print(f"Written: {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
