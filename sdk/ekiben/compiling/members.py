@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ekiben.compiling.nodes import Doc
@@ -94,8 +94,3 @@ def summed(parts: Sequence[Flow], *, weights: Sequence[float] | None = None, by:
 def where(classes: Sequence[Any], among: Sequence[Any]) -> list[list[float]]:
     """Give for each of `classes` a row with a 1 at its place `among` others."""
     return [[1.0 if other == each else 0.0 for other in among] for each in classes]
-
-
-def standing(label_: Mapping[str, Any], core: Flow, on: Flow) -> Mapping[str, Any]:
-    """Let a label's rule see numbers of a core that became part of another."""
-    return {**label_, "of": put(label_.get("of", {"op": "core", "width": core.width}), on)}
