@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling import members
 from ekiben.compiling.forest import Forest, Tree, constant, grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, is_of, numeric, picked
 
@@ -113,33 +112,23 @@ def forest_regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 def gradient_boosting(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Add the leaves of every stage to the constant that the boosting began with."""
-    flow = scope.share(numeric(flow, model))
-    n_targets, begun = model.estimators_.shape[1], _beginning(model)
-    grown = [constant(value, k) for k, value in enumerate(begun or [])]
+    numeric(flow, model)
+    n_targets = model.estimators_.shape[1]
+    grown = [constant(value, k) for k, value in enumerate(_beginning(model))]
     grown += [
         of_sklearn(tree, model.learning_rate * tree.tree_.value[:, 0, 0], k)
         for stage in model.estimators_
         for k, tree in enumerate(stage)
     ]
-    margins = sums(flow, grown, n_targets)
-    if begun is None:
-        margins = members.summed([_first(model, flow, scope), margins])
-    return _linked(margins, model, classes=getattr(model, "classes_", None))
+    return _linked(sums(flow, grown, n_targets), model, classes=getattr(model, "classes_", None))
 
 
-def _first(model: Any, flow: Flow, scope: Scope) -> Flow:
-    """Give what the model answers that a boosted regressor began with."""
-    if hasattr(model, "classes_"):
-        raise NoPlan(f"{type(model).__name__} began with another model")
-    return members.value(members.only(model.init_, flow, scope))
-
-
-def _beginning(model: Any) -> list[float] | None:
-    """Give the numbers that the boosting began with for every row; none where it began with another model."""
+def _beginning(model: Any) -> list[float]:
+    """Give the numbers that the boosting began with; they must be the same for every row."""
     if isinstance(model.init_, str):
         return [0.0] * model.estimators_.shape[1]
     if type(model.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
-        return None
+        raise NoPlan(f"{type(model).__name__} began with another model")  # which saw numbers of 32 bits
     any_row = np.zeros((1, model.n_features_in_))
     if getattr(model, "classes_", None) is None:
         return [float(model.init_.predict(any_row)[0])]

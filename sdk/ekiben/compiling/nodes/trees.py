@@ -111,8 +111,8 @@ def widened(forest: Forest) -> Forest:
     """
     held = np.clip(forest.threshold, -LARGEST_32, LARGEST_32)
     near = held.astype(np.float32)
-    near = np.where(near > held, np.nextafter(near, np.float32(-np.inf)), near)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what is beyond the largest one is not taken
+        near = np.where(near > held, np.nextafter(near, np.float32(-np.inf)), near)
         above = np.nextafter(near, np.float32(np.inf)).astype(np.float64)
     middle = (near.astype(np.float64) + np.minimum(above, LARGEST_32)) / 2
     odd = near.view(np.uint32) % 2 == 1
