@@ -197,8 +197,8 @@ def test_features_that_several_members_stand_on_are_made_once(credit):
 
 # ── the share ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# what takes no table of numbers and texts, or no target of the tests
-OTHERS = {"IsotonicRegression": "one number", "CCA": "as many components as outputs", "PLSCanonical": "so"}
+# what takes no table
+OTHERS = {"IsotonicRegression": "one number"}
 SETTINGS = {
     "GaussianProcessClassifier": {"optimizer": None},
     "HistGradientBoostingClassifier": {"max_iter": 5},
@@ -219,6 +219,8 @@ SETTINGS = {
     "StackingRegressor": {"cv": 2},
 }
 TARGETS = {
+    "CCA": "values",
+    "PLSCanonical": "values",
     "ClassifierChain": "bits",
     "MultiOutputClassifier": "labels",
     "MultiOutputRegressor": "values",
