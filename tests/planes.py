@@ -42,6 +42,13 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
     return plane
 
 
+def unplanned(package, **changes):
+    """Give a package whose model serves itself, with these changes."""
+    made = replace(package, **changes)
+    made.__dict__["plan"] = None
+    return made
+
+
 @contextmanager
 def http_server(handler):
     """Serve a handler of requests on any free port of this machine, and give the address."""

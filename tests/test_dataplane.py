@@ -20,7 +20,7 @@ from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
 from ekiben.routing import Route
 from ekiben.spec import Limits
-from planes import plane_of
+from planes import plane_of, unplanned
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
 PATIENCE_S = 30
@@ -49,7 +49,7 @@ class Slow:
 
 
 def bent(package, answers):
-    return replace(package, adapter=Bent(package.adapter, answers))
+    return unplanned(package, adapter=Bent(package.adapter, answers))
 
 
 def with_explainer(package, explainer):

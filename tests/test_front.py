@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import socket
+import threading
+from dataclasses import replace
 
+import httpx
 import pytest
+import uvicorn
 
 from asking import Caller, ask
 from ekiben import protocol
@@ -141,3 +146,63 @@ def test_a_new_data_plane_takes_the_place_of_the_old_one(live, champion, monkeyp
         return first.json["unit"], second.json["unit"]
 
     assert asyncio.run(story()) == ("customer_id", None)
+
+
+PATIENCE_S = 30
+
+
+class Held:
+    """An adapter that answers when it is let go."""
+
+    def __init__(self, adapter):
+        self.adapter, self.began, self.go = adapter, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+    def answers(self, model, frame):
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        return self.adapter.answers(model, frame)
+
+
+class Ending(uvicorn.Server):
+    """A server that lets a model go only once it is ending."""
+
+    held = None
+
+    async def shutdown(self, sockets=None):
+        self.held.go.set()
+        await super().shutdown(sockets)
+
+
+class Lives:
+    """An application that only lives and ends."""
+
+    async def __call__(self, scope, receive, send):
+        for stage in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{stage}.complete"})
+
+
+def test_what_waits_for_a_model_is_answered_and_told_before_the_service_ends(champion, monkeypatch, capsys):
+    held = Held(champion.adapter)
+    plane = plane_of({"champion": replace(champion, adapter=held)})
+    monkeypatch.setattr(Front, "live", plane)
+    server = Ending(uvicorn.Config(Front(Lives()), log_config=None, lifespan="on"))
+    server.held = held
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=server.run, args=([listening],))
+        serving.start()
+        answers = []
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/predict"
+        body = {"rows": [champion.examples[0]["row"]]}
+        asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=PATIENCE_S)))
+        asking.start()
+        assert held.began.wait(PATIENCE_S)
+        server.should_exit = True
+        for thread in (asking, serving):
+            thread.join(PATIENCE_S)
+    plane.close()
+    assert [answer.status_code for answer in answers] == [200]
+    assert answers[0].json()["id"] in capsys.readouterr().out

@@ -97,6 +97,15 @@ def test_lines_are_written_by_themselves_before_long():
     log.close()
 
 
+def test_what_is_told_after_the_end_is_written_at_once():
+    told = []
+    log = AccessLog(write=told.append)
+    log.close()
+    log.tell(line())
+    log.tell(line())
+    assert len(told) == 2
+
+
 def test_a_reader_that_is_gone_stops_nothing():
     def gone(text):
         raise BrokenPipeError

@@ -73,7 +73,7 @@ class Hooks:
 
     def changed(self, hooks: Sequence[str] = ("preprocess", "postprocess")) -> list[str]:
         """Name the hooks that somebody overrode; by default those that change what the models answer."""
-        return [name for name in hooks if getattr(type(self), name) is not getattr(Hooks, name)]
+        return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
 
 
 class Refusal(EkibenError):  # noqa: N818 -- the service is at no fault
@@ -104,7 +104,7 @@ def refuse(
 
 
 Columns = Mapping[str, list[Any]]
-Compute = Callable[[Package, Columns], dict[str, Any]]
+Compute = Callable[[Package, Any], dict[str, Any]]
 Observe = Callable[[str, str, Answer, float], None]
 Unseen = Callable[[str, str, int], None]
 
@@ -360,8 +360,10 @@ class DataPlane:
             if n:
                 self.tell_unseen(routed.choice.arm, name, n)
 
-    def _prepared(self, columns: Mapping[str, list[Any]], package: Package) -> pd.DataFrame:
-        """Make the frame that a model sees: its own columns, whatever order the service's own hook leaves them in."""
+    def _asked(self, columns: Columns, package: Package) -> Columns | pd.DataFrame:
+        """Give columns as they are; or where the service has a hook of its own the frame that it makes, in the model's order."""
+        if not self._prepares:
+            return columns
         return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -429,30 +431,30 @@ class DataPlane:
         return units.pop() if units else None
 
     def _computed(self, compute: Compute, package: Package, columns: Columns) -> dict[str, Any]:
+        rows = self._asked(columns, package)
         try:
-            return compute(package, columns)
+            return compute(package, rows)
         except (ValueError, ArithmeticError) as reason:
             logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
             message = "The model must have an answer for rows that fit the contract. It has none for these."
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
 
-    def _predictions(self, package: Package, columns: Columns) -> dict[str, Any]:
-        if not self._prepares:
-            return {"predictions": package.predictions(columns)}
-        frame = self._prepared(columns, package)
-        rows = tables.as_records(packages.table(package.answers(frame), package.signature, frame.index))
-        return {"predictions": protocol.predictions(rows, package.signature)}
+    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
+        if isinstance(rows, Mapping):
+            return {"predictions": package.predictions(rows)}
+        answered = packages.table(package.answers(rows), package.signature, rows.index)
+        return {"predictions": protocol.predictions(tables.as_records(answered), package.signature)}
 
-    def _explanations(self, package: Package, columns: Columns) -> dict[str, Any]:
+    def _explanations(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
         slow = package.method not in QUICK_METHODS
         if slow and not self._slow_slots.acquire(blocking=False):
             message = "Every slot for slow explanations is taken. Come back in a second."
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", message, headers={"retry-after": "1"})
         try:
-            if self._prepares:
-                found: Iterable[Explanation] = package.explainer.explain(self._prepared(columns, package))
+            if isinstance(rows, Mapping):
+                found: Iterable[Explanation] = package.explanations(rows)
             else:
-                found = package.explanations(columns)
+                found = package.explainer.explain(rows)
         except ExplainError as reason:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unexplainable", str(reason)) from reason
         finally:
@@ -466,7 +468,7 @@ class DataPlane:
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, columns)
+                self._predictions(package, self._asked(columns, package))
                 status, code = HTTPStatus.OK, "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)

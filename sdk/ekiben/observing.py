@@ -94,7 +94,10 @@ class Buffer(Generic[T]):
             return
         self._gathered.append(item)
         if not self._some.is_set():
-            self._some.set()
+            if self._closing.is_set():
+                self.flush()
+            else:
+                self._some.set()
 
     def flush(self) -> None:
         """Write what has gathered, now."""
@@ -107,6 +110,7 @@ class Buffer(Generic[T]):
         atexit.unregister(self.close)
         self._closing.set()
         self._some.set()
+        self._thread.join(GATHERED_S)
         self.flush()
 
     def _drained(self) -> Iterator[T]:
@@ -149,10 +153,12 @@ class AccessLog:
 
     Examples
     --------
-    >>> log = AccessLog(write=lambda text: print(text[:9] + text[36:], end=""))
-    >>> log.tell(Line(datetime.now(UTC), "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
+    >>> from datetime import UTC
+    >>> log = AccessLog(write=lambda text: print(text, end=""))
+    >>> at = datetime(2026, 11, 26, tzinfo=UTC)
+    >>> log.tell(Line(at, "0" * 32, "predict", "champion", "models:/risk/1", 200, "ok", 0.012, 1, ""))
     >>> log.close()
-    {"time":"","id":"00000000000000000000000000000000","endpoint":"predict","arm":"champion",\
+    {"time":"2026-11-26T00:00:00Z","id":"00000000000000000000000000000000","endpoint":"predict","arm":"champion",\
 "model":"models:/risk/1","status":200,"code":"ok","ms":0.012,"rows":1,"trace":""}
     """
 

@@ -58,7 +58,9 @@ def route():
 @pytest.fixture(scope="session")
 def folder(packages, route, tmp_path_factory):
     target = tmp_path_factory.mktemp("services") / "credit_risk"
-    return ek.scaffold(target, arms=packages, route=route, unit="customer_id", workers=2, remake="make demo")
+    at_once = ek.Limits(concurrency=128)  # a hundred clients may all meet one worker
+    settings = {"unit": "customer_id", "workers": 2, "limits": at_once, "remake": "make demo"}
+    return ek.scaffold(target, arms=packages, route=route, **settings)
 
 
 @pytest.fixture(scope="session")

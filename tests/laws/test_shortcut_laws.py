@@ -9,6 +9,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ekiben import protocol, routing, shortcut, tables
+from ekiben.compiling import UNMEASURED
 from ekiben.dataplane import DataPlane, Hooks, Request
 from ekiben.models import Answers
 from ekiben.packages import Package
@@ -35,6 +36,7 @@ class Echoing:
     """The plan of an `Echo`."""
 
     row_us = many_us = 1.0
+    costs = UNMEASURED
 
     def __init__(self, schema):
         self.schema = schema
@@ -47,7 +49,8 @@ class Echoing:
 
 def plane_of(schema, unit):
     signature = Signature(inputs=schema, task="regression", outputs=OUTPUTS)
-    package = Package(folder=Path(), manifest={"kind": "sklearn"}, model=None, adapter=Echo(), signature=signature)
+    settings = {"manifest": {"kind": "sklearn"}, "adapter": Echo(), "signature": signature}
+    package = Package(folder=Path(), read_model=lambda: None, **settings)
     package.__dict__["plan"] = Echoing(schema)
     spec = ServiceSpec(
         name="echo",

@@ -174,7 +174,7 @@ class _Tally:
 
     def _ours(self, rows: Sequence[Mapping[str, Any]]) -> Found:
         try:
-            return self.plan.answers([[row[name] for row in rows] for name in self.plan.names], len(rows))
+            return self.plan.answers_by_column([[row[name] for row in rows] for name in self.plan.names], len(rows))
         except NO_ANSWER:
             return None
 
@@ -234,7 +234,7 @@ def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> 
 
 
 def _columns_answered(plan: Plan, rows: Sequence[Sequence[Any]]) -> tuple[Answers, ...]:
-    return plan.answers(list(zip(*rows, strict=True)), len(rows))
+    return plan.answers_by_column(list(zip(*rows, strict=True)), len(rows))
 
 
 def _us(act: Callable[[], Any]) -> float:

@@ -91,6 +91,20 @@ class Of(Node):
         raise NotImplementedError
 
 
+class ByRow(Of):
+    """A node on numbers that is written for one row: many rows get, to the last bit, what each gets alone."""
+
+    def row(self, values: Values) -> Sequence[float]:
+        return self.one(self._row(values))
+
+    def apply(self, matrix: Array) -> Array:
+        return np.array([self.one(row) for row in matrix.tolist()], dtype=np.float64).reshape(len(matrix), self.width)
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        """Turn `of.width` numbers into `width` numbers."""
+        raise NotImplementedError
+
+
 class Core(Node):
     """What a plan's core gave for a row, as the nodes on it see it."""
 

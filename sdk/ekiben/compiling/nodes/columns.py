@@ -204,3 +204,16 @@ class Shared(Node):
             table.memo[self._number] = self.of.block(table)
         found: Array = table.memo[self._number]
         return found
+
+
+class Constant(Node):
+    """The same numbers for every row."""
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self._numbers, self.width = tuple(numbers), len(numbers)
+
+    def row(self, values: Values) -> Sequence[float]:  # noqa: ARG002 -- the same for all
+        return self._numbers
+
+    def block(self, table: Table) -> Array:
+        return np.tile(np.array(self._numbers, dtype=np.float64), (table.n_rows, 1))
