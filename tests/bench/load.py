@@ -18,6 +18,7 @@ from typing import Any
 
 WAIT_S = 60.0  # for an answer that does not come
 CHUNK = 1 << 16
+OK = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,38 +128,39 @@ def drive(work: Work) -> Told:
     ends = began + work.seconds
 
     def ask(one: Connection) -> None:
-        one.send(requests[told.sent % len(requests)])
         told.sent += 1
+        one.send(requests[told.sent % len(requests)])
+
+    def hear(one: Connection) -> bool:
+        """Read what came, and tell whether that was all of an answer."""
+        status = one.receive()
+        if status is not None:
+            told.latencies.append(time.perf_counter() - one.began)
+            told.answered += status == OK
+            told.refused += status != OK
+        return status is not None
+
+    def leave(file: int) -> None:
+        """Hang up at once: a server may do so on a client that only waits for the others."""
+        poll.unregister(file)
+        by_file.pop(file).socket.close()
 
     for one in connections:
         poll.register(one.socket.fileno(), select.EPOLLIN)
         ask(one)
-    while by_file:
-        ready = poll.poll(WAIT_S)
-        if not ready:
-            break
+    while by_file and (ready := poll.poll(WAIT_S)):
         for file, _ in ready:
             one = by_file[file]
             try:
-                status = one.receive()
+                if hear(one):
+                    ask(one) if time.perf_counter() < ends else leave(file)
             except OSError:
-                poll.unregister(file)
-                del by_file[file]
-                continue
-            if status is None:
-                continue
-            now = time.perf_counter()
-            told.latencies.append(now - one.began)
-            told.answered += status == 200
-            told.refused += status != 200
-            if now < ends:
-                ask(one)
-            else:
-                del by_file[file]
+                leave(file)
     told.lost = told.sent - told.answered - told.refused
     told.settle(time.perf_counter() - began)
-    for one in connections:
+    for one in by_file.values():  # of whom no answer came
         one.socket.close()
+    poll.close()
     return told
 
 
