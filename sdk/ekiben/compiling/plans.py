@@ -144,8 +144,7 @@ class Plan:
         return self._records(self.answers_by_column(list(zip(*rows, strict=True)), len(rows)), len(rows))
 
     def _prediction(self, values: Values) -> dict[str, Any]:
-        row = Row(values)
-        row.memo = {}
+        row = Row.of(values)
         if not self._named:
             return self.heads[0].predict(row)
         return {head.output.name: head.predict(row) for head in self.heads}
@@ -178,8 +177,7 @@ class Plan:
         """Answer row by row, in the shape in which many rows are answered."""
         found = []
         for values in rows:
-            row = Row(values)
-            row.memo = {}
+            row = Row.of(values)
             found.append([head.parts(row) for head in self.heads])
         return tuple(
             Answers(

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def trees(flow: Flow, forest: Forest, *, narrow: bool, leaves: Array | None = None) -> Flow:
     """Put trees on a flow; `narrow` rounds its numbers to 32 bits first, and `leaves` are what the leaves' numbers name."""
     width = forest.n_targets if leaves is None else leaves.shape[1]
-    doc = {"op": "trees", "of": flow.doc, "forest": forest, "narrow": narrow}
+    rounded = (
+        narrow and flow.doc["op"] == "round" and flow.doc.get("only") is None
+    )  # the trees round all of them anyway
+    doc = {"op": "trees", "of": flow.doc["of"] if rounded else flow.doc, "forest": forest, "narrow": narrow}
     return Flow(doc=doc if leaves is None else {**doc, "leaves": leaves}, width=width)
 
 

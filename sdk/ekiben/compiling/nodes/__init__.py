@@ -31,6 +31,13 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside
 
     memo: dict[int, Any]
 
+    @classmethod
+    def of(cls, values: Values) -> Row:
+        """Give values a memo of their own."""
+        row = cls(values)
+        row.memo = {}
+        return row
+
 
 class Table:
     """The columns of many rows, with what shared nodes made of them."""
