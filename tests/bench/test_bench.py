@@ -9,13 +9,14 @@ import pytest
 from bench import drawing, environments, load, measuring, models, ours, reporting, running
 from bench.contenders import Installed, Place
 from bench.environments import OURS
+from bench.figures import HEADLINE
 from bench.goals import Goal
 from bench.load import Work
 from bench.measuring import Run
 from bench.peers import NULL, PEERS
 from bench.results import Plan, Results, read
 
-PLAN = Plan(rounds=1, seconds=0.3, clients=(1, 4))
+PLAN = Plan(rounds=1, seconds=0.3, clients=(1, HEADLINE))
 
 
 @pytest.fixture(scope="module")
