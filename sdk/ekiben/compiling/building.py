@@ -94,9 +94,9 @@ def _trees(doc: Doc, building: Building) -> Node:
 
 
 OPS: dict[str, Build] = {
-    "bend": plain(shaping.Bend, "kind", "by"),
     "beside": lambda doc, building: columns.Beside([building.node(part) for part in doc["parts"]]),
     "bins": plain(categories.Bins, "edges"),
+    "box_cox": plain(shaping.BoxCox, "by"),
     "clip": plain(cutting.Clip, "low", "high"),
     "columns": _columns,
     "core": lambda doc, _: Core(int(doc["width"])),
@@ -127,10 +127,12 @@ OPS: dict[str, Build] = {
     "shares": plain(links.Shares),
     "sigmoid": plain(links.Sigmoid),
     "softmax": plain(links.Softmax),
+    "splines": lambda doc, building: shaping.Splines(building.node(doc["of"]), doc),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
     "texts": lambda doc, building: Texts(building.node(doc["of"]), doc),
     "trees": _trees,
     "ufunc": plain(shaping.Ufunc, "name", "finite"),
+    "yeo_johnson": plain(shaping.YeoJohnson, "by"),
 }
 
 

@@ -78,7 +78,7 @@ def _told(doc: Doc, found: Any, reason: NoPlan) -> Flow:
         width = int(found.shape[1])
         return Flow(doc={**doc, "width": width, "raw": False}, width=width, sparse=True)
     if hasattr(found, "dtypes") and hasattr(found, "columns"):
-        told = tuple(_column(str(name), found[name]) for name in found.columns)
+        told = tuple(_column(str(name), found[name], reason) for name in found.columns)
         raw = any(column.kind not in NUMERIC for column in told)
         made = {**doc, "width": len(told), "raw": raw}
         return Flow(doc=made, width=len(told), raw=raw, told=told, dtype="object" if raw else "float64", frame=True)
@@ -89,14 +89,14 @@ def _told(doc: Doc, found: Any, reason: NoPlan) -> Flow:
     return Flow(doc={**doc, "width": found.shape[1], "raw": False}, width=int(found.shape[1]))
 
 
-def _column(name: str, values: pd.Series[Any]) -> Column:
+def _column(name: str, values: pd.Series[Any], reason: NoPlan) -> Column:
     """Say what a column of a step's frame holds; how it is missing there nobody knows."""
     dtype = name_of(values.dtype)
     kinds = {"float64": "number", "int64": "integer", "bool": "boolean"}
     if dtype in kinds:
         return replace(MADE, name=name, kind=kinds[dtype], dtype=dtype)
     if getattr(values.dtype, "kind", "O") in "fiubMm":
-        raise NoPlan(f"a step of its own makes {dtype} numbers")
+        raise reason
     return replace(MADE, name=name, kind="text", dtype=dtype, missing="na")
 
 
