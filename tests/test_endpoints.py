@@ -61,6 +61,10 @@ class Planned:
         answered = tables.as_records(self.package.predict(frame))
         return self.change(protocol.predictions(answered, self.package.signature))
 
+    def answers(self, columns, n_rows):
+        self.threads.append(threading.current_thread())
+        return self.package.plan.answers(columns, n_rows)
+
 
 def with_plan(package, **settings):
     made = replace(package)

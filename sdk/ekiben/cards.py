@@ -111,7 +111,8 @@ def _compiled(plan: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         return
     told = plan["certificate"]
     tried, apart = told["reference_rows"] + told["edge_rows"], told["largest_difference"]
-    yield "compiled", f"yes, {'equal to the bit' if not apart else f'at most {apart:.0e} apart'} in {tried:,} rows"
+    but = f" but for {', '.join(plan['native'])}" if plan.get("native") else ""
+    yield "compiled", f"yes{but}, {'equal to the bit' if not apart else f'at most {apart:.0e} apart'} in {tried:,} rows"
 
 
 def _measured(costs: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

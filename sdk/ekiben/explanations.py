@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from html import escape
 from math import fsum
 from typing import Any, Literal, TypeAlias, overload
@@ -123,10 +123,12 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     True
     """
     kind = next(name for name, known in KINDS.items() if isinstance(explanation, known))
-    return {"kind": kind} | {key: _plain(item) for key, item in asdict(explanation).items()}
+    return {"kind": kind} | {field.name: _plain(getattr(explanation, field.name)) for field in fields(explanation)}
 
 
 def _plain(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return dict(item)
     return list(item) if isinstance(item, tuple) else item
 
 

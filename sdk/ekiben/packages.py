@@ -277,7 +277,8 @@ class Package:
     @property
     def explains_by_plan(self) -> bool:
         """Whether explanations need nothing but the plan."""
-        return self.plan is not None and getattr(self.explainer, "planned", None) is not None
+        planned = self.plan is not None and self.method == "linear"  # the others need more to be read
+        return planned and getattr(self.explainer, "planned", None) is not None
 
     def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
         """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""

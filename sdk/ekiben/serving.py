@@ -147,9 +147,11 @@ class ModelService(Hooks):
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
-            # loaded now, so that no request waits for it; what needs more than a plan waits until it is asked for
-            if package.plan is None or package.method == "linear":
-                _ = package.explainer
+            # read now, so that no request waits for it; what needs more than a plan is read when it is first asked for
+            if package.plan is None or package.plan.native:
+                _ = package.model, package.explainer
+            else:
+                _ = package.explains_by_plan
         counted = meter()
         self.plane = DataPlane(
             self.served.spec,

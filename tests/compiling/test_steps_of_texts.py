@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from plan_trials import translated, tried
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
@@ -16,10 +15,33 @@ from sklearn.utils import murmurhash3_32
 
 from ekiben.compiling import NoPlan
 from ekiben.compiling.nodes.texts import murmur
+from plan_trials import translated, tried
 
-WORDS = (
-    "the red bike cannot run over Straße café naïve 12 hills while very small dogs bark a at and Ünder über running run"
-).split()
+WORDS = [
+    "the",
+    "red",
+    "bike",
+    "cannot",
+    "run",
+    "over",
+    "Straße",
+    "café",
+    "naïve",
+    "12",
+    "hills",
+    "while",
+    "very",
+    "small",
+    "dogs",
+    "bark",
+    "a",
+    "at",
+    "and",
+    "Ünder",
+    "über",
+    "running",
+    "run",
+]
 DRAWS = np.random.default_rng(0)
 TEXTS = [" ".join(DRAWS.choice(WORDS, DRAWS.integers(1, 12))) for _ in range(120)]
 X = pd.DataFrame({"text": TEXTS})

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plan_trials import tried
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -25,6 +24,8 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.tree import DecisionTreeClassifier
+
+from plan_trials import tried
 
 N_ROWS = 24
 numbers = st.floats(-1e6, 1e6, allow_nan=False, width=32) | st.integers(-5, 5).map(float)

@@ -16,7 +16,7 @@ from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.native import gains
-from ekiben.compiling.nodes import Doc, Table
+from ekiben.compiling.nodes import Doc, Row, Table
 from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import MissingExtraError
@@ -37,6 +37,7 @@ __all__ = [
     "NoPlan",
     "Outcome",
     "Plan",
+    "Row",
     "Table",
     "certify",
     "compiled",
@@ -45,6 +46,9 @@ __all__ = [
     "translate",
     "write",
 ]
+
+
+TOO_SLOW = 1.5  # times the model's own row: well apart, so that the same model is compiled or not each time
 
 
 def translate(model: Any, signature: Signature) -> Doc:
@@ -68,7 +72,7 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
-    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
     found = heads(model, scope.frame(), scope)
     if len(found) != len(signature.outputs):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
@@ -96,13 +100,15 @@ class Outcome:
     reason: str = ""
     certificate: Certificate | None = None
     costs: Costs | None = None
+    native: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Say it as a package's manifest does."""
         if self.certificate is None:
             return {"compiled": False, "reason": self.reason}
-        return {"compiled": True, "certificate": self.certificate.to_json()}
+        own = {"native": list(self.native)} if self.native else {}
+        return {"compiled": True, **own, "certificate": self.certificate.to_json()}
 
 
 def compiled(
@@ -140,10 +146,11 @@ def compiled(
     if not certificate.holds:
         return _refused(folder, f"its plan did not answer as it does: {certificate}")
     costs = measure(plan, ask, reference, signature.inputs)
-    if costs.row_us >= costs.native_row_us:
+    if costs.row_us > TOO_SLOW * costs.native_row_us:
         return _refused(folder, "its plan was no quicker")
     trees = any(path.suffix == ".onnx" for path in folder.iterdir())
-    return Outcome(certificate=certificate, costs=costs, requirements=("onnxruntime",) if trees else ())
+    needed = ("onnxruntime",) if trees else ()
+    return Outcome(certificate=certificate, costs=costs, native=plan.native, requirements=needed)
 
 
 def _refused(folder: Path, reason: str) -> Outcome:

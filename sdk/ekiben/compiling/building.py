@@ -17,13 +17,18 @@ from ekiben.compiling.nodes import (
     Doc,
     Node,
     categories,
+    classes,
     columns,
     cutting,
+    kernels,
     links,
     native,
+    neighbours,
+    neural,
     numbers,
     reducing,
     shaping,
+    voting,
 )
 from ekiben.compiling.nodes.texts import Texts
 from ekiben.compiling.nodes.trees import Trees
@@ -65,6 +70,13 @@ def plain(kind: Callable[..., Node], *settings: str) -> Build:
     return lambda doc, building: kind(building.node(doc["of"]), *(doc.get(name) for name in settings))
 
 
+def on_parts(kind: Callable[..., Node], *settings: str) -> Build:
+    """Build a node on several others, with these of its document's settings."""
+    return lambda doc, building: kind(
+        [building.node(part) for part in doc["parts"]], *(doc.get(name) for name in settings)
+    )
+
+
 def _columns(doc: Doc, building: Building) -> Node:
     nullable = any(building.contract[name].nullable for name in doc["names"])
     return columns.Columns(building.places(doc["names"]), nullable)
@@ -94,20 +106,36 @@ def _trees(doc: Doc, building: Building) -> Node:
 
 
 OPS: dict[str, Build] = {
-    "beside": lambda doc, building: columns.Beside([building.node(part) for part in doc["parts"]]),
+    "alike": plain(kernels.Alike, "kernel", "vectors", "coef", "intercept"),
+    "bells": plain(classes.Bells, "mean", "spread", "prior", "begun"),
+    "beside": on_parts(columns.Beside),
     "bins": plain(categories.Bins, "edges"),
     "box_cox": plain(shaping.BoxCox, "by"),
+    "centres": plain(classes.Centres, "centres", "scale", "add", "straight", "squared"),
+    "chosen": plain(voting.Chosen, "rule", "rows"),
     "clip": plain(cutting.Clip, "low", "high"),
     "columns": _columns,
+    "confidence": plain(voting.Confidence, "n_classes"),
+    "constant": lambda doc, _: columns.Constant(doc["numbers"]),
     "core": lambda doc, _: Core(int(doc["width"])),
+    "coupled": plain(voting.Coupled, "slopes", "offsets", "n_classes"),
     "distances": plain(reducing.Distances, "centres"),
+    "duels": plain(voting.Duels, "n_classes"),
+    "ellipsoids": plain(classes.Ellipsoids, "means", "axes", "add", "prior"),
     "exceeds": plain(cutting.Exceeds, "threshold"),
     "fill": plain(columns.Fill, "fill"),
+    "gaps": plain(numbers.Gaps, "marker"),
     "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
     "is_missing": plain(cutting.IsMissing, "keep", "refused"),
-    "join": lambda doc, building: columns.Join([building.node(part) for part in doc["parts"]]),
+    "join": on_parts(columns.Join),
+    "laplace": plain(kernels.Laplace, "kernel", "vectors", "coef", "spread"),
+    "layers": plain(neural.Layers, "coefs", "intercepts", "hidden", "last"),
     "linear": plain(links.Linear, "coef", "intercept"),
+    "linear32": plain(links.Linear32, "coef", "intercept"),
     "lookup": plain(categories.Lookup, "tables", "others"),
+    "median": plain(voting.Median, "weights"),
+    "neighbours": plain(neighbours.Neighbours, "vectors", "known", "n", "radius", "power", "inverse", "exact"),
+    "occurrences": plain(classes.Occurrences, "tables", "add"),
     "onehot": plain(categories.OneHot, "tables", "others", "refused", "width"),
     "native": _native,
     "native_head": lambda doc, building: native.NativeHead(building.node(doc["of"]), doc, building.model),
@@ -115,6 +143,7 @@ OPS: dict[str, Build] = {
     "numbers": plain(columns.Numbers, "keep"),
     "pair": plain(links.Pair),
     "pick": plain(columns.Pick, "keep"),
+    "posterior": plain(links.Posterior),
     "power": plain(links.Power),
     "products": plain(shaping.Products, "factors", "keep"),
     "project": plain(reducing.Project, "coef", "intercept"),
@@ -124,11 +153,15 @@ OPS: dict[str, Build] = {
     "scale": plain(numbers.Scale, "shift", "scale"),
     "select": plain(columns.Select, "keep"),
     "shared": _shared,
-    "shares": plain(links.Shares),
+    "shares": plain(links.Shares, "strict"),
     "sigmoid": plain(links.Sigmoid),
+    "signed_square": plain(links.SignedSquare),
+    "soft_plus": plain(links.SoftPlus),
     "softmax": plain(links.Softmax),
     "splines": lambda doc, building: shaping.Splines(building.node(doc["of"]), doc),
+    "steps": plain(numbers.Steps, "at", "values", "low", "high"),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
+    "sum": on_parts(voting.Sum, "weights", "by"),
     "texts": lambda doc, building: Texts(building.node(doc["of"]), doc),
     "trees": _trees,
     "ufunc": plain(shaping.Ufunc, "name", "finite"),

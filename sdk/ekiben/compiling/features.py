@@ -59,7 +59,7 @@ def _column_transformer(step: Any, flow: Flow, scope: Scope) -> Flow:
             continue
         chosen = _indices(places[name], n_columns)
         if chosen:
-            picked = replace(_picked(flow, chosen, scope), flat=isinstance(given, str | int))
+            picked = replace(picked_columns(flow, chosen, scope), flat=isinstance(given, str | int))
             parts.append(features(inner, picked, scope))
     return joined(parts, step, sparse=step.sparse_output_)
 
@@ -71,7 +71,8 @@ def _indices(chosen: Any, n_columns: int) -> list[int]:
     return np.nonzero(listed)[0].tolist() if listed.dtype == bool else [int(i) for i in listed.tolist()]
 
 
-def _picked(flow: Flow, places: Sequence[int], scope: Scope) -> Flow:
+def picked_columns(flow: Flow, places: Sequence[int], scope: Scope) -> Flow:
+    """Give some columns of what reaches a step."""
     if flow.names is not None:
         return replace(scope.columns([flow.names[i] for i in places]), frame=flow.frame)
     told = tuple(flow.facts[i] for i in places)

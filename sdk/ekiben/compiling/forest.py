@@ -161,6 +161,7 @@ def check(forest: Forest) -> None:
         and _within(forest.feature, forest.n_features)
         and len(forest.leaf_target) == n_leaves
         and _within(forest.leaf_target, forest.n_targets)
+        and forest.n_targets <= n_leaves
         and len(forest.root) > 0
         and _within(forest.root, n_nodes)
         and bool(np.isin(forest.mode, (LEQ, LT)).all() and np.isin(forest.missing_true, (0, 1)).all())
@@ -232,7 +233,7 @@ def decode(data: bytes) -> Forest:
     """
     try:
         forest = _read(data)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as reason:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as reason:
         raise IntegrityError(
             f"The trees of a plan must be ONNX as ekiben writes it. Got other bytes: {type(reason).__name__}."
         ) from None

@@ -1,15 +1,27 @@
-"""Fitted estimators as the last nodes of a plan."""
+"""Fitted estimators as the last nodes of a plan: which function translates which, in one table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from ekiben.compiling import ensembles
+from ekiben.compiling.estimators import (
+    bayes,
+    committees,
+    dummies,
+    kernels,
+    lightgbm,
+    linear,
+    neighbours,
+    neural,
+    several,
+    trees,
+    wrapped,
+    xgboost,
+)
 from ekiben.compiling.features import features
 from ekiben.compiling.native import ask_head
-from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, chain, is_of, numeric
+from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of
 
 
 def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
@@ -33,8 +45,9 @@ def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 
 def _translated(model: Any, flow: Flow, scope: Scope) -> list[Head]:
-    if is_of(model, "xgboost"):
-        return ensembles.xgboost(model, flow, scope)
+    for library, translator in LIBRARIES.items():
+        if is_of(model, library):
+            return translator(model, flow, scope)
     name = type(model).__name__
     if not is_of(model, "sklearn") or name not in HEADS:
         raise NoPlan(f"{name} has no plan")
@@ -47,43 +60,8 @@ def _pipeline(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     return heads(model.steps[-1][1], flow, scope)
 
 
-def _best(model: Any, flow: Flow, scope: Scope) -> list[Head]:
-    return heads(model.best_estimator_, flow, scope)
-
-
-# ── linear ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def linear(model: Any, flow: Flow) -> Flow:
-    """Give the sums of a linear model, one an output."""
-    coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
-    intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).reshape(-1), (len(coef),))
-    doc = {"op": "linear", "of": numeric(flow, model, wide=True).doc, "coef": coef, "intercept": intercept}
-    return Flow(doc=doc, width=len(coef))
-
-
-def _linear_regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
-    return [Head(core=core, value=chain(1)) for core in ensembles.each_number(linear(model, flow), scope)]
-
-
-def _generalised(model: Any, flow: Flow, scope: Scope) -> list[Head]:
-    link = type(model._base_loss.link).__name__  # noqa: SLF001 -- no public word on it
-    if link not in ("LogLink", "IdentityLink"):
-        raise NoPlan(f"{type(model).__name__} has a link of its own")
-    ops = ("power",) if link == "LogLink" else ()
-    return [Head(core=linear(model, flow), value=chain(1, *ops))]
-
-
-def _linear_classifier(model: Any, flow: Flow, scope: Scope) -> list[Head]:
-    """Take the label by the largest sum; scores by the logistic function, where the model has them."""
-    margins = linear(model, flow)
-    if margins.width == 1:
-        scores = chain(1, "sigmoid", "pair") if hasattr(model, "predict_proba") else None
-        return [Head(core=margins, label={"rule": "above", "at": 0.0, "strict": True}, scores=scores)]
-    link = {"LogisticRegression": "softmax", "LogisticRegressionCV": "softmax", "LinearDiscriminantAnalysis": "softmax"}
-    ops = (link[type(model).__name__],) if type(model).__name__ in link else ("sigmoid", "shares")
-    scores = chain(margins.width, *ops) if hasattr(model, "predict_proba") else None
-    return [Head(core=margins, label={"rule": "largest"}, scores=scores)]
+def _named(names: Iterable[str], translator: HeadTranslator) -> dict[str, HeadTranslator]:
+    return dict.fromkeys(names, translator)
 
 
 LINEAR_REGRESSORS = (
@@ -98,17 +76,65 @@ LINEAR_CLASSIFIERS = (
     "PassiveAggressiveClassifier", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier",
 )  # fmt: skip
 FORESTS = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
+SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
 
+LIBRARIES: dict[str, HeadTranslator] = {"lightgbm": lightgbm.lightgbm, "xgboost": xgboost.xgboost}
 HEADS: dict[str, HeadTranslator] = {
     "Pipeline": _pipeline,
-    **dict.fromkeys(("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"), _best),
-    **dict.fromkeys(LINEAR_REGRESSORS, _linear_regressor),
-    **dict.fromkeys(LINEAR_CLASSIFIERS, _linear_classifier),
-    **dict.fromkeys(("PoissonRegressor", "GammaRegressor", "TweedieRegressor"), _generalised),
-    **{f"{name}Classifier": ensembles.forest_classifier for name in FORESTS},
-    **{f"{name}Regressor": ensembles.forest_regressor for name in FORESTS},
-    "GradientBoostingClassifier": ensembles.gradient_boosting,
-    "GradientBoostingRegressor": ensembles.gradient_boosting,
-    "HistGradientBoostingClassifier": ensembles.hist_gradient_boosting,
-    "HistGradientBoostingRegressor": ensembles.hist_gradient_boosting,
+    # linear
+    **_named(LINEAR_REGRESSORS, linear.regressor),
+    **_named(LINEAR_CLASSIFIERS, linear.classifier),
+    **_named(("PoissonRegressor", "GammaRegressor", "TweedieRegressor"), linear.generalised),
+    **_named(("CCA", "PLSCanonical", "PLSRegression"), linear.least_squares),
+    # trees
+    **_named([f"{name}Classifier" for name in FORESTS], trees.forest_classifier),
+    **_named([f"{name}Regressor" for name in FORESTS], trees.forest_regressor),
+    **_named(("GradientBoostingClassifier", "GradientBoostingRegressor"), trees.gradient_boosting),
+    **_named(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), trees.hist_gradient_boosting),
+    # classes as distributions
+    "BernoulliNB": bayes.bernoulli,
+    "CategoricalNB": bayes.categorical,
+    "ComplementNB": bayes.complement,
+    "GaussianNB": bayes.gaussian,
+    "MultinomialNB": bayes.multinomial,
+    "NearestCentroid": bayes.nearest_centroid,
+    "QuadraticDiscriminantAnalysis": bayes.quadratic,
+    # kept rows
+    **_named(("SVC", "NuSVC"), kernels.support_classifier),
+    **_named(("SVR", "NuSVR"), kernels.support_regressor),
+    "KernelRidge": kernels.ridge,
+    **_named(("LabelPropagation", "LabelSpreading"), kernels.label_propagation),
+    "GaussianProcessClassifier": kernels.gaussian_classifier,
+    "GaussianProcessRegressor": kernels.gaussian_regressor,
+    **_named(("KNeighborsClassifier", "RadiusNeighborsClassifier"), neighbours.classifier),
+    **_named(("KNeighborsRegressor", "RadiusNeighborsRegressor"), neighbours.regressor),
+    # networks, and models without any
+    "MLPClassifier": neural.classifier,
+    "MLPRegressor": neural.regressor,
+    "DummyClassifier": dummies.classifier,
+    "DummyRegressor": dummies.regressor,
+    # several models
+    "AdaBoostClassifier": committees.ada_classifier,
+    "AdaBoostRegressor": committees.ada_regressor,
+    "BaggingClassifier": committees.bagging_classifier,
+    "BaggingRegressor": committees.bagging_regressor,
+    "StackingClassifier": committees.stacking,
+    "StackingRegressor": committees.stacking,
+    "VotingClassifier": committees.voting_classifier,
+    "VotingRegressor": committees.voting_regressor,
+    "OneVsOneClassifier": several.one_vs_one,
+    "OneVsRestClassifier": several.one_vs_rest,
+    "OutputCodeClassifier": several.output_code,
+    "_ConstantPredictor": several.one_class,
+    **_named(("MultiOutputClassifier", "MultiOutputRegressor"), several.each_output),
+    **_named(("ClassifierChain", "RegressorChain"), several.chained),
+    # one model in another
+    **_named(SEARCHES, wrapped.around("best_estimator_")),
+    "FrozenEstimator": wrapped.around("estimator"),
+    **_named(("RANSACRegressor", "SelfTrainingClassifier"), wrapped.around("estimator_")),
+    "CalibratedClassifierCV": wrapped.calibrated,
+    "FixedThresholdClassifier": wrapped.fixed_threshold,
+    "IsotonicRegression": wrapped.isotonic,
+    "TransformedTargetRegressor": wrapped.transformed_target,
+    "TunedThresholdClassifierCV": wrapped.tuned_threshold,
 }

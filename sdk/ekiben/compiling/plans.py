@@ -15,6 +15,7 @@ from ekiben.compiling.building import Building
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values
 from ekiben.compiling.nodes.columns import Select, Shared
 from ekiben.compiling.nodes.links import Linear
+from ekiben.compiling.nodes.voting import chooser, chosen
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.models import Answers
 from ekiben.schema import Output, Schema
@@ -100,6 +101,11 @@ class Plan:
         self._only = self.heads[0].predict if len(self.heads) == 1 and not self._named and not self._shares else None
 
     @property
+    def native(self) -> tuple[str, ...]:
+        """The classes of steps that are asked themselves: they need their library, and may do anything."""
+        return tuple(self.document.get("native", ()))
+
+    @property
     def row_us(self) -> float:
         """What one row costs, in microseconds."""
         return self.costs.row_us
@@ -138,8 +144,7 @@ class Plan:
         return self._records(self.answers_by_column(list(zip(*rows, strict=True)), len(rows)), len(rows))
 
     def _prediction(self, values: Values) -> dict[str, Any]:
-        row = Row(values)
-        row.memo = {}
+        row = Row.of(values)
         if not self._named:
             return self.heads[0].predict(row)
         return {head.output.name: head.predict(row) for head in self.heads}
@@ -172,8 +177,7 @@ class Plan:
         """Answer row by row, in the shape in which many rows are answered."""
         found = []
         for values in rows:
-            row = Row(values)
-            row.memo = {}
+            row = Row.of(values)
             found.append([head.parts(row) for head in self.heads])
         return tuple(
             Answers(
@@ -202,7 +206,8 @@ class _Head:
         self.scores = _on(told, "scores", output, built)
         self.value = _on(told, "value", output, built)
         self._names = [str(label) for label in output.classes]
-        self._chosen = _rule(self.label) if self.label else None
+        self._chosen = chooser(self.label) if self.label else None
+        self._seen = built.node(self.label["of"]) if self.label and "of" in self.label else None
         if (self.label is None) != ("label" not in output.parts):
             raise KeyError("label")
         self._is_value = output.parts == ("value",)
@@ -215,7 +220,9 @@ class _Head:
         for number in scores if scores is not None else (core if value is None else (value,)):
             if number - number != 0:
                 raise PlanError("A plan must answer with finite numbers. It did not.")
-        return self.labels[self._chosen(core)] if self._chosen else None, scores, value
+        if self._chosen is None:
+            return None, scores, value
+        return self.labels[self._chosen(core if self._seen is None else self._seen.row(core))], scores, value
 
     def predict(self, values: Values) -> dict[str, Any]:
         """Answer one row as the body of an answer holds it."""
@@ -239,7 +246,8 @@ class _Head:
             raise PlanError("A plan must answer with finite numbers. It did not.")
         labels = None
         if self.label is not None:
-            labels = _array([self.labels[i] for i in _ruled(self.label, core).tolist()], self.labels)
+            seen = core if self._seen is None else self._seen.block(beside)
+            labels = _array([self.labels[i] for i in chosen(self.label, seen).tolist()], self.labels)
         return Answers(labels=labels, scores=scores, values=value)
 
     def records(self, answer: Answers) -> list[dict[str, Any]]:
@@ -260,29 +268,6 @@ def _on(told: Mapping[str, Any], part: str, output: Output, built: Building) -> 
     if part not in output.parts:
         return None
     return built.node(told[part])
-
-
-def _rule(label: Mapping[str, Any]) -> Callable[[Sequence[float]], int]:
-    """Give the function that chooses a label's number from the core of one row."""
-    at = label.get("at", 0.0)
-    if label["rule"] == "above":
-        return (lambda core: core[0] > at) if label["strict"] else (lambda core: core[0] >= at)
-    if label["rule"] == "number":
-        return lambda core: int(core[0])
-    if label["rule"] != "largest":
-        raise ValueError(label["rule"])
-    return lambda core: core.index(max(core))
-
-
-def _ruled(label: Mapping[str, Any], core: Array) -> Array:
-    """Choose the labels' numbers from the cores of many rows."""
-    if label["rule"] == "above":
-        above: Array = core[:, 0] > label["at"] if label["strict"] else core[:, 0] >= label["at"]
-        return above.astype(int)
-    if label["rule"] == "number":
-        return core[:, 0].astype(int)
-    largest: Array = core.argmax(axis=1)
-    return largest
 
 
 def _array(labels: Sequence[Any], classes: Sequence[Any]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -74,6 +74,7 @@ class Scope:
     """What every translator may look at: the contract, the whole model, and the nodes that several others stand on."""
 
     schema: Schema
+    heads: HeadTranslator  # how a model within another one is translated
     model: Any = None
     outputs: Sequence[Output] = ()
     shared: list[Doc] = field(default_factory=list)
@@ -103,8 +104,8 @@ class Scope:
         return self.schema[name]
 
     def share(self, flow: Flow) -> Flow:
-        """Let several nodes stand on what a flow makes, so that it is made once."""
-        if flow.doc["op"] in ("shared", "columns", "raw", "core"):
+        """Let several nodes stand on what a flow makes, so that it is made once; what is never made whole cannot be."""
+        if flow.wide or flow.doc["op"] in ("shared", "columns", "raw", "core"):
             return flow
         self.shared.append(flow.doc)
         return replace(flow, doc={"op": "shared", "number": len(self.shared) - 1})
@@ -155,13 +156,15 @@ class Head:
     """What a last step makes of its flow, for one output.
 
     `core` is asked once for a row. `label` says how the label follows from it: `largest` (the first of the largest
-    numbers), or `above` (its only number is above `at`, or at least `at` where it is not `strict`). `scores` is a node on the core, and so is `value`.
+    numbers), or `above` (its first number is above `at`, or at least `at` where it is not `strict`), or from numbers that a
+    node makes `of` it. `scores` is a node on the core, and so are `value` and `decision`, what a model decides by.
     """
 
     core: Flow
     label: Mapping[str, Any] | None = None
     scores: Doc | None = None
     value: Doc | None = None
+    decision: Doc | None = None
 
     @property
     def here(self) -> Doc:
@@ -193,9 +196,26 @@ def chain(width: int, *ops: str) -> Doc:
     return doc
 
 
+def each_number(flow: Flow, scope: Scope) -> Iterator[Flow]:
+    """Give each number of a flow as an output of its own."""
+    if flow.width == 1:
+        yield flow
+        return
+    shared = scope.share(flow)
+    for i in range(flow.width):
+        yield picked(shared, [i])
+
+
 def picked(flow: Flow, keep: Sequence[int]) -> Flow:
     """Give some numbers of a flow; to be asked of a shared one where several parts are taken."""
     return Flow(doc={"op": "select", "of": flow.doc, "keep": list(keep)}, width=len(keep))
+
+
+def joined(flows: Sequence[Flow]) -> Flow:
+    """Put the numbers of several flows side by side."""
+    if len(flows) == 1:
+        return flows[0]
+    return Flow(doc={"op": "join", "parts": [flow.doc for flow in flows]}, width=sum(flow.width for flow in flows))
 
 
 def numeric(flow: Flow, what: Any, *, wide: bool = False) -> Flow:

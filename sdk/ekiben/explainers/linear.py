@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ekiben.compiling import Table
+from ekiben.compiling import Row, Table
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-9
+FEW = 8  # rows whose features are made one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,8 @@ def _of_plan(context: Context) -> _Form | None:
         return None
 
     def planned(columns: Sequence[Sequence[Any]], n_rows: int) -> Matrix:
+        if n_rows <= FEW:
+            return np.array([node.of.row(Row.of(values)) for values in zip(*columns, strict=True)], dtype=np.float64)
         made: Matrix = node.of.block(Table(columns, n_rows))
         return made
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import mul
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside
 
     memo: dict[int, Any]
 
+    @classmethod
+    def of(cls, values: Values) -> Row:
+        """Give values a memo of their own."""
+        row = cls(values)
+        row.memo = {}
+        return row
+
 
 class Table:
     """The columns of many rows, with what shared nodes made of them."""
@@ -46,7 +53,7 @@ class Table:
 class Node:
     """One step; `width` numbers for each row."""
 
-    raw: ClassVar[bool] = False
+    raw: bool = False
     wide: bool = False  # whether its numbers are so many that `fold` and `weigh` are asked in place of `block`
     width: int
 
@@ -89,6 +96,20 @@ class Of(Node):
 
     def apply(self, matrix: Array) -> Array:
         """Turn numbers of shape (n_rows, of.width) into numbers of shape (n_rows, width)."""
+        raise NotImplementedError
+
+
+class ByRow(Of):
+    """A node on numbers that is written for one row: many rows get, to the last bit, what each gets alone."""
+
+    def row(self, values: Values) -> Sequence[float]:
+        return self.one(self._row(values))
+
+    def apply(self, matrix: Array) -> Array:
+        return np.array([self.one(row) for row in matrix.tolist()], dtype=np.float64).reshape(len(matrix), self.width)
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        """Turn `of.width` numbers into `width` numbers."""
         raise NotImplementedError
 
 

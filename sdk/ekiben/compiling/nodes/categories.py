@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class OneHot(Node):
         made = np.zeros((table.n_rows, self.width))
         for i in range(self.of.width):
             column = found[i] if self.of.raw else found[:, i].tolist()
-            places = np.array([_place(*self._pairs[i], value) for value in column], dtype=np.intp)
+            places = np.array(_all_of(*self._pairs[i], column), dtype=np.intp)
             known = places >= 0
             made[np.nonzero(known)[0], places[known]] = 1.0
         return made
@@ -98,16 +98,13 @@ class Lookup(Node):
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = []
         for i, value in enumerate(self.of.row(values)):
-            made += self._found(i, value)
+            made += _place(self._known[i], self._others[i], value)
         return made
-
-    def _found(self, column: int, value: Any) -> list[float]:
-        return _place(self._known[column], self._others[column], value)
 
     def block(self, table: Table) -> Array:
         found = self.of.block(table)
         parts = [
-            np.array([self._found(i, value) for value in (found[i] if self.of.raw else found[:, i].tolist())])
+            np.array(_all_of(self._known[i], self._others[i], found[i] if self.of.raw else found[:, i].tolist()))
             for i in range(self.of.width)
         ]
         return np.concatenate(parts, axis=1)
@@ -139,6 +136,14 @@ def _numbers(row: Sequence[float | None]) -> list[float]:
 def _key(value: Any) -> Any:
     """Let every missing value be the same one: NaN is not equal to itself."""
     return None if value is None or value != value else value
+
+
+def _all_of(known: Mapping[Any, T], other: T | None, column: Sequence[Any]) -> list[T]:
+    """Find what stands for each value of a column; only for those that are not known as they are one by one."""
+    found = list(map(known.get, column))
+    if None not in found:
+        return cast("list[T]", found)
+    return [_place(known, other, value) if place is None else place for place, value in zip(found, column, strict=True)]
 
 
 def _place(known: Mapping[Any, T], other: T | None, value: Any) -> T:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Table, Values, finite, finite_row
+from ekiben.compiling.nodes import ByRow, Node, Of, Table, Values, finite, finite_row
 from ekiben.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -43,22 +43,45 @@ class Linear(Of):
         return finite(matrix @ self.coef.T + self.intercept)
 
 
-class Sigmoid(Of):
-    """The logistic function of each number."""
+class Linear32(Of):
+    """Weigh the numbers and add them up in 32 bits, one after the other behind the intercept; a missing one adds nothing."""
 
-    def row(self, values: Values) -> Sequence[float]:
-        return [_expit(value) for value in self._row(values)]
+    def __init__(self, of: Node, coef: Any, intercept: Sequence[float]) -> None:
+        super().__init__(of)
+        self._coef = np.array(coef, dtype=np.float32)
+        self._begun = np.array(intercept, dtype=np.float32)
+        self.width = len(self._begun)
 
     def apply(self, matrix: Array) -> Array:
-        return np.array([[_expit(value) for value in row] for row in matrix.tolist()]).reshape(matrix.shape)
+        weighed = np.nan_to_num(
+            matrix.astype(np.float32)[:, None, :] * self._coef, nan=0.0, posinf=np.inf, neginf=-np.inf
+        )
+        begun = np.broadcast_to(self._begun[:, None], (len(matrix), self.width, 1))
+        made: Array = np.add.accumulate(np.concatenate([begun, weighed], axis=2), axis=2)[:, :, -1]
+        return made.astype(np.float64)
 
 
-def _expit(value: float) -> float:
-    # math.exp in both ways, so that a row alone gives the last bit that it gives among others
+class Sigmoid(ByRow):
+    """The logistic function of each number."""
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [expit(number) for number in numbers]
+
+
+def expit(value: float) -> float:
+    """Give the logistic function of a number."""
     if value >= 0:
         return 1.0 / (1.0 + math.exp(-value))
-    power = math.exp(value) if value > -745 else 0.0
-    return power / (1.0 + power) if value == value else value
+    power = exp(value)
+    return power / (1.0 + power)
+
+
+def exp(value: float) -> float:
+    """Give e to the power of a number: infinity for one that is too large, as libraries do."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 class Pair(Of):
@@ -76,28 +99,60 @@ class Pair(Of):
         return np.concatenate([1.0 - matrix, matrix], axis=1)
 
 
-class Softmax(Of):
+class Softmax(ByRow):
     """Powers of e, divided by their sum."""
 
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        top = max(numbers)
+        powers = [exp(number - top) for number in numbers]
+        total = sum(powers)
+        return [power / total for power in powers]
+
+
+class Posterior(Of):
+    """Chances of log chances that do not add up to 1 yet.
+
+    Their sum is counted from the largest ones on, as scipy does, to the last bit: what calibrates chances may be steep.
+    """
+
     def apply(self, matrix: Array) -> Array:
-        powers = np.exp(matrix - matrix.max(axis=1, keepdims=True))
-        made: Array = powers / powers.sum(axis=1, keepdims=True)
+        top = matrix.max(axis=1, keepdims=True)
+        largest = matrix == top
+        n_largest = largest.sum(axis=1, keepdims=True, dtype=np.float64)
+        others = np.exp(np.where(largest, -np.inf, matrix) - top).sum(axis=1, keepdims=True)
+        total = np.log1p(np.where(others == 0, others, others / n_largest)) + np.log(n_largest) + top
+        made: Array = np.exp(matrix - total)
         return made
 
 
-class Shares(Of):
-    """Each number divided by their sum; equal shares where the sum is 0."""
+class Shares(ByRow):
+    """Each number divided by their sum; where that is 0, equal shares or, where `strict`, none."""
 
-    def apply(self, matrix: Array) -> Array:
-        total = matrix.sum(axis=1, keepdims=True)
-        even = np.full_like(matrix, 1.0 / matrix.shape[1])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(total == 0, even, matrix / total)
+    def __init__(self, of: Node, strict: bool | None) -> None:
+        super().__init__(of)
+        self._none = math.nan if strict else 1.0 / of.width
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        total = sum(numbers)
+        return [number / total for number in numbers] if total != 0 else [self._none] * len(numbers)
 
 
-class Power(Of):
+class Power(ByRow):
     """e to the power of each number."""
 
-    def apply(self, matrix: Array) -> Array:
-        made: Array = np.exp(matrix)
-        return made
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [exp(number) for number in numbers]
+
+
+class SignedSquare(ByRow):
+    """Each number times itself, with the sign it had."""
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [math.copysign(number * number, number) for number in numbers]
+
+
+class SoftPlus(ByRow):
+    """The logarithm of 1 and e to the power of each number."""
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [math.log1p(exp(number)) for number in numbers]

@@ -25,7 +25,7 @@ class NativeStep(Node):
     """What steps of the model make, one after the other: of the frame of some columns, or of numbers."""
 
     def __init__(self, of: Node | None, doc: Doc, places: Sequence[int], contract: Schema | None, model: Model) -> None:
-        self.of, self.width, self.raw = of, int(doc["width"]), bool(doc["raw"])  # type: ignore[misc]
+        self.of, self.width, self.raw = of, int(doc["width"]), bool(doc["raw"])
         self._doc, self._places, self._contract, self._model = doc, tuple(places), contract, model
 
     @cached_property
@@ -78,7 +78,7 @@ class NativeHead(Node):
         frame = pd.DataFrame(matrix, columns=self._doc["called"])
         with asked():
             (found,) = models.find(self._last).answers(self._last, frame, self._doc["parts"])
-            parts = []
+            parts: list[Any] = []
             if found.labels is not None:
                 parts.append([self._number[_plain(label)] for label in found.labels.tolist()])
             parts += [] if found.scores is None else list(np.asarray(found.scores, dtype=np.float64).T)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Values
+from ekiben.compiling.nodes import NAN, ByRow, Node, Of, Values
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -44,7 +46,7 @@ class Stretch(Of):
         low, high = self._low, self._high
         if low is None or high is None:
             return made
-        return [low if value < low else high if value > high else value for value in made]
+        return [low if value < low else min(value, high) for value in made]
 
     def apply(self, matrix: Array) -> Array:
         made: Array = matrix * self._scale + self._add
@@ -82,6 +84,18 @@ class Round(Of):
     def __init__(self, of: Node, only: Sequence[int] | None = None) -> None:
         super().__init__(of)
         self._only = None if only is None else list(only)
+        self._narrow = Struct(f"{of.width}f")
+
+    def row(self, values: Values) -> Sequence[float]:
+        found = self._row(values)
+        try:
+            if self._only is None:
+                return self._narrow.unpack(self._narrow.pack(*found))
+        except OverflowError:  # infinite, in 32 bits
+            pass
+        with np.errstate(over="ignore"):
+            made: list[float] = self.apply(np.array([found], dtype=np.float64))[0].tolist()
+        return made
 
     def apply(self, matrix: Array) -> Array:
         if self._only is None:
@@ -89,3 +103,48 @@ class Round(Of):
         made = matrix.copy()
         made[:, self._only] = matrix[:, self._only].astype(np.float32)
         return made
+
+
+class Gaps(Of):
+    """Let a number that stands for a gap be one."""
+
+    def __init__(self, of: Node, marker: float) -> None:
+        super().__init__(of)
+        self._marker = marker
+
+    def row(self, values: Values) -> Sequence[float]:
+        marker = self._marker
+        return [NAN if value == marker else value for value in self._row(values)]
+
+    def apply(self, matrix: Array) -> Array:
+        return np.where(matrix == self._marker, np.nan, matrix)
+
+
+class Steps(ByRow):
+    """What a line through points gives for each number: `at` in rising order, `values` at them, outside `low` and `high`."""
+
+    def __init__(
+        self, of: Node, at: Sequence[float], values: Sequence[float], low: float | None, high: float | None
+    ) -> None:
+        super().__init__(of)
+        self._at, self._values, self._low, self._high = list(at), list(values), low, high
+        if len(self._at) != len(self._values):
+            raise ValueError(len(self._at))
+
+    def one(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [self._of(number) for number in numbers]
+
+    def _of(self, number: float) -> float:
+        at, values = self._at, self._values
+        if number != number:
+            return number
+        if len(at) == 1:
+            return values[0]
+        if self._low is not None and self._high is not None:
+            number = min(max(number, self._low), self._high)
+        if not at[0] <= number <= at[-1]:
+            return NAN
+        j = bisect_right(at, number) - 1
+        if at[j] == number:
+            return values[j]
+        return (values[j + 1] - values[j]) / (at[j + 1] - at[j]) * (number - at[j]) + values[j]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Ufunc(Of):
     """A function of numpy's, number by number; where it is `finite`, only of numbers that are."""
 
-    def __init__(self, of: Node, name: str, finite: bool) -> None:  # noqa: FBT001 -- a document's own word
+    def __init__(self, of: Node, name: str, finite: bool) -> None:
         super().__init__(of)
         function = getattr(np, name)
         if not isinstance(function, np.ufunc) or function.nin != 1:
@@ -29,13 +29,14 @@ class Ufunc(Of):
 
     def apply(self, matrix: Array) -> Array:
         with np.errstate(all="ignore"):
-            return bounded(self._call(finite(matrix) if self._finite else matrix))
+            made: Array = self._call(finite(matrix) if self._finite else matrix)
+        return bounded(made)
 
 
 class Norm(Finite):
     """Each row divided by its norm: `l1`, `l2` or `max`; one without a norm stays as it is."""
 
-    def __init__(self, of: Node, kind: str, sparse: bool) -> None:  # noqa: FBT001 -- a document's own word
+    def __init__(self, of: Node, kind: str, sparse: bool) -> None:
         super().__init__(of)
         self._kind = kind
         # a dense matrix of next to nothing is not divided by it
@@ -44,7 +45,8 @@ class Norm(Finite):
     def apply(self, matrix: Array) -> Array:
         norms = self._norms(matrix)
         norms[norms < self._least] = 1.0
-        return matrix / norms[:, np.newaxis]
+        made: Array = matrix / norms[:, np.newaxis]
+        return made
 
     def _norms(self, matrix: Array) -> Array:
         if self._kind == "l2":
@@ -118,7 +120,7 @@ def box_cox(value: float, by: float) -> float:
 class Quantiles(Of):
     """Where each number stands among the quantiles of its column, from 0 to 1, or what stands there in the normal distribution."""
 
-    def __init__(self, of: Node, quantiles: Array, references: Sequence[float], normal: bool) -> None:  # noqa: FBT001
+    def __init__(self, of: Node, quantiles: Array, references: Sequence[float], normal: bool) -> None:
         super().__init__(of)
         places = [float(each) for each in references]
         turned = [-place for place in reversed(places)]

@@ -127,12 +127,12 @@ def _listed(words: Sequence[str]) -> Callable[[str], tuple[int, float]]:
 
 
 def words_of(doc: Doc) -> Words:
-    """Give the function that parts a text.
+    r"""Give the function that parts a text.
 
     >>> part = words_of(
     ...     {
     ...         "analyzer": "word",
-    ...         "pattern": r"\\w+",
+    ...         "pattern": r"\w+",
     ...         "ngrams": [1, 2],
     ...         "lowercase": True,
     ...         "accents": None,
@@ -154,7 +154,7 @@ def words_of(doc: Doc) -> Words:
     return lambda text: parted(_SPACES.sub(" ", clean(text)), low, high)
 
 
-def _cleaner(lowercase: bool, accents: str | None) -> Callable[[str], str]:  # noqa: FBT001
+def _cleaner(lowercase: bool, accents: str | None) -> Callable[[str], str]:
     strip = {None: _same, "ascii": _ascii, "unicode": _without_marks}[accents]
     return (lambda text: strip(text.lower())) if lowercase else strip
 
@@ -198,7 +198,7 @@ def _letters_of_words(text: str, low: int, high: int) -> list[str]:
 # ── places by hash ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _hashed(n_places: int, signed: bool) -> Callable[[str], tuple[int, float]]:  # noqa: FBT001
+def _hashed(n_places: int, signed: bool) -> Callable[[str], tuple[int, float]]:
     @lru_cache(maxsize=2**16)
     def place(word: str) -> tuple[int, float]:
         found = murmur(word.encode("utf-8"))

@@ -44,14 +44,14 @@ def polynomial(step: Any, flow: Flow, scope: Scope) -> Flow:
         raise NoPlan("PolynomialFeatures multiplies a sparse matrix")
     if step.n_output_features_ > LARGEST:
         raise NoPlan("PolynomialFeatures makes too many numbers")
-    factors, keep, known = [], [], {}
-    for powers in step.powers_.tolist():
-        keep.append(_product(tuple(powers), known, factors))
+    factors: list[list[int]] = []
+    known: dict[tuple[int, ...], int] = {}
+    keep = [_product(tuple(powers), known, factors) for powers in step.powers_.tolist()]
     return on(flow, "products", width=len(keep), factors=factors, keep=keep)
 
 
 def _product(powers: tuple[int, ...], known: dict[tuple[int, ...], int], factors: list[list[int]]) -> int:
-    """Number a product, having made the one without its first factor."""
+    """Give a product its number, having made the one without its first factor."""
     if powers in known:
         return known[powers]
     first = next((i for i, power in enumerate(powers) if power), None)
@@ -76,7 +76,10 @@ def spline(step: Any, flow: Flow, scope: Scope) -> Flow:
     first, last = step.degree, knots.shape[1] - step.degree - 1
     if (knots[:, first] >= knots[:, last]).any():
         raise NoPlan("SplineTransformer knows one value of a column")
-    ends = [[spline(t[at], nu=nu) for at in (first, last) for nu in (0, 1)] for spline, t in zip(step.bsplines_, knots)]
+    ends = [
+        [spline(t[at], nu=nu) for at in (first, last) for nu in (0, 1)]
+        for spline, t in zip(step.bsplines_, knots, strict=True)
+    ]
     n_splines = int(step.bsplines_[0].c.shape[1])
     made = on(
         flow, "splines", width=flow.width * (n_splines - (not step.include_bias)), knots=knots, ends=np.array(ends)

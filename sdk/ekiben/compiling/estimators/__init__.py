@@ -1,0 +1,1 @@
+"""Fitted estimators as the last nodes of a plan, a module for each family."""

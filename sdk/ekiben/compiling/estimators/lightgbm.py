@@ -1,0 +1,137 @@
+"""LightGBM's trees as tables, added up in 64 bits as it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ekiben.compiling.estimators.trees import divided, trees
+from ekiben.compiling.forest import Tree, constant, grow
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, on
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a node's decision type
+NO_GAPS, ZEROS, NANS = 0, 1, 2  # and, above them, what the node takes for a missing value
+PLAIN = (
+    "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "",
+)  # fmt: skip
+LINKS = {
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), "power"),
+    "cross_entropy": "sigmoid",
+    "cross_entropy_lambda": "soft_plus",
+}
+
+
+def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
+    """Add the leaves, tree by tree, and give what the objective makes of the sums."""
+    booster = model.booster_ if hasattr(model, "booster_") else model
+    if any(key.startswith("pred_early_stop") and value for key, value in _settings(model, booster).items()):
+        raise NoPlan("LightGBM ends a prediction early")
+    head, *grown = booster.model_to_string().partition("\nend of trees")[0].split("\nTree=")
+    told = _lines(head)
+    n_targets = int(told["num_tree_per_iteration"])
+    placed = _placed(numeric(flow, model), booster, scope)
+    found = [_tree(_lines(text), i % n_targets) for i, text in enumerate(grown)]
+    forest = grow(found, n_features=placed.width, n_targets=n_targets, strict=False, bits=64)
+    margins = trees(placed, forest, narrow=False)
+    if "average_output" in told:
+        margins = divided(margins, len(found) // n_targets)
+    return _answered(margins, told.get("objective", ""), model, scope)
+
+
+def _settings(model: Any, booster: Any) -> Mapping[str, Any]:
+    return {**booster.params, **(model.get_params() if hasattr(model, "get_params") else {})}
+
+
+def _lines(text: str) -> dict[str, str]:
+    """Read what a part of the model's text says, a name and a value a line."""
+    return {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
+
+
+def _placed(flow: Flow, booster: Any, scope: Scope) -> Flow:
+    """Put a frame's columns in the order of the trees, which LightGBM itself does not look at."""
+    names = booster.feature_name()
+    if flow.names is None or len(names) != flow.width:
+        return flow
+    spelt = {name.replace(" ", "_"): name for name in flow.names}
+    if not all(name in spelt for name in names):
+        return flow
+    return scope.columns([spelt[name] for name in names])
+
+
+def _tree(told: Mapping[str, str], target: int) -> Tree:
+    if told.get("is_linear", "0") != "0":
+        raise NoPlan("LightGBM's leaves are linear models")
+    if int(told.get("num_cat", 0)):
+        raise NoPlan("LightGBM splits by categories")
+    leaves = _floats(told["leaf_value"])
+    if int(told["num_leaves"]) == 1:
+        return constant(float(leaves[0]), target)
+    n_nodes, n_leaves = len(leaves) - 1, len(leaves)
+    left, right = (_children(told[side], n_nodes) for side in ("left_child", "right_child"))
+    ends, zeros = np.full(n_leaves, -1), np.zeros(n_leaves)
+    threshold, kind = _floats(told["threshold"]), _integers(told["decision_type"])
+    return Tree(
+        left=np.concatenate([left, ends]),
+        right=np.concatenate([right, ends]),
+        feature=np.concatenate([_integers(told["split_feature"]), zeros.astype(np.int64)]),
+        threshold=np.concatenate([threshold, zeros]),
+        missing_left=np.concatenate([_missing_left(kind, threshold), zeros.astype(np.int64)]),
+        value=np.concatenate([np.zeros(n_nodes), leaves]),
+        target=target,
+    )
+
+
+def _children(text: str, n_nodes: int) -> Array:
+    """Give nodes their numbers and, behind them, leaves, which LightGBM counts from -1 down."""
+    found = _integers(text)
+    return np.where(found < 0, n_nodes - found - 1, found)
+
+
+def _missing_left(kind: Array, threshold: Array) -> Array:
+    """Tell where a missing number goes: to the side that was learnt, or to that of 0 where the node knows no gaps."""
+    if (kind & CATEGORICAL).any():
+        raise NoPlan("LightGBM splits by categories")
+    takes, default, zero = kind >> 2 & 3, (kind & DEFAULT_LEFT) > 0, threshold >= 0
+    if ((takes == ZEROS) & (default != zero)).any():
+        raise NoPlan("LightGBM takes zeros for gaps")
+    return np.where(takes == NANS, default, zero).astype(np.int64)
+
+
+def _floats(text: str) -> Array:
+    return np.array([float(each) for each in text.split()])
+
+
+def _integers(text: str) -> Array:
+    return np.array([int(each) for each in text.split()], dtype=np.int64)
+
+
+def _answered(margins: Flow, objective: str, model: Any, scope: Scope) -> list[Head]:
+    """Turn sums into what the objective answers."""
+    name, *settings = objective.split() or [""]
+    told = dict(each.partition(":")[::2] for each in settings)
+    if name == "binary":
+        chance = on(_steep(margins, told), "sigmoid")
+        return [Head(core=chance, label={"rule": "above", "at": 0.5, "strict": True}, scores=chain(1, "pair"))]
+    if name in ("multiclass", "multiclassova"):
+        scores = on(margins, "softmax") if name == "multiclass" else on(_steep(margins, told), "sigmoid")
+        return [Head(core=scores, label={"rule": "largest"}, scores=chain(scores.width))]
+    return [Head(core=core, value=chain(1)) for core in each_number(_value(margins, name, told), scope)]
+
+
+def _steep(margins: Flow, told: Mapping[str, str]) -> Flow:
+    by = float(told.get("sigmoid", 1.0))
+    return on(margins, "stretch", scale=[by] * margins.width, add=[0.0] * margins.width) if by != 1 else margins
+
+
+def _value(margins: Flow, name: str, told: Mapping[str, str]) -> Flow:
+    """Give what the link of a regression makes of the sums."""
+    if name in PLAIN:
+        return on(margins, "signed_square") if "sqrt" in told else margins
+    if name not in LINKS:
+        raise NoPlan(f"the objective {name} has a link of its own")
+    return on(margins, LINKS[name])

@@ -1,0 +1,215 @@
+"""XGBoost's and LightGBM's models answer by their plans, in the bits of their library."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from ekiben import compiling
+from ekiben.compiling.forest import Tree, grow
+from ekiben.compiling.nodes import Node, Row
+from ekiben.compiling.nodes.trees import Trees, widened
+from ekiben.errors import PlanError
+from plans import assert_equal, signature
+
+xgboost = pytest.importorskip("xgboost")
+lightgbm = pytest.importorskip("lightgbm")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*feature names.*"),
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated"),
+]
+
+XGBOOST = {
+    "two": (xgboost.XGBClassifier(n_estimators=20), "bit"),
+    "three": (xgboost.XGBClassifier(n_estimators=9), "number"),
+    "several labels": (xgboost.XGBClassifier(n_estimators=5), "bits"),
+    "value": (xgboost.XGBRegressor(n_estimators=20), "value"),
+    "values": (xgboost.XGBRegressor(n_estimators=5), "values"),
+    "forest": (xgboost.XGBRFClassifier(n_estimators=9), "bit"),
+    "forest of values": (xgboost.XGBRFRegressor(n_estimators=9), "value"),
+    "dart": (xgboost.XGBClassifier(booster="dart", rate_drop=0.3, n_estimators=9), "bit"),
+    "linear": (xgboost.XGBRegressor(booster="gblinear"), "value"),
+    "linear, three": (xgboost.XGBClassifier(booster="gblinear"), "number"),
+    "zero is missing": (xgboost.XGBClassifier(missing=0.0, n_estimators=5), "bit"),
+    "quantiles": (
+        xgboost.XGBRegressor(objective="reg:quantileerror", quantile_alpha=[0.1, 0.9], n_estimators=5),
+        "value",
+    ),
+    "counts": (xgboost.XGBRegressor(objective="count:poisson", n_estimators=5), "value"),
+    "gamma": (xgboost.XGBRegressor(objective="reg:gamma", n_estimators=5), "value"),
+    "squared logarithms": (xgboost.XGBRegressor(objective="reg:squaredlogerror", n_estimators=5), "value"),
+    "shares": (xgboost.XGBRegressor(objective="reg:logistic", n_estimators=5), "bit"),
+    "hinge": (xgboost.XGBClassifier(objective="binary:hinge", n_estimators=5), "bit"),
+    "softmax": (xgboost.XGBClassifier(objective="multi:softmax", n_estimators=5), "number"),
+    "another beginning": (xgboost.XGBClassifier(base_score=0.2, n_estimators=5), "bit"),
+}
+QUIET = {"verbose": -1, "n_estimators": 9, "min_child_samples": 5}
+LIGHTGBM = {
+    "two": (lightgbm.LGBMClassifier(**QUIET), "two"),
+    "three": (lightgbm.LGBMClassifier(**QUIET), "three"),
+    "one against all": (lightgbm.LGBMClassifier(objective="multiclassova", **QUIET), "three"),
+    "steep": (lightgbm.LGBMClassifier(sigmoid=2.0, **QUIET), "two"),
+    "value": (lightgbm.LGBMRegressor(**QUIET), "value"),
+    "forest": (lightgbm.LGBMRegressor(boosting_type="rf", subsample=0.5, subsample_freq=1, **QUIET), "value"),
+    "dart": (lightgbm.LGBMRegressor(boosting_type="dart", **QUIET), "value"),
+    "counts": (lightgbm.LGBMRegressor(objective="poisson", **QUIET), "value"),
+    "quantile": (lightgbm.LGBMRegressor(objective="quantile", **QUIET), "value"),
+    "shares": (lightgbm.LGBMRegressor(objective="cross_entropy", **QUIET), "bit"),
+    "intensities": (lightgbm.LGBMRegressor(objective="cross_entropy_lambda", **QUIET), "bit"),
+    "roots": (lightgbm.LGBMRegressor(reg_sqrt=True, **QUIET), "value"),
+}
+
+
+@pytest.mark.parametrize("case", XGBOOST)
+def test_xgboost_answers_by_its_plan_to_the_last_of_32_bits(case, credit, tmp_path):
+    estimator, target = XGBOOST[case]
+    model = credit.fit(estimator, target)
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", within=1e-6, asked=credit.asked)
+    assert "native" not in plan.document
+
+
+@pytest.mark.parametrize("case", LIGHTGBM)
+def test_lightgbm_answers_by_its_plan(case, credit, tmp_path):
+    estimator, target = LIGHTGBM[case]
+    model = credit.fit(estimator, target)
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", within=1e-12, asked=credit.asked)
+    assert "native" not in plan.document
+
+
+def test_a_zero_of_a_sparse_matrix_is_missing_to_xgboost(credit, tmp_path):
+    model = credit.fit(xgboost.XGBClassifier(n_estimators=9), "bit", dense=False)
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", within=1e-6, asked=credit.asked)
+    assert "gaps" in str(plan.document)
+
+
+@pytest.fixture
+def gappy(credit):
+    numbers = credit.frame.select_dtypes("number").astype(float)
+    return numbers, credit.targets["bit"]
+
+
+def test_missing_values_go_where_the_trees_learnt(gappy, tmp_path):
+    rows, target = gappy
+    assert rows.isna().any().any()
+    for kind, within in ((xgboost.XGBClassifier(n_estimators=9), 1e-6), (lightgbm.LGBMClassifier(**QUIET), 1e-12)):
+        assert_equal(kind.fit(rows, target), rows, tmp_path / type(kind).__name__, within=within)
+
+
+def test_a_model_that_early_stopping_ended_answers_as_in_its_best_round(gappy, tmp_path):
+    rows, target = gappy
+    halves = [(rows[150:], target[150:])]
+    boosted = xgboost.XGBClassifier(n_estimators=60, early_stopping_rounds=2, learning_rate=0.9)
+    boosted.fit(rows[:150], target[:150], eval_set=halves, verbose=False)
+    assert boosted.best_iteration < boosted.get_booster().num_boosted_rounds() - 1
+    assert_equal(boosted, rows, tmp_path / "xgboost", within=1e-6)
+    light = lightgbm.LGBMClassifier(**{**QUIET, "n_estimators": 60, "learning_rate": 0.9})
+    light.fit(rows[:150], target[:150], eval_set=halves, callbacks=[lightgbm.early_stopping(2, verbose=False)])
+    assert_equal(light, rows, tmp_path / "lightgbm", within=1e-12)
+
+
+def test_boosters_without_a_class_answer_by_their_plans(gappy, tmp_path):
+    rows, target = gappy
+    data = xgboost.DMatrix(rows, target)
+    for objective in ("binary:logistic", "reg:squarederror", "rank:pairwise"):
+        booster = xgboost.train({"objective": objective}, data, 5)
+        assert_equal(booster, rows, tmp_path / objective.partition(":")[2], within=1e-6)
+    for objective in ("binary", "regression"):
+        booster = lightgbm.train({"objective": objective, "verbose": -1}, lightgbm.Dataset(rows, target), 5)
+        assert_equal(booster, rows, tmp_path / objective, within=1e-12)
+
+
+def test_rankers_answer_by_their_plans(gappy, tmp_path):
+    rows, target = gappy
+    groups = np.repeat(np.arange(len(rows) // 10), 10)
+    ranker = xgboost.XGBRanker(n_estimators=5).fit(rows, target, qid=groups)
+    assert_equal(ranker, rows, tmp_path / "xgboost", within=1e-6)
+    light = lightgbm.LGBMRanker(**QUIET).fit(rows, target, group=[10] * (len(rows) // 10))
+    assert_equal(light, rows, tmp_path / "lightgbm", within=1e-12)
+
+
+def test_what_trees_do_otherwise_says_why(gappy):
+    rows, target = gappy
+    two = pd.DataFrame({"a": target, "b": 1.0 - target})
+    whole = rows.fillna(0.0)
+    cases = [
+        (xgboost.XGBRegressor(multi_strategy="multi_output_tree", n_estimators=2).fit(rows, two), "every target"),
+        (lightgbm.LGBMRegressor(zero_as_missing=True, **QUIET).fit(whole, target), "zeros for gaps"),
+        (lightgbm.LGBMRegressor(linear_tree=True, **QUIET).fit(whole, target), "linear models"),
+        (lightgbm.LGBMClassifier(pred_early_stop=True, **QUIET).fit(rows, target), "early"),
+        (lightgbm.LGBMClassifier(**QUIET).fit(rows.fillna(0), target, categorical_feature=["Seniority"]), "categories"),
+    ]
+    for model, why in cases:
+        with pytest.raises(compiling.NoPlan, match=why):
+            compiling.translate(model, signature(model, rows if "fill" not in why else whole))
+
+
+# ── few trees are gone through in Python, many by the engine ────────────────────────────────────────────────────────
+
+
+class Numbers(Node):
+    """The values of a row as they are."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def row(self, values):
+        return values
+
+
+def _stump(threshold, missing_left, value=1.0):
+    return Tree(
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        feature=np.zeros(3, dtype=np.int64),
+        threshold=np.array([threshold, 0, 0]),
+        missing_left=np.array([missing_left, 0, 0]),
+        value=np.array([0, value, -value]),
+    )
+
+
+def _trees(stumps, narrow):
+    forest = grow(stumps, n_features=1, n_targets=1, strict=False, bits=64)
+    return Trees(Numbers(1), forest, None, narrow=narrow)
+
+
+def test_few_trees_and_many_give_the_same_numbers():
+    rng = np.random.default_rng(0)
+    stumps = [_stump(rng.normal(), int(rng.integers(2)), rng.normal()) for _ in range(9)]
+    few, many = _trees(stumps, narrow=True), _trees([*stumps, *[_stump(0.0, 0, 0.0)] * 20], narrow=True)
+    for value in (*rng.normal(size=200).tolist(), np.nan):
+        assert list(few.row(Row([value]))) == list(many.row(Row([value]))) == few.apply(np.array([[value]]))[0].tolist()
+
+
+def test_a_number_is_seen_as_32_bits_see_it_without_rounding_it():
+    rng = np.random.default_rng(0)
+    largest = float(np.finfo(np.float32).max)
+    thresholds = np.concatenate(
+        [
+            rng.normal(size=2000),
+            rng.normal(size=500).astype(np.float32),
+            rng.normal(size=500) * 1e-44,
+            [0.0, -0.0, 1e-46, -1e-46, largest, -largest, 1e300, -1e300],
+        ]
+    )
+    forest = grow([_stump(each, 0) for each in thresholds], n_features=1, n_targets=1, strict=False, bits=64)
+    seen, wide = forest.threshold, widened(forest).threshold
+    narrow = np.clip(seen, -largest, largest).astype(np.float32)
+    held = np.clip(wide, -largest, largest)
+    near = (seen, wide, np.nextafter(held, np.inf), np.nextafter(held, -np.inf), narrow.astype(float))
+    for values in near:
+        asked = np.clip(values, -largest, largest)
+        rounded = asked.astype(np.float32).astype(np.float64)
+        np.testing.assert_array_equal(asked <= wide, rounded <= seen)
+
+
+def test_a_number_that_32_bits_cannot_hold_is_refused():
+    for narrow in (True, False):
+        with pytest.raises(PlanError, match="32 bits"):
+            _trees([_stump(0.0, 0)], narrow=narrow).row(Row([1e39]))
+
+
+def test_a_pipeline_of_a_plan_within_another_library_has_its_steps(credit, tmp_path):
+    inner = make_pipeline(credit.columns(), lightgbm.LGBMRegressor(**QUIET))
+    model = inner.fit(credit.fitted, credit.targets["value"][: len(credit.fitted)])
+    assert_equal(model, credit.fitted, tmp_path / "plan", within=1e-12, asked=credit.asked)

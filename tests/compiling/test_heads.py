@@ -1,0 +1,371 @@
+"""Every estimator that has a plan answers by it as it does by itself."""
+
+import json
+import warnings
+from inspect import Parameter, signature
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import all_estimators
+
+from ekiben import compiling, models
+from plans import assert_equal, plan_of, rows_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # models as small as these do not converge
+
+LOGISTIC = LogisticRegression()
+MEMBERS = [("line", LOGISTIC), ("tree", DecisionTreeClassifier(max_depth=4, random_state=0)), ("bells", GaussianNB())]
+
+CASES = {
+    "support vectors, two": (SVC(), "two"),
+    "support vectors, three": (SVC(), "three"),
+    "support vectors, chances of two": (SVC(probability=True, random_state=0), "two"),
+    "support vectors, chances of three": (SVC(probability=True, random_state=0), "three"),
+    "support vectors, pairs": (SVC(kernel="poly", decision_function_shape="ovo"), "three"),
+    "support vectors, sigmoid": (SVC(kernel="sigmoid"), "three"),
+    "support vectors, linear": (SVC(kernel="linear"), "three"),
+    "support vectors, ties broken": (SVC(break_ties=True), "three"),
+    "support vectors, nu": (NuSVC(nu=0.2), "three"),
+    "support vectors, value": (SVR(kernel="poly"), "value"),
+    "modified Huber, two": (SGDClassifier(loss="modified_huber", random_state=0), "two"),
+    "modified Huber, three": (SGDClassifier(loss="modified_huber", random_state=0), "three"),
+    "ridge, several labels": (RidgeClassifier(), "bits"),
+    "network, two": (MLPClassifier((8,), max_iter=30, random_state=0), "two"),
+    "network, three": (MLPClassifier((8, 4), activation="tanh", max_iter=30, random_state=0), "three"),
+    "network, several labels": (MLPClassifier((8,), activation="logistic", max_iter=30, random_state=0), "bits"),
+    "network, values": (MLPRegressor(hidden_layer_sizes=(8,), max_iter=30, random_state=0), "values"),
+    "neighbours, several labels": (KNeighborsClassifier(), "labels"),
+    "neighbours by distance": (KNeighborsClassifier(weights="distance", p=1), "three"),
+    "neighbours by a tree": (KNeighborsRegressor(weights="distance", algorithm="kd_tree"), "values"),
+    "votes": (VotingClassifier([*MEMBERS, ("none", "drop")]), "three"),
+    "votes, weighed": (VotingClassifier([*MEMBERS, ("none", "drop")], weights=[1, 2, 2, 9]), "three"),
+    "votes, soft": (VotingClassifier(MEMBERS, voting="soft", weights=[1, 2, 2]), "three"),
+    "stack, two": (StackingClassifier([("svm", LinearSVC()), *MEMBERS], passthrough=True, cv=2), "two"),
+    "stack, three": (StackingClassifier([("ridge", RidgeClassifier()), *MEMBERS], cv=2), "three"),
+    "stack of labels": (StackingClassifier(MEMBERS, stack_method="predict", cv=2), "three"),
+    "bags of trees": (BaggingClassifier(max_features=0.5, random_state=0), "three"),
+    "bags of lines": (
+        BaggingClassifier(LOGISTIC, n_estimators=4, max_features=0.5, bootstrap_features=True, random_state=0),
+        "three",
+    ),
+    "bags of votes": (BaggingClassifier(SVC(), n_estimators=3, random_state=0), "three"),
+    "bags of values": (BaggingRegressor(Ridge(), max_features=0.5, random_state=0), "value"),
+    "boosted lines": (AdaBoostClassifier(LOGISTIC, n_estimators=4), "three"),
+    "boosted stumps": (AdaBoostClassifier(n_estimators=9, random_state=0), "two"),
+    "boosted values": (AdaBoostRegressor(Ridge(), n_estimators=5, random_state=0), "value"),
+    "calibrated, isotonic": (CalibratedClassifierCV(GaussianNB(), method="isotonic", cv=3), "three"),
+    "calibrated, one": (CalibratedClassifierCV(GaussianNB(), method="isotonic", ensemble=False, cv=3), "two"),
+    "calibrated, sigmoid": (CalibratedClassifierCV(SVC(), cv=2), "three"),
+    "one against the rest": (OneVsRestClassifier(SVC()), "three"),
+    "one against the rest, chances": (OneVsRestClassifier(GaussianNB()), "three"),
+    "one against the rest, values": (OneVsRestClassifier(Ridge()), "three"),
+    "one against the rest, two": (OneVsRestClassifier(LOGISTIC), "two"),
+    "one against the rest, several labels": (OneVsRestClassifier(LOGISTIC), "bits"),
+    "one against one": (OneVsOneClassifier(LinearSVC()), "three"),
+    "one against one, chances": (OneVsOneClassifier(GaussianNB()), "three"),
+    "one against one, two": (OneVsOneClassifier(GaussianNB()), "two"),
+    "codes": (OutputCodeClassifier(GaussianNB(), code_size=3, random_state=0), "three"),
+    "a model an output, labels": (MultiOutputClassifier(DecisionTreeClassifier(max_depth=3, random_state=0)), "labels"),
+    "a model an output, values": (
+        MultiOutputRegressor(GradientBoostingRegressor(n_estimators=5, random_state=0)),
+        "values",
+    ),
+    "chain of labels": (ClassifierChain(LOGISTIC, order=[1, 0]), "bits"),
+    "chain of chances": (ClassifierChain(LOGISTIC, chain_method="predict_proba", order=[1, 0]), "bits"),
+    "chain of values": (RegressorChain(Ridge(), order=[1, 0]), "values"),
+    "self-taught": (SelfTrainingClassifier(LOGISTIC, max_iter=2), "partly"),
+    "kernel ridge": (KernelRidge(kernel="rbf"), "values"),
+    "kernel ridge, laplacian": (KernelRidge(kernel="laplacian"), "value"),
+    "process": (
+        GaussianProcessRegressor(ConstantKernel() * RBF() + WhiteKernel(), optimizer=None, normalize_y=True),
+        "value",
+    ),
+    "process of other kernels": (
+        GaussianProcessRegressor(Matern(nu=1.5) + DotProduct() ** 2 + RationalQuadratic(), alpha=0.01, optimizer=None),
+        "value",
+    ),
+    "process, three": (GaussianProcessClassifier(optimizer=None), "three"),
+    "threshold": (FixedThresholdClassifier(LOGISTIC, threshold=0.3, pos_label="bad"), "two"),
+    "threshold of the first class": (
+        FixedThresholdClassifier(LOGISTIC, response_method="decision_function", threshold=-0.3, pos_label="bad"),
+        "two",
+    ),
+    "threshold of a margin": (FixedThresholdClassifier(SVC(), threshold=0.1), "two"),
+    "threshold that was found": (TunedThresholdClassifierCV(LOGISTIC, cv=2, thresholds=9, random_state=0), "two"),
+    "search": (GridSearchCV(LOGISTIC, {"C": [0.1, 1]}, cv=2), "three"),
+    "forest, several labels": (RandomForestClassifier(5, random_state=0), "labels"),
+    "forest, values": (RandomForestRegressor(5, random_state=0), "values"),
+    "boosting, exponential": (GradientBoostingClassifier(loss="exponential", n_estimators=5, random_state=0), "two"),
+    "boosting, counts": (HistGradientBoostingRegressor(loss="poisson", max_iter=5), "value"),
+    "components": (PLSRegression(), "values"),
+    "discriminants": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), "three"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_estimator_answers_by_its_plan_as_it_does_itself(case, credit, tmp_path):
+    estimator, target = CASES[case]
+    model = credit.fit(estimator, target)
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+    assert "native" not in plan.document
+
+
+@pytest.mark.parametrize("back", ["log", "standard", "min and max", "quantiles", "several"])
+def test_a_target_is_turned_back_as_the_regressor_does(back, credit, tmp_path):
+    from sklearn.compose import TransformedTargetRegressor
+
+    how = {
+        "log": {"func": np.log1p, "inverse_func": np.expm1},
+        "standard": {"transformer": StandardScaler()},
+        "min and max": {"transformer": MinMaxScaler()},
+        "quantiles": {"transformer": QuantileTransformer(n_quantiles=20)},
+        "several": {"transformer": StandardScaler()},
+    }[back]
+    regressor = TransformedTargetRegressor(Lasso(0.01), **how)
+    model = credit.fit(regressor, "values" if back == "several" else "value")
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+    assert "native" not in plan.document
+
+
+@pytest.mark.parametrize("temperature", ["two by margin", "two by chances", "three"])
+def test_chances_are_cooled_as_the_calibration_does(temperature, credit, tmp_path):
+    inner = LinearSVC() if temperature == "two by margin" else GaussianNB()
+    try:
+        estimator = CalibratedClassifierCV(inner, method="temperature", cv=3)
+        model = credit.fit(estimator, "three" if temperature == "three" else "two")
+    except ValueError:
+        pytest.skip("this scikit-learn knows no temperature")
+    assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+
+
+def test_members_may_be_pipelines_over_the_frame(credit, tmp_path):
+    members = [
+        ("line", make_pipeline(credit.columns(), LOGISTIC)),
+        ("tree", make_pipeline(credit.columns(MinMaxScaler()), DecisionTreeClassifier(max_depth=3, random_state=0))),
+    ]
+    model = VotingClassifier(members, voting="soft").fit(credit.fitted, credit.targets["three"][: len(credit.fitted)])
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+    assert "native" not in plan.document
+
+
+def test_a_frozen_estimator_answers_as_what_it_holds(credit, tmp_path):
+    inner = credit.fit(LOGISTIC, "three")
+    model = FrozenEstimator(inner)
+    assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+
+
+def test_features_that_several_members_stand_on_are_made_once(credit):
+    model = credit.fit(VotingClassifier(MEMBERS, voting="soft"), "three")
+    from plans import signature as signed
+
+    document = compiling.translate(model, signed(model, credit.fitted))
+    told = json.dumps(document, default=str)
+    assert told.count('"onehot"') == 1
+
+
+# ── the share ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# what takes no table
+OTHERS = {"IsotonicRegression": "one number"}
+SETTINGS = {
+    "GaussianProcessClassifier": {"optimizer": None},
+    "HistGradientBoostingClassifier": {"max_iter": 5},
+    "HistGradientBoostingRegressor": {"max_iter": 5},
+    "LabelPropagation": {"gamma": 0.1},
+    "LabelSpreading": {"gamma": 0.1},
+    "LogisticRegressionCV": {"Cs": 2, "cv": 2},
+    "MLPClassifier": {"hidden_layer_sizes": (8,), "max_iter": 20},
+    "MLPRegressor": {"hidden_layer_sizes": (8,), "max_iter": 20},
+    "NuSVC": {"nu": 0.2},
+    "QuadraticDiscriminantAnalysis": {"reg_param": 0.1},
+    "RadiusNeighborsClassifier": {"radius": 60.0},
+    "RadiusNeighborsRegressor": {"radius": 60.0},
+    "TunedThresholdClassifierCV": {"cv": 2, "thresholds": 9},
+    "TheilSenRegressor": {"max_subpopulation": 50, "max_iter": 20},
+    "CalibratedClassifierCV": {"cv": 2},
+    "StackingClassifier": {"cv": 2},
+    "StackingRegressor": {"cv": 2},
+}
+TARGETS = {
+    "CCA": "values",
+    "PLSCanonical": "values",
+    "ClassifierChain": "bits",
+    "MultiOutputClassifier": "labels",
+    "MultiOutputRegressor": "values",
+    "RegressorChain": "values",
+    "MultiTaskElasticNet": "values",
+    "MultiTaskElasticNetCV": "values",
+    "MultiTaskLasso": "values",
+    "MultiTaskLassoCV": "values",
+    "FixedThresholdClassifier": "two",
+    "TunedThresholdClassifierCV": "two",
+}
+COUNTS = ("CategoricalNB", "ComplementNB", "MultinomialNB")  # of what is not negative
+
+
+def _made(name, kind, kinds):
+    """Make an estimator with what it must have, and with few members."""
+    inner = LogisticRegression() if kind == "classifier" else Ridge()
+    wanted = {"estimator": inner, "estimators": [("one", inner), ("other", inner)]}
+    takes = signature(kinds.__init__).parameters
+    needed = {
+        key: value
+        for key, value in wanted.items()
+        if key in takes and (takes[key].default is Parameter.empty or name == "SelfTrainingClassifier")
+    }
+    few = {"n_estimators": 10} if takes.get("n_estimators") else {}
+    return kinds(**{**needed, **few, **SETTINGS.get(name, {})})
+
+
+ALL = [(name, kind, found) for kind in ("classifier", "regressor") for name, found in all_estimators(kind)]
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return {}
+
+
+@pytest.mark.parametrize(("name", "kind", "found"), ALL, ids=[name for name, *_ in ALL])
+def test_every_estimator_of_the_library_answers_by_its_plan(name, kind, found, credit, compiled, tmp_path):
+    if name in OTHERS:
+        pytest.skip(f"{name} takes {OTHERS[name]}")
+    target = TARGETS.get(name, "three" if kind == "classifier" else "value")
+    scaler = MinMaxScaler(clip=True) if name in COUNTS else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = credit.fit(_made(name, kind, found), target, scaler=scaler)
+        plan = assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+    compiled[name] = "native" not in plan.document
+
+
+def test_nine_of_ten_estimators_compile_wholly(compiled):
+    if len(compiled) < len(ALL) - len(OTHERS):
+        pytest.skip("not every estimator was tried")
+    assert sum(compiled.values()) >= 0.9 * len(ALL), sorted(name for name, whole in compiled.items() if not whole)
+
+
+# ── ties ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_equal_votes_are_for_the_first_class(credit, tmp_path):
+    """Three members that each name another class for nearly every row."""
+    rows = len(credit.fitted)
+    target = credit.targets["three"][:rows]
+    members = []
+    for i, name in enumerate(("high", "low", "middle")):
+        from sklearn.dummy import DummyClassifier
+
+        members.append((f"m{i}", DummyClassifier(strategy="constant", constant=i)))
+        assert name in set(target)
+    model = make_pipeline(credit.columns(), VotingClassifier(members)).fit(credit.fitted, target)
+    plan = assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked)
+    assert plan.predictions(rows_of(credit.asked.head(1)))[0]["label"] == "high"
+
+
+def test_duplicated_trees_answer_as_one(credit, tmp_path):
+    model = credit.fit(RandomForestClassifier(4, max_depth=2, random_state=0), "three")
+    forest = model.steps[-1][1]
+    forest.estimators_ = [forest.estimators_[0]] * 4
+    assert_equal(model, credit.fitted, tmp_path / "plan", asked=credit.asked, within=0)
+
+
+def test_where_several_rows_are_as_near_the_model_itself_is_asked(credit):
+    import pandas as pd
+
+    from ekiben.errors import PlanError
+
+    rows = pd.DataFrame({"x": [0.0, 2.0, 4.0, 6.0]})
+    model = KNeighborsClassifier(1, algorithm="brute").fit(rows, ["a", "b", "c", "d"])
+    from plans import signature as signed
+
+    told = signed(model, rows)
+    plan = compiling.Plan(compiling.translate(model, told), told.inputs, told.outputs)
+    assert plan.predictions([(1.9,)])[0]["label"] == "b"
+    with pytest.raises(PlanError, match="nearer than the others"):
+        plan.predictions([(3.0,)])
+
+
+# ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _own(values):
+    return values
+
+
+def test_what_has_no_node_says_why(credit):
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.dummy import DummyClassifier
+
+    from plans import signature as signed
+
+    cases = [
+        (DummyClassifier(strategy="uniform"), "two", "draws by chance"),
+        (GradientBoostingRegressor(init=Ridge(), n_estimators=2), "value", "began with another model"),
+        (TransformedTargetRegressor(Ridge(), func=_own, inverse_func=_own), "value", "a function of its own"),
+        (SVC(kernel=lambda a, b: a @ b.T), "two", "a kernel of its own"),
+        (GaussianProcessRegressor(Matern(nu=1.7), optimizer=None), "value", "of this nu"),
+        (KNeighborsClassifier(metric="chebyshev"), "two", "another metric"),
+        (KNeighborsClassifier(weights=lambda far: 1 / far), "two", "by a function"),
+    ]
+    for estimator, target, why in cases:
+        pipeline = credit.fit(estimator, target)
+        numbers, last = pipeline[:-1].transform(credit.fitted), pipeline[-1]
+        import pandas as pd
+
+        last.fit(numbers, credit.targets[target][: len(numbers)])
+        bare = pd.DataFrame(numbers, columns=[f"n{i}" for i in range(numbers.shape[1])])
+        last.fit(bare, credit.targets[target][: len(numbers)])
+        with pytest.raises(compiling.NoPlan, match=why):
+            compiling.translate(last, signed(last, bare))
+
+
+def test_a_class_that_somebody_built_on_the_library_has_no_plan(credit):
+    class Mine(LogisticRegression):
+        def predict(self, X):
+            return super().predict(X)[::-1]
+
+    from ekiben.compiling.heads import HEADS
+    from ekiben.compiling.translating import is_of
+
+    assert "Mine" not in HEADS
+    assert not is_of(Mine(), "sklearn")
+    assert models.find(Mine()).library == "sklearn"
+
+
+def test_a_plan_of_every_family_survives_its_file(credit, tmp_path):
+    model = credit.fit(StackingClassifier([("svm", LinearSVC()), *MEMBERS], cv=2), "three")
+    plan = plan_of(model, credit.fitted, tmp_path / "plan")
+    assert json.loads((tmp_path / "plan" / "plan.json").read_text())["format"] == 1
+    assert plan.predictions(rows_of(credit.asked.head(2)))

@@ -1,0 +1,62 @@
+"""Workers whose arms all have plans: no library of models in them, and little memory."""
+
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import ekiben as ek
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+HEAVY = ("/sklearn/", "/scipy/", "/xgboost/", "/pandas/", "/alibi/", "/pyarrow/")
+MOST_MB = 160  # what a library of models more would burst: pandas alone takes 70
+
+
+def mapped(pid):
+    """Name the libraries of models whose compiled parts a process holds."""
+    text = Path(f"/proc/{pid}/maps").read_text()
+    return [name for name in HEAVY if name in text]
+
+
+@pytest.fixture(scope="module")
+def lean(packages, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lean") / "credit_risk"
+    with ek.serve(ek.scaffold(folder, arms=packages, route=ek.split(champion=1, challenger=1), unit="customer")) as one:
+        yield one
+
+
+def worker(server):
+    (found,) = psutil.Process(server.pid).children(recursive=True)
+    return found
+
+
+def test_a_worker_answers_by_plans_of_both_arms_without_any_library_of_models(lean, row):
+    arms = set()
+    for i in range(40):
+        answer = httpx.post(f"{lean.url}/predict", json={"rows": [row], "customer": f"c-{i}"})
+        assert answer.status_code == 200
+        arms.add(answer.json()["arm"])
+    assert arms == {"champion", "challenger"}
+    assert mapped(worker(lean).pid) == []
+    assert worker(lean).memory_info().rss < MOST_MB * 1_000_000
+
+
+def test_a_linear_arm_is_explained_and_many_rows_are_answered_without_one_either(lean, row):
+    unit = next(f"c-{i}" for i in range(40) if arm_of(lean, row, f"c-{i}") == "champion")
+    explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}).json()
+    assert explained["explanations"][0]["method"] == "linear-interventional"
+    assert httpx.post(f"{lean.url}/predict", json={"rows": [row] * 300, "customer": unit}).status_code == 200
+    assert mapped(worker(lean).pid) == []
+
+
+def arm_of(server, row, unit):
+    return httpx.post(f"{server.url}/predict", json={"rows": [row], "customer": unit}).json()["arm"]
+
+
+def test_what_needs_the_library_still_gets_it(lean, row):
+    unit = next(f"c-{i}" for i in range(40) if arm_of(lean, row, f"c-{i}") == "challenger")
+    explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=60).json()
+    assert explained["explanations"][0]["method"] == "tree-path-dependent"
+    assert "/xgboost/" in mapped(worker(lean).pid)
