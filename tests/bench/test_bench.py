@@ -87,6 +87,28 @@ def test_a_request_has_one_outcome(answer, outcome):
     assert told.answered + told.refused + told.lost == told.sent
 
 
+def test_a_server_that_hangs_up_after_its_answer_is_no_loss():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer_one_early, args=(server,), daemon=True).start()
+        told = load.drive(Work(port=server.getsockname()[1], path="/", bodies=["{}"], clients=2, seconds=0))
+    assert (told.sent, told.answered, told.lost) == (2, 2, 0)
+
+
+def answer_one_early(server):
+    """Answer one client and hang up, and the other only once that was seen."""
+    whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    first, _ = server.accept()
+    second, _ = server.accept()
+    with second:
+        with first:
+            first.recv(4096)
+            first.sendall(whole)
+            first.shutdown(socket.SHUT_WR)
+            first.recv(4096)
+        second.recv(4096)
+        second.sendall(whole)
+
+
 def answer_once(server, answer):
     connection, _ = server.accept()
     with connection:
