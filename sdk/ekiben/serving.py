@@ -2,12 +2,14 @@
 
 # No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
 
+import ctypes
 import gc
 import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -151,6 +153,7 @@ class ModelService(Hooks):
             if package.plan is None or package.plan.native:
                 _ = package.model, package.explainer
             else:
+                package.predictions({name: [value] for name, value in package.examples[0]["row"].items()})
                 _ = package.explains_by_plan
         counted = meter()
         self.plane = DataPlane(
@@ -162,7 +165,7 @@ class ModelService(Hooks):
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
         )
-        gc.freeze()  # what was loaded stays: no collection looks through it again while somebody waits
+        _settle()
         Front.tracers, Front.settle = _tracers(), counted.flush
         Front.live = self.plane
         if not Front.is_mounted:
@@ -227,6 +230,14 @@ def _fronted(kind: Any, service: Any) -> Any:
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _settle() -> None:
+    """Give back what loading took, and let no collection look through what stays while somebody waits."""
+    gc.collect()
+    gc.freeze()
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tracers() -> Any:

@@ -108,9 +108,9 @@ def _trees(doc: Doc, building: Building) -> Node:
 OPS: dict[str, Build] = {
     "alike": plain(kernels.Alike, "kernel", "vectors", "coef", "intercept"),
     "bells": plain(classes.Bells, "mean", "spread", "prior", "begun"),
-    "bend": plain(shaping.Bend, "kind", "by"),
     "beside": on_parts(columns.Beside),
     "bins": plain(categories.Bins, "edges"),
+    "box_cox": plain(shaping.BoxCox, "by"),
     "centres": plain(classes.Centres, "centres", "scale", "add", "straight", "squared"),
     "chosen": plain(voting.Chosen, "rule", "rows"),
     "clip": plain(cutting.Clip, "low", "high"),
@@ -158,12 +158,14 @@ OPS: dict[str, Build] = {
     "signed_square": plain(links.SignedSquare),
     "soft_plus": plain(links.SoftPlus),
     "softmax": plain(links.Softmax),
+    "splines": lambda doc, building: shaping.Splines(building.node(doc["of"]), doc),
     "steps": plain(numbers.Steps, "at", "values", "low", "high"),
     "stretch": plain(numbers.Stretch, "scale", "add", "low", "high"),
     "sum": on_parts(voting.Sum, "weights", "by"),
     "texts": lambda doc, building: Texts(building.node(doc["of"]), doc),
     "trees": _trees,
     "ufunc": plain(shaping.Ufunc, "name", "finite"),
+    "yeo_johnson": plain(shaping.YeoJohnson, "by"),
 }
 
 

@@ -179,7 +179,6 @@ TRANSFORMERS: dict[str, Translator] = {
     "PCA": reducing.pca,
     "RBFSampler": reducing.waves,
     "TruncatedSVD": reducing.turned,
-    **dict.fromkeys(("CCA", "PLSCanonical", "PLSRegression"), reducing.pls),
     **dict.fromkeys(
         (
             "GenericUnivariateSelect", "RFE", "RFECV", "SelectFdr", "SelectFpr", "SelectFromModel", "SelectFwe",

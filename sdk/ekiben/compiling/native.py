@@ -13,7 +13,7 @@ from ekiben.compiling.nodes import Doc
 from ekiben.compiling.nodes.native import reached, steps_of, transformed
 from ekiben.compiling.translating import MADE, NUMERIC, Flow, Head, NoPlan, Scope, is_of, picked
 from ekiben.dtypes import name_of
-from ekiben.schema import Column, Schema
+from ekiben.schema import Column, Kind, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,11 @@ def _asked(step: Any, flow: Flow, path: list[str], reason: NoPlan) -> Doc:
     names = getattr(step, "feature_names_in_", None)
     if flow.raw or flow.sparse or flow.wide or flow.dtype != "float64" or (flow.frame and names is None):
         raise reason
-    return {**doc, "of": flow.doc, "called": names.tolist() if flow.frame else None}
+    return {
+        **doc,
+        "of": flow.doc,
+        "called": [str(name) for name in names] if flow.frame and names is not None else None,
+    }
 
 
 def _tried(doc: Doc, flow: Flow, scope: Scope, reason: NoPlan) -> Flow:
@@ -78,7 +82,7 @@ def _told(doc: Doc, found: Any, reason: NoPlan) -> Flow:
         width = int(found.shape[1])
         return Flow(doc={**doc, "width": width, "raw": False}, width=width, sparse=True)
     if hasattr(found, "dtypes") and hasattr(found, "columns"):
-        told = tuple(_column(str(name), found[name]) for name in found.columns)
+        told = tuple(_column(str(name), found[name], reason) for name in found.columns)
         raw = any(column.kind not in NUMERIC for column in told)
         made = {**doc, "width": len(told), "raw": raw}
         return Flow(doc=made, width=len(told), raw=raw, told=told, dtype="object" if raw else "float64", frame=True)
@@ -89,14 +93,14 @@ def _told(doc: Doc, found: Any, reason: NoPlan) -> Flow:
     return Flow(doc={**doc, "width": found.shape[1], "raw": False}, width=int(found.shape[1]))
 
 
-def _column(name: str, values: pd.Series[Any]) -> Column:
+def _column(name: str, values: pd.Series[Any], reason: NoPlan) -> Column:
     """Say what a column of a step's frame holds; how it is missing there nobody knows."""
     dtype = name_of(values.dtype)
-    kinds = {"float64": "number", "int64": "integer", "bool": "boolean"}
+    kinds: dict[str, Kind] = {"float64": "number", "int64": "integer", "bool": "boolean"}
     if dtype in kinds:
         return replace(MADE, name=name, kind=kinds[dtype], dtype=dtype)
     if getattr(values.dtype, "kind", "O") in "fiubMm":
-        raise NoPlan(f"a step of its own makes {dtype} numbers")
+        raise reason
     return replace(MADE, name=name, kind="text", dtype=dtype, missing="na")
 
 

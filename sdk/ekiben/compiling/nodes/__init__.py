@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import mul
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,7 +23,8 @@ Doc: TypeAlias = dict[str, Any]
 Fold: TypeAlias = Callable[[Values], float]
 Weigh: TypeAlias = "Callable[[Values], Array]"
 NAN = math.nan
-WIDEST = 1000  # numbers of texts that are made whole for each row
+WIDEST = 4000  # numbers of texts that are made whole for each row, for a step that needs them
+WIDE = 200  # from here on a sum goes through those alone that are not 0
 
 
 class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside its own
@@ -52,7 +53,7 @@ class Table:
 class Node:
     """One step; `width` numbers for each row."""
 
-    raw: ClassVar[bool] = False
+    raw: bool = False
     wide: bool = False  # whether its numbers are so many that `fold` and `weigh` are asked in place of `block`
     width: int
 
@@ -140,6 +141,13 @@ class Finite(Of):
 def finite(matrix: Array) -> Array:
     """Refuse numbers of which one is missing or infinite."""
     if not np.isfinite(matrix).all():
+        raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
+    return matrix
+
+
+def bounded(matrix: Array) -> Array:
+    """Refuse numbers of which one is infinite, which no step takes; one may be missing."""
+    if np.isinf(matrix).any():
         raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
     return matrix
 

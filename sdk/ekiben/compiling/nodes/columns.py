@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def only(place: int) -> Callable[[Values], tuple[Any]]:
 class Raw(Node):
     """Values of the contract's columns as they are, None where one is missing."""
 
-    raw: ClassVar[bool] = True
+    raw = True
 
     def __init__(self, places: Sequence[int]) -> None:
         self.places, self.width = tuple(places), len(places)
@@ -58,7 +58,7 @@ class Raw(Node):
 class Fill(Node):
     """Put a value where one is missing, among values of any kind; a column without one stays as it is."""
 
-    raw: ClassVar[bool] = True
+    raw = True
 
     def __init__(self, of: Node, fill: Sequence[Any]) -> None:
         self.of, self.width, self._fill = of, of.width, tuple(fill)
@@ -77,7 +77,7 @@ class Fill(Node):
 class Beside(Node):
     """Values of any kind and numbers, side by side; a number that is missing is None like any other."""
 
-    raw: ClassVar[bool] = True
+    raw = True
 
     def __init__(self, parts: Sequence[Node]) -> None:
         self.parts, self.width = tuple(parts), sum(part.width for part in parts)
@@ -104,7 +104,7 @@ def _gaps_as_none(column: list[float]) -> list[float | None]:
 class Pick(Node):
     """Some of the values, in another order."""
 
-    raw: ClassVar[bool] = True
+    raw = True
 
     def __init__(self, of: Node, keep: Sequence[int]) -> None:
         self.of, self.width, self.keep = of, len(keep), tuple(keep)
@@ -121,7 +121,7 @@ class Pick(Node):
 class Numbers(Pick):
     """Some of the values, which are numbers: NaN where one is missing."""
 
-    raw: ClassVar[bool] = False
+    raw: bool = False
 
     def row(self, values: Values) -> Sequence[Any]:
         return [NAN if value is None else value for value in super().row(values)]
@@ -189,7 +189,7 @@ class Shared(Node):
 
     def __init__(self, of: Node, number: int) -> None:
         self.of, self.width, self._number = of, of.width, number
-        self.raw = of.raw  # type: ignore[misc] -- it is what it stands on
+        self.raw = of.raw
 
     def row(self, values: Values) -> Sequence[float]:
         if not isinstance(values, Row):

@@ -23,7 +23,7 @@ class Clip(Of):
 
     def row(self, values: Values) -> Sequence[float]:
         low, high = self._low, self._high
-        return [low if value < low else high if value > high else value for value in self._row(values)]
+        return [low if value < low else min(value, high) for value in self._row(values)]
 
     def apply(self, matrix: Array) -> Array:
         return np.clip(matrix, self._low, self._high)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import ByRow, Node, Of, Table, Values
+from ekiben.compiling.nodes import ByRow, Node, Of, Table, Values, finite, finite_row
 from ekiben.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Linear(Of):
-    """Weigh the numbers and add them up: `coef` has shape (n_outputs, of.width)."""
+    """Weigh the numbers and add them up: `coef` has shape (n_outputs, of.width); no library takes one that is not finite."""
 
     def __init__(self, of: Node, coef: Any, intercept: Sequence[float]) -> None:
         super().__init__(of)
@@ -30,8 +30,8 @@ class Linear(Of):
 
     def row(self, values: Values) -> Sequence[float]:
         if self._fold is not None:
-            return (self._fold(values) + self._first,)
-        made: list[float] = (self._weigh(values) + self.intercept).tolist()
+            return finite_row((self._fold(values) + self._first,))
+        made: list[float] = finite(self._weigh(values) + self.intercept).tolist()
         return made
 
     def block(self, table: Table) -> Array:
@@ -40,8 +40,7 @@ class Linear(Of):
         return np.array([self.row(values) for values in zip(*table.columns, strict=True)])
 
     def apply(self, matrix: Array) -> Array:
-        made: Array = matrix @ self.coef.T + self.intercept
-        return made
+        return finite(matrix @ self.coef.T + self.intercept)
 
 
 class Linear32(Of):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ekiben import models, tables
-from ekiben.compiling.nodes import Doc, Node, Table, Values
+from ekiben.compiling.nodes import Doc, Node, Table, Values, bounded
 from ekiben.errors import EkibenError, PlanError
 from ekiben.schema import Schema
 from ekiben.values import is_missing
@@ -24,7 +25,7 @@ class NativeStep(Node):
     """What steps of the model make, one after the other: of the frame of some columns, or of numbers."""
 
     def __init__(self, of: Node | None, doc: Doc, places: Sequence[int], contract: Schema | None, model: Model) -> None:
-        self.of, self.width, self.raw = of, int(doc["width"]), bool(doc["raw"])  # type: ignore[misc]
+        self.of, self.width, self.raw = of, int(doc["width"]), bool(doc["raw"])
         self._doc, self._places, self._contract, self._model = doc, tuple(places), contract, model
 
     @cached_property
@@ -77,7 +78,7 @@ class NativeHead(Node):
         frame = pd.DataFrame(matrix, columns=self._doc["called"])
         with asked():
             (found,) = models.find(self._last).answers(self._last, frame, self._doc["parts"])
-            parts = []
+            parts: list[Any] = []
             if found.labels is not None:
                 parts.append([self._number[_plain(label)] for label in found.labels.tolist()])
             parts += [] if found.scores is None else list(np.asarray(found.scores, dtype=np.float64).T)
@@ -121,13 +122,21 @@ def _numbers(found: Any, width: int) -> Array:
     made = np.asarray(dense, dtype=np.float64)
     if made.shape[1:] != (width,):
         raise PlanError(f"A step of the model must give {width} numbers a row. It gave {made.shape[1:]}.")
-    return made
+    return bounded(made)
 
 
 def _columns(found: Any, width: int) -> list[list[Any]]:
     if len(found.columns) != width:
         raise PlanError(f"A step of the model must give {width} columns. It gave {len(found.columns)}.")
-    return [[None if is_missing(value) else value for value in found[name].tolist()] for name in found.columns]
+    return [[_value(value) for value in found[name].tolist()] for name in found.columns]
+
+
+def _value(value: Any) -> Any:
+    if is_missing(value):
+        return None
+    if value in (math.inf, -math.inf):
+        raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
+    return value
 
 
 def reached(model: Any, path: Sequence[str]) -> Any:

@@ -51,4 +51,5 @@ class Distances(Finite):
         made = -2.0 * (matrix @ self._centres.T)
         made += np.einsum("ij,ij->i", matrix, matrix)[:, np.newaxis]
         made += self._squares
-        return np.sqrt(np.maximum(made, 0.0))
+        distances: Array = np.sqrt(np.maximum(made, 0.0))
+        return distances

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import Finite, Node, Of, Values, finite, finite_row
+from ekiben.compiling.nodes import Doc, Finite, Node, Of, Values, bounded, finite, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Ufunc(Of):
     """A function of numpy's, number by number; where it is `finite`, only of numbers that are."""
 
-    def __init__(self, of: Node, name: str, finite: bool) -> None:  # noqa: FBT001 -- a document's own word
+    def __init__(self, of: Node, name: str, finite: bool) -> None:
         super().__init__(of)
         function = getattr(np, name)
         if not isinstance(function, np.ufunc) or function.nin != 1:
@@ -29,13 +30,13 @@ class Ufunc(Of):
     def apply(self, matrix: Array) -> Array:
         with np.errstate(all="ignore"):
             made: Array = self._call(finite(matrix) if self._finite else matrix)
-        return made
+        return bounded(made)
 
 
 class Norm(Finite):
     """Each row divided by its norm: `l1`, `l2` or `max`; one without a norm stays as it is."""
 
-    def __init__(self, of: Node, kind: str, sparse: bool) -> None:  # noqa: FBT001 -- a document's own word
+    def __init__(self, of: Node, kind: str, sparse: bool) -> None:
         super().__init__(of)
         self._kind = kind
         # a dense matrix of next to nothing is not divided by it
@@ -44,7 +45,8 @@ class Norm(Finite):
     def apply(self, matrix: Array) -> Array:
         norms = self._norms(matrix)
         norms[norms < self._least] = 1.0
-        return matrix / norms[:, np.newaxis]
+        made: Array = matrix / norms[:, np.newaxis]
+        return made
 
     def _norms(self, matrix: Array) -> Array:
         if self._kind == "l2":
@@ -55,55 +57,58 @@ class Norm(Finite):
         return norms
 
 
-class Bend(Of):
-    """Each number bent by its own power: as Yeo and Johnson do, or Box and Cox."""
+class YeoJohnson(Of):
+    """Each number bent by its own power, above and below zero; Yeo, Johnson, "A New Family of Power Transformations", 2000."""
 
-    def __init__(self, of: Node, kind: str, by: Sequence[float]) -> None:
+    def __init__(self, of: Node, by: Sequence[float]) -> None:
         super().__init__(of)
-        self._bend, self._by = {"yeo-johnson": yeo_johnson, "box-cox": box_cox}[kind], list(by)
+        eps = np.finfo(np.float64).eps
+        above = np.array(by)
+        self._above, self._below = (
+            np.where(np.abs(above) < eps, 0.0, above),
+            np.where(np.abs(above - 2) > eps, 2 - above, 0),
+        )
+        self._straight = bool((self._above != 0).all() and (self._below != 0).all())
 
     def apply(self, matrix: Array) -> Array:
-        made = np.empty_like(matrix)
         with np.errstate(all="ignore"):
-            for i, by in enumerate(self._by):
-                made[:, i] = self._bend(matrix[:, i], by)
-        return made
+            positive = matrix >= 0
+            by, grown = np.where(positive, self._above, self._below), np.log1p(np.abs(matrix))
+            bent = np.expm1(by * grown) / by
+            bent = bent if self._straight else np.where(by == 0, grown, bent)
+            return np.where(positive, bent, -bent)
 
 
-def yeo_johnson(x: Array, by: float) -> Array:
-    """Bend numbers of either sign; Yeo, Johnson, "A New Family of Power Transformations", 2000.
+class BoxCox(Of):
+    """Each positive number bent by its own power; Box, Cox, "An Analysis of Transformations", 1964."""
 
-    >>> yeo_johnson(np.array([-1.0, 0.0, 3.0]), 1.0).tolist()
-    [-1.0, 0.0, 3.0]
-    """
-    eps = np.finfo(np.float64).eps
-    made = np.zeros_like(x)
-    above = x >= 0
-    up, down = x[above], x[~above]
-    made[above] = np.log1p(up) if abs(by) < eps else np.expm1(by * np.log1p(up)) / by
-    made[~above] = -np.expm1((2 - by) * np.log1p(-down)) / (2 - by) if abs(by - 2) > eps else -np.log1p(-down)
-    return made
+    def __init__(self, of: Node, by: Sequence[float]) -> None:
+        super().__init__(of)
+        self._by = list(by)
+
+    def row(self, values: Values) -> Sequence[float]:
+        return [box_cox(value, by) for value, by in zip(self._row(values), self._by, strict=True)]
+
+    def apply(self, matrix: Array) -> Array:
+        columns = zip(matrix.T.tolist(), self._by, strict=True)
+        return np.array([[box_cox(value, by) for value in column] for column, by in columns]).T
 
 
-def box_cox(x: Array, by: float) -> Array:
-    """Bend positive numbers; Box, Cox, "An Analysis of Transformations", 1964.
+def box_cox(value: float, by: float) -> float:
+    """Bend a positive number; a missing one stays missing.
 
     Raises
     ------
     PlanError
-        If one of them is not positive.
+        If it is not positive.
 
     Examples
     --------
-    >>> box_cox(np.array([1.0, 3.0]), 1.0).tolist()
-    [0.0, 2.0]
+    >>> box_cox(3.0, 1.0)
+    2.0
     """
-    if (x <= 0).any():
+    if value <= 0:
         raise PlanError("A number must be positive to be bent by Box and Cox. Got one that is not.")
-    return np.array([_box_cox(value, by) for value in x.tolist()])
-
-
-def _box_cox(value: float, by: float) -> float:
     if abs(by) < 1e-19:
         return math.log(value)
     grown = by * math.log(value)
@@ -115,34 +120,67 @@ def _box_cox(value: float, by: float) -> float:
 class Quantiles(Of):
     """Where each number stands among the quantiles of its column, from 0 to 1, or what stands there in the normal distribution."""
 
-    def __init__(self, of: Node, quantiles: Array, references: Sequence[float], normal: bool) -> None:  # noqa: FBT001
+    def __init__(self, of: Node, quantiles: Array, references: Sequence[float], normal: bool) -> None:
         super().__init__(of)
-        self._quantiles, self._references = np.array(quantiles, dtype=np.float64), np.array(references)
-        self._normal = normal
+        places = [float(each) for each in references]
+        turned = [-place for place in reversed(places)]
+        self._columns = []
+        for column in np.asarray(quantiles, dtype=np.float64).tolist():
+            self._columns.append((column, [-quantile for quantile in reversed(column)]))
+        self._up, self._down, self._normal = places, turned, normal
+        self._near = NEAR if normal else 0.0
+
+    def row(self, values: Values) -> Sequence[float]:
+        return [self._place(value, *columns) for value, columns in zip(self._row(values), self._columns, strict=True)]
+
+    def _place(self, value: float, quantiles: list[float], turned: list[float]) -> float:
+        if value != value:
+            return value
+        if self._is_at(value - self._near, quantiles[0], below=True):
+            place = 0.0
+        elif self._is_at(value + self._near, quantiles[-1], below=False):
+            place = 1.0
+        else:  # from both sides, so that a number that is several quantiles at once stands in their middle
+            place = 0.5 * (between(value, quantiles, self._up) - between(-value, turned, self._down))
+        return normal(place) if self._normal else place
+
+    def _is_at(self, value: float, end: float, *, below: bool) -> bool:
+        return (value < end if below else value > end) if self._normal else value == end
 
     def apply(self, matrix: Array) -> Array:
-        columns = [self._column(matrix[:, i], quantiles) for i, quantiles in enumerate(self._quantiles)]
+        columns = [self._placed(matrix[:, i], *map(np.array, columns)) for i, columns in enumerate(self._columns)]
         return np.stack(columns, axis=1)
 
-    def _column(self, x: Array, quantiles: Array) -> Array:
-        # from both sides, so that a number that is several quantiles at once stands in their middle
-        up = np.interp(x, quantiles, self._references)
-        down = np.interp(-x, -quantiles[::-1], -self._references[::-1])
-        made: Array = np.where(np.isnan(x), x, 0.5 * (up - down))
-        made[x + NEAR > quantiles[-1] if self._normal else x == quantiles[-1]] = 1.0
-        made[x - NEAR < quantiles[0] if self._normal else x == quantiles[0]] = 0.0
-        return np.array([_normal(chance) for chance in made.tolist()]) if self._normal else made
+    def _placed(self, x: Array, quantiles: Array, turned: Array) -> Array:
+        made = 0.5 * (np.interp(x, quantiles, self._up) - np.interp(-x, turned, self._down))
+        made[x + self._near > quantiles[-1] if self._normal else x == quantiles[-1]] = 1.0
+        made[x - self._near < quantiles[0] if self._normal else x == quantiles[0]] = 0.0
+        if not self._normal:
+            return made
+        return np.array([place if place != place else normal(place) for place in made.tolist()])
 
 
 NEAR = 1e-7  # so near to the first or last quantile a number stands at the end
 ENDS = NormalDist().inv_cdf(NEAR - math.ulp(1.0)), NormalDist().inv_cdf(1 - (NEAR - math.ulp(1.0)))
 
 
-def _normal(chance: float) -> float:
+def between(value: float, points: Sequence[float], places: Sequence[float]) -> float:
+    """Find the place of a value on the straight lines between points.
+
+    >>> between(1.5, [0.0, 1.0, 2.0], [0.0, 10.0, 30.0])
+    20.0
+    """
+    i = bisect_right(points, value) - 1
+    if i < 0:
+        return places[0]
+    if i == len(points) - 1 or points[i] == value:
+        return places[i]
+    return (places[i + 1] - places[i]) / (points[i + 1] - points[i]) * (value - points[i]) + places[i]
+
+
+def normal(chance: float) -> float:
     """Give the number below which a part of the normal distribution lies, not further out than the ends."""
     low, high = ENDS
-    if chance != chance:
-        return chance
     if not 0.0 < chance < 1.0:
         return low if chance <= 0.0 else high
     return min(max(NormalDist().inv_cdf(chance), low), high)
@@ -170,3 +208,56 @@ class Products(Finite):
             one = 1.0 if number < 0 else matrix[:, number]
             made[i] = one if before < 0 else made[before] * one
         return made[self._keep].T
+
+
+class Splines(Finite):
+    """The splines of each number: `knots` has shape (n_columns, n_knots); de Boor, "A Practical Guide to Splines", 1978.
+
+    `outside` says what is beyond the knots of the fit: as `ends` gives it (`constant`, `linear`), the first and last
+    piece (`continue`), the same again (`periodic`), or nothing (`error`). `ends` holds values and slopes at the first
+    and the last knot, of shape (n_columns, 4, n_splines).
+    """
+
+    def __init__(self, of: Node, doc: Doc) -> None:
+        super().__init__(of)
+        self._knots, self._ends = np.array(doc["knots"], dtype=np.float64), np.array(doc["ends"], dtype=np.float64)
+        self._degree, self._outside, self._n = int(doc["degree"]), doc["outside"], int(doc["n_splines"])
+        self._kept = [i for i in range(self._n * of.width) if doc["bias"] or (i + 1) % self._n]
+        self.width, self._last = len(self._kept), self._knots.shape[1] - self._degree - 2
+        self._low, self._high = self._knots[:, self._degree], self._knots[:, self._last + 1]
+
+    def apply(self, matrix: Array) -> Array:
+        below, above = matrix < self._low, matrix > self._high
+        if self._outside == "error" and (below | above).any():
+            raise PlanError("A number must lie within the knots of a spline. Got one beyond them.")
+        x = matrix
+        if self._outside == "periodic":
+            x = self._low + (x - self._low) % (self._high - self._low)
+        elif self._outside != "continue":
+            x = np.clip(x, self._low, self._high)
+        made = self._pieces(x)
+        if self._outside == "linear":
+            for beyond, knot, i in ((below, self._low, 0), (above, self._high, 2)):
+                straight = self._ends[:, i] + (matrix - knot)[:, :, np.newaxis] * self._ends[:, i + 1]
+                made = np.where(beyond[:, :, np.newaxis], straight, made)
+        return made.reshape(len(matrix), -1)[:, self._kept]
+
+    def _pieces(self, x: Array) -> Array:
+        """Give each spline at each number, of shape (n_rows, n_columns, n_splines)."""
+        first = (self._knots <= x[:, :, np.newaxis]).sum(axis=2) - 1
+        first = np.minimum(np.maximum(first, self._degree), self._last)
+        knots, start = self._knots.reshape(-1), first + np.arange(x.shape[1]) * self._knots.shape[1]
+        pieces = [np.ones_like(x)]
+        for j in range(1, self._degree + 1):
+            before, pieces = pieces, [np.zeros_like(x) for _ in range(j + 1)]
+            for n in range(1, j + 1):
+                right, left = knots[start + n], knots[start + n - j]
+                gap = right - left
+                weight = np.where(gap == 0, 0.0, before[n - 1] / np.where(gap == 0, 1.0, gap))
+                pieces[n - 1] += weight * (right - x)
+                pieces[n] = weight * (x - left)
+        made = np.zeros((*x.shape, self._n))
+        flat, row = made.reshape(-1), (np.arange(x.size) * self._n).reshape(x.shape)
+        for j, piece in enumerate(pieces):
+            flat[row + (first - self._degree + j) % self._n] += piece
+        return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import WIDEST, Doc, Fold, Node, Table, Values, Weigh
+from ekiben.compiling.nodes import WIDE, Doc, Fold, Node, Table, Values, Weigh
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Texts(Node):
         self._factor = None if factor is None else [float(each) for each in factor]
         self._kept = None if keep is None else {int(place): i for i, place in enumerate(keep)}
         self.width = int(doc["width"]) if keep is None else len(keep)
-        self.wide = self.width > WIDEST
+        self.wide = self.width > WIDE
 
     def counts(self, values: Values) -> Counts:
         """Give the numbers that are not 0, in the order of their places."""
@@ -51,9 +51,10 @@ class Texts(Node):
 
     def _counted(self, text: str) -> Counts:
         found: dict[int, float] = {}
+        place_of = self._place
         for word in self._words(text):
-            place, sign = self._place(word)
-            if place >= 0:
+            place, sign = place_of(word)
+            if sign:
                 found[place] = found.get(place, 0.0) + sign
         return self._finished(self._weighed({place: found[place] for place in sorted(found)}))
 
@@ -118,20 +119,20 @@ def _norm(counts: Any, kind: str | None) -> float:
 
 def _listed(words: Sequence[str]) -> Callable[[str], tuple[int, float]]:
     places = {word: (i, 1.0) for i, word in enumerate(words)}
-    nowhere = (-1, 0.0)
-    return lambda word: places.get(word, nowhere)
+    get, nowhere = places.get, (-1, 0.0)
+    return lambda word: get(word, nowhere)
 
 
 # ── how a text becomes words ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def words_of(doc: Doc) -> Words:
-    """Give the function that parts a text.
+    r"""Give the function that parts a text.
 
     >>> part = words_of(
     ...     {
     ...         "analyzer": "word",
-    ...         "pattern": r"\\w+",
+    ...         "pattern": r"\w+",
     ...         "ngrams": [1, 2],
     ...         "lowercase": True,
     ...         "accents": None,
@@ -153,7 +154,7 @@ def words_of(doc: Doc) -> Words:
     return lambda text: parted(_SPACES.sub(" ", clean(text)), low, high)
 
 
-def _cleaner(lowercase: bool, accents: str | None) -> Callable[[str], str]:  # noqa: FBT001
+def _cleaner(lowercase: bool, accents: str | None) -> Callable[[str], str]:
     strip = {None: _same, "ascii": _ascii, "unicode": _without_marks}[accents]
     return (lambda text: strip(text.lower())) if lowercase else strip
 
@@ -197,7 +198,7 @@ def _letters_of_words(text: str, low: int, high: int) -> list[str]:
 # ── places by hash ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _hashed(n_places: int, signed: bool) -> Callable[[str], tuple[int, float]]:  # noqa: FBT001
+def _hashed(n_places: int, signed: bool) -> Callable[[str], tuple[int, float]]:
     @lru_cache(maxsize=2**16)
     def place(word: str) -> tuple[int, float]:
         found = murmur(word.encode("utf-8"))

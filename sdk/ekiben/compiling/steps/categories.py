@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ekiben.compiling.nodes import Doc
 from ekiben.compiling.translating import Flow, NoPlan, Scope
 from ekiben.values import is_missing
 
@@ -119,13 +120,13 @@ def bins(step: Any, flow: Flow, scope: Scope) -> Flow:
     if step.dtype not in (None, np.float64):
         raise NoPlan("KBinsDiscretizer rounds to another type")
     edges = [edges[1:-1].tolist() for edges in step.bin_edges_]
-    doc = {"op": "bins", "of": flow.doc, "edges": edges}
+    made = {"op": "bins", "of": flow.doc, "edges": edges}
     if step.encode == "ordinal":
-        return Flow(doc=doc, width=flow.width, dtype=flow.dtype if flow.narrow else "float64")
+        return Flow(doc=made, width=flow.width, dtype=flow.dtype if flow.narrow else "float64")
     tables, start = [], 0
     for n_bins in (int(each) for each in step.n_bins_):
         tables.append([[float(i) for i in range(n_bins)], list(range(start, start + n_bins))])
         start += n_bins
-    others, refused = [None] * len(tables), [True] * len(tables)
-    doc = {"op": "onehot", "of": doc, "tables": tables, "others": others, "refused": refused, "width": start}
+    nowhere: Doc = {"others": [None] * len(tables), "refused": [True] * len(tables)}
+    doc = {"op": "onehot", "of": made, "tables": tables, **nowhere, "width": start}
     return Flow(doc=doc, width=start, sparse=step.encode == "onehot")

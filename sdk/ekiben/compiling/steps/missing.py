@@ -34,7 +34,7 @@ def _numbers(step: Any, flow: Flow, told: list[int]) -> Flow:
     filled = [0.0 if each != each else each for each in fill]
     width = len(keep) + len(told)
     made = on(flow, "impute", width=width, fill=filled, missing=marker, keep=keep, told=told)
-    return replace(made, dtype="float32" if flow.narrow else "float64", frame=flow.frame)
+    return replace(made, dtype="float32" if flow.narrow else "float64")
 
 
 def _marker(step: Any) -> float | None:
@@ -64,7 +64,9 @@ def _texts(step: Any, flow: Flow, told: list[int]) -> Flow:
         replace(column, nullable=column.nullable and not sought)
         for column, sought in zip(flow.facts, seen, strict=True)
     )
-    made = replace(flow, doc={"op": "fill", "of": flow.doc, "fill": fill}, names=None, told=facts, dtype="object")
+    made = replace(
+        flow, doc={"op": "fill", "of": flow.doc, "fill": fill}, names=None, told=facts, dtype="object", frame=False
+    )
     if not told:
         return made
     if not all(seen[i] or not flow.facts[i].nullable for i in range(flow.width)):

@@ -71,13 +71,6 @@ def discriminant(step: Any, flow: Flow, scope: Scope) -> Flow:
     return _turned(step, moved, step.scalings_[:, :most].T)
 
 
-def pls(step: Any, flow: Flow, scope: Scope) -> Flow:
-    """Scale and turn."""
-    shift, scale = step._x_mean.tolist(), step._x_std.tolist()  # noqa: SLF001 -- no public word on it
-    moved = on(numeric(flow, step), "scale", shift=shift, scale=scale)
-    return _turned(step, moved, step.x_rotations_.T)
-
-
 def distances(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Measure the way to each centre."""
     _dense(step, flow)

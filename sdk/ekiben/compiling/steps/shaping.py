@@ -20,7 +20,8 @@ LARGEST = 50_000  # numbers that a polynomial may make of a row
 def power(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Bend each number by Yeo and Johnson, or by Box and Cox, and scale what comes of it."""
     doubles(flow, step)
-    made = on(flow, "bend", kind=step.method, by=[float(each) for each in step.lambdas_])
+    op = {"yeo-johnson": "yeo_johnson", "box-cox": "box_cox"}[step.method]
+    made = on(flow, op, by=[float(each) for each in step.lambdas_])
     if not step.standardize:
         return made
     scaler = step._scaler  # noqa: SLF001 -- no public word on it
@@ -43,14 +44,14 @@ def polynomial(step: Any, flow: Flow, scope: Scope) -> Flow:
         raise NoPlan("PolynomialFeatures multiplies a sparse matrix")
     if step.n_output_features_ > LARGEST:
         raise NoPlan("PolynomialFeatures makes too many numbers")
-    factors, keep, known = [], [], {}
-    for powers in step.powers_.tolist():
-        keep.append(_product(tuple(powers), known, factors))
+    factors: list[list[int]] = []
+    known: dict[tuple[int, ...], int] = {}
+    keep = [_product(tuple(powers), known, factors) for powers in step.powers_.tolist()]
     return on(flow, "products", width=len(keep), factors=factors, keep=keep)
 
 
 def _product(powers: tuple[int, ...], known: dict[tuple[int, ...], int], factors: list[list[int]]) -> int:
-    """Number a product, having made the one without its first factor."""
+    """Give a product its number, having made the one without its first factor."""
     if powers in known:
         return known[powers]
     first = next((i for i, power in enumerate(powers) if power), None)
@@ -64,12 +65,32 @@ def _product(powers: tuple[int, ...], known: dict[tuple[int, ...], int], factors
 
 
 def spline(step: Any, flow: Flow, scope: Scope) -> Flow:
-    """Give the values of the splines at each number."""
+    """Give the splines of each number; what is beyond the knots goes on as the values and slopes at the ends say."""
     if doubles(flow, step).sparse or step.sparse_output:
         raise NoPlan("SplineTransformer makes a sparse matrix")
     if getattr(step, "handle_missing", "error") != "error":
         raise NoPlan("SplineTransformer takes missing values")
-    raise NoPlan("SplineTransformer has no plan")
+    if step.degree < 1 + (step.extrapolation == "linear"):  # its ends depend on which column is the first
+        raise NoPlan(f"SplineTransformer of degree {step.degree}")
+    knots = np.stack([each.t for each in step.bsplines_])
+    first, last = step.degree, knots.shape[1] - step.degree - 1
+    if (knots[:, first] >= knots[:, last]).any():
+        raise NoPlan("SplineTransformer knows one value of a column")
+    ends = [
+        [spline(t[at], nu=nu) for at in (first, last) for nu in (0, 1)]
+        for spline, t in zip(step.bsplines_, knots, strict=True)
+    ]
+    n_splines = int(step.bsplines_[0].c.shape[1])
+    made = on(
+        flow, "splines", width=flow.width * (n_splines - (not step.include_bias)), knots=knots, ends=np.array(ends)
+    )
+    told = {
+        "degree": int(step.degree),
+        "outside": step.extrapolation,
+        "n_splines": n_splines,
+        "bias": step.include_bias,
+    }
+    return replace(made, doc={**made.doc, **told})
 
 
 def function(step: Any, flow: Flow, scope: Scope) -> Flow:

