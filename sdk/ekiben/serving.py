@@ -171,6 +171,11 @@ class ModelService(Hooks):
         if not Front.is_mounted:
             name = type(self).__name__
             logger.warning("service.py must end with front(%s): without it there are no pages", name)
+        elif not Front.stands_first:
+            logger.info(
+                "the front is a middleware here; end service.py with front(%s), and a request costs less",
+                type(self).__name__,
+            )
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
@@ -223,6 +228,7 @@ def _fronted(kind: Any, service: Any) -> Any:
         middlewares, self.middlewares = self.middlewares, []  # they must see what the front answers, too
         try:
             app: Any = Front(kind.to_asgi(self, is_main=is_main))
+            Front.stands_first = True
         finally:
             self.middlewares = middlewares
         for make, options in reversed(middlewares):
