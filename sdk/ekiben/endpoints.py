@@ -133,7 +133,7 @@ class Endpoint:
             n_asked = len(asked.body.rows)
             if n_asked > 1 and asked.arm.plan_for(n_asked) is None:
                 return None  # so many rows are the model's own
-            if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
+            if n_asked == 1 or shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
                 outcome = lane.planned(asked)
             else:
                 found = await until.done(self._in_thread(lane.planned, asked))

@@ -47,7 +47,7 @@ class Arm:
         self.plan_for = package.plan_for
         self.values = _picker(read.fields(names))
         known = plane.known_texts[name]
-        self.texts = [(column, names.index(column), known[column]) for column in known]
+        self.texts = [(column, names.index(column), known[column] | {None}) for column in known]
         told = [(protocol.ARM, name), (protocol.MODEL, self.model)]
         self.headers = [(b"content-type", JSON.encode()), *((key.encode(), value.encode()) for key, value in told)]
         head = codecs.encode({"id": "", "arm": name, "model": self.model})
@@ -163,7 +163,9 @@ class Lane:
 
     def _count_unseen(self, arm: Arm, rows: Sequence[Sequence[Any]]) -> None:
         for column, i, seen in arm.texts:
-            n = sum(row[i] is not None and row[i] not in seen for row in rows)
+            if len(rows) == 1 and rows[0][i] in seen:  # nearly every request, in a tenth of the time
+                continue
+            n = sum(row[i] not in seen for row in rows)
             if n:
                 self.plane.tell_unseen(arm.name, column, n)
 

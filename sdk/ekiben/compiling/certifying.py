@@ -209,7 +209,7 @@ def _apart(ours: Any, native: Any) -> float:
 # ── what rows cost ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SIZES = (1, 32, 1024)
-ENOUGH_S, MOST_CALLS = 0.02, 100  # of one measurement
+ENOUGH_S, MOST_S = 0.01, 0.15  # of one measurement, which is three calls or more unless they take long
 
 
 def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> Costs:
@@ -242,7 +242,7 @@ def _us(act: Callable[[], Any]) -> float:
     act()
     taken: list[float] = []
     began = time.perf_counter()
-    while not taken or (time.perf_counter() - began < ENOUGH_S and len(taken) < MOST_CALLS):
+    while (spent := time.perf_counter() - began) < MOST_S and (len(taken) < 3 or spent < ENOUGH_S):
         start = time.perf_counter()
         act()
         taken.append(time.perf_counter() - start)
