@@ -32,6 +32,7 @@ class Front:
     live: ClassVar[DataPlane | None] = None  # the one of this process, once its models are loaded
 
     is_mounted: ClassVar[bool] = False
+    stands_first: ClassVar[bool] = False  # before BentoML's own stack, and not among its middlewares
 
     # What makes spans, where somebody configured it elsewhere than as OpenTelemetry's global provider.
     tracers: ClassVar[Any] = None

@@ -2,12 +2,14 @@
 
 # No `from __future__ import annotations` here: BentoML reads the annotations of the endpoints at run time.
 
+import ctypes
 import gc
 import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -151,6 +153,7 @@ class ModelService(Hooks):
             if package.plan is None or package.plan.native:
                 _ = package.model, package.explainer
             else:
+                package.predictions({name: [value] for name, value in package.examples[0]["row"].items()})
                 _ = package.explains_by_plan
         counted = meter()
         self.plane = DataPlane(
@@ -162,12 +165,17 @@ class ModelService(Hooks):
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
         )
-        gc.freeze()  # what was loaded stays: no collection looks through it again while somebody waits
+        _settle()
         Front.tracers, Front.settle = _tracers(), counted.flush
         Front.live = self.plane
         if not Front.is_mounted:
             name = type(self).__name__
             logger.warning("service.py must end with front(%s): without it there are no pages", name)
+        elif not Front.stands_first:
+            logger.info(
+                "the front is a middleware here; end service.py with front(%s), and a request costs less",
+                type(self).__name__,
+            )
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
@@ -220,6 +228,7 @@ def _fronted(kind: Any, service: Any) -> Any:
         middlewares, self.middlewares = self.middlewares, []  # they must see what the front answers, too
         try:
             app: Any = Front(kind.to_asgi(self, is_main=is_main))
+            Front.stands_first = True
         finally:
             self.middlewares = middlewares
         for make, options in reversed(middlewares):
@@ -227,6 +236,14 @@ def _fronted(kind: Any, service: Any) -> Any:
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _settle() -> None:
+    """Give back what loading took, and let no collection look through what stays while somebody waits."""
+    gc.collect()
+    gc.freeze()
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tracers() -> Any:

@@ -25,16 +25,16 @@ SHOWN = ("ekiben", "null", "fastapi", "bentoml", "litserve", "mlflow", "mlserver
 
 def draw(results: Results, target: Path) -> None:
     """Write the picture, as SVG or PNG by its name; the same figures give the same bytes."""
-    figures = Figures(results)
-    cases = results.about["cases"]
-    style = {"font.family": "DejaVu Sans", "svg.hashsalt": "ekiben", "svg.fonttype": "path"}
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(10.5, 3.3 * ((len(cases) + 1) // 2) + 1.0), facecolor=PAPER)
-        axes = figure.subplots((len(cases) + 1) // 2, min(2, len(cases)), squeeze=False, sharex=True).flat
+    figures, contenders = Figures(results), results.about["contenders"]
+    cases = [case for case in results.about["cases"] if any(figures.cpu_us(case["key"], key) for key in SHOWN)]
+    n_high, n_wide = (len(cases) + 1) // 2, min(2, len(cases))
+    with mpl.rc_context({"font.family": "DejaVu Sans", "svg.hashsalt": "ekiben", "svg.fonttype": "path"}):
+        figure = Figure(figsize=(10.5 if n_wide > 1 else 8.5, 3.3 * n_high + 1.0), facecolor=PAPER)
+        axes = list(figure.subplots(n_high, n_wide, squeeze=False, sharex=True).flat)
         for axis, case in zip(axes, cases, strict=False):
-            panel(axis, figures, case, results.about["contenders"])
-        for axis in list(axes)[len(cases) :]:
-            axis.set_visible(False)
+            panel(axis, figures, case, contenders)
+        for axis in axes[len(cases) :]:
+            axis.remove()
         finish(figure)
         target.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if target.suffix == ".svg" else None

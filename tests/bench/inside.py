@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ekiben as ek
@@ -39,10 +40,12 @@ def by_package(case: Case, package: ek.Package, n_rows: int) -> Call:
     """Ask the package's plan for rows as a request has them; where the model is quicker, or all there is, for a frame."""
     frame = case.frame.dropna().head(n_rows)
     plan = getattr(package, "plan", None)
-    if plan is None or n_rows >= (plan.costs.crossover or math.inf):
-        return lambda: package.predict(frame)
-    rows = list(frame[list(package.schema.names)].astype(object).itertuples(index=False, name=None))
-    return lambda: plan.predictions(rows)
+    if plan is not None and n_rows < (plan.costs.crossover or math.inf):
+        rows = list(frame[list(package.schema.names)].astype(object).itertuples(index=False, name=None))
+        with suppress(ek.EkibenError):  # a plan may leave these rows to the model
+            plan.predictions(rows)
+            return lambda: plan.predictions(rows)
+    return lambda: package.predict(frame)
 
 
 def repeats(call: Call) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 WAIT_S = 60.0  # for an answer that does not come
 CHUNK = 1 << 16
+OK = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,47 +119,60 @@ def status_of(answer: bytes) -> int | None:
     return int(head[9:12]) if is_whole else None
 
 
+class Crowd:
+    """All clients of one run: each is asking, or has hung up."""
+
+    def __init__(self, work: Work) -> None:
+        self.requests, self.told, self.poll = work.requests(), Told(), select.epoll()
+        connections = [Connection(work.port) for _ in range(work.clients)]
+        self.asking = {each.socket.fileno(): each for each in connections}
+
+    def ask(self, one: Connection) -> None:
+        self.told.sent += 1
+        one.send(self.requests[self.told.sent % len(self.requests)])
+
+    def hears(self, one: Connection) -> bool:
+        """Read what came, and tell whether that was all of an answer."""
+        status = one.receive()
+        if status is not None:
+            self.told.latencies.append(time.perf_counter() - one.began)
+            self.told.answered += status == OK
+            self.told.refused += status != OK
+        return status is not None
+
+    def leave(self, file: int) -> None:
+        """Hang up at once: a server may do so on a client that only waits for the others."""
+        self.poll.unregister(file)
+        self.asking.pop(file).socket.close()
+
+    def drive(self, ends: float) -> None:
+        """Keep every client busy until the time is over, then wait for what is still under way."""
+        for file, one in self.asking.items():
+            self.poll.register(file, select.EPOLLIN)
+            self.ask(one)
+        while self.asking and (ready := self.poll.poll(WAIT_S)):
+            for file, _ in ready:
+                self.wake(file, ends)
+        for one in self.asking.values():  # of whom no answer came
+            one.socket.close()
+        self.poll.close()
+
+    def wake(self, file: int, ends: float) -> None:
+        one = self.asking[file]
+        try:
+            if self.hears(one):
+                self.ask(one) if time.perf_counter() < ends else self.leave(file)
+        except OSError:
+            self.leave(file)
+
+
 def drive(work: Work) -> Told:
-    """Keep every client busy until the time is over, then wait for what is still under way."""
-    requests, told, poll = work.requests(), Told(), select.epoll()
-    connections = [Connection(work.port) for _ in range(work.clients)]
-    by_file = {each.socket.fileno(): each for each in connections}
-    began = time.perf_counter()
-    ends = began + work.seconds
-
-    def ask(one: Connection) -> None:
-        one.send(requests[told.sent % len(requests)])
-        told.sent += 1
-
-    for one in connections:
-        poll.register(one.socket.fileno(), select.EPOLLIN)
-        ask(one)
-    while by_file:
-        ready = poll.poll(WAIT_S)
-        if not ready:
-            break
-        for file, _ in ready:
-            one = by_file[file]
-            try:
-                status = one.receive()
-            except OSError:
-                poll.unregister(file)
-                del by_file[file]
-                continue
-            if status is None:
-                continue
-            now = time.perf_counter()
-            told.latencies.append(now - one.began)
-            told.answered += status == 200
-            told.refused += status != 200
-            if now < ends:
-                ask(one)
-            else:
-                del by_file[file]
+    """Do the work, and account for every request."""
+    crowd, began = Crowd(work), time.perf_counter()
+    crowd.drive(began + work.seconds)
+    told = crowd.told
     told.lost = told.sent - told.answered - told.refused
     told.settle(time.perf_counter() - began)
-    for one in connections:
-        one.socket.close()
     return told
 
 

@@ -90,7 +90,7 @@ def credit() -> Case:
 
 
 def gaussian() -> Case:
-    """Fit D, which no plan replaces: each answer solves a system of equations. Its columns are those of A."""
+    """Fit D, whose last step no plan replaces: each answer solves a system of equations. Its columns are those of A."""
     frame, target = people(1000)
     process = GaussianProcessClassifier(1.0 * RBF(5.0), random_state=0)
     model = make_pipeline(prepared(NUMBERS, TEXTS), process).fit(frame, target)

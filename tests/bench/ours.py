@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,8 +34,11 @@ class Ekiben:
     serves_many: bool = False
 
     def start(self, cases: Sequence[Case], place: Place) -> Tree:
-        folder = ek.scaffold(place.work(f"{self.key}_{cases[0].key}"), **self.served(cases))
-        server = ek.serve(folder, environment={"OMP_NUM_THREADS": "1"}, progress=_quiet)
+        folder = place.work(f"{self.key}_{''.join(case.key for case in cases)}")
+        shutil.rmtree(folder, ignore_errors=True)  # scaffold would keep the service.py of an earlier run
+        server = ek.serve(
+            ek.scaffold(folder, **self.served(cases)), environment={"OMP_NUM_THREADS": "1"}, progress=_quiet
+        )
         tree = Tree(pid=server.pid, port=server.port, stop=server.stop, log=server.log)
         contenders.answers_first(tree, self, cases[0])
         return tree

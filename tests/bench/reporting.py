@@ -159,7 +159,7 @@ def setup_table(results: Results) -> str:
         (each["title"], told_versions(each["key"], results.versions.get(each["key"], {})), each["says"])
         for each in results.about["contenders"]
     ]
-    return table(("", "versions", "how"), rows)
+    return table(("", "versions", "how"), rows, column="---")
 
 
 def told_versions(key: str, installed: dict[str, str]) -> str:
@@ -200,9 +200,9 @@ def method(results: Results) -> str:
 # ── words ──
 
 
-def table(heads: Sequence[str], rows: Iterable[Row]) -> str:
-    """Lay rows out in Markdown, figures to the right."""
-    lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
+def table(heads: Sequence[str], rows: Iterable[Row], *, column: str = "--:") -> str:
+    """Lay rows out in Markdown; figures stand to the right, words (`---`) to the left."""
+    lines = [f"| {' | '.join(heads)} |", f"|---|{f'{column}|' * (len(heads) - 1)}"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) if len(lines) > 2 else "Not measured in this run."
 

@@ -9,13 +9,14 @@ import pytest
 from bench import drawing, environments, load, measuring, models, ours, reporting, running
 from bench.contenders import Installed, Place
 from bench.environments import OURS
+from bench.figures import HEADLINE
 from bench.goals import Goal
 from bench.load import Work
 from bench.measuring import Run
 from bench.peers import NULL, PEERS
 from bench.results import Plan, Results, read
 
-PLAN = Plan(rounds=1, seconds=0.3, clients=(1, 4))
+PLAN = Plan(rounds=1, seconds=0.3, clients=(1, HEADLINE))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,28 @@ def test_a_request_has_one_outcome(answer, outcome):
         told = load.drive(work)
     assert (told.sent, getattr(told, outcome)) == (1, 1)
     assert told.answered + told.refused + told.lost == told.sent
+
+
+def test_a_server_that_hangs_up_after_its_answer_is_no_loss():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer_one_early, args=(server,), daemon=True).start()
+        told = load.drive(Work(port=server.getsockname()[1], path="/", bodies=["{}"], clients=2, seconds=0))
+    assert (told.sent, told.answered, told.lost) == (2, 2, 0)
+
+
+def answer_one_early(server):
+    """Answer one client and hang up, and the other only once that was seen."""
+    whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    first, _ = server.accept()
+    second, _ = server.accept()
+    with second:
+        with first:
+            first.recv(4096)
+            first.sendall(whole)
+            first.shutdown(socket.SHUT_WR)
+            first.recv(4096)
+        second.recv(4096)
+        second.sendall(whole)
 
 
 def answer_once(server, answer):

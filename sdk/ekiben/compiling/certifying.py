@@ -184,11 +184,11 @@ class _Tally:
             # a plan may leave a row to the model, and never answer one that the model does not
             self.refusals += native is None and ours is not None
             return
-        for a, b in zip(ours, native, strict=True):
-            if b.labels is not None:
+        for head, a, b in zip(self.plan.heads, ours, native, strict=True):
+            if "label" in head.output.parts:
                 self.labels += int((np.asarray(a.labels, dtype=object) != np.asarray(b.labels, dtype=object)).sum())
-            for x, y in ((a.scores, b.scores), (a.values, b.values)):
-                if y is not None:
+            for part, x, y in (("scores", a.scores, b.scores), ("value", a.values, b.values)):
+                if part in head.output.parts:
                     self.largest = max(self.largest, _apart(x, y))
 
 
