@@ -230,6 +230,19 @@ def test_none_is_filled_where_it_is_looked_for(tmp_path):
     compiled(step, NONE, tmp_path)
 
 
+def test_the_na_of_pandas_stands_for_every_missing_value(tmp_path):
+    filled = SimpleImputer(strategy="constant", fill_value="?", missing_values=pd.NA)
+    for i, X in enumerate((LACKING, NONE, LACKING.astype("string"))):
+        compiled(make_pipeline(filled, ignoring()), X, tmp_path / str(i))
+
+
+def test_a_category_of_numbers_is_encoded_and_left_to_the_imputer_itself(tmp_path):
+    X = CREDIT[["Time", "Age"]].floordiv(10).astype("category")
+    compiled(ignoring(), X, tmp_path)
+    model = make_pipeline(SimpleImputer(strategy="most_frequent"), ignoring(), linear()).fit(X, BAD)
+    assert translated(model, X)["native"] == ["SimpleImputer"]
+
+
 def test_where_a_text_was_missing_is_told(tmp_path):
     step = make_pipeline(SimpleImputer(strategy="constant", fill_value="?", add_indicator=True), ignoring())
     compiled(step, LACKING, tmp_path)

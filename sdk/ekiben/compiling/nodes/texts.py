@@ -211,7 +211,7 @@ def murmur(data: bytes) -> int:
     """Hash bytes to 32 bits with a sign; Appleby, "MurmurHash3", 2011, of 32 bits for x86 and with the seed 0.
 
     >>> murmur(b""), murmur(b"ekiben")
-    (0, 586139410)
+    (0, -409531437)
     """
     mask, hashed, whole = 0xFFFFFFFF, 0, len(data) // 4 * 4
     for i in range(0, whole, 4):

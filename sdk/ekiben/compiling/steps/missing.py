@@ -40,15 +40,17 @@ def _numbers(step: Any, flow: Flow, told: list[int]) -> Flow:
 def _marker(step: Any) -> float | None:
     """Give the number that stands for a gap; None where that is NaN."""
     missing = step.missing_values
-    if isinstance(missing, float | int) and missing == missing:
-        return float(missing)
-    if not isinstance(missing, float):
+    if is_missing(missing) and missing is not None:  # NaN or pandas.NA
+        return None
+    if not isinstance(missing, float | int):
         raise NoPlan(f"{type(step).__name__} looks for another kind of value")
-    return None
+    return float(missing)
 
 
 def _sees(step: Any, flow: Flow) -> None:
-    """See that what is missing is what the step takes for it: among objects None is not NaN."""
+    """See that what is missing is what the step takes for it: among objects None is not NaN, and pandas.NA is any."""
+    if _is_na(step.missing_values):
+        return
     for column in flow.facts:
         if column.dtype == "object" and column.nullable and column.missing != "nan":
             raise NoPlan(f"{type(step).__name__} looks for another kind of missing value")
@@ -85,15 +87,22 @@ def _is_sought(column: Column, missing: Any) -> bool:
     """Tell whether a column's missing values are those that a step looks for."""
     if column.kind in ("datetime", "list"):
         raise NoPlan(f"{column.name!r} holds dates or lists")
-    if not column.nullable:
+    if column.dtype == "category" and not all(isinstance(each, str) for each in column.categories or ()):
+        raise NoPlan("a category of numbers is looked through for gaps")
+    if not column.nullable or _is_na(missing):
         return True
     if missing is None:
         return column.missing == "none"
-    if column.missing == "na" or type(missing).__name__ == "NAType":
-        raise NoPlan("pandas.NA is looked for among texts")
+    if column.missing == "na":
+        raise NoPlan("pandas.NA is not what is looked for among texts")
     if not is_missing(missing):
         raise NoPlan("SimpleImputer looks for a text")
     return column.missing == "nan"
+
+
+def _is_na(missing: Any) -> bool:
+    """Tell pandas.NA, which stands for every missing value."""
+    return type(missing).__name__ == "NAType"
 
 
 def _plain(value: Any) -> Any:
