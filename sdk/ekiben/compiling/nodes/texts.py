@@ -98,10 +98,11 @@ class Texts(Node):
         by_place = np.ascontiguousarray(weights.T)
 
         def weighed(values: Values) -> Array:
-            total = np.zeros(len(weights))
-            for place, count in self.counts(values).items():
-                total += count * by_place[place]
-            return total
+            found = self.counts(values)
+            made: Array = (
+                np.array(list(found.values()), dtype=np.float64) @ by_place[np.array(list(found), dtype=np.intp)]
+            )
+            return made
 
         return weighed
 
