@@ -96,7 +96,9 @@ class Package:
             return None
         with _understood("The plan"):
             costs = Costs(**self.manifest["costs"])
-        return compiling.load(self.folder / "plan", self.schema, self.signature.outputs, costs)
+        return compiling.load(
+            self.folder / "plan", self.schema, self.signature.outputs, costs, model=lambda: self.model
+        )
 
     @property
     def certificate(self) -> Certificate | None:

@@ -281,3 +281,15 @@ def test_answers_of_many_outputs_stand_under_their_names(people):
     assert package.plan.predictions([(30,)])[0].keys() == {"up", "down"}
     assert package.plan.predictions([(30,)])[0]["up"]["value"] == pytest.approx(60)
     assert isinstance(package.plan.answers([[30, 40]], 2)[0], Answers)
+
+
+def test_a_split_between_missing_and_not_is_one_that_every_number_is_below():
+    rows = pd.DataFrame({"x": [1.0, np.nan, 2.0, np.nan, 3.0, np.nan] * 10})
+    model = RandomForestClassifier(20, random_state=0).fit(rows, rows["x"].isna())
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in model.estimators_)
+    package = ek.pack(model, name="gap", reference=rows)
+    assert package.certificate.holds
+    assert package.plan.predictions([(None,), (1e30,)]) == [
+        {"label": True, "scores": {"False": 0.0, "True": 1.0}},
+        {"label": False, "scores": {"False": 1.0, "True": 0.0}},
+    ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ekiben.compiling.nodes import Node
 from ekiben.compiling.nodes.columns import Columns, Join, Select, Shared
-from ekiben.compiling.nodes.numbers import Impute, Round, Scale
+from ekiben.compiling.nodes.numbers import Impute, Round, Scale, Stretch
 from ekiben.compiling.plans import Plan
 from ekiben.schema import Column, Schema
 from ekiben.values import bounds, misfit
@@ -178,6 +178,9 @@ def _source(node: Node, number: int) -> tuple[int, Inverse] | None:
         return _source(node.of, node.keep[number]) if number < len(node.keep) else None
     if isinstance(node, Scale):
         return _undone(_source(node.of, number), *node.pairs[number])
+    if isinstance(node, Stretch):
+        scale, add = node.pairs[number]
+        return _undone(_source(node.of, number), -add / scale, 1 / scale) if scale else None
     return _source(node.of, number) if isinstance(node, Round | Shared) else None
 
 

@@ -13,6 +13,8 @@ from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_
 if TYPE_CHECKING:
     from ekiben.models import Array
 
+MOST = np.finfo(np.float64).max  # stands for a threshold of infinity, which every number is below
+
 
 def trees(flow: Flow, forest: Forest, *, narrow: bool, leaves: Array | None = None) -> Flow:
     """Put trees on a flow; `narrow` rounds its numbers to 32 bits first, and `leaves` are what the leaves' numbers name."""
@@ -35,7 +37,7 @@ def of_sklearn(estimator: Any, value: Array, target: int = 0, features: Any = No
         left=tree.children_left,
         right=tree.children_right,
         feature=feature if features is None else np.asarray(features)[feature],
-        threshold=tree.threshold,
+        threshold=np.minimum(tree.threshold, MOST),
         missing_left=np.asarray(tree.missing_go_to_left),
         value=value,
         target=target,
@@ -183,12 +185,11 @@ def hist_gradient_boosting(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 def _of_hist(nodes: Any, target: int) -> Tree:
     leaf = nodes["is_leaf"].astype(bool)
-    most = np.finfo(np.float64).max  # a threshold of infinity is one that every number is below
     return Tree(
         left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
         feature=np.where(leaf, 0, nodes["feature_idx"]),
-        threshold=np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], most)),
+        threshold=np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], MOST)),
         missing_left=nodes["missing_go_to_left"],
         value=nodes["value"],
         target=target,
