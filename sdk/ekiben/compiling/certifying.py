@@ -97,12 +97,19 @@ def certify(
         Rows of shape (n_rows, n_columns) that fit the contract.
     unseen
         Gives texts that a column has not seen, for one that it has.
+
+    Raises
+    ------
+    NoPlan
+        If the plan leaves rows of the reference to the model, or the model refuses too many rows.
     """
     real = reference.head(MOST_ROWS)
     rows = tables.as_rows(real)
     made = edges(plan, contract, rows, unseen)
     tally = _Tally(plan, ask, contract)
     tally.tried(rows)
+    if tally.left:
+        raise NoPlan(f"its plan would have no answer for {tally.left:,} rows of the reference")
     for group in (made.special, made.splits):
         tally.tried(group)
     step = max(1, len(rows) // ALONE)
@@ -132,7 +139,7 @@ class _Tally:
 
     def __init__(self, plan: Plan, ask: Ask, contract: Schema) -> None:
         self.plan, self.ask, self.contract = plan, ask, contract
-        self.largest, self.labels, self.refusals, self.refused = 0.0, 0, 0, 0
+        self.largest, self.labels, self.refusals, self.refused, self.left = 0.0, 0, 0, 0, 0
         self._known: dict[int, Found] = {}
         self._asked = 0
 
@@ -181,6 +188,7 @@ class _Tally:
     def _compare(self, native: Found, ours: Found) -> None:
         if native is None or ours is None:
             self.refused += native is None and ours is None
+            self.left += native is not None and ours is None
             # a plan may leave a row to the model, and never answer one that the model does not
             self.refusals += native is None and ours is not None
             return
