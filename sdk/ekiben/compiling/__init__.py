@@ -19,8 +19,8 @@ from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc, Row, Table
 from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
-from ekiben.errors import MissingExtraError
-from ekiben.schema import Column, Signature
+from ekiben.errors import IntegrityError, MissingExtraError
+from ekiben.schema import PARTS, Column, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +73,11 @@ def translate(model: Any, signature: Signature) -> Doc:
     50.0
     """
     scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
-    found = heads(model, scope.frame(), scope)
-    if len(found) != len(signature.outputs):
+    found = _heads(model, scope)
+    answered = [{part for part in PARTS if getattr(head, part) is not None} for head in found]
+    if len(found) != len(signature.outputs) or any(
+        set(output.parts) - parts for output, parts in zip(signature.outputs, answered, strict=True)
+    ):
         raise NoPlan(f"{type(model).__name__} answers otherwise than its plan would")
     outputs = [_told(head) for head in found]
     document: Doc = {"columns": list(signature.inputs.names), "shared": scope.shared, "outputs": outputs}
@@ -83,6 +86,14 @@ def translate(model: Any, signature: Signature) -> Doc:
     if not gains(document):
         raise NoPlan("every step would be asked itself")
     return {**document, "native": list(scope.native)}
+
+
+def _heads(model: Any, scope: Scope) -> list[Head]:
+    """Translate a model; what its library has not where it is looked for, in another version, is no reason to fail."""
+    try:
+        return heads(model, scope.frame(), scope)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as reason:
+        raise NoPlan(f"{type(model).__name__} is not as it is known here ({type(reason).__name__})") from reason
 
 
 def _told(head: Head) -> Doc:
@@ -141,6 +152,8 @@ def compiled(
         certificate = certify(plan, ask, signature.inputs, reference, unseen)
     except NoPlan as reason:
         return _refused(folder, str(reason))
+    except IntegrityError as reason:
+        return _refused(folder, f"its plan could not be read back: {reason}")
     except MissingExtraError:
         return _refused(folder, "onnxruntime is not installed here: pip install 'ekiben[compile]'")
     if not certificate.holds:
