@@ -21,7 +21,7 @@ from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.routing import Route
 from ekiben.schema import PARTS
-from planes import plane_of, served
+from planes import plane_of, served, unplanned
 
 
 class Bent:
@@ -39,7 +39,7 @@ class Bent:
 
 
 def bent(package, bend):
-    return replace(package, adapter=Bent(package.adapter, bend))
+    return unplanned(package, adapter=Bent(package.adapter, bend))
 
 
 class Careless(Package):

@@ -50,6 +50,8 @@ class Held:
 class Planned:
     """A plan that answers what its package answers, counts, and may cost what it likes."""
 
+    native = ()
+
     def __init__(self, package, *, row_us=3.0, change=lambda predictions: predictions):
         self.package, self.row_us, self.many_us, self.change = package, row_us, row_us, change
         self.threads, self.costs = [], UNMEASURED

@@ -13,7 +13,7 @@ import uvicorn
 from asking import Caller, ask
 from ekiben import protocol
 from ekiben.front import Front
-from planes import plane_of
+from planes import plane_of, unplanned
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ class Lives:
 
 def test_what_waits_for_a_model_is_answered_and_told_before_the_service_ends(champion, monkeypatch, capsys):
     held = Held(champion.adapter)
-    plane = plane_of({"champion": replace(champion, adapter=held)})
+    plane = plane_of({"champion": unplanned(champion, adapter=held)})
     monkeypatch.setattr(Front, "live", plane)
     server = Ending(uvicorn.Config(Front(Lives()), log_config=None, lifespan="on"))
     server.held = held

@@ -81,6 +81,7 @@ def test_its_files_are_the_format_s(champion):
         "explainer/owners.npy",
         "model/model.skops",
         "package.json",
+        "plan/plan.json",
         "reference/profile.json",
         "reference/sample.json",
     ]

@@ -94,14 +94,14 @@ def test_a_model_of_scikit_learn_is_packed_without_mlflow(tmp_path):
     assert package.manifest["kind"] == "sklearn"
     assert not [name for name in package.manifest["requirements"] if name.startswith("mlflow")]
     assert package.method == "linear"
-    assert np.array_equal(package.predict(X)[["score_0", "score_1"]], model.predict_proba(X))
+    assert np.array_equal(package.predict(X, compiled=False)[["score_0", "score_1"]], model.predict_proba(X))
 
 
 def test_a_model_of_xgboost_is_packed_without_mlflow(tmp_path):
     model = XGBClassifier(n_estimators=3, n_jobs=1).fit(X, Y)
     package = packed(save(tmp_path / "model", "xgboost", model))
     assert (package.manifest["kind"], package.method) == ("xgboost", "trees")
-    assert np.array_equal(package.predict(X)["score_1"], model.predict_proba(X)[:, 1].astype(float))
+    assert np.array_equal(package.predict(X, compiled=False)["score_1"], model.predict_proba(X)[:, 1].astype(float))
 
 
 def test_what_mlflow_pickled_is_opened_by_the_user_s_word_and_packed_without_a_pickle(tmp_path):
@@ -112,7 +112,7 @@ def test_what_mlflow_pickled_is_opened_by_the_user_s_word_and_packed_without_a_p
     package = packed(folder, allow_pickle=["mlflow.sklearn"])
     assert package.manifest["kind"] == "sklearn"
     assert [path.name for path in (package.folder / "model").iterdir()] == ["model.skops"]
-    assert np.array_equal(package.predict(X)[["score_0", "score_1"]], model.predict_proba(X))
+    assert np.array_equal(package.predict(X, compiled=False)[["score_0", "score_1"]], model.predict_proba(X))
 
 
 def test_a_pickle_is_not_read_before_the_word_is_given(tmp_path):

@@ -125,7 +125,7 @@ def test_an_older_package_does_not_say_where_it_was_packed(folder):
 
 def test_a_package_that_was_changed_is_refused_before_anything_is_built(folder, champion):
     (folder / "examples.json").write_text("[]")
-    changed = ek.Package(**{name: getattr(champion, name) for name in ("manifest", "model", "adapter", "signature")}, folder=folder)  # fmt: skip
+    changed = ek.Package(**{name: getattr(champion, name) for name in ("manifest", "read_model", "adapter", "signature")}, folder=folder)  # fmt: skip
     for subject in (folder, str(folder), changed):
         with pytest.raises(ek.EkibenError, match=re.escape("examples.json was changed")):
             ek.reproduce(subject)

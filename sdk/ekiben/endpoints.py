@@ -113,6 +113,8 @@ class Endpoint:
         if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
             return self._refused(too_large(self._most_bytes))
         until = Until(began, waits_s, receive)
+        if until.left_s <= 0:
+            return self._refused(until.late())
         body = await until.body(self._most_bytes)
         if isinstance(body, Answer):
             return self._refused(body)

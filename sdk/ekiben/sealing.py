@@ -318,10 +318,11 @@ SHAPE: dict[str, Callable[[Any], bool]] = {
     "digest": _hex,
     "provenance": lambda value: isinstance(value, dict) and {"ekiben", "git_commit"} <= value.keys(),
 }
+COSTS = {"row_us", "many_us", "few", "native_row_us", "native_many_us", "crossover"}
 MAY_HAVE: dict[str, Callable[[Any], bool]] = {
     "carries": lambda value: _texts(value) and value == sorted(set(value) & set(CARRIED)),
     "code": _texts,
     "allowed": _mapping(_texts),
     "plan": lambda value: isinstance(value, dict) and type(value.get("compiled")) is bool,
-    "costs": _mapping(_either(_nothing, _number)),
+    "costs": lambda value: _mapping(_either(_nothing, _number))(value) and value.keys() == COSTS,
 }

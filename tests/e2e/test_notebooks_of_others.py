@@ -26,7 +26,6 @@ import warnings
 from pathlib import Path
 
 import ekiben as ek
-from ekiben.compiling import TOLERANCE
 
 before = {{name: id(value) for name, value in globals().items()}}
 package = ek.pack(model, name="kept", reference=X, owner="a stranger")
@@ -84,7 +83,6 @@ ANSWER = """
 import pickle, sys
 sys.path.insert(0, sys.argv[1])
 import ekiben as ek
-from ekiben.compiling import TOLERANCE
 package = ek.load(sys.argv[2], trust=sys.argv[3])
 own = pickle.load(open(sys.argv[4], "rb"))
 pickle.dump(package.predict(own["rows"], compiled=False), open(sys.argv[5], "wb"))

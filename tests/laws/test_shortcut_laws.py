@@ -37,6 +37,7 @@ class Echoing:
 
     row_us = many_us = 1.0
     costs = UNMEASURED
+    native = ()
 
     def __init__(self, schema):
         self.schema = schema
