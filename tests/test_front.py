@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-from dataclasses import replace
 
 import httpx
 import pytest
