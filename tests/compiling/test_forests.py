@@ -96,8 +96,9 @@ def test_changed_bytes_are_refused_or_only_change_numbers(places):
 @given(end=st.integers(0, len(FILE) - 1), more=st.binary(max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_a_file_that_was_cut_or_went_on_is_refused(end, more):
-    with pytest.raises(IntegrityError):
-        decode(FILE[:end] + more)
+    if (other := FILE[:end] + more) != FILE:
+        with pytest.raises(IntegrityError):
+            decode(other)
     if more:
         with pytest.raises(IntegrityError):
             decode(FILE + more)
