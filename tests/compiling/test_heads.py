@@ -43,7 +43,10 @@ from sklearn.utils import all_estimators
 from ekiben import compiling, models
 from plans import assert_equal, plan_of, rows_of
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # models as small as these do not converge
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # models as small as these do not converge
+    pytest.mark.xdist_group("heads"),  # the last test counts what the others found
+]
 
 LOGISTIC = LogisticRegression()
 MEMBERS = [("line", LOGISTIC), ("tree", DecisionTreeClassifier(max_depth=4, random_state=0)), ("bells", GaussianNB())]
