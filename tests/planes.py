@@ -34,7 +34,7 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
         promised,
         arms,
         hooks or Hooks(),
-        lambda *what: seen.append(what),
+        lambda *what: seen.extend((*what[:-1], each) for each in what[-1]),
         "Answers.",
         lambda *what: unseen.append(what),
     )

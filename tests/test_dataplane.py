@@ -145,8 +145,8 @@ def test_what_happened_is_observed_with_its_endpoint_and_arm(plane, rows):
     served.predict(post({"rows": rows}))
     served.explain(post({"rows": []}))
     (first, second) = served.seen
-    assert (first[0], first[1], first[2].code) == ("predict", "champion", "ok")
-    assert (second[0], second[1], second[2].code) == ("explain", "", "invalid_request")
+    assert first[:3] == ("predict", "champion", "ok")
+    assert second[:3] == ("explain", "", "invalid_request")
     assert all(seconds >= 0 for *_, seconds in served.seen)
 
 
@@ -338,7 +338,7 @@ def test_a_refusal_names_the_arm_once_there_is_one(plane, champion, rows):
     before, after = served.predict(post({"rows": []})), served.predict(post({"rows": rows}))
     assert protocol.ARM not in before.headers
     assert after.headers[protocol.ARM] == "champion"
-    assert [(arm, answer.code) for _, arm, answer, _ in served.seen] == [
+    assert [(arm, code) for _, arm, code, _ in served.seen] == [
         ("", "invalid_request"),
         ("champion", "unanswerable"),
     ]
@@ -449,7 +449,7 @@ def test_a_shadow_sees_each_prediction_and_never_answers(plane, rows):
     served.close()
     assert {arm_of(answer) for answer in answers} == {"champion"}
     watched = [what for what in served.seen if what[0] == "shadow"]
-    assert [(arm, answer.code) for _, arm, answer, _ in watched] == [("challenger", "ok")] * 5
+    assert [(arm, code) for _, arm, code, _ in watched] == [("challenger", "ok")] * 5
 
 
 def test_a_shadow_does_not_watch_explanations_and_refusals(plane, rows):
@@ -471,7 +471,7 @@ def test_a_shadow_that_raises_touches_no_answer(plane, challenger, rows, caplog)
         assert answer.status == 200
         assert read(answer)["predictions"] == read(calm.predict(post({"rows": rows})))["predictions"]
     served.close()
-    assert [what[2].code for what in served.seen if what[0] == "shadow"] == ["internal"] * 3
+    assert [what[2] for what in served.seen if what[0] == "shadow"] == ["internal"] * 3
     assert "the shadow challenger failed: MemoryError" in caplog.text
     assert "4711" not in caplog.text
 
@@ -490,7 +490,7 @@ def test_a_shadow_that_hangs_touches_no_answer_and_what_it_cannot_see_is_counted
     for _ in range(MAX_WATCHED + 2):
         served._watcher.submit({name: [row[name] for row in rows] for name in challenger.schema.names})
     assert served.predict(post({"rows": rows})).status == 200
-    assert [(arm, what.code) for endpoint, arm, what, _ in served.seen if endpoint == "shadow"] == [
+    assert [(arm, code) for endpoint, arm, code, _ in served.seen if endpoint == "shadow"] == [
         ("challenger", "dropped")
     ]
     go.set()

@@ -114,11 +114,26 @@ def test_what_is_still_to_be_told_is_written_when_the_service_ends(live, champio
     assert sent == ["lifespan.shutdown.complete"]
 
 
-def test_the_counters_are_settled_before_they_are_shown(live, monkeypatch):
-    settled, behind = [], Behind()
-    monkeypatch.setattr(Front, "settle", staticmethod(lambda: settled.append(len(behind.scopes))))
-    asked("GET", "/metrics", b"", app=behind)
-    assert settled == [0]
+def test_what_was_answered_is_counted_before_the_counters_are_shown_and_pages_are_not(live, champion, monkeypatch):
+    monkeypatch.setattr("ekiben.observing.GATHERED_S", 60)
+    shown = []
+
+    class Shown(Behind):
+        async def __call__(self, scope, receive, send):
+            shown.extend(what[:3] for what in live.seen)
+            await super().__call__(scope, receive, send)
+
+    async def story():
+        front = Front(Shown())
+        body = json.dumps({"rows": [champion.examples[0]["row"]]}).encode()
+        for path in ("/predict", "/explain"):
+            await ask(front, "POST", path, body, headers={"content-type": "application/json"})
+        await ask(front, "GET", "/card", b"")
+        await ask(front, "GET", "/metrics", b"")
+        front._opened.close()
+
+    asyncio.run(story())
+    assert shown == [("predict", "champion", "ok"), ("explain", "champion", "ok")]
 
 
 def test_the_log_never_names_a_path_that_the_caller_made_up(live, capsys):

@@ -8,11 +8,10 @@ STORY = """
 from prometheus_client import generate_latest
 from ekiben.metering import BUCKETS_S, Meter, _observe
 meter = Meter()
-for seconds in (0.0, 0.00001, 0.0000101, 0.003, 99.0):
-    meter.tell("predict", "champion", "ok", seconds)
-meter.tell("predict", "", "invalid_request", 0.5)
+meter.count("predict", "champion", "ok", [0.0, 0.00001, 0.0000101])
+meter.count("predict", "champion", "ok", [0.003, 99.0])
+meter.count("predict", "", "invalid_request", [0.5])
 meter.unseen("champion", "job", 2)
-meter.flush()
 {more}
 print(generate_latest().decode())
 """

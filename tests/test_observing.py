@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ekiben import observing
-from ekiben.observing import AccessLog, Buffer, Line, new_id, trace_of
+from ekiben.observing import AccessLog, Line, new_id, trace_of
 
 TRACE, PARENT = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 PATIENCE_S = 30
@@ -117,21 +117,50 @@ def test_a_reader_that_is_gone_stops_nothing():
     log.close()
 
 
-def test_a_buffer_that_nobody_empties_is_bounded_and_counts_what_it_drops(monkeypatch):
-    monkeypatch.setattr(observing, "MOST_GATHERED", 3)
-    held, told = threading.Event(), []
+def test_a_log_that_nobody_reads_is_bounded_and_counts_what_it_drops_and_all_that_came(monkeypatch):
+    monkeypatch.setattr(observing, "MOST_BYTES", 1000)
+    held, told, counted = threading.Event(), [], []
 
-    def write(items):
+    def write(text):
         assert held.wait(PATIENCE_S)
-        told.extend(items)
+        told.append(text)
 
-    buffer = Buffer(write, name="test")
-    for n in range(200):
-        buffer.add(n)
+    log = AccessLog(write=write, count=lambda *what: counted.extend(what[-1]))
+    for _ in range(200):
+        log.tell(line())
+    log.settle()
     held.set()
-    buffer.close()
-    assert len(told) + buffer.n_dropped == 200
-    assert buffer.n_dropped > 0
+    log.close()
+    n_written = sum(text.count("\n") for text in told)
+    assert n_written + log.n_dropped == 200
+    assert log.n_dropped > 0
+    assert len(counted) == 200
+
+
+def test_requests_are_counted_by_what_came_of_them_whether_or_not_their_lines_are_written():
+    counted = []
+    log = AccessLog(0.0, write=lambda text: None, count=lambda *what: counted.append((*what[:-1], [*what[-1]])))
+    for code in ("ok", "timeout", "ok"):
+        log.tell(line(code))
+    log.settle()
+    log.close()
+    assert counted == [
+        ("predict", "champion", "ok", [0.0005, 0.0005]),
+        ("predict", "champion", "timeout", [0.0005]),
+    ]
+
+
+def test_nothing_that_several_threads_tell_at_once_is_lost():
+    told, counted = [], []
+    log = AccessLog(write=told.append, count=lambda *what: counted.extend(what[-1]))
+    threads = [threading.Thread(target=lambda: [log.tell(line()) for _ in range(500)]) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    log.close()
+    assert len("".join(told).splitlines()) == len(counted) == 2000
+    assert all(json.loads(text)["code"] == "ok" for text in "".join(told).splitlines())
 
 
 def test_what_is_still_gathered_is_written_when_the_process_ends():

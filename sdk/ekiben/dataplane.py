@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
 from ekiben.explanations import Explanation
-from ekiben.observing import new_id
+from ekiben.observing import Count, new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.routing import Choice
@@ -51,9 +51,6 @@ class Answer:
     code: str = "ok"
     choice: Choice | None = None
     rows: int = 0
-
-
-OK = Answer(status=HTTPStatus.OK, body=b"")  # what is told of a good answer
 
 
 class Hooks:
@@ -105,7 +102,6 @@ def refuse(
 
 Columns = Mapping[str, list[Any]]
 Compute = Callable[[Package, Any], dict[str, Any]]
-Observe = Callable[[str, str, Answer, float], None]
 Unseen = Callable[[str, str, int], None]
 
 
@@ -132,7 +128,7 @@ class DataPlane:
     hooks
         The service's own `preprocess`, `postprocess` and `unit_of`.
     observe
-        Called after each request with the endpoint, the arm ("" for none), the answer and the seconds that it took.
+        Called after requests with the endpoint, the arm ("" for none), the code, and the seconds that each took.
     description
         What the service says of itself.
     unseen
@@ -145,7 +141,7 @@ class DataPlane:
         contract: Contract,
         packages: Mapping[str, Package],
         hooks: Hooks,
-        observe: Observe,
+        observe: Count,
         description: str = "",
         unseen: Unseen = lambda _arm, _column, _n: None,
     ) -> None:
@@ -158,12 +154,12 @@ class DataPlane:
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
     def predict(self, request: Request) -> Answer:
-        """Answer `POST /predict`."""
-        return self._respond("predict", request, self._predictions, self.spec.limits.max_rows)
+        """Answer `POST /predict`, and count it."""
+        return self._counted("predict", request)
 
     def explain(self, request: Request) -> Answer:
-        """Answer `POST /explain`."""
-        return self._respond("explain", request, self._explanations, self.spec.limits.explain_rows)
+        """Answer `POST /explain`, and count it."""
+        return self._counted("explain", request)
 
     def schema(self) -> dict[str, Any]:
         """Tell the contract: what `GET /schema` shows."""
@@ -298,7 +294,7 @@ class DataPlane:
         """Let the shadows see a request, or count that they are too slow for it."""
         if self._watcher is not None and not self._watcher.submit(columns):
             for arm in self.spec.route.shadows:
-                self.observe("shadow", arm, Answer(status=HTTPStatus.TOO_MANY_REQUESTS, code="dropped", body=b""), 0.0)
+                self.observe("shadow", arm, "dropped", [0.0])
 
     def refused(self, endpoint: str, failure: Exception) -> Answer:
         """Tell whatever was raised as the answer to a request; what was sent is repeated neither there nor in the log."""
@@ -311,15 +307,24 @@ class DataPlane:
 
     # ── a request's way ──
 
-    def _respond(self, endpoint: str, request: Request, compute: Compute, max_rows: int) -> Answer:
-        began, request_id, routed = time.perf_counter(), new_id(), None
+    def _counted(self, endpoint: str, request: Request) -> Answer:
+        began = time.perf_counter()
+        answer = self.respond(endpoint, request)
+        arm = answer.choice.arm if answer.choice else ""
+        self.observe(endpoint, arm, answer.code, [time.perf_counter() - began])
+        return answer
+
+    def respond(self, endpoint: str, request: Request) -> Answer:
+        """Answer a request to `predict` or `explain` for who counts it."""
+        limits, request_id, routed = self.spec.limits, new_id(), None
+        is_predict = endpoint == "predict"
+        compute: Compute = self._predictions if is_predict else self._explanations
+        max_rows = limits.max_rows if is_predict else limits.explain_rows
         try:
             routed = self._routed(request, request_id, max_rows)
             answer = self._answer(endpoint, request_id, routed, compute)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
             answer = self.refused(endpoint, failure)
-        arm = routed.choice.arm if routed else ""
-        self.observe(endpoint, arm, answer, time.perf_counter() - began)
         headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
         n = n_rows(routed.columns) if routed else 0
         return replace(answer, headers=headers, choice=routed.choice if routed else None, rows=n)
@@ -469,11 +474,11 @@ class DataPlane:
             package = self.packages[arm]
             try:
                 self._predictions(package, self._asked(columns, package))
-                status, code = HTTPStatus.OK, "ok"
+                code = "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
-                status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
-            self.observe("shadow", arm, Answer(status=status, code=code, body=b""), time.perf_counter() - began)
+                code = "internal"
+            self.observe("shadow", arm, code, [time.perf_counter() - began])
 
 
 def _seen(package: Package) -> dict[str, frozenset[Any]]:

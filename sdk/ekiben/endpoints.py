@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ekiben import shortcut
 from ekiben.batching import Batcher
-from ekiben.dataplane import JSON, OK, Answer, DataPlane, Request, Routed, n_rows, refuse
+from ekiben.dataplane import JSON, Answer, DataPlane, Request, Routed, n_rows, refuse
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome
@@ -42,7 +42,7 @@ class Endpoint:
     name
         The endpoint, as metrics and the log call it.
     act
-        The data plane's own way, which takes whatever comes.
+        What takes whatever comes, and leaves the counting to the endpoint: the data plane's `respond`.
     lane
         The quick lane before it; None for none.
     log, spans
@@ -82,14 +82,22 @@ class Endpoint:
         self._tell(outcome, headers, span, perf_counter() - began)
 
     def _tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], span: Any, taken: float) -> None:
-        """Count a request, write its line, end its span."""
-        if not outcome.is_told:
-            self.plane.observe(self.name, outcome.arm, OK if outcome.code == "ok" else _bare(outcome), taken)
+        """Write a request's line, by which it is counted too, and end its span."""
         parent = headers.get(b"traceparent")
         trace = trace_id(span) if span is not None else "" if parent is None else trace_of(parent)
-        told = (outcome.arm, outcome.model, outcome.status, outcome.code)
         self._log.tell(
-            Line(datetime.now(UTC), outcome.id, self.name, *told, round(taken * 1000, 3), outcome.rows, trace)
+            Line(
+                datetime.now(UTC),
+                outcome.id,
+                self.name,
+                outcome.arm,
+                outcome.model,
+                outcome.status,
+                outcome.code,
+                round(taken * 1000, 3),
+                outcome.rows,
+                trace,
+            )
         )
         if span is not None and self._spans is not None:
             facts = {"id": outcome.id, "endpoint": self.name, "arm": outcome.arm, "model": outcome.model}
@@ -113,29 +121,31 @@ class Endpoint:
         if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
             return self._refused(too_large(self._most_bytes))
         until = Until(began, waits_s, receive)
-        if until.left_s <= 0:
+        if asked_ms is not None and until.left_s <= 0:
             return self._refused(until.late())
         body = await until.body(self._most_bytes)
         if isinstance(body, Answer):
             return self._refused(body)
-        if until.left_s <= 0:
+        if asked_ms is not None and until.left_s <= 0:
             return self._refused(until.late())
         lane = self._lane
         if lane is not None and headers.get(b"content-type") in READ_AS_JSON:
-            cookies = _cookies(scope) if self._by_cookie else _NONE
-            asked = lane.admit(body, headers, cookies)
-            if asked is not None and (outcome := await self._quickly(lane, asked, until)) is not None:
-                return outcome
+            asked = lane.admit(body, headers, _cookies(scope) if self._by_cookie else _NONE)
+            if asked is not None:
+                at_once = asked.arm.plan is not None and len(asked.body.rows) == 1
+                outcome = lane.planned(asked) if at_once else await self._quickly(lane, asked, until)
+                if outcome is not None:
+                    return outcome
         return await self._slowly(scope, body, until)
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
-        """Answer what fits by its types, in the way that is right for its arm; None leaves it to the data plane."""
+        """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
         plan = asked.arm.plan
         if plan is not None:
             n_asked = len(asked.body.rows)
-            if n_asked > 1 and asked.arm.plan_for(n_asked) is None:
+            if asked.arm.plan_for(n_asked) is None:
                 return None  # so many rows are the model's own
-            if n_asked == 1 or shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
+            if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
                 outcome = lane.planned(asked)
             else:
                 found = await until.done(self._in_thread(lane.planned, asked))
@@ -181,9 +191,7 @@ class Endpoint:
         answer = await until.done(self._in_thread(self._act, request))
         if ID not in answer.headers:  # it was given up
             return self._refused(answer)
-        outcome = _as_outcome(self.plane, answer, answer.headers[ID])
-        outcome.is_told = True  # by the data plane itself
-        return outcome
+        return _as_outcome(self.plane, answer, answer.headers[ID])
 
     async def _in_steps(self, request: Request, until: Until) -> Outcome:
         """Let the data plane read a request in a thread, and ask the model about it with the others that wait."""
@@ -243,10 +251,6 @@ def _cookies(scope: Scope) -> dict[str, str]:
         if name == b"cookie":
             found |= cookie_parser(value.decode("latin-1"))
     return found
-
-
-def _bare(outcome: Outcome) -> Answer:
-    return Answer(status=outcome.status, code=outcome.code, body=b"")
 
 
 def _as_outcome(plane: DataPlane, answer: Answer, request_id: str, arm: str = "") -> Outcome:

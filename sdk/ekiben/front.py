@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from time import perf_counter
@@ -37,9 +38,6 @@ class Front:
     # What makes spans, where somebody configured it elsewhere than as OpenTelemetry's global provider.
     tracers: ClassVar[Any] = None
 
-    # Called before the counters are shown, so that they count all that was answered.
-    settle: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
-
     def __init__(self, app: ASGIApp) -> None:
         Front.is_mounted = True
         self.app = app
@@ -49,26 +47,27 @@ class Front:
         """Answer, or hand what is BentoML's on to it."""
         if scope["type"] != "http":
             await self.app(scope, receive, self._closing(send) if scope["type"] == "lifespan" else send)
-        elif scope["method"] == "POST" and scope["path"] in ASKED_BY_POST and (opened := self._open()) is not None:
-            await opened.endpoints[scope["path"]](scope, receive, send)
+        elif scope["method"] == "POST" and (endpoint := self._endpoints().get(scope["path"])) is not None:
+            await endpoint(scope, receive, send)
         elif _is_bentomls(scope):
-            if scope["path"] == "/metrics":
-                Front.settle()
+            if scope["path"] == "/metrics" and self._opened is not None:
+                self._opened.log.settle()  # the counters that are shown count all that was answered
             await self.app(scope, receive, send)
         else:
             await self._show(scope, receive, send)
 
-    def _open(self) -> _Opened | None:
-        """Give the endpoints of the data plane that lives; None while the models are being loaded."""
-        live = Front.live
-        if live is None or (self._opened is not None and self._opened.plane is live):
-            return None if live is None else self._opened
-        self._opened = _Opened(live)
-        return self._opened
+    def _endpoints(self) -> Mapping[str, Endpoint]:
+        """Give the endpoints of the data plane that lives by their paths; none while the models are being loaded."""
+        live, opened = Front.live, self._opened
+        if live is None:
+            return {}
+        if opened is None or opened.plane is not live:
+            opened = self._opened = _Opened(live)
+        return opened.endpoints
 
     async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Show a page, or refuse."""
-        began, path, opened = perf_counter(), scope["path"], self._open()
+        began, path = perf_counter(), scope["path"]
         try:
             found = _page(Front.live, path, scope["method"])
         except Exception as failure:  # noqa: BLE001 -- a page that fails is told in the one shape
@@ -78,7 +77,7 @@ class Front:
         response, code = (_as_response(found), found.code) if isinstance(found, Answer) else (found, "ok")
         response.headers[protocol.ID] = new_id()
         await response(scope, receive, send)
-        if opened is not None:
+        if self._endpoints() and (opened := self._opened) is not None:
             ms = round((perf_counter() - began) * 1000, 3)
             told, name = response.headers[protocol.ID], NAMES.get(path, "")
             opened.log.tell(Line(datetime.now(UTC), told, name, "", "", response.status_code, code, ms, 0, ""))
@@ -100,8 +99,14 @@ class _Opened:
 
     def __init__(self, plane: DataPlane) -> None:
         self.plane = plane
-        self.log, spans = AccessLog(plane.spec.log.access), tracing.found(Front.tracers)
+        self.log = AccessLog(plane.spec.log.access, count=self._count)
+        spans = tracing.found(Front.tracers)
         self.endpoints = {path: make(plane, self.log, spans) for path, make in ASKED_BY_POST.items()}
+
+    def _count(self, name: str, arm: str, code: str, seconds: Sequence[float]) -> None:
+        """Count what was asked of an endpoint, or refused there; pages are none."""
+        if f"/{name}" in self.endpoints:
+            self.plane.observe(name, arm, code, seconds)
 
     def close(self) -> None:
         for endpoint in self.endpoints.values():
@@ -111,12 +116,12 @@ class _Opened:
 
 def _predict(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
     lane = shortcut.lane(plane, part="predictions", max_rows=plane.spec.limits.max_rows)
-    return Endpoint(plane, "predict", plane.predict, lane, log, spans)
+    return Endpoint(plane, "predict", partial(plane.respond, "predict"), lane, log, spans)
 
 
 def _explain(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
     lane = shortcut.lane(plane, part="explanations", max_rows=plane.spec.limits.explain_rows)
-    return Endpoint(plane, "explain", plane.explain, lane, log, spans)
+    return Endpoint(plane, "explain", partial(plane.respond, "explain"), lane, log, spans)
 
 
 # What is asked by POST, by path: another protocol is another line.

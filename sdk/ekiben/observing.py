@@ -8,18 +8,16 @@ import random
 import re
 import sys
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Generic, TypeVar
 
 import msgspec
 
-T = TypeVar("T")
-
-GATHERED_S = 0.2  # how long what is told may wait to be written
-MOST_GATHERED = 100_000  # more is dropped and counted: a reader that has stopped must not fill the memory
+GATHERED_S = 0.2  # how long what was told may wait to be written
+MOST_BYTES = 20_000_000  # of lines; more are dropped: a reader that has stopped must not fill the memory
 WHOLE_BYTES = 4096  # what a pipe takes in one piece, so that the lines of two workers do not mix
 # Version 00 has these four parts; a later one may add some; ff is none.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -58,74 +56,6 @@ def trace_of(traceparent: bytes | None) -> str:
     return trace.decode() if is_one else ""
 
 
-class Buffer(Generic[T]):
-    """Gather what is told, and write it in bulk from a thread of its own, within 0.2 s.
-
-    Parameters
-    ----------
-    write
-        Called with what has gathered, in its order; by one thread at a time.
-    name
-        The thread's name.
-
-    Examples
-    --------
-    >>> told = []
-    >>> buffer = Buffer(told.extend, name="example")
-    >>> buffer.add(1)
-    >>> buffer.flush()
-    >>> told
-    [1]
-    >>> buffer.close()
-    """
-
-    def __init__(self, write: Callable[[list[T]], object], *, name: str) -> None:
-        self._write, self._gathered = write, deque[T]()
-        self._some, self._closing, self._writing = threading.Event(), threading.Event(), threading.Lock()
-        self.n_dropped = 0
-        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
-        self._thread.start()
-        atexit.register(self.close)
-
-    def add(self, item: T) -> None:
-        """Take one; it never waits."""
-        if len(self._gathered) >= MOST_GATHERED:
-            self.n_dropped += 1
-            return
-        self._gathered.append(item)
-        if not self._some.is_set():
-            if self._closing.is_set():
-                self.flush()
-            else:
-                self._some.set()
-
-    def flush(self) -> None:
-        """Write what has gathered, now."""
-        with self._writing:
-            if items := list(self._drained()):
-                self._write(items)
-
-    def close(self) -> None:
-        """Write what has gathered, and end the thread; what is told later is written at once."""
-        atexit.unregister(self.close)
-        self._closing.set()
-        self._some.set()
-        self._thread.join(GATHERED_S)
-        self.flush()
-
-    def _drained(self) -> Iterator[T]:
-        with suppress(IndexError):
-            while True:
-                yield self._gathered.popleft()
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._some.wait()
-            self._closing.wait(GATHERED_S)
-            self._some.clear()
-            self.flush()
-
-
 class Line(msgspec.Struct, frozen=True, gc=False):
     """One request in the access log: what came of it, and never a value of it."""
 
@@ -141,8 +71,15 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     trace: str
 
 
+Count = Callable[
+    [str, str, str, Sequence[float]], object
+]  # an endpoint, an arm, a code, and the seconds of each request
+
+
 class AccessLog:
-    """Tell each request in one line of JSON on standard output, in bulk and off the event loop.
+    """Tell each request in one line of JSON on standard output, in bulk from a thread of its own, within 0.2 s.
+
+    A line is written out when it is told: what waits is plain bytes, and a request leaves no objects behind.
 
     Parameters
     ----------
@@ -150,6 +87,8 @@ class AccessLog:
         Which share of the good answers is told, from 0 to 1; refusals always are.
     write
         Where whole lines go, a few at a time; by default standard output.
+    count
+        Called in bulk with what came of all requests, also of those that no sample takes; it never waits.
 
     Examples
     --------
@@ -162,32 +101,91 @@ class AccessLog:
 "model":"models:/risk/1","status":200,"code":"ok","ms":0.012,"rows":1,"trace":""}
     """
 
-    def __init__(self, share: float = 1.0, write: Callable[[str], object] | None = None) -> None:
-        self._share, self._to = share, write or _print
-        self._buffer = Buffer[Line](self._write, name="ekiben-access-log")
-        self.flush, self.close = self._buffer.flush, self._buffer.close
+    def __init__(
+        self, share: float = 1.0, write: Callable[[str], object] | None = None, count: Count | None = None
+    ) -> None:
+        self._share, self._to, self._count = share, write or _print, count
+        self._lines = bytearray()
+        self._seconds: dict[tuple[str, str, str], array[float]] = {}
+        self._taking, self._writing = threading.Lock(), threading.Lock()
+        self._some, self._closing, self._sleeps, self._is_closed = threading.Event(), threading.Event(), False, False
+        self.n_dropped = 0
+        self._thread = threading.Thread(target=self._run, daemon=True, name="ekiben-access-log")
+        self._thread.start()
+        atexit.register(self.close)
 
     def tell(self, line: Line) -> None:
         """Take one request's line; it never waits."""
-        if self._share < 1 and line.code == "ok" and random.random() >= self._share:  # noqa: S311 -- a sample is no secret
+        with self._taking:
+            if line.code != "ok" or self._share >= 1 or random.random() < self._share:  # noqa: S311 -- a sample is no secret
+                self._put(line)
+            key = (line.endpoint, line.arm, line.code)
+            if (seconds := self._seconds.get(key)) is None:
+                seconds = self._seconds[key] = array("d")
+            seconds.append(line.ms / 1000)
+        if self._sleeps:
+            self._some.set()
+        elif self._is_closed:
+            self.flush()
+
+    def _put(self, line: Line) -> None:
+        lines = self._lines
+        if len(lines) >= MOST_BYTES:
+            self.n_dropped += 1
             return
-        self._buffer.add(line)
+        _encode_into(line, lines, len(lines))
+        lines += b"\n"
 
-    def _write(self, lines: list[Line]) -> None:
-        with suppress(OSError, ValueError):  # nobody reads it any more: no reason to fail
-            for text in _pieces([msgspec.json.encode(line).decode() + "\n" for line in lines]):
-                self._to(text)
+    def settle(self) -> None:
+        """Count what was told, now; its lines are written when the writer comes to them."""
+        with self._taking:
+            told, self._seconds = self._seconds, {}
+        if self._count is not None:
+            for key, seconds in told.items():
+                self._count(*key, seconds)
+
+    def flush(self) -> None:
+        """Count and write what was told, now."""
+        self.settle()
+        with self._writing:
+            with self._taking:
+                lines, self._lines = self._lines, bytearray()
+            with suppress(OSError, ValueError):  # nobody reads it any more: no reason to fail
+                for text in _pieces(lines):
+                    self._to(text)
+
+    def close(self) -> None:
+        """Write what was told, and end the thread; what is told later is written at once."""
+        atexit.unregister(self.close)
+        self._is_closed = True
+        self._closing.set()
+        self._some.set()
+        self._thread.join(GATHERED_S)
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._sleeps = True
+            if not self._seconds:  # looked at only now: who tells something from here on wakes us
+                self._some.wait()
+            self._sleeps = False
+            self._closing.wait(GATHERED_S)
+            self._some.clear()
+            self.flush()
 
 
-def _pieces(lines: Sequence[str]) -> Iterator[str]:
-    """Join lines into pieces that a pipe takes whole."""
-    piece = ""
-    for line in lines:
-        if piece and len(piece) + len(line) > WHOLE_BYTES:
-            yield piece
-            piece = ""
-        piece += line
-    yield piece
+_encode_into = msgspec.json.Encoder().encode_into
+
+
+def _pieces(lines: bytearray) -> Iterator[str]:
+    """Part lines into pieces that a pipe takes whole; a line that is longer is a piece of its own."""
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + WHOLE_BYTES)
+        if end < 0:
+            end = lines.index(b"\n", start)
+        yield lines[start : end + 1].decode()
+        start = end + 1
 
 
 def _print(text: str) -> None:

@@ -86,13 +86,23 @@ class Reader:
         """Turn a body's rows into columns, in the contract's order."""
         return {name: [getattr(row, field) for row in body.rows] for name, field in self._fields.items()}
 
-    def units(self, body: Any) -> set[Any]:
-        """Give every value that names the unit: that of the body, or those of its rows."""
+    def unit_of(self, body: Any) -> str | None:
+        """Give the one unit that a body or its rows name, as text: empty for none, None where that is hard to tell."""
         if self._unit_of_row is None:
-            return set()
+            return ""
+        if type(body.unit) is str:  # nearly every request
+            return body.unit or None
         if body.unit is not UNSET:
-            return {body.unit}
-        return {getattr(row, self._unit_of_row) for row in body.rows} - {UNSET}
+            units = {body.unit}
+        else:
+            units = {getattr(row, self._unit_of_row) for row in body.rows} - {UNSET}
+        if not units:
+            return ""
+        try:
+            texts = {str(unit) for unit in units}
+        except ValueError:  # Python refuses to write integers of more than 4300 digits
+            return None
+        return texts.pop() or None if len(texts) == 1 else None
 
 
 def _type(column: Column) -> Any:

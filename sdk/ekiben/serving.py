@@ -161,12 +161,12 @@ class ModelService(Hooks):
             self.served.contract,
             packages,
             hooks=self,
-            observe=lambda endpoint, arm, answer, seconds: counted.tell(endpoint, arm, answer.code, seconds),
+            observe=counted.count,
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
         )
         _settle()
-        Front.tracers, Front.settle = _tracers(), counted.flush
+        Front.tracers = _tracers()
         Front.live = self.plane
         if not Front.is_mounted:
             name = type(self).__name__
@@ -179,9 +179,8 @@ class ModelService(Hooks):
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish_shadows(self) -> None:
-        """Let the shadows finish before the process ends, and count what they did."""
+        """Let the shadows finish before the process ends."""
         self.plane.close()
-        meter().close()
 
     def __is_ready__(self) -> bool:
         return Front.live is not None
@@ -226,6 +225,7 @@ def _fronted(kind: Any, service: Any) -> Any:
 
     def to_asgi(self: Any, is_main: bool = True) -> Any:
         middlewares, self.middlewares = self.middlewares, []  # they must see what the front answers, too
+        logging.getLogger("uvicorn.access").propagate = False  # prepared for every request, and shown for none
         try:
             app: Any = Front(kind.to_asgi(self, is_main=is_main))
             Front.stands_first = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, cast
@@ -39,9 +39,15 @@ class Until:
 
     async def body(self, most_bytes: int) -> bytes | Answer:
         """Read the body up to a limit; give the refusal itself when it is larger, late or cut off."""
-        message, rest = _at_once(self._receive())
-        if message is not None and not message.get("more_body"):
-            return _whole(message, message.get("body", b""), most_bytes)
+        waiting, message, rest = self._receive().__await__(), None, None
+        try:
+            first = next(waiting)
+        except StopIteration as done:  # it is there already: no timer is needed
+            message = cast("Message", done.value)
+            if not message.get("more_body"):
+                return _whole(message, message.get("body", b""), most_bytes)
+        else:
+            rest = _rest(waiting, first)
         try:
             async with asyncio.timeout(self.left_s):
                 messages = [message if rest is None else await rest]
@@ -114,16 +120,6 @@ async def _gone(receive: Receive) -> None:
     """Wait until the client has left."""
     if (await receive())["type"] != "http.disconnect":  # not what ASGI promises: then nothing can be told
         await asyncio.Event().wait()
-
-
-def _at_once(asked: Any) -> tuple[Message | None, Coroutine[Any, Any, Message] | None]:
-    """Take a message that is there already without a timer; else give what to wait for."""
-    waiting = asked.__await__()
-    try:
-        first = next(waiting)
-    except StopIteration as done:
-        return done.value, None
-    return None, _rest(waiting, first)
 
 
 @types.coroutine

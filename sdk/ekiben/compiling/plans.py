@@ -139,7 +139,7 @@ class Plan:
         if len(rows) <= self.costs.few:
             only = self._only
             if only is not None:
-                return [only(row) for row in rows]
+                return list(map(only, rows))
             return [self._prediction(row) for row in rows]
         return self._records(self.answers_by_column(list(zip(*rows, strict=True)), len(rows)), len(rows))
 
@@ -211,6 +211,8 @@ class _Head:
         if (self.label is None) != ("label" not in output.parts):
             raise KeyError("label")
         self._is_value = output.parts == ("value",)
+        if output.parts == ("label", "scores") and self._seen is None:
+            self.predict = self._classify  # type: ignore[method-assign]
 
     def parts(self, values: Values) -> tuple[Any, Sequence[float] | None, float | None]:
         """Give label, scores and value of one row."""
@@ -231,6 +233,16 @@ class _Head:
             return {"value": value} if self._is_value else {"label": label}
         told = dict(zip(self._names, scores, strict=True))
         return {"label": label, "scores": told} if value is None else {"label": label, "scores": told, "value": value}
+
+    def _classify(self, values: Values) -> dict[str, Any]:
+        """Do what `predict` does where there are a label and scores: nearly every classifier."""
+        core = self.core.row(values)
+        scores = self.scores.row(core)  # type: ignore[union-attr]
+        total = sum(scores)
+        if total - total != 0:
+            raise PlanError("A plan must answer with finite numbers. It did not.")
+        label = self.labels[self._chosen(core)]  # type: ignore[misc]
+        return {"label": label, "scores": dict(zip(self._names, scores, strict=True))}
 
     def answer(self, table: Table) -> Answers:
         """Answer many rows."""

@@ -69,15 +69,14 @@ class OneHot(Node):
             )
             for places, other in self._pairs
         ]
+        known = [told.get for told, _ in pairs]
 
         def folded(values: Values) -> float:
-            total = 0.0
-            for value, (known, other) in zip(row(values), pairs, strict=True):
-                found = known.get(value, other)
-                if found is None or value != value:
-                    found = _place(known, other, value)
-                total += found
-            return total
+            came = row(values)
+            found = [get(value) for get, value in zip(known, came, strict=True)]
+            if None in found:  # a value that is in no table, or is spelled in another way there
+                found = [_place(*pair, value) for pair, value in zip(pairs, came, strict=True)]
+            return sum(found)  # type: ignore[arg-type]
 
         return folded
 

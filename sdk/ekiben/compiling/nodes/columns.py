@@ -20,11 +20,11 @@ class Columns(Node):
     def __init__(self, places: Sequence[int], nullable: bool) -> None:
         self.places, self.width = tuple(places), len(places)
         self._get = itemgetter(*places) if self.width > 1 else only(places[0])
-        self._nullable = nullable
+        if not nullable:
+            self.row = self._get  # type: ignore[method-assign,assignment]
 
     def row(self, values: Values) -> Sequence[Any]:
-        found: Sequence[Any] = self._get(values)
-        return [NAN if value is None else value for value in found] if self._nullable else found
+        return [NAN if value is None else value for value in self._get(values)]
 
     def block(self, table: Table) -> Array:
         made = np.empty((table.n_rows, self.width))
@@ -45,11 +45,7 @@ class Raw(Node):
 
     def __init__(self, places: Sequence[int]) -> None:
         self.places, self.width = tuple(places), len(places)
-        self._get = itemgetter(*places) if self.width > 1 else only(places[0])
-
-    def row(self, values: Values) -> Sequence[Any]:
-        found: Sequence[Any] = self._get(values)
-        return found
+        self.row = itemgetter(*places) if self.width > 1 else only(places[0])  # type: ignore[method-assign,assignment]
 
     def block(self, table: Table) -> list[Sequence[Any]]:
         return [table.columns[place] for place in self.places]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import ByRow, Node, Of, Table, Values, finite, finite_row
+from ekiben.compiling.nodes import ByRow, Core, Node, Of, Table, Values, finite, finite_row
 from ekiben.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Linear(Of):
 
     def row(self, values: Values) -> Sequence[float]:
         if self._fold is not None:
-            return finite_row((self._fold(values) + self._first,))
+            margin = self._fold(values) + self._first
+            return (margin,) if margin - margin == 0 else finite_row((margin,))
         made: list[float] = finite(self._weigh(values) + self.intercept).tolist()
         return made
 
@@ -64,6 +65,9 @@ class Linear32(Of):
 class Sigmoid(ByRow):
     """The logistic function of each number."""
 
+    def row(self, values: Values) -> Sequence[float]:
+        return [expit(number) for number in self._row(values)]
+
     def one(self, numbers: Sequence[float]) -> Sequence[float]:
         return [expit(number) for number in numbers]
 
@@ -90,6 +94,8 @@ class Pair(Of):
     def __init__(self, of: Node) -> None:
         super().__init__(of)
         self.width = 2
+        if isinstance(of, Sigmoid) and isinstance(of.of, Core):
+            self.row = _chances  # type: ignore[method-assign,assignment]
 
     def row(self, values: Values) -> Sequence[float]:
         (chance,) = self._row(values)
@@ -97,6 +103,13 @@ class Pair(Of):
 
     def apply(self, matrix: Array) -> Array:
         return np.concatenate([1.0 - matrix, matrix], axis=1)
+
+
+def _chances(margins: Sequence[float]) -> Sequence[float]:
+    """Give the chances of two classes, as the two nodes do one after the other."""
+    (margin,) = margins
+    chance = 1.0 / (1.0 + math.exp(-margin)) if margin >= 0 else expit(margin)
+    return (1.0 - chance, chance)
 
 
 class Softmax(ByRow):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import mul, sub, truediv
 from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, ByRow, Node, Of, Values
+from ekiben.compiling.nodes import NAN, ByRow, Fold, Node, Of, Values
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -21,10 +22,17 @@ class Scale(Of):
     def __init__(self, of: Node, shift: Sequence[float], scale: Sequence[float]) -> None:
         super().__init__(of)
         self.pairs = list(zip(shift, scale, strict=True))
-        self._shift, self._scale = np.array(shift), np.array(scale)
+        self._shift, self._scale = np.array(shift, dtype=np.float64), np.array(scale, dtype=np.float64)
+        if len(self.pairs) != self.width:
+            raise ValueError([len(self.pairs), self.width])
+        self._shifts, self._scales = self._shift.tolist(), self._scale.tolist()
 
     def row(self, values: Values) -> Sequence[float]:
-        return [(value - shift) / scale for value, (shift, scale) in zip(self._row(values), self.pairs, strict=True)]
+        return list(map(truediv, map(sub, self._row(values), self._shifts), self._scales))
+
+    def fold(self, weights: Sequence[float]) -> Fold:
+        row, shifts, scales, kept = self._row, self._shifts, self._scales, tuple(weights)
+        return lambda values: sum(map(mul, map(truediv, map(sub, row(values), shifts), scales), kept))
 
     def apply(self, matrix: Array) -> Array:
         made: Array = (matrix - self._shift) / self._scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -40,10 +41,11 @@ class Trees(Of):
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         few = len(forest.root) <= FEW and forest.bits == 64 and bool((forest.mode == LEQ).all())
         self._ask = self._walk if few else self._engine
+        self._threads = threading.local()
 
     @cached_property
-    def _run(self) -> Any:
-        return session(encode(self._grown)).run
+    def _session(self) -> Any:
+        return session(encode(self._grown))
 
     @cached_property
     def _roots(self) -> list[Step]:
@@ -83,7 +85,11 @@ class Trees(Of):
         return total
 
     def _engine(self, found: Sequence[float]) -> Sequence[float]:
-        (summed,) = self._run(["y"], {"x": np.array([found], dtype=self._kind)})
+        try:
+            bound = self._threads.bound
+        except AttributeError:
+            bound = self._threads.bound = Bound(self._session, self.forest, self._kind)
+        summed = bound.run(found)
         if self.leaves is not None:
             summed = np.add.reduce(self.leaves[summed.astype(np.intp)], axis=1)
         made: list[float] = summed[0].tolist()
@@ -92,12 +98,30 @@ class Trees(Of):
     def apply(self, matrix: Array) -> Array:
         if np.abs(matrix).max(initial=0.0, where=matrix == matrix) > LARGEST_32:
             raise PlanError(TOO_LARGE)
-        (found,) = self._run(["y"], {"x": matrix.astype(self._kind, copy=False)})
+        (found,) = self._session.run(["y"], {"x": matrix.astype(self._kind, copy=False)})
         if self.leaves is None:
             summed: Array = found.astype(np.float64, copy=False)
             return summed
         made: Array = np.add.reduce(self.leaves[found.astype(np.intp)], axis=1)
         return made
+
+
+class Bound:
+    """One row and what the trees make of it, in memory that the engine reads and writes again for each row of a thread."""
+
+    def __init__(self, engine: Any, forest: Forest, kind: type) -> None:
+        ort = require("onnxruntime", to="answer by a plan of trees")
+        self._row: Array = np.zeros((1, forest.n_features), dtype=kind)
+        self._made: Array = np.zeros((1, forest.n_targets), dtype=kind)
+        self._binding, self._ask = engine.io_binding(), engine.run_with_iobinding
+        self._binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(self._row))
+        self._binding.bind_ortvalue_output("y", ort.OrtValue.ortvalue_from_numpy(self._made))
+
+    def run(self, row: Sequence[float]) -> Array:
+        """Give what the trees add up to for a row: shape (1, n_targets), until the next row."""
+        self._row[0] = row
+        self._ask(self._binding)
+        return self._made
 
 
 TOO_LARGE = "A number must be one that 32 bits can hold. Got a larger one."
