@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ekiben.compiling.nodes.numbers import Impute, Round, Scale, Stretch
 from ekiben.compiling.plans import Plan
 from ekiben.schema import Column, Schema
 from ekiben.values import bounds, misfit
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
 
 MOST_MIXED = 3000  # rows of which every column is at or beside one of its split points
 MOST_SINGLE = 1500  # rows of which one column is, the others as they were in a real row
@@ -48,7 +52,7 @@ def edges(plan: Plan, contract: Schema, rows: Rows, unseen: Callable[[Column, An
         Gives texts that a column has not seen, for one that it has.
     """
     points = {name: _fitting(contract[name], values) for name, values in split_points(plan).items()}
-    points = {name: values for name, values in points.items() if values}
+    points = {name: values for name, values in points.items() if len(values)}
     draws = random.Random(0)  # noqa: S311 -- the same rows each time
     mixed = list(_mixed(points, rows))
     single = list(_single(points, rows, draws))
@@ -85,22 +89,24 @@ def _odd(column: Column, rows: Rows, unseen: Callable[[Column, Any], Sequence[st
             yield from unseen(column, seen)
 
 
-def _extremes(column: Column) -> list[float]:
+def _extremes(column: Column) -> Array:
     low, high = (float(end) if isinstance(end, int | float) else 0.0 for end in (column.low, column.high))
     span = (high - low) or max(abs(high), 1.0)
     ends = [float(end) for end in (column.minimum, column.maximum) if isinstance(end, int | float)]
-    return [low, high, low - span, high + span, low - 1000 * span, high + 1000 * span, 0.0, -0.0, *ends]
+    return np.array([low, high, low - span, high + span, low - 1000 * span, high + 1000 * span, 0.0, -0.0, *ends])
 
 
-def _fitting(column: Column, values: Sequence[float]) -> list[Any]:
-    """Keep what the contract takes; of integers the whole numbers around each value."""
+def _fitting(column: Column, values: Array) -> list[Any]:
+    """Keep what the contract takes, in rising order; of integers the whole numbers around each value."""
     if column.kind == "boolean":
         return []
     if column.kind == "integer":
-        whole = {int(each) for value in values if abs(value) < 2**62 for each in (math.floor(value), math.ceil(value))}
-        return [value for value in sorted(whole) if misfit(column, value) is None]
+        near = values[np.abs(values) < 2.0**62]
+        whole: list[float] = np.unique(np.concatenate([np.floor(near), np.ceil(near)])).tolist()
+        return [value for value in map(int, whole) if misfit(column, value) is None]
     low, high = bounds(column)
-    return sorted({float(value) for value in values if math.isfinite(value) and low <= value <= high})
+    kept: list[float] = np.unique(values[np.isfinite(values) & (low <= values) & (values <= high)]).tolist()
+    return kept
 
 
 def _mixed(points: Mapping[str, list[Any]], rows: Rows) -> Iterator[dict[str, Any]]:
@@ -116,37 +122,42 @@ def _mixed(points: Mapping[str, list[Any]], rows: Rows) -> Iterator[dict[str, An
 def _single(
     points: Mapping[str, list[Any]], rows: Rows, draws: random.Random
 ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    every = [(name, value) for name, values in points.items() for value in values]
-    for name, value in every if len(every) <= MOST_SINGLE else draws.sample(every, MOST_SINGLE):
+    ends = list(accumulate(map(len, points.values())))
+    total = ends[-1] if ends else 0
+    names, columns = list(points), list(points.values())
+    for number in range(total) if total <= MOST_SINGLE else draws.sample(range(total), MOST_SINGLE):
+        place = bisect_right(ends, number)
+        name, value = names[place], columns[place][number - ends[place]]
         yield name, value, {**draws.choice(rows), name: value}
 
 
 # ── where a plan changes its mind ───────────────────────────────────────────────────────────────────────────────────
 
-Inverse = Callable[[float], float]
+Inverse = Callable[[Any], Any]  # for a number, or an array of numbers
 
 
-def split_points(plan: Plan) -> dict[str, list[float]]:
+def split_points(plan: Plan) -> dict[str, Array]:
     """Give, for each column, the values at which a split changes its mind, and the next ones on both sides."""
-    found: dict[str, set[float]] = {}
+    found: dict[str, list[Array]] = {}
     for node in walk(plan):
         for number, thresholds in node.thresholds().items():
             source = _source(node.of, number) if hasattr(node, "of") else None
             if source is not None:
                 place, inverse = source
-                values = found.setdefault(plan.names[place], set())
-                for threshold in thresholds:
-                    values.update(_beside(inverse(threshold)))
-    return {name: sorted(values) for name, values in found.items()}
+                values = np.unique(np.fromiter(thresholds, dtype=np.float64))
+                found.setdefault(plan.names[place], []).append(_beside(inverse(values)))
+    return {name: np.unique(np.concatenate(values)) for name, values in found.items()}
 
 
-def _beside(value: float) -> list[float]:
-    """Give a value and its neighbours, in 64 bits and in 32."""
+def _beside(values: Array) -> Array:
+    """Give values and their neighbours, in 64 bits and in 32."""
+    ends = np.inf, -np.inf
     with np.errstate(over="ignore"):
-        narrow = np.float32(value)
-        below, above = np.nextafter(narrow, np.float32(-np.inf)), np.nextafter(narrow, np.float32(np.inf))
-    wide = (value, math.nextafter(value, -math.inf), math.nextafter(value, math.inf))
-    return [each for each in (*wide, float(narrow), float(below), float(above)) if math.isfinite(each)]
+        narrow = values.astype(np.float32)
+        beside = [np.nextafter(narrow, np.float32(end)).astype(np.float64) for end in ends]
+        made = np.concatenate([values, *(np.nextafter(values, end) for end in ends), narrow, *beside])
+    kept: Array = made[np.isfinite(made)]
+    return kept
 
 
 def walk(plan: Plan) -> Iterator[Node]:
