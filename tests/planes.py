@@ -1,15 +1,20 @@
 """A data plane of real packages in this process, and behind a small HTTP server."""
 
+import asyncio
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ekiben import codecs, compatibility, routing, scaffolding
-from ekiben.dataplane import DataPlane, Hooks, Request, refuse
+from asking import ask
+from ekiben import codecs, compatibility, refs, routing, scaffolding
+from ekiben.dataplane import DataPlane, Hooks
+from ekiben.dialects import Request, refuse
+from ekiben.front import Front
 from ekiben.pinning import Contract
-from ekiben.spec import ServiceSpec, parse_unit
+from ekiben.schema import Schema, Signature
+from ekiben.spec import Limits, ServiceSpec, parse_unit
 
 
 def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
@@ -40,6 +45,31 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
     )
     plane.seen, plane.unseen = seen, unseen
     return plane
+
+
+def contract_of(columns, outputs, *, unit=None, **limits):
+    """Make what a service of one arm promises, without a model behind it."""
+    told = ServiceSpec(
+        name="risk",
+        arms={"champion": refs.parse("models:/risk/1")},
+        route=routing.only("champion"),
+        unit=parse_unit(unit) if unit else None,
+        limits=Limits(**limits),
+    )
+    task = "classification" if "label" in outputs[0].parts else "regression"
+    signature = Signature(inputs=Schema(columns=tuple(columns)), task=task, outputs=tuple(outputs))
+    return told, Contract(signature=signature, pins={}, row={}, answer={})
+
+
+def asked_in(plane, path, body, headers, *, method="POST"):
+    """Ask the front of a data plane."""
+    before, Front.live = Front.live, plane
+    front = Front(None)
+    try:
+        return asyncio.run(ask(front, method, path, body, headers=headers))
+    finally:
+        front._opened.close()
+        Front.live = before
 
 
 def unplanned(package, **changes):

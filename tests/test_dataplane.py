@@ -15,7 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
 from ekiben import protocol, routing, schema, tables
-from ekiben.dataplane import MAX_WATCHED, Hooks, Request
+from ekiben.dataplane import MAX_WATCHED, Hooks
+from ekiben.dialects import Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
 from ekiben.routing import Route

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from asking import Caller, ask
-from ekiben import protocol, routing, tables
+from ekiben import protocol, routing, shortcut, tables
 from ekiben.compiling import UNMEASURED
-from ekiben.dataplane import Hooks, Request
+from ekiben.dataplane import Hooks
+from ekiben.dialects import Request
+from ekiben.dialects.rows import Rows
 from ekiben.endpoints import Endpoint
 from ekiben.errors import EkibenError
 from ekiben.front import Front, _explain, _predict
@@ -87,8 +89,9 @@ def front(champion, challenger):
         plane = plane_of({"champion": champion, "challenger": challenger} | (packages or {}), **settings)
         lines = []
         log = AccessLog(write=lambda text: lines.extend(map(json.loads, text.splitlines())), count=plane.observe)
-        endpoint = made(plane, log, None)
-        with_ends.extend([plane, endpoint, log])
+        batchers = shortcut.batchers(plane)
+        endpoint = made(SimpleNamespace(plane=plane, log=log, spans=None, batchers=batchers))
+        with_ends.extend([plane, *batchers.values(), log])
         return SimpleNamespace(plane=plane, endpoint=endpoint, lines=lines, log=log)
 
     yield make
@@ -544,11 +547,13 @@ def test_every_outcome_is_counted_once_with_its_endpoint_arm_and_code(front, cha
 
 
 def test_another_protocol_is_another_path_and_endpoint(front, champion, row, monkeypatch):
-    def mirrored(plane, log, spans):
-        def act(request):
-            return plane.respond("predict", Request(body=request.body[::-1], headers=request.headers))
+    class Mirrored(Rows):
+        def read(self, request):
+            return super().read(replace(request, body=request.body[::-1]))
 
-        return Endpoint(plane, "mirror", act, None, log, spans)
+    def mirrored(opened):
+        plane = opened.plane
+        return Endpoint(plane, "mirror", opened.log, dialect=Mirrored(plane.spec, plane.contract, 10))
 
     monkeypatch.setitem(__import__("ekiben.front").front.ASKED_BY_POST, "/mirror", mirrored)
     monkeypatch.setattr(Front, "live", front().plane)

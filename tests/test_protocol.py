@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
 from ekiben import protocol, schema
-from ekiben.dataplane import Request
+from ekiben.dialects import Request
 from ekiben.errors import Fault
 from ekiben.schema import Column, Output, Schema, Signature
 from ekiben.values import misfit

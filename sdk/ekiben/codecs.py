@@ -124,6 +124,46 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     return {name: [row[name] for row in rows] for name in schema.names}
 
 
+def held(columns: Mapping[str, list[Any]], schema: Schema) -> dict[str, list[Any]]:
+    """Hold columns of the same length to the contract, as `columns_of` holds rows, and give those that it names.
+
+    Parameters
+    ----------
+    columns
+        Values by the column's name or its alias, None where one is missing.
+    schema
+        The contract.
+
+    Raises
+    ------
+    SchemaError
+        With every fault: missing and unexpected columns, wrong kinds, missing values, unseen categories.
+
+    Examples
+    --------
+    >>> from ekiben.schema import Column
+    >>> age = Schema(columns=(Column(name="age", kind="integer", dtype="int64", nullable=False),))
+    >>> held({"age": [30, 41]}, age)
+    {'age': [30, 41]}
+    >>> held({"age": [30, None]}, age)
+    Traceback (most recent call last):
+    ...
+    ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a missing value in row 1.
+    """
+    aliases = schema.aliases
+    faults = [twice(schema[name]) for alias, name in aliases.items() if alias in columns and name in columns]
+    named = {aliases.get(name, name): values for name, values in columns.items()}
+    if schema.extra == "refuse" and not {*named} <= {*schema.names}:
+        message = "A request must hold the contract's columns alone. Got another. GET /schema lists them."
+        faults.append(Fault(message=message, expected="no such column", got="a column"))
+    faults += [missing_column(column) for column in schema.columns if column.name not in named]
+    for column in schema.columns:
+        faults += value_faults(column, enumerate(named.get(column.name, ())))
+    if faults:
+        raise SchemaError.of(faults)
+    return {name: named[name] for name in schema.names}
+
+
 def _by_name(rows: Sequence[dict[str, Any]], schema: Schema) -> tuple[Sequence[dict[str, Any]], list[Fault]]:
     """Put each column's own name in place of its alias; a column that came by both is at fault."""
     aliases = schema.aliases

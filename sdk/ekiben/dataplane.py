@@ -8,49 +8,28 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.errors import EkibenError, ExplainError, Fault, SchemaError
+from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, refuse
+from ekiben.dialects.rows import Rows
+from ekiben.errors import ExplainError, Fault, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.observing import Count, new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
-from ekiben.routing import Choice
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger("ekiben")
-JSON = "application/json"
 QUICK_METHODS = ("linear", "trees")  # exact and within milliseconds; the others wait for one of a few slots
 MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request as any web framework can give it; header names are in lower case."""
-
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cookies: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A status, headers and a body; `code` names a refusal, `choice` which arm answered, `rows` how many were asked."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    code: str = "ok"
-    choice: Choice | None = None
-    rows: int = 0
 
 
 class Hooks:
@@ -73,47 +52,9 @@ class Hooks:
         return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
 
 
-class Refusal(EkibenError):  # noqa: N818 -- the service is at no fault
-    """A request that is refused: its status, and a code that a program may read."""
-
-    def __init__(
-        self, status: HTTPStatus, code: str, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers or {}
-
-
-def refuse(
-    status: HTTPStatus,
-    code: str,
-    message: str,
-    *,
-    faults: Iterable[Fault] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Refuse in the one shape of every refusal.
-
-    >>> refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path.").body
-    b'{"error":{"code":"not_found","message":"No such path.","fields":[]}}'
-    """
-    body = codecs.encode(protocol.error(code, message, faults))
-    return Answer(status=status, code=code, body=body, headers={"content-type": JSON, **(headers or {})})
-
-
 Columns = Mapping[str, list[Any]]
 Compute = Callable[[Package, Any], dict[str, Any]]
 Unseen = Callable[[str, str, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routed:
-    """A request that fits: its id and columns, who answers it, and what every answer to it says."""
-
-    id: str
-    columns: dict[str, list[Any]]
-    choice: Choice
-    model: str
-    headers: Mapping[str, str]
 
 
 class DataPlane:
@@ -150,6 +91,8 @@ class DataPlane:
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()
+        self.rows = Rows(spec, contract, spec.limits.max_rows)
+        self._explained = Rows(spec, contract, spec.limits.explain_rows)
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
@@ -212,19 +155,19 @@ class DataPlane:
 
     # ── for who has read and routed a request itself ──
 
-    def admit(self, request: Request) -> Routed:
-        """Read a request to `/predict` and choose who answers it.
+    def admit(self, request: Request, dialect: Dialect | None = None) -> Routed:
+        """Read a request for predictions, by default in ekiben's own JSON, and choose who answers it.
 
         Raises
         ------
         Refusal, SchemaError
             If it cannot be answered as it is.
         """
-        routed = self._routed(request, new_id(), self.spec.limits.max_rows)
+        routed = self._routed(request, new_id(), dialect or self.rows)
         self._count_unseen(routed)
         return routed
 
-    def answered(self, routed: Routed, predictions: list[dict[str, Any]]) -> Answer:
+    def answered(self, routed: Routed, predictions: list[dict[str, Any]], dialect: Dialect | None = None) -> Answer:
         """Answer a request that was admitted with what was computed for it.
 
         Raises
@@ -232,10 +175,12 @@ class DataPlane:
         Refusal
             If a number is not finite.
         """
-        document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "predictions": predictions}
-        headers = {"content-type": JSON, **routed.headers}
+        try:
+            body, told = (dialect or self.rows).write(routed, predictions)
+        except SchemaError:
+            raise _not_finite() from None
         n = n_rows(routed.columns)
-        return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers=headers, choice=routed.choice, rows=n)
+        return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
 
     def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
         """Answer columns that fit the contract, as the body's `predictions`.
@@ -282,8 +227,7 @@ class DataPlane:
         try:
             return codecs.encode(document)
         except SchemaError:
-            message = "The model must answer with finite numbers. It did not for these rows."
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from None
+            raise _not_finite() from None
 
     @property
     def is_watched(self) -> bool:
@@ -316,46 +260,41 @@ class DataPlane:
 
     def respond(self, endpoint: str, request: Request) -> Answer:
         """Answer a request to `predict` or `explain` for who counts it."""
-        limits, request_id, routed = self.spec.limits, new_id(), None
-        is_predict = endpoint == "predict"
-        compute: Compute = self._predictions if is_predict else self._explanations
-        max_rows = limits.max_rows if is_predict else limits.explain_rows
+        request_id, routed, is_predict = new_id(), None, endpoint == "predict"
         try:
-            routed = self._routed(request, request_id, max_rows)
-            answer = self._answer(endpoint, request_id, routed, compute)
+            routed = self._routed(request, request_id, self.rows if is_predict else self._explained)
+            answer = self._predicted(routed) if is_predict else self._explanation(routed)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
             answer = self.refused(endpoint, failure)
         headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
         n = n_rows(routed.columns) if routed else 0
         return replace(answer, headers=headers, choice=routed.choice if routed else None, rows=n)
 
-    def _routed(self, request: Request, request_id: str, max_rows: int) -> Routed:
+    def _routed(self, request: Request, request_id: str, dialect: Dialect) -> Routed:
         """Read the rows, and choose who answers them."""
-        body = self._body(request)
-        rows = self._rows(body, max_rows)
-        ignore = self.spec.unit.name if self.spec.unit and self.spec.unit.source == "field" else None
-        columns = codecs.columns_of(rows, self.contract.signature.inputs, ignore=ignore)
-        unit, cookie = self._unit(request, body, rows)
+        read = dialect.read(request)
+        unit, cookie = self._unit(request, read)
         choice = routing.choose(self.spec.route, unit or request_id)
         model = str(self.spec.arms[choice.arm])
         return Routed(
             id=request_id,
-            columns=columns,
+            columns=read.columns,
             choice=choice,
             model=model,
             headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
+            wants=read.wants,
         )
 
-    def _answer(self, endpoint: str, request_id: str, routed: Routed, compute: Compute) -> Answer:
-        package = self.packages[routed.choice.arm]
-        if endpoint == "predict":
-            self._count_unseen(routed)
-        found = self._computed(compute, package, routed.columns)
-        if "predictions" in found:
-            found = {"predictions": self.hooks.postprocess(found["predictions"])}
-        document = {"id": request_id, "arm": routed.choice.arm, "model": routed.model, **found}
-        if endpoint == "predict":
-            self.watch(routed.columns)
+    def _predicted(self, routed: Routed) -> Answer:
+        self._count_unseen(routed)
+        found = self.predictions(routed.choice.arm, routed.columns)
+        answer = self.answered(routed, found)
+        self.watch(routed.columns)
+        return answer
+
+    def _explanation(self, routed: Routed) -> Answer:
+        found = self.explanations(routed.choice.arm, routed.columns)
+        document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "explanations": found}
         return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers={"content-type": JSON})
 
     def _count_unseen(self, routed: Routed) -> None:
@@ -371,41 +310,9 @@ class DataPlane:
             return columns
         return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-        if kind != JSON:
-            raise Refusal(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                f"The content type must be {JSON}. Got another.",
-            )
-        body = codecs.decode(request.body)
-        if not isinstance(body, dict):
-            raise SchemaError('The body must be an object: {"rows": [{…}]}. Got something else.')
-        return body
-
-    def _rows(self, body: Mapping[str, Any], max_rows: int) -> list[Any]:
-        known = {"rows"} | ({self.spec.unit.name} if self.spec.unit and self.spec.unit.source == "field" else set())
-        if set(body) - known:
-            raise SchemaError(f"The body may hold {', '.join(sorted(known))}. Got another field.")
-        rows = body.get("rows")
-        if not isinstance(rows, list) or not rows:
-            what = "nothing" if rows is None else "an empty list" if rows == [] else "something else"
-            fault = Fault(
-                message=f"`rows` must be a list of at least one row. Got {what}.", expected="a list of rows", got=what
-            )
-            raise SchemaError.of([fault])
-        if len(rows) > max_rows:
-            raise Refusal(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                "too_many_rows",
-                f"A request may hold {max_rows:,} rows here. Got {len(rows):,}. Split it.",
-            )
-        return rows
-
-    def _unit(self, request: Request, body: Mapping[str, Any], rows: list[Any]) -> tuple[str | None, dict[str, str]]:
+    def _unit(self, request: Request, read: Read) -> tuple[str | None, dict[str, str]]:
         """Tell who asks, and the cookie that is to be set for somebody new."""
-        own = self.hooks.unit_of(request, body)
+        own = self.hooks.unit_of(request, read.body)
         unit = self.spec.unit
         if own is not None or unit is None:
             return own, {}
@@ -415,25 +322,7 @@ class DataPlane:
             known = request.cookies.get(unit.name)
             fresh = known or new_id()
             return fresh, {} if known else {"set-cookie": cookie_of(unit.name, fresh)}
-        return self._unit_in(unit.name, body, rows), {}
-
-    def _unit_in(self, name: str, body: Mapping[str, Any], rows: list[Any]) -> str | None:
-        sent = [body[name]] if name in body else [row[name] for row in rows if name in row]
-        if any(isinstance(value, bool) or not isinstance(value, str | int) for value in sent):
-            raise SchemaError.of(
-                [Fault(message=f"The unit {name!r} must be a text or an integer. Got something else.", column=name)]
-            )
-        units = {str(value) for value in sent}
-        if len(units) > 1:
-            raise SchemaError.of(
-                [
-                    Fault(
-                        message=f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each.",
-                        column=name,
-                    )
-                ]
-            )
-        return units.pop() if units else None
+        return _named_unit(unit.name, read.units), {}
 
     def _computed(self, compute: Compute, package: Package, columns: Columns) -> dict[str, Any]:
         rows = self._asked(columns, package)
@@ -479,6 +368,23 @@ class DataPlane:
                 logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
                 code = "internal"
             self.observe("shadow", arm, code, [time.perf_counter() - began])
+
+
+def _named_unit(name: str, sent: Sequence[Any]) -> str | None:
+    """Give the one unit that a request names; None when it names none."""
+    if any(isinstance(value, bool) or not isinstance(value, str | int) for value in sent):
+        message = f"The unit {name!r} must be a text or an integer. Got something else."
+        raise SchemaError.of([Fault(message=message, column=name)])
+    units = {str(value) for value in sent}
+    if len(units) > 1:
+        message = f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each."
+        raise SchemaError.of([Fault(message=message, column=name)])
+    return units.pop() if units else None
+
+
+def _not_finite() -> Refusal:
+    message = "The model must answer with finite numbers. It did not for these rows."
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
 
 
 def _seen(package: Package) -> dict[str, frozenset[Any]]:

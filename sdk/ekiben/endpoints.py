@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from ekiben import shortcut
 from ekiben.batching import Batcher
-from ekiben.dataplane import JSON, Answer, DataPlane, Request, Routed, n_rows, refuse
+from ekiben.dataplane import DataPlane, n_rows
+from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, refuse
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
-from ekiben.shortcut import Asked, Lane, Outcome
+from ekiben.shortcut import Asked, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
 from ekiben.waiting import Until, deadline_s, too_large
 
@@ -28,7 +29,8 @@ DEADLINE = b"x-ekiben-deadline-ms"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
 
-Act = Callable[[Request], Answer]
+SMALL_BYTES = 8192  # a body of so many is read at once; a larger one in a thread, so that the others do not wait
+
 Columns = dict[str, list[Any]]
 
 
@@ -41,24 +43,34 @@ class Endpoint:
         What answers.
     name
         The endpoint, as metrics and the log call it.
-    act
-        What takes whatever comes, and leaves the counting to the endpoint: the data plane's `respond`.
-    lane
-        The quick lane before it; None for none.
     log, spans
         Where each request is told.
+    dialect
+        How it spells rows and predictions; None for an endpoint of explanations.
+    lane
+        The quick lane before it; None for none.
+    batchers
+        What asks an arm about several requests at once, by the arm; shared by all endpoints.
     """
 
     def __init__(
-        self, plane: DataPlane, name: str, act: Act, lane: Lane | None, log: AccessLog, spans: Spans | None
+        self,
+        plane: DataPlane,
+        name: str,
+        log: AccessLog,
+        spans: Spans | None = None,
+        *,
+        dialect: Dialect | None = None,
+        lane: Lane | None = None,
+        batchers: Mapping[str, Together] | None = None,
     ) -> None:
-        self.plane, self.name, self._act, self._lane, self._log, self._spans = plane, name, act, lane, log, spans
+        self.plane, self.name, self._log, self._spans = plane, name, log, spans
+        self._dialect, self._lane, self._batchers = dialect, lane, batchers or {}
         self._timeout_s = plane.spec.timeout_s
         self._most_bytes = int(plane.spec.limits.max_body_mb * 1_000_000)
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
         unit = plane.spec.unit
         self._by_cookie = unit is not None and unit.source == "cookie"
-        self._batchers = shortcut.batchers(plane, lane) if name == "predict" else {}
         n_arms = sum(weight > 0 for weight in plane.spec.route.weights.values())
         self._most_of_arm = self._most if n_arms < 2 else max(1, int(self._most * BUSY_ARM))
         self._limiter = anyio.CapacityLimiter(plane.spec.threads)
@@ -102,11 +114,6 @@ class Endpoint:
         if span is not None and self._spans is not None:
             facts = {"id": outcome.id, "endpoint": self.name, "arm": outcome.arm, "model": outcome.model}
             self._spans.end(span, status=outcome.status, code=outcome.code, rows=outcome.rows, **facts)
-
-    def close(self) -> None:
-        """End the threads of its own."""
-        for each in self._batchers.values():
-            each.close()
 
     # ── a request's way ──
 
@@ -154,7 +161,7 @@ class Endpoint:
             columns = lane.columns(asked)
             lane.count_unseen(asked)
             outcome = await self._computed(lane, asked, columns, self._together(each, columns), until)
-        elif self.name == "explain":
+        elif self._dialect is None:
             columns = lane.columns(asked)
             if self.plane.explains_at_once(asked.arm.name):
                 return self._explained(lane, asked, columns)
@@ -177,7 +184,7 @@ class Endpoint:
             found = work if isinstance(work, Answer) else await until.done(work)
             if isinstance(found, Answer):
                 return self._refused(found, asked)
-            if self.name == "predict":
+            if self._dialect is not None:
                 self.plane.watch(columns)
             return lane.computed(asked, found)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
@@ -186,37 +193,48 @@ class Endpoint:
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         request = Request(body=body, headers=named, cookies=_cookies(scope))
-        if self._batchers:
-            return await self._in_steps(request, until)
-        answer = await until.done(self._in_thread(self._act, request))
+        if self._dialect is not None:
+            return await self._in_steps(request, self._dialect, until)
+        answer = await until.done(self._in_thread(self.plane.respond, "explain", request))
         if ID not in answer.headers:  # it was given up
             return self._refused(answer)
         return _as_outcome(self.plane, answer, answer.headers[ID])
 
-    async def _in_steps(self, request: Request, until: Until) -> Outcome:
-        """Let the data plane read a request in a thread, and ask the model about it with the others that wait."""
+    async def _in_steps(self, request: Request, dialect: Dialect, until: Until) -> Outcome:
+        """Read a request, ask its arm in the way that is right for it, and write what came."""
         routed: Routed | None = None
         try:
-            admitted: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request))
+            admitted: Routed | Answer = await self._admitted(request, dialect, until)
             if isinstance(admitted, Answer):
                 return self._refused(admitted)
-            routed, arm = admitted, admitted.choice.arm
-            each = self._batchers.get(arm)
-            work = (
-                self._together(each, routed.columns)
-                if each
-                else self._in_thread(self.plane.predictions, arm, routed.columns)
-            )
-            found = work if isinstance(work, Answer) else await until.done(work)
+            routed = admitted
+            found = await self._found(routed, until)
             if not isinstance(found, Answer):
                 self.plane.watch(routed.columns)
-                found = self.plane.answered(routed, found)
+                found = self.plane.answered(routed, found, dialect)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             found = self.plane.refused(self.name, failure)
         if routed is None:
             return self._refused(found)
+        if found.code != "ok":
+            found = dialect.refused(found)
         told = replace(found, headers={**found.headers, **routed.headers}, rows=n_rows(routed.columns))
         return _as_outcome(self.plane, told, routed.id, routed.choice.arm)
+
+    async def _admitted(self, request: Request, dialect: Dialect, until: Until) -> Routed | Answer:
+        if len(request.body) <= SMALL_BYTES and not self.plane.hooks.changed(("unit_of",)):
+            return self.plane.admit(request, dialect)
+        found: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request, dialect))
+        return found
+
+    async def _found(self, routed: Routed, until: Until) -> Any:
+        """Give the predictions for a request, or the answer that refuses it."""
+        arm, columns = routed.choice.arm, routed.columns
+        if shortcut.is_quick(self.plane, arm, n_rows(columns)):
+            return self.plane.predictions(arm, columns)
+        each = self._batchers.get(arm)
+        work = self._together(each, columns) if each else self._in_thread(self.plane.predictions, arm, columns)
+        return work if isinstance(work, Answer) else await until.done(work)
 
     def _together(self, batcher: Batcher[Columns, Any], columns: Columns) -> asyncio.Future[Any] | Answer:
         """Ask a model together with what waits for it; refuse when one arm's requests hold too many slots."""
@@ -230,6 +248,7 @@ class Endpoint:
         )
 
     def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
+        answer = answer if self._dialect is None else self._dialect.refused(answer)
         if asked is None:
             return _as_outcome(self.plane, answer, new_id())
         if asked.cookie is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from time import perf_counter
@@ -15,12 +15,19 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ekiben import codecs, protocol, shortcut, tracing
-from ekiben.dataplane import JSON, Answer, DataPlane, refuse
+from ekiben.dataplane import DataPlane
+from ekiben.dialects import JSON, Answer, Dialect, described, open_inference, refuse
+from ekiben.dialects.invocations import Invocations
+from ekiben.dialects.open_inference import OpenInference
 from ekiben.endpoints import Endpoint
 from ekiben.observing import AccessLog, Line, new_id
-from ekiben.tracing import Spans
+from ekiben.shortcut import Lane
 
 logger = logging.getLogger("ekiben")
+V2, SERVICE = "/v2", "{service}"  # the name stands in the paths of the Open Inference Protocol
+# Where Vertex asks, when it runs this container: what predicts, and what tells whether it can.
+VERTEX = tuple(os.environ[name] for name in ("AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE") if name in os.environ)
+VERTEX = VERTEX if len(VERTEX) == 2 else ()
 BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
 
 
@@ -69,7 +76,7 @@ class Front:
         """Show a page, or refuse."""
         began, path = perf_counter(), scope["path"]
         try:
-            found = _page(Front.live, path, scope["method"])
+            found = self._page(path, scope["method"])
         except Exception as failure:  # noqa: BLE001 -- a page that fails is told in the one shape
             logger.error("%s failed: %s", scope["method"], type(failure).__name__)
             says = "The service failed. Its log says why."
@@ -79,8 +86,22 @@ class Front:
         await response(scope, receive, send)
         if self._endpoints() and (opened := self._opened) is not None:
             ms = round((perf_counter() - began) * 1000, 3)
-            told, name = response.headers[protocol.ID], NAMES.get(path, "")
+            told, name = response.headers[protocol.ID], opened.names.get(path, "")
             opened.log.tell(Line(datetime.now(UTC), told, name, "", "", response.status_code, code, ms, 0, ""))
+
+    def _page(self, path: str, method: str) -> Response | Answer:
+        """Make a page, or refuse in the shape that those who ask for such a path read."""
+        of_v2 = path.startswith(V2)
+        endpoints, live = self._endpoints(), Front.live
+        if live is None or self._opened is None:
+            known = of_v2 or path in (*ASKED_BY_POST, *PAGES, *BENTOMLS_OWN, *VERTEX)
+            says = "The models are being loaded. Come back in a second."
+            loading = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"})
+            refused = (known and _misplaced(path, method, ASKED_BY_POST, () if of_v2 else PAGES)) or loading
+            found: Response | Answer = refused if known else _nowhere()
+        else:
+            found = _misplaced(path, method, endpoints, self._opened.pages) or self._opened.pages[path](live)
+        return open_inference.as_error(found) if of_v2 and isinstance(found, Answer) else found
 
     def _closing(self, send: Send) -> Send:
         """Write what is still to be told, once the service has ended."""
@@ -95,39 +116,67 @@ class Front:
 
 
 class _Opened:
-    """The endpoints of one data plane, and the log that they share."""
+    """The endpoints and pages of one data plane, and what they share: the log, and what asks models together."""
 
     def __init__(self, plane: DataPlane) -> None:
-        self.plane = plane
-        self.log = AccessLog(plane.spec.log.access, count=self._count)
-        spans = tracing.found(Front.tracers)
-        self.endpoints = {path: make(plane, self.log, spans) for path, make in ASKED_BY_POST.items()}
+        self.plane, self.spans = plane, tracing.found(Front.tracers)
+        self.log, self.batchers = AccessLog(plane.spec.log.access, count=self._count), shortcut.batchers(plane)
+        self.endpoints = {self._path(path): make(self) for path, make in ASKED_BY_POST.items()}
+        self.pages = {self._path(path): make for path, make in PAGES.items()}
+        if VERTEX:
+            predict, health = VERTEX
+            self.endpoints.setdefault(predict, self.endpoints["/invocations"])
+            self.pages.setdefault(health, PAGES["/ping"])
+        self._counted = {endpoint.name for endpoint in self.endpoints.values()}
+        # What the log calls a path: a sender's own text has no place in it.
+        self.names = {path: path.strip("/") for path in (*BENTOMLS_OWN, *self.pages)} | {"/": "page"}
+        self.names |= {path: endpoint.name for path, endpoint in self.endpoints.items()}
+
+    def _path(self, path: str) -> str:
+        return path.replace(SERVICE, self.plane.spec.name)
 
     def _count(self, name: str, arm: str, code: str, seconds: Sequence[float]) -> None:
         """Count what was asked of an endpoint, or refused there; pages are none."""
-        if f"/{name}" in self.endpoints:
+        if name in self._counted:
             self.plane.observe(name, arm, code, seconds)
 
     def close(self) -> None:
-        for endpoint in self.endpoints.values():
-            endpoint.close()
+        for each in self.batchers.values():
+            each.close()
         self.log.close()
 
 
-def _predict(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
+def _predict(opened: _Opened) -> Endpoint:
+    plane = opened.plane
     lane = shortcut.lane(plane, part="predictions", max_rows=plane.spec.limits.max_rows)
-    return Endpoint(plane, "predict", partial(plane.respond, "predict"), lane, log, spans)
+    return _asked(opened, "predict", plane.rows, lane)
 
 
-def _explain(plane: DataPlane, log: AccessLog, spans: Spans | None) -> Endpoint:
+def _explain(opened: _Opened) -> Endpoint:
+    plane = opened.plane
     lane = shortcut.lane(plane, part="explanations", max_rows=plane.spec.limits.explain_rows)
-    return Endpoint(plane, "explain", partial(plane.respond, "explain"), lane, log, spans)
+    return Endpoint(plane, "explain", opened.log, opened.spans, lane=lane)
+
+
+def _infer(opened: _Opened) -> Endpoint:
+    return _asked(opened, "infer", OpenInference(opened.plane.spec, opened.plane.contract))
+
+
+def _invocations(opened: _Opened) -> Endpoint:
+    return _asked(opened, "invocations", Invocations(opened.plane.spec, opened.plane.contract))
+
+
+def _asked(opened: _Opened, name: str, dialect: Dialect, lane: Lane | None = None) -> Endpoint:
+    plane, log, spans = opened.plane, opened.log, opened.spans
+    return Endpoint(plane, name, log, spans, dialect=dialect, lane=lane, batchers=opened.batchers)
 
 
 # What is asked by POST, by path: another protocol is another line.
-ASKED_BY_POST: dict[str, Callable[[DataPlane, AccessLog, Spans | None], Endpoint]] = {
+ASKED_BY_POST: dict[str, Callable[[_Opened], Endpoint]] = {
     "/predict": _predict,
     "/explain": _explain,
+    f"{V2}/models/{SERVICE}/infer": _infer,
+    "/invocations": _invocations,
 }
 
 
@@ -137,25 +186,20 @@ def _is_bentomls(scope: Scope) -> bool:
     return own and scope["method"] in ("GET", "HEAD")
 
 
-def _page(live: DataPlane | None, path: str, method: str) -> Response | Answer:
-    if refused := _misplaced(path, method):
-        return refused
-    if live is None:
-        says = "The models are being loaded. Come back in a second."
-        return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"})
-    return PAGES[path](live)
-
-
-def _misplaced(path: str, method: str) -> Answer | None:
+def _misplaced(path: str, method: str, by_post: Container[str], pages: Container[str]) -> Answer | None:
     """Refuse a path that is not there, or a method that it does not take."""
-    by_post, by_get = path in ASKED_BY_POST, path in PAGES or path in BENTOMLS_OWN
-    if not by_post and not by_get:
-        return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
-    allowed = "POST" if by_post else "GET"
-    if method == allowed or (by_get and method == "HEAD"):
+    is_asked, is_shown = path in by_post, path in pages or path in BENTOMLS_OWN
+    if not is_asked and not is_shown:
+        return _nowhere()
+    allowed = "POST" if is_asked else "GET"
+    if method == allowed or (is_shown and method == "HEAD"):
         return None
     says = f"This path must be asked by {allowed}. Got another method."
     return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
+
+
+def _nowhere() -> Answer:
+    return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
 
 
 def _as_response(answer: Answer) -> Response:
@@ -167,8 +211,11 @@ def _json_page(document: dict[str, Any]) -> Response:
 
 
 def _described(live: DataPlane) -> Response:
-    described = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
-    return _json_page(described)
+    own = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
+    own["paths"] |= described.paths(live.spec.name)
+    own["components"]["schemas"] |= described.schemas()
+    own["tags"].append({"name": "protocols", "description": "The same answers to other clients"})
+    return _json_page(own)
 
 
 SWAGGER = """<!DOCTYPE html>
@@ -187,6 +234,12 @@ PAGES: dict[str, Callable[[DataPlane], Response]] = {
     "/schema": lambda live: _json_page(live.schema()),
     "/card": lambda live: _json_page(live.card()),
     "/routing": lambda live: _json_page(live.routing()),
+    "/ping": lambda _live: Response(b"\n", media_type=JSON),
+    V2: lambda _live: _json_page(
+        {"name": "ekiben", "version": version("ekiben"), "extensions": ["binary_tensor_data"]}
+    ),
+    f"{V2}/health/live": lambda _live: _json_page({"live": True}),
+    f"{V2}/health/ready": lambda _live: _json_page({"ready": True}),
+    f"{V2}/models/{SERVICE}": lambda live: _json_page(OpenInference(live.spec, live.contract).metadata()),
+    f"{V2}/models/{SERVICE}/ready": lambda live: _json_page({"name": live.spec.name, "ready": True}),
 }
-# What the log calls a path: a sender's own text has no place in it.
-NAMES = {"/": "page", **{path: path.strip("/") for path in (*ASKED_BY_POST, *BENTOMLS_OWN, *PAGES) if path != "/"}}

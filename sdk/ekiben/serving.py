@@ -19,9 +19,10 @@ from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
 from ekiben import codecs, locking, pinning, spec, storing
-from ekiben.dataplane import Answer, DataPlane, Hooks, Request
+from ekiben.dataplane import DataPlane, Hooks
+from ekiben.dialects import Answer, Request
 from ekiben.errors import EkibenError
-from ekiben.front import ASKED_BY_POST, PAGES, Front
+from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
 from ekiben.metering import meter
 from ekiben.pinning import Contract
 from ekiben.schema import Column
@@ -34,9 +35,10 @@ __all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "rea
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REQUIREMENTS = "requirements.txt"
+VERTEX_PORT = "AIP_HTTP_PORT"  # where Vertex asks, when it runs this container
 
 # What BentoML's own access log leaves out: its probes, and what the front tells itself. It compares beginnings.
-TOLD = ["/metrics", "/healthz", "/livez", "/readyz", *ASKED_BY_POST, *(path for path in PAGES if path != "/")]
+TOLD = ["/metrics", "/healthz", "/livez", "/readyz", *ASKED_BY_POST, *(path for path in PAGES if path != "/"), *VERTEX]
 
 
 class ServiceError(EkibenError, BentoMLException):
@@ -117,6 +119,8 @@ def config(served: Served) -> dict[str, Any]:
         "metrics": {"enabled": True},
         "logging": {"access": {"request_content_type": False, "skip_paths": TOLD}},
     }
+    if (port := os.environ.get(VERTEX_PORT, "")).isdigit():
+        made["http"] = {"port": int(port)}
     requirements = served.folder / REQUIREMENTS
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -12,7 +12,8 @@ import msgspec
 from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
 from ekiben.compiling import Plan
-from ekiben.dataplane import JSON, DataPlane, cookie_of
+from ekiben.dataplane import DataPlane, cookie_of
+from ekiben.dialects import JSON
 from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.reading import Reader, reader
@@ -197,17 +198,23 @@ def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:
 Together = Batcher[dict[str, list[Any]], list[dict[str, Any]]]
 
 
-def batchers(plane: DataPlane, lane: Lane | None) -> dict[str, Together]:
+def batchers(plane: DataPlane) -> dict[str, Together]:
     """Make what asks each arm about several requests at once, but for those that need not or must not be asked so."""
     if plane.hooks.changed(HOOKS):
         return {}
-    planned = {} if lane is None else {arm: each for arm, each in lane.arms.items() if each.plan is not None}
-    weights = plane.spec.route.weights
+    weights, packages = plane.spec.route.weights, plane.packages
     return {
         arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}")
         for arm in weights
-        if weights[arm] > 0 and arm not in planned and _is_row_by_row(plane.packages[arm])
+        if weights[arm] > 0 and _quick(packages[arm].plan) is None and _is_row_by_row(packages[arm])
     }
+
+
+def is_quick(plane: DataPlane, arm: str, n_rows: int) -> bool:
+    """Tell whether an arm answers so many rows within so little time that nobody else is kept waiting."""
+    package = plane.packages[arm]
+    plan = None if plane.hooks.changed() else _quick(package.plan)
+    return plan is not None and package.plan_for(n_rows) is not None and cost_us(plan, n_rows) < INLINE_US
 
 
 def _is_row_by_row(package: Package) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from starlette.types import Message, Receive
 
-from ekiben.dataplane import Answer, refuse
+from ekiben.dialects import Answer, refuse
 
 LONGEST_MS = 86_400_000  # a day: who waits longer has mistaken the unit
 

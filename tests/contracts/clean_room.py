@@ -42,7 +42,8 @@ def answered(path):
 def alone(package):
     """Make a data plane of one arm."""
     from ekiben import routing
-    from ekiben.dataplane import DataPlane, Hooks, Request
+    from ekiben.dataplane import DataPlane, Hooks
+    from ekiben.dialects import Request
     from ekiben.pinning import Contract
     from ekiben.spec import ServiceSpec
 

@@ -258,7 +258,7 @@ def test_the_errors_page_names_every_error():
 
 def test_the_http_page_names_every_refusal():
     shown = set(re.findall(r"^\| `(\w+)` \| \d{3} \|", reference("http.md"), re.MULTILINE))
-    assert shown == {"invalid_request"}.union(*map(refusal_codes, sorted((ROOT / "sdk" / "ekiben").glob("*.py"))))
+    assert shown == {"invalid_request"}.union(*map(refusal_codes, sorted((ROOT / "sdk" / "ekiben").rglob("*.py"))))
 
 
 def refusal_codes(module: Path) -> set[str]:

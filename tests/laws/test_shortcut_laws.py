@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ekiben import protocol, routing, shortcut, tables
 from ekiben.compiling import UNMEASURED
-from ekiben.dataplane import DataPlane, Hooks, Request
+from ekiben.dataplane import DataPlane, Hooks
+from ekiben.dialects import Request
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.pinning import Contract

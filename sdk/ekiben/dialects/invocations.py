@@ -1,0 +1,215 @@
+"""`/invocations`: MLflow's scoring protocol, SageMaker's container contract, and what Vertex sends."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from ekiben import codecs
+from ekiben.dialects import JSON, Answer, Read, Request, Routed, media_type, too_many_rows, unsupported
+from ekiben.errors import Fault, SchemaError
+from ekiben.pinning import Contract
+from ekiben.protocol import flat
+from ekiben.schema import Column
+from ekiben.spec import ServiceSpec
+
+CSV = "text/csv"
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+LONGEST_FIELD = 1 << 20  # characters of one field of CSV
+Columns = dict[str, list[Any]]
+
+
+class Invocations:
+    """The bodies of `/invocations`: JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
+
+    Rows without names hold every column in the contract's order. The unit is a column of its own name, or one of `params`.
+
+    Parameters
+    ----------
+    spec, contract
+        What is served, and what was promised.
+    """
+
+    def __init__(self, spec: ServiceSpec, contract: Contract) -> None:
+        self._inputs, self._max_rows = contract.signature.inputs, spec.limits.max_rows
+        self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
+        outputs = contract.signature.outputs
+        self._only = (
+            outputs[0].parts[0] if len(outputs) == 1 and not outputs[0].name and len(outputs[0].parts) == 1 else None
+        )
+
+    def read(self, request: Request) -> Read:
+        """Read the rows of a request, in whichever form they come."""
+        kind, params = media_type(request), dict[str, Any]()
+        if kind == CSV:
+            columns = self._of_csv(request.body)
+        elif kind == JSON:
+            columns, params = self._of_json(codecs.decode(request.body))
+        else:
+            raise unsupported(JSON, CSV)
+        units = self._units(columns, params)
+        return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params})
+
+    def write(
+        self,
+        routed: Routed,  # noqa: ARG002 -- the arm is told in headers alone
+        predictions: list[dict[str, Any]],
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Write a row of the answer's frame for each row that came; bare values where the model gives no more."""
+        only = self._only
+        told = [each[only] for each in predictions] if only else [flat(each) for each in predictions]
+        return codecs.encode({"predictions": told}), {"content-type": JSON}
+
+    def refused(self, answer: Answer) -> Answer:
+        """Spell a refusal for MLflow's clients too, which read `error_code` and `message`."""
+        document = codecs.decode(answer.body)
+        server = answer.status >= 500
+        code = "INTERNAL_ERROR" if server else "BAD_REQUEST"
+        body = codecs.encode({**document, "error_code": code, "message": document["error"]["message"]})
+        return replace(answer, body=body)
+
+    def _units(self, columns: Columns, params: Mapping[str, Any]) -> list[Any]:
+        """Take the unit's values out of the columns that came, unless it is a column of the contract."""
+        name = self._unit
+        if name is None:
+            return []
+        found = [params[name]] if name in params else []
+        if name in self._inputs.names:
+            return found or list(columns.get(name, ()))
+        return found + columns.pop(name, [])
+
+    # ── JSON ──
+
+    def _of_json(self, body: Any) -> tuple[Columns, dict[str, Any]]:
+        forms = [name for name in FORMS if isinstance(body, dict) and name in body]
+        if len(forms) != 1:
+            got = "several" if forms else "none"
+            raise SchemaError(f"The body must hold one of {', '.join(FORMS)}. Got {got}.")
+        # `signature_name` and `parameters` are TensorFlow Serving's and Vertex's
+        if set(body) - {*forms, "params", "parameters", "signature_name"}:
+            raise SchemaError(f"The body may hold {forms[0]} and params. Got another field.")
+        params = body.get("params") or body.get("parameters") or {}
+        if not isinstance(params, dict):
+            raise SchemaError("`params` must be an object. Got something else.")
+        (form,) = forms
+        read = {"dataframe_split": self._split, "inputs": self._by_column, "instances": self._instances}
+        given = body[form]
+        return read[form](given) if form in read else self._of_records(form, given), params
+
+    def _split(self, given: Any) -> Columns:
+        if not isinstance(given, dict) or not isinstance(given.get("data"), list):
+            raise SchemaError("`dataframe_split` must be an object with `columns` and `data`. Got something else.")
+        names = given.get("columns", list(self._inputs.names))
+        if (
+            not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
+            or len({*names}) != len(names)
+        ):
+            raise SchemaError("`columns` must be a list of names that differ. Got something else.")
+        return self._of_lists("dataframe_split", given["data"], names)
+
+    def _instances(self, given: Any) -> Columns:
+        if isinstance(given, list) and given and isinstance(given[0], dict):
+            return self._of_records("instances", given)
+        return self._of_lists("instances", given, self._inputs.names)
+
+    def _by_column(self, given: Any) -> Columns:
+        if not isinstance(given, dict):
+            return self._instances(given)
+        sizes = {len(values) if isinstance(values, list) else -1 for values in given.values()}
+        if len(sizes) != 1 or -1 in sizes:
+            raise SchemaError("`inputs` must be an object of columns: lists of the same length. Got something else.")
+        self._bounded(sizes.pop())
+        return {str(name): list(values) for name, values in given.items()}
+
+    def _of_records(self, form: str, given: Any) -> Columns:
+        if not isinstance(given, list) or not all(isinstance(row, dict) for row in given):
+            raise SchemaError(f"`{form}` must be a list of objects. Got something else.")
+        self._bounded(len(given))
+        names = list(dict.fromkeys(name for row in given for name in row))
+        faults = [
+            Fault(message=f"Every row must hold the same columns. Row {i} does not.", row=i)
+            for i, row in enumerate(given)
+            if len(row) != len(names)
+        ]
+        if faults:
+            raise SchemaError.of(faults)
+        return {name: [row[name] for row in given] for name in names}
+
+    def _of_lists(self, form: str, given: Any, names: Sequence[str]) -> Columns:
+        if not isinstance(given, list):
+            raise SchemaError(f"`{form}` must hold a list of rows. Got something else.")
+        self._bounded(len(given))
+        rows = [row if isinstance(row, list) else [row] for row in given]  # of one column a row may be its value
+        faults = [
+            Fault(message=f"A row must hold {len(names)} values. Row {i} holds {len(row)}.", row=i)
+            for i, row in enumerate(rows)
+            if len(row) != len(names)
+        ]
+        if faults:
+            raise SchemaError.of(faults)
+        return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+    def _bounded(self, n_rows: int) -> None:
+        if not n_rows:
+            raise SchemaError("A request must hold at least one row. Got none.")
+        if n_rows > self._max_rows:
+            raise too_many_rows(n_rows, self._max_rows)
+
+    # ── CSV ──
+
+    def _of_csv(self, body: bytes) -> Columns:
+        """Read a header and rows; each field is what its column holds, an empty one is missing."""
+        try:
+            text = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise SchemaError("CSV must be in UTF-8. Got something else.") from None
+        if "\0" in text or len(max(text.splitlines() or [""], key=len)) > LONGEST_FIELD:
+            raise SchemaError("A line of CSV must be text of moderate length. Got another.")
+        try:
+            header, *rows = islice(_lines(text), self._max_rows + 2)
+        except (csv.Error, ValueError):
+            raise SchemaError("CSV must have a header and rows of as many fields. Got something else.") from None
+        if len({*header}) != len(header):
+            raise SchemaError("The columns of CSV must have names that differ. Got others.")
+        found = self._of_lists("CSV", rows, header)
+        of = self._inputs.aliases
+        known = {name: of.get(name, name) for name in header}
+        return {
+            name: [_field(text, self._inputs[known[name]]) for text in values]
+            if known[name] in self._inputs.names
+            else list(values)
+            for name, values in found.items()
+        }
+
+
+def _lines(text: str) -> Iterator[list[str]]:
+    return (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
+
+
+def _field(text: str, column: Column) -> Any:
+    """Read a field as its column holds it; what it cannot be stays a text, for the contract to refuse."""
+    if text == "" and (column.nullable or column.kind != "text"):
+        return None
+    kind = column.kind
+    if column.kind == "category" and column.categories:
+        kind = {bool: "boolean", int: "integer"}.get(type(column.categories[0]), "category")  # type: ignore[assignment]
+    if kind == "boolean":
+        return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
+    if kind not in ("number", "integer"):
+        return text
+    try:
+        return int(text) if kind == "integer" and len(text) < 40 else float(text)
+    except ValueError:
+        return _as_float(text)
+
+
+def _as_float(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

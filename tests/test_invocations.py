@@ -1,0 +1,177 @@
+"""`/invocations`: what MLflow's, SageMaker's and Vertex's clients send."""
+
+import json
+
+import pytest
+
+from ekiben.dialects import Request
+from ekiben.dialects.invocations import Invocations
+from ekiben.errors import SchemaError
+from ekiben.schema import Column, Output
+from planes import asked_in, contract_of, plane_of
+
+COLUMNS = {
+    "age": Column(name="age", kind="integer", dtype="int64", nullable=False),
+    "income": Column(name="income", kind="number", dtype="float64", nullable=True),
+    "owner": Column(name="owner", kind="boolean", dtype="bool", nullable=False),
+    "job": Column(name="job", kind="text", dtype="object", nullable=False),
+}
+READ = {"age": [30, 41], "income": [1200.5, None], "owner": [True, False], "job": ["cook", 'maître, "of" all']}
+NAMES = list(READ)
+RECORDS = [{name: READ[name][i] for name in NAMES} for i in range(2)]
+LISTS = [[*row.values()] for row in RECORDS]
+FORMS = {
+    "split": {"dataframe_split": {"columns": NAMES, "index": [7, 9], "data": LISTS}},
+    "split_in_another_order": {"dataframe_split": {"columns": NAMES[::-1], "data": [row[::-1] for row in LISTS]}},
+    "split_without_names": {"dataframe_split": {"data": LISTS}},
+    "records": {"dataframe_records": RECORDS},
+    "records_in_another_order": {"dataframe_records": [dict(reversed(row.items())) for row in RECORDS]},
+    "instances": {"instances": RECORDS},
+    "instances_without_names": {"instances": LISTS},
+    "instances_of_vertex": {"instances": LISTS, "parameters": {}},
+    "inputs": {"inputs": READ},
+    "inputs_without_names": {"inputs": LISTS},
+    "params": {"inputs": READ, "params": {"k": 1}},
+}
+
+
+VALUES = (Output(parts=("value",)),)
+
+
+def dialect_of(*columns, unit=None, outputs=VALUES, **limits):
+    return Invocations(*contract_of(columns or COLUMNS.values(), outputs, unit=unit, **limits))
+
+
+def read(dialect, body, kind="application/json"):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return dialect.read(Request(body=body, headers={"content-type": kind}))
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_is_the_same_rows(form):
+    assert read(dialect_of(), form).columns == READ
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv_is_read_as_its_columns_hold_it(end, mark):
+    text = 'age,income,owner,job\n30,1200.5,True,cook\n41,,0,"maître, ""of"" all"\n'
+    assert read(dialect_of(), (mark + text.replace("\n", end)).encode(), "text/csv; charset=utf-8").columns == READ
+
+
+def test_numbers_that_stand_for_themselves_are_rows_of_one_column():
+    one = dialect_of(COLUMNS["age"])
+    assert (
+        read(one, {"instances": [30, 41]}).columns == read(one, {"inputs": [[30], [41]]}).columns == {"age": [30, 41]}
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"inputs": READ, "params": {"customer_id": "c-7"}},
+        {"inputs": {**READ, "customer_id": ["c-7", "c-7"]}},
+        {"dataframe_records": [{**row, "customer_id": "c-7"} for row in RECORDS]},
+    ],
+)
+def test_the_unit_is_one_of_the_params_or_a_column_of_its_own(given):
+    found = read(dialect_of(unit="customer_id"), given)
+    assert ({*found.units}, found.columns) == ({"c-7"}, READ)
+
+
+BROKEN = {
+    "none": {},
+    "two": {"inputs": READ, "instances": RECORDS},
+    "a_field_too_many": {"inputs": READ, "k3pt-0ut": 1},
+    "a_list": [1],
+    "params_are_a_list": {"inputs": READ, "params": [1]},
+    "split_is_a_list": {"dataframe_split": LISTS},
+    "names_are_numbers": {"dataframe_split": {"columns": [1, 2, 3, 4], "data": LISTS}},
+    "names_are_the_same": {"dataframe_split": {"columns": ["age"] * 4, "data": LISTS}},
+    "a_short_row": {"dataframe_split": {"columns": NAMES, "data": [LISTS[0], [1]]}},
+    "records_that_differ": {"dataframe_records": [RECORDS[0], {"age": 1}]},
+    "records_of_lists": {"dataframe_records": LISTS},
+    "no_records": {"dataframe_records": []},
+    "columns_that_differ": {"inputs": {**READ, "age": [1]}},
+    "columns_of_texts": {"inputs": {"age": "k3pt-0ut"}},
+    "a_text": {"instances": "k3pt-0ut"},
+    "a_column_too_many": {"inputs": {**READ, "k3pt-0ut": [1, 2]}},
+    "a_column_missing": {"inputs": {name: READ[name] for name in NAMES[1:]}},
+    "another_kind": {"inputs": {**READ, "age": ["k3pt-0ut", 1]}},
+}
+BROKEN_CSV = {
+    "nothing": b"",
+    "no_rows": b"age,income,owner,job\n",
+    "a_short_row": b"age,income,owner,job\n1,2\n",
+    "an_open_quote": b'age,income,owner,job\n1,2,1,"k3pt-0ut',
+    "the_same_name": b"age,age,owner,job\n1,2,1,x\n",
+    "no_unicode": b"age,income,owner,job\n1,2,1,\xff\n",
+    "a_zero_byte": b"age,income,owner,job\n1,2,1,a\0b\n",
+    "a_number_that_is_none": b"age,income,owner,job\nk3pt-0ut,2,1,x\n",
+    "an_integer_with_too_many_digits": b"age,income,owner,job\n" + b"9" * 5000 + b",2,1,x\n",
+    "a_boolean_that_is_none": b"age,income,owner,job\n1,2,k3pt-0ut,x\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_is_refused_and_not_repeated(broken):
+    with pytest.raises(SchemaError) as refused:
+        read(dialect_of(), broken)
+    assert "k3pt" not in str(refused.value)
+
+
+@pytest.mark.parametrize("broken", BROKEN_CSV.values(), ids=BROKEN_CSV)
+def test_csv_that_cannot_be_is_refused_and_not_repeated(broken):
+    with pytest.raises(SchemaError) as refused:
+        read(dialect_of(), broken, "text/csv")
+    assert "k3pt" not in str(refused.value)
+
+
+# ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def served(champion, challenger):
+    plane = plane_of({"champion": champion, "challenger": challenger})
+    yield plane
+    plane.close()
+
+
+def invoke(plane, body, kind="application/json"):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return asked_in(plane, "/invocations", body, {"content-type": kind})
+
+
+def test_the_answers_are_rows_of_the_answer_s_frame(served, champion):
+    rows = [example["row"] for example in champion.examples[:3]]
+    answer = invoke(served, {"dataframe_records": rows})
+    plain = asked_in(served, "/predict", json.dumps({"rows": rows}).encode(), {"content-type": "application/json"}).json
+    assert answer.json == {
+        "predictions": [
+            {"label": each["label"], **{f"score_{name}": value for name, value in each["scores"].items()}}
+            for each in plain["predictions"]
+        ]
+    }
+    assert answer.headers["x-ekiben-arm"] == "champion"
+
+
+def test_a_refusal_is_read_by_mlflow_s_clients_too(served):
+    answer = invoke(served, {"instances": []})
+    assert (answer.status, answer.json["error_code"]) == (400, "BAD_REQUEST")
+    assert answer.json["message"] == answer.json["error"]["message"]
+
+
+def test_too_many_rows_are_refused_with_the_limit(served, champion):
+    row = champion.examples[0]["row"]
+    answer = invoke(served, {"dataframe_records": [row] * (served.spec.limits.max_rows + 1)})
+    assert (answer.status, answer.json["error"]["code"]) == (413, "too_many_rows")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/vnd.bentoml+pickle", "multipart/form-data"])
+def test_another_kind_of_body_is_refused(served, kind):
+    assert invoke(served, b"x", kind).status == 415
+
+
+def test_it_is_pinged(served):
+    answer = asked_in(served, "/ping", b"", {}, method="GET")
+    assert (answer.status, answer.body) == (200, b"\n")
