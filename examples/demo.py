@@ -32,6 +32,7 @@ from xgboost import XGBClassifier
 
 import ekiben as ek
 from ekiben import routing
+from ekiben.refs import ModelRef
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "credit_risk"
@@ -232,7 +233,7 @@ def arms_table(client: ek.Client, row: pd.DataFrame) -> Table:
     return table
 
 
-def made(folder: Path, versions: dict[str, ek.ModelRef], tag: str, elapsed_s: float) -> Table:
+def made(folder: Path, versions: dict[str, ModelRef], tag: str, elapsed_s: float) -> Table:
     table = Table(box=None, show_header=False)
     for arm, version in versions.items():
         table.add_row(arm, f"{version} [dim]in {os.environ['MLFLOW_TRACKING_URI']}[/]")

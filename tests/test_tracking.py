@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 import ekiben as ek
 from ekiben import tracking
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnreachableError
+from ekiben.refs import ModelRef
 from planes import Quiet, http_server
 
 pytestmark = pytest.mark.usefixtures("tracking_uri")
@@ -53,7 +54,7 @@ def test_a_package_is_fetched_by_version_and_by_alias(package, other):
     ek.log(other, alias="champion")
     assert ek.fetch("models:/flat/1").digest == package.digest
     assert ek.fetch("models:/flat@champion").digest == other.digest
-    assert ek.fetch(ek.ModelRef(name="flat", version=2)).digest == other.digest
+    assert ek.fetch(ModelRef(name="flat", version=2)).digest == other.digest
     pd.testing.assert_frame_equal(ek.fetch("models:/flat/1").predict(ROOMS), package.predict(ROOMS), check_exact=True)
     assert ek.fetch("models:/flat/1").explain(ROOMS.head(1))[0].contributions == pytest.approx(
         package.explain(ROOMS.head(1))[0].contributions

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ekiben.learning import contract
     from ekiben.packages import Package, load
     from ekiben.packing import pack
-    from ekiben.refs import ModelRef
+    from ekiben.recalling import records
     from ekiben.reproducing import reproduce
     from ekiben.routing import Route, canary, only, shadow, split
     from ekiben.running import serve
@@ -37,7 +37,6 @@ _HOMES = {
     "Client": "client",
     "EkibenError": "errors",
     "Limits": "spec",
-    "ModelRef": "refs",
     "Package": "packages",
     "Route": "routing",
     "build": "building",
@@ -51,6 +50,7 @@ _HOMES = {
     "only": "routing",
     "pack": "packing",
     "pin": "scaffolding",
+    "records": "recalling",
     "reproduce": "reproducing",
     "scaffold": "scaffolding",
     "serve": "running",
@@ -65,7 +65,6 @@ __all__ = [
     "Client",
     "EkibenError",
     "Limits",
-    "ModelRef",
     "Package",
     "Route",
     "build",
@@ -79,6 +78,7 @@ __all__ = [
     "only",
     "pack",
     "pin",
+    "records",
     "reproduce",
     "scaffold",
     "serve",

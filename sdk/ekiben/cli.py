@@ -259,6 +259,42 @@ def serve(
 
 
 @app.command()
+def records(
+    place: Annotated[str, typer.Argument(help="A service's name, or a folder of segments.")],
+    out: Annotated[Path | None, typer.Option(help="A file to write them to: .csv, .json or .parquet.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="A moment, such as 2026-11-26; what was answered before is left out.")
+    ] = None,
+    last: Annotated[int, typer.Option(help="How many to show.")] = 10,
+    json_: Json = False,
+) -> None:
+    """Show the decisions that a service has recorded, or write them to a file."""
+    found = ekiben.records(place, since=since)
+    if out is not None:
+        _write(found, out)
+        typer.echo(f"{len(found):,} decisions written to {out}")
+    elif json_:
+        typer.echo(found.tail(last).to_json(orient="records", date_format="iso"))
+    else:
+        shares = ", ".join(f"{arm} {n:,}" for arm, n in found["arm"].value_counts().items())
+        typer.echo(f"{len(found):,} decisions: {shares or 'none'}")
+        shown_ones = found.tail(last)[[name for name in found if not str(name).startswith("input.")]]
+        typer.echo(shown_ones.drop(columns=["digest"]).to_string(index=False))
+
+
+def _write(frame: Any, out: Path) -> None:
+    """Write a frame in the form that a file's name says."""
+    forms = {
+        ".csv": lambda: frame.to_csv(out, index=False),
+        ".json": lambda: frame.to_json(out, orient="records", date_format="iso"),
+        ".parquet": lambda: frame.to_parquet(out, index=False),
+    }
+    if out.suffix not in forms:
+        raise SpecError(f"The file must end in {', '.join(forms)}. Got {out.name!r}.")
+    forms[out.suffix]()
+
+
+@app.command()
 def build(folder: Folder, json_: Json = False) -> None:
     """Check a service, build its bento, and run the bento before saying that it is done."""
     with shown() as say:

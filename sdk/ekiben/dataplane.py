@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, refuse
 from ekiben.dialects.rows import Rows
-from ekiben.errors import ExplainError, Fault, SchemaError
+from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.observing import Count, new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
+from ekiben.recording import Keeper
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class DataPlane:
         What the service says of itself.
     unseen
         Called with the arm, the column and how many of its texts the arm takes and has never seen.
+    keeper
+        What keeps each decision before its answer leaves; None keeps none.
     """
 
     def __init__(
@@ -85,9 +88,10 @@ class DataPlane:
         observe: Count,
         description: str = "",
         unseen: Unseen = lambda _arm, _column, _n: None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
-        self.description = description
+        self.description, self.keeper = description, keeper
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()
@@ -152,6 +156,8 @@ class DataPlane:
         """Let the shadows finish what waits for them."""
         if self._watcher is not None:
             self._watcher.close()
+        if self.keeper is not None:
+            self.keeper.close()
 
     # ── for who has read and routed a request itself ──
 
@@ -168,17 +174,28 @@ class DataPlane:
         return routed
 
     def answered(self, routed: Routed, predictions: list[dict[str, Any]], dialect: Dialect | None = None) -> Answer:
-        """Answer a request that was admitted with what was computed for it.
+        """Answer a request that was admitted with what was computed for it, and keep the decision.
 
         Raises
         ------
         Refusal
-            If a number is not finite.
+            If a number is not finite, or the decision cannot be recorded.
         """
         try:
             body, told = (dialect or self.rows).write(routed, predictions)
         except SchemaError:
             raise _not_finite() from None
+        if self.keeper is not None:
+            self.keeper.keep(
+                id=routed.id,
+                endpoint="predict",
+                arm=routed.choice.arm,
+                unit=None if routed.choice.unit == routed.id else routed.choice.unit,
+                propensity=routed.choice.propensity,
+                seconds=time.perf_counter() - routed.began,
+                rows=list(zip(*routed.columns.values(), strict=True)),
+                outputs=self.encoded(predictions),
+            )
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
 
@@ -246,6 +263,10 @@ class DataPlane:
             return refuse(failure.status, failure.code, str(failure), headers=failure.headers)
         if isinstance(failure, SchemaError):
             return refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(failure), faults=failure.faults)
+        if isinstance(failure, RecordsError):
+            logger.error("%s was refused: %s", endpoint, failure)
+            says = "A decision must be recorded before its answer leaves. It cannot be now. Come back in a second."
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_recorded", says, headers={"retry-after": "1"})
         logger.error("%s failed: %s", endpoint, _where(failure))
         return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
 

@@ -110,6 +110,10 @@ class RequestError(EkibenError):
         self.faults = tuple(faults)
 
 
+class RecordsError(EkibenError, OSError):
+    """A decision could not be recorded, or its records cannot be read."""
+
+
 class BuildError(EkibenError, RuntimeError):
     """BentoML or the image builder refused."""
 

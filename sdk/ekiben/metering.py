@@ -23,12 +23,17 @@ class Meter:
 
         self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
         self._seconds = Histogram("ekiben_seconds", "Time to an answer", ["endpoint", "arm"], buckets=BUCKETS_S)
+        self._unrecorded = Counter("ekiben_unrecorded_total", "Decisions that were answered and could not be recorded")
         self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
 
     def count(self, endpoint: str, arm: str, code: str, seconds: Sequence[float]) -> None:
         """Count requests of which the same came, by the seconds that each took."""
         self._answers.labels(endpoint, arm, code).inc(len(seconds))
         _observe(self._seconds.labels(endpoint, arm), seconds)
+
+    def unrecorded(self, n: int) -> None:
+        """Count decisions that were answered and could not be recorded."""
+        self._unrecorded.inc(n)
 
     def unseen(self, arm: str, column: str, n: int) -> None:
         """Count texts that an arm took and has never seen."""

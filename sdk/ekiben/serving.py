@@ -18,13 +18,15 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, locking, pinning, spec, storing
+from ekiben import codecs, locking, pinning, recording, spec, storing
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.errors import EkibenError
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
 from ekiben.metering import meter
+from ekiben.packages import Package
 from ekiben.pinning import Contract
+from ekiben.recording import Keeper
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -168,6 +170,7 @@ class ModelService(Hooks):
             observe=counted.count,
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
+            keeper=_keeper(self.served, packages, counted.unrecorded),
         )
         _settle()
         Front.tracers = _tracers()
@@ -240,6 +243,33 @@ def _fronted(kind: Any, service: Any) -> Any:
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _keeper(served: Served, packages: Mapping[str, Package], lost: Callable[[int], object]) -> Keeper | None:
+    """Open the records of this process; None where the spec keeps none."""
+    told, columns = served.spec.records, served.contract.signature.inputs.names
+    if "off" in (told.to, os.environ.get(recording.HOME)):
+        return None
+    folder = recording.home() / served.name
+    arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
+    kept = dict.fromkeys(told.hash, "hash") | dict.fromkeys(told.drop, "drop")
+    header = recording.Header(service=served.name, columns=columns, arms=arms, kept=kept)
+    keep_bytes, keep_s = told.keep_mb * 1_000_000, told.keep_days * recording.DAY_S
+    try:
+        recorder = recording.Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s)
+        return Keeper(
+            recorder,
+            columns,
+            unit=served.spec.unit.name if served.spec.unit else "",
+            hash=told.hash,
+            drop=told.drop,
+            key=recording.key_of(folder) if told.hash else b"",
+            refuse=told.when_full == "refuse",
+            lost=lost,
+        )
+    except EkibenError as reason:
+        fix = f'Set {recording.HOME} to a folder of yours, or `to = "off"` under [records] in ekiben.toml.'
+        raise ServiceError(f"{reason} {fix}") from None
 
 
 def _settle() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter, contains, itemgetter
+from time import perf_counter
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +18,7 @@ from ekiben.dialects import JSON
 from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.reading import Reader, reader
+from ekiben.recording import Keeper
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
@@ -46,6 +48,8 @@ class Arm:
         self.plan = _quick(package.plan) if compiled else None
         self.plan_for = package.plan_for
         self.values = _picker(read.fields(names))
+        self.takes_all = names == read.names
+        self.propensity = plane.spec.route.share(name)
         known = plane.known_texts[name]
         self.texts = [(column, names.index(column), known[column] | {None}) for column in known]
         self.of_texts = _getter([place for _, place, _ in self.texts])
@@ -71,12 +75,14 @@ def _getter(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
 
 
 class Asked(msgspec.Struct, gc=False):
-    """A request that fits: its id, the arm that answers, its body, and the cookie of somebody new."""
+    """A request that fits: its id, the arm that answers, its body, who asks, the cookie of somebody new, and when it came."""
 
     id: str
     arm: Arm
     body: Any
+    unit: str
     cookie: str | None
+    began: float
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -107,6 +113,8 @@ class Lane:
 
     def __init__(self, plane: DataPlane, read: Reader, *, part: str) -> None:
         self.plane, self._read, self._part = plane, read, f',"{part}":'.encode()
+        self._keeper = plane.keeper if part == "predictions" else None
+        self._all = _picker(read.fields(read.names))
         weights = plane.spec.route.weights
         compiled = part == "predictions"
         self.arms = {arm: Arm(plane, arm, read, compiled=compiled) for arm in weights if weights[arm] > 0}
@@ -133,7 +141,7 @@ class Lane:
             unit = new_id()
             cookie = cookie_of(self._unit_name, unit)
         arm = self._only or self.arms[self._choose(unit or asked_id)]
-        return Asked(asked_id, arm, read, cookie)
+        return Asked(asked_id, arm, read, unit, cookie, perf_counter())
 
     def planned(self, asked: Asked) -> Outcome | None:
         """Answer by the arm's plan; None where it has no answer."""
@@ -149,7 +157,21 @@ class Lane:
             self._count_unseen(arm, rows)
         if self.plane.is_watched:
             self.plane.watch(self._read.columns(asked.body))
+        if self._keeper is not None:
+            self._keep(self._keeper, asked, rows, encoded)
         return self._outcome(asked, encoded, len(rows))
+
+    def _keep(self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes) -> None:
+        keeper.keep(
+            id=asked.id,
+            endpoint="predict",
+            arm=asked.arm.name,
+            unit=asked.unit or None,
+            propensity=asked.arm.propensity,
+            seconds=perf_counter() - asked.began,
+            rows=rows if asked.arm.takes_all else list(map(self._all, asked.body.rows)),
+            outputs=encoded,
+        )
 
     def columns(self, asked: Asked) -> dict[str, list[Any]]:
         """Give the columns of a request, as the data plane takes them."""
@@ -160,10 +182,13 @@ class Lane:
 
         Raises
         ------
-        Refusal
-            If a number in it is not finite.
+        Refusal, RecordsError
+            If a number in it is not finite, or the decision cannot be recorded.
         """
-        return self._outcome(asked, self.plane.encoded(found), len(asked.body.rows))
+        encoded = self.plane.encoded(found)
+        if self._keeper is not None:
+            self._keep(self._keeper, asked, list(map(self._all, asked.body.rows)), encoded)
+        return self._outcome(asked, encoded, len(asked.body.rows))
 
     def count_unseen(self, asked: Asked) -> None:
         """Count the texts that the arm takes and has never seen."""

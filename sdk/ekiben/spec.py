@@ -48,6 +48,26 @@ def _share(key: str, value: object) -> Iterator[str]:
         yield f"{key} must be a number from 0 to 1. Got {shown(value)}."
 
 
+def _flag(key: str, value: object) -> Iterator[str]:
+    if type(value) is not bool:
+        yield f"{key} must be true or false. Got {shown(value)}."
+
+
+def _one_of(*words: str) -> Rule:
+    def faults(key: str, value: object) -> Iterator[str]:
+        if value not in words:
+            yield f"{key} must be {' or '.join(map(repr, words))}. Got {shown(value)}.{nearest(str(value), words)}"
+
+    return faults
+
+
+def _columns(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, list | tuple) or not all(is_text(name) and name for name in value):
+        yield f"{key} must be a list of columns, such as ['name', 'street']. Got {shown(value)}."
+    elif len({*value}) < len(value):
+        yield f"{key} must name each column once. Got one twice."
+
+
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
@@ -130,6 +150,15 @@ _LIMITS: Mapping[str, Rule] = {
     "concurrency": _count,
 }
 _LOG: Mapping[str, Rule] = {"access": _share}
+_RECORDS: Mapping[str, Rule] = {
+    "to": _one_of("file", "off"),
+    "hash": _columns,
+    "drop": _columns,
+    "when_full": _one_of("refuse", "answer"),
+    "sync": _flag,
+    "keep_days": _amount,
+    "keep_mb": _amount,
+}
 _ROUTE: Mapping[str, Rule] = dict.fromkeys(("weights", "shadows", "salt"), _anything)  # `faults_of_route` judges them
 _SPEC: Mapping[str, Rule] = {
     "format": _format,
@@ -144,6 +173,7 @@ _SPEC: Mapping[str, Rule] = {
     "budgets": _table(_BUDGETS),
     "limits": _table(_LIMITS),
     "log": _table(_LOG),
+    "records": _table(_RECORDS),
 }
 
 
@@ -229,6 +259,43 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What is kept of each decision, and where.
+
+    Parameters
+    ----------
+    to
+        `file`: a segment for each process, in a folder of the service's own; or `off`.
+    hash, drop
+        Columns, or the unit, of which a keyed hash is kept, or nothing.
+    when_full
+        What happens when a record cannot be written: the request is refused (`refuse`), or answered and counted (`answer`).
+    sync
+        Whether a record outlives the machine as well as the process.
+    keep_days, keep_mb
+        How old records become, and how many megabytes of whole segments are kept.
+
+    Examples
+    --------
+    >>> Records(drop=("name",), keep_days=7).when_full
+    'refuse'
+    """
+
+    to: str = "file"
+    hash: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    when_full: str = "refuse"
+    sync: bool = False
+    keep_days: float = 30
+    keep_mb: float = 1000
+
+    def __post_init__(self) -> None:
+        _refuse("Records", _table(_RECORDS)("records", _as_table(self)))
+        object.__setattr__(self, "hash", tuple(self.hash))
+        object.__setattr__(self, "drop", tuple(self.drop))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """Say what one bento serves.
 
@@ -242,8 +309,8 @@ class ServiceSpec:
         Which arms answer and which watch; each is one of `arms`.
     unit
         Who sticks to an arm. Without it each request is its own unit.
-    budgets, limits, log
-        How long an answer may take; how much may be asked; what the access log tells.
+    budgets, limits, log, records
+        How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -271,6 +338,7 @@ class ServiceSpec:
     budgets: Budgets = field(default_factory=Budgets)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
+    records: Records = field(default_factory=Records)
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -401,7 +469,7 @@ def dumps(spec: ServiceSpec) -> str:
     """
     blocks = (
         *(_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec)),
-        *(_limits_block(spec), _log_block(spec)),
+        *(_limits_block(spec), _log_block(spec), _records_block(spec)),
     )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
 
@@ -456,7 +524,7 @@ def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
     kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
-    kinds |= {"limits": Limits, "log": Log}
+    kinds |= {"limits": Limits, "log": Log, "records": Records}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -516,6 +584,7 @@ def _spec(document: Mapping[str, Any]) -> ServiceSpec:
         budgets=Budgets(**document.get("budgets", {})),
         limits=Limits(**document.get("limits", {})),
         log=Log(**document.get("log", {})),
+        records=Records(**document.get("records", {})),
         **rest,
     )
 
@@ -535,6 +604,7 @@ def _document(spec: ServiceSpec) -> dict[str, object]:
         "budgets": _as_table(spec.budgets),
         "limits": _as_table(spec.limits),
         "log": _as_table(spec.log),
+        "records": _as_table(spec.records),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -601,6 +671,20 @@ def _log_block(spec: ServiceSpec) -> list[str]:
     return ["[log]", *lines] if lines else []
 
 
+def _records_block(spec: ServiceSpec) -> list[str]:
+    notes = {
+        "to": "each decision is written to a file before its answer leaves, or `off`",
+        "hash": "columns of which a keyed hash is kept",
+        "drop": "columns of which nothing is kept",
+        "when_full": "a request whose record cannot be written is refused, or answered",
+        "sync": "a record outlives the machine too",
+        "keep_days": "then records are deleted",
+        "keep_mb": "then the oldest are deleted",
+    }
+    lines = _changed(spec.records, notes)
+    return ["[records]", *lines] if lines else []
+
+
 def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:
     """Write the keys whose values are not the defaults."""
     defaults = {each.name: each.default for each in fields(value)}
@@ -617,7 +701,11 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<31} # {note}"
 
 
-def _toml(value: str | float) -> str:
+def _toml(value: str | float | tuple[str, ...]) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
         # JSON's text is TOML's but for one character, which TOML wants escaped
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

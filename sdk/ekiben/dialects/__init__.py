@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Protocol
 
 from ekiben import codecs, protocol
@@ -85,6 +86,7 @@ class Routed:
     model: str
     headers: Mapping[str, str]
     wants: Any = None
+    began: float = field(default_factory=perf_counter)
 
 
 class Dialect(Protocol):

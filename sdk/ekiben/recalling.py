@@ -1,0 +1,99 @@
+"""Records as a frame: one row for each decision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ekiben import codecs, protocol, recording
+from ekiben.errors import NotFoundError, nearest
+from ekiben.recording import Header, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def records(place: str | os.PathLike[str], *, since: str | pd.Timestamp | None = None) -> pd.DataFrame:
+    """Read the decisions that a service has recorded, the oldest first.
+
+    Parameters
+    ----------
+    place
+        The service's name, or a folder of segments, such as one that was copied from another machine.
+    since
+        A moment; what was answered before is left out.
+
+    Returns
+    -------
+    A frame with a row for each decision: `id` of its answer and the number of its `row` there, `time` in UTC, `endpoint`, `unit`,
+    `arm`, `propensity` (from 0 to 1), `model`, `digest`, `latency_ms`, then each column as `input.<name>` and what was answered as
+    `output.<name>`, named as in the frame of `package.predict`.
+
+    Raises
+    ------
+    NotFoundError
+        If there are no records of that name.
+    IntegrityError
+        If a segment is not as it was written.
+
+    Examples
+    --------
+    >>> import ekiben as ek
+    >>> decisions = ek.records("credit_risk")  # doctest: +SKIP
+    >>> decisions.groupby("arm")["output.score_1"].mean()  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    folder = find(place)
+    first = 0 if since is None else _moment(since)
+    rows = [row for path in recording.segments(folder) for row in _decisions(*recording.read(path), first)]
+    frame = pd.DataFrame(rows)
+    if not len(frame):
+        return pd.DataFrame({name: [] for name in FACTS})
+    frame["time"] = pd.to_datetime(frame["time"], utc=True)
+    return frame.sort_values(["time", "id", "row"], kind="stable", ignore_index=True)
+
+
+FACTS = ("id", "row", "time", "endpoint", "unit", "arm", "propensity", "model", "digest", "latency_ms")
+
+
+def find(place: str | os.PathLike[str]) -> Path:
+    """Find the folder of a service's records.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    home = recording.home()
+    for folder in (home / str(place), Path(place)):
+        if folder.is_dir() and recording.segments(folder):
+            return folder
+    known = sorted(path.name for path in home.glob("*") if path.is_dir())
+    hint = nearest(str(place), known) if known else " Nothing was recorded here yet."
+    raise NotFoundError(
+        f"Records must be of a service that was asked here, or a folder of segments. {str(place)!r} has none.{hint}"
+    )
+
+
+def _moment(since: str | pd.Timestamp) -> int:
+    import pandas as pd
+
+    moment = pd.Timestamp(since)
+    return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
+
+
+def _decisions(header: Header, found: Iterator[Record], first: int) -> Iterator[dict[str, Any]]:
+    names = [f"input.{name}" for name in header.columns]
+    for record in found:
+        if record.ns < first:
+            continue
+        model, digest = header.arms.get(record.arm, ("", ""))
+        answered = codecs.decode(record.outputs)
+        told = (record.endpoint, record.unit, record.arm, record.propensity, model, digest, record.us / 1000)
+        for i, (values, prediction) in enumerate(zip(record.inputs, answered, strict=True)):
+            facts = dict(zip(FACTS, (record.id, i, record.ns, *told), strict=True))
+            outputs = {f"output.{name}": value for name, value in protocol.flat(prediction).items()}
+            yield facts | dict(zip(names, values, strict=True)) | outputs

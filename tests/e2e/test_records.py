@@ -1,0 +1,159 @@
+"""What a service answered is on the disk: counted against what its callers heard, whatever became of the process."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import ekiben as ek
+from ekiben.spec import Records
+
+
+@pytest.fixture
+def recorded(packages, tmp_path, monkeypatch):
+    """Serve one arm with records in a folder of the test's own."""
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path / "records"))
+
+    def serve(name="kept", **settings):
+        arms = {"champion": packages["champion"]}
+        folder = ek.scaffold(tmp_path / name, arms=arms, unit="customer_id", **settings)
+        return ek.serve(folder)
+
+    return serve
+
+
+def workers_of(server):
+    return [each for each in psutil.Process(server.pid).children(recursive=True) if each.is_running()]
+
+
+def ask_on(server, row, heard, go):
+    """Ask until it is told to stop, and keep the id of every answer that arrived whole."""
+    n = 0
+    with httpx.Client(base_url=server.url, timeout=5, trust_env=False) as http:
+        while not go.is_set():
+            n += 1
+            try:
+                answer = http.post("/predict", json={"rows": [row], "customer_id": f"c-{n}"})
+                if answer.status_code == httpx.codes.OK:
+                    heard.append(answer.json()["id"])
+            except httpx.HTTPError:
+                time.sleep(0.05)
+
+
+def test_each_decision_is_a_row(recorded, packages, row):
+    with recorded() as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        first = http.post("/predict", json={"rows": [row, row], "customer_id": "c-7"}).json()
+        tensors = http.get("/v2/models/kept").json()["inputs"]
+        inputs = [{**each, "shape": [1], "data": [row[each["name"]]]} for each in tensors]
+        second = http.post("/v2/models/kept/infer", json={"inputs": inputs})
+        refused = http.post("/predict", json={"rows": [{}]})
+        found = ek.records("kept")
+    assert refused.status_code == 400
+    assert found["id"].tolist() == [first["id"]] * 2 + [second.headers["x-ekiben-id"]]
+    assert found["row"].tolist() == [0, 1, 0]
+    assert found["unit"].tolist()[:2] == ["c-7", "c-7"]
+    assert found["unit"].isna().tolist() == [False, False, True]
+    assert {*found["arm"]} == {"champion"}
+    assert {*found["digest"]} == {packages["champion"].digest}
+    assert found[[f"input.{name}" for name in row]].iloc[0].tolist() == [*row.values()]
+    scores = first["predictions"][0]["scores"]
+    assert found[[f"output.score_{label}" for label in scores]].iloc[0].tolist() == [*scores.values()]
+    assert (found["latency_ms"] > 0).all()
+
+
+def test_what_must_not_be_kept_in_clear_is_nowhere_on_the_disk(recorded, row, tmp_path):
+    secret, column = "k3pt-0ut-4711", next(name for name, value in row.items() if isinstance(value, str))
+    told = Records(hash=("customer_id",), drop=(column,))
+    with recorded(records=told) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        for _ in range(2):
+            http.post("/predict", json={"rows": [row], "customer_id": secret}).raise_for_status()
+        found = ek.records("kept")
+    assert found[f"input.{column}"].isna().all()
+    assert found["unit"].nunique() == 1
+    assert secret not in found["unit"].tolist()
+    for path in (tmp_path / "records").rglob("*"):
+        assert path.is_dir() or secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("victim", ["worker", "all"])
+def test_a_kill_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, victim):
+    heard, go = [], threading.Event()
+    with recorded(workers=2) as server:
+        askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
+        for each in askers:
+            each.start()
+        for _ in range(3 if victim == "worker" else 1):
+            time.sleep(0.5)
+            if victim == "worker":
+                workers_of(server)[-1].send_signal(signal.SIGKILL)
+            else:
+                for process in (*workers_of(server), psutil.Process(server.pid)):
+                    process.send_signal(signal.SIGKILL)
+        if victim == "worker":
+            time.sleep(3)
+        go.set()
+        for each in askers:
+            each.join()
+        found = ek.records("kept")
+    assert len(heard) > 50
+    assert found["id"].is_unique
+    assert {*heard} <= {*found["id"]}
+
+
+def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, row):
+    for policy, status in (("refuse", 503), ("answer", 200)):
+        name = f"full_{policy}"
+        with recorded(name, records=Records(when_full=policy)) as server:
+            with httpx.Client(base_url=server.url, trust_env=False) as http:
+                body = {"rows": [row], "customer_id": "c-7"}
+                assert http.post("/predict", json=body).status_code == 200
+                (worker,) = workers_of(server)
+                before = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (1, before[1]))
+                full = http.post("/predict", json=body)
+                assert full.status_code == status
+                if status == 503:
+                    assert full.json()["error"]["code"] == "not_recorded"
+                    assert full.headers["retry-after"] == "1"
+                resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, before)
+                again = http.post("/predict", json=body)
+                assert again.status_code == 200
+                told = http.get("/metrics").text
+            found = ek.records(name)
+        assert again.json()["id"] in found["id"].tolist()
+        lost = [line for line in told.splitlines() if line.startswith("ekiben_unrecorded_total")]
+        assert [float(line.split()[-1]) for line in lost] == ([1.0] if policy == "answer" else [0.0])
+
+
+def test_a_service_whose_records_cannot_be_written_does_not_start(packages, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path / "file"))
+    folder = ek.scaffold(tmp_path / "kept", arms={"champion": packages["champion"]})
+    with pytest.raises(ek.EkibenError, match="Set EKIBEN_RECORDS"):
+        ek.serve(folder)
+
+
+def test_records_may_be_off(recorded, row, tmp_path):
+    with recorded(records=Records(to="off")) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        assert http.post("/predict", json={"rows": [row]}).status_code == 200
+    assert not (tmp_path / "records").exists()
+
+
+def test_they_are_shown_and_written_from_a_shell(recorded, row, tmp_path):
+    with recorded() as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        for n in range(3):
+            http.post("/predict", json={"rows": [row], "customer_id": f"c-{n}"}).raise_for_status()
+    command = [Path(sys.executable).with_name("ekiben"), "records", "kept"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
+    assert "3 decisions: champion 3" in shown
+    out = tmp_path / "kept.csv"
+    subprocess.run([*command, "--out", out], check=True, capture_output=True, env=dict(os.environ))
+    assert len(out.read_text().splitlines()) == 4

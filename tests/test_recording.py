@@ -1,0 +1,203 @@
+"""Records: written before the answer, torn by nobody, packed, kept so long, and read back."""
+
+import errno
+import gzip
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ekiben import recording
+from ekiben.errors import IntegrityError, RecordsError
+from ekiben.recording import Header, Record, Recorder, count, read, segments, tidy
+
+HEADER = Header(service="risk", columns=("age", "job"), arms={"champion": ("models:/risk/1", "0" * 64)})
+
+
+def record(number=0, **changes):
+    told = {"id": f"{number:032x}", "ns": 1, "endpoint": "predict", "arm": "champion", "unit": "c-7", "propensity": 0.9}
+    told |= {"us": 12.5, "inputs": ((30, "cook"), (41, None)), "outputs": b'[{"label":"bad"},{"label":"good"}]'}
+    return Record(**{**told, **changes})
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    made = []
+
+    def make(**settings):
+        made.append(Recorder(tmp_path / "risk", HEADER, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def of(folder):
+    return [each for path in segments(folder) for each in read(path)[1]]
+
+
+def test_a_record_is_read_back_as_it_was_written(recorder):
+    first = recorder()
+    first.write(record(1))
+    (segment,) = segments(first.folder)
+    header, (found,) = read(segment)
+    assert (header.service, header.columns, header.arms) == (HEADER.service, HEADER.columns, HEADER.arms)
+    assert [*map(tuple, found.inputs)] == [(30, "cook"), (41, None)]
+    assert (found.id, found.unit, found.outputs) == (record(1).id, "c-7", record().outputs)
+
+
+def test_segments_are_closed_packed_and_read_like_open_ones(recorder):
+    one = recorder(segment_bytes=2000)
+    for number in range(100):
+        one.write(record(number))
+    one.close()
+    tidy(one.folder)
+    assert [each.id for each in of(one.folder)] == [record(number).id for number in range(100)]
+    assert {path.name.rpartition(".")[2] for path in segments(one.folder)} == {"gz"}
+    assert len(segments(one.folder)) > 3
+
+
+def test_what_a_process_left_open_is_adopted_and_what_another_writes_is_not(recorder, tmp_path):
+    one = recorder()
+    one.write(record(1))
+    tidy(one.folder)
+    assert [path.name.endswith(recording.OPEN) for path in segments(one.folder)] == [True]
+    story = (
+        "import os, sys; from pathlib import Path; from ekiben.recording import *; "
+        "r = Recorder(Path(sys.argv[1]), Header(service='risk', columns=('age',), arms={})); "
+        "r.write(Record('2' * 32, 1, 'predict', 'champion', None, 1.0, 1.0, ((30,),), b'[]')); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", story, one.folder], check=False)
+    tidy(one.folder)
+    assert sorted(path.name.partition(".")[2] for path in segments(one.folder)) == ["open", "records.gz"]
+    assert count([one.folder]) == 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_process_that_is_killed_loses_nothing_it_said_was_written(tmp_path, seed):
+    """Kill a writer at any moment: each record that it told of is there, once, and none is torn."""
+    story = (
+        "import sys; from pathlib import Path; from ekiben.recording import *\n"
+        "r = Recorder(Path(sys.argv[1]), Header(service='risk', columns=('age',), arms={}), segment_bytes=20000)\n"
+        "n = 0\n"
+        "while True:\n"
+        "    r.write(Record(f'{n:032x}', 1, 'predict', 'champion', None, 1.0, 1.0, ((30,),), b'[]'))\n"
+        "    print(n, flush=True)\n"
+        "    n += 1\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", story, tmp_path], stdout=subprocess.PIPE, text=True) as writer:
+        told = int(writer.stdout.readline())
+        time.sleep(0.01 + seed * 0.013)
+        writer.send_signal(signal.SIGKILL)
+        for line in writer.stdout:
+            told = int(line) if line.endswith("\n") else told
+    tidy(tmp_path)
+    found = [int(each.id, 16) for each in of(tmp_path)]
+    assert found == list(range(len(found)))
+    assert told <= len(found) - 1 <= told + 1
+
+
+def test_several_threads_write_whole_records(recorder):
+    one = recorder(segment_bytes=5000)
+    threads = [
+        threading.Thread(target=lambda k=k: [one.write(record(1000 * k + n)) for n in range(100)]) for k in range(4)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    one.close()
+    assert sorted(int(each.id, 16) for each in of(one.folder)) == sorted(
+        1000 * k + n for k in range(4) for n in range(100)
+    )
+
+
+def test_a_full_disk_is_told_of_and_tears_nothing(recorder):
+    """Let no file grow beyond a size, as a full disk does, in the middle of a record."""
+    one = recorder()
+    one.write(record(1))
+    size = segments(one.folder)[0].stat().st_size
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(RecordsError, match="must be written before its answer"):
+                one.write(record(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    one.write(record(3))
+    assert [int(each.id, 16) for each in of(one.folder)] == [1, 3]
+
+
+def test_a_folder_that_cannot_be_written_is_named_at_the_start(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordsError, match="must be written to risk"):
+        Recorder(tmp_path / "file" / "risk", HEADER)
+
+
+def test_the_oldest_segments_go_when_there_is_too_much(recorder):
+    one = recorder(segment_bytes=1500)
+    for number in range(60):
+        one.write(record(number))
+    one.close()
+    tidy(one.folder)
+    sizes = [path.stat().st_size for path in segments(one.folder)]
+    tidy(one.folder, keep_bytes=sum(sizes[-2:]))
+    assert len(segments(one.folder)) == 2
+    assert of(one.folder)[-1].id == record(59).id
+
+
+def test_segments_go_when_they_are_too_old(recorder):
+    one = recorder(segment_bytes=1500)
+    for number in range(20):
+        one.write(record(number))
+    one.close()
+    tidy(one.folder)
+    old, *_ = segments(one.folder)
+    os.utime(old, (1, 1))
+    tidy(one.folder, keep_s=recording.DAY_S)
+    assert old not in segments(one.folder)
+
+
+def test_a_record_that_was_changed_is_found(recorder):
+    one = recorder()
+    for number in range(3):
+        one.write(record(number))
+    (path,) = segments(one.folder)
+    data = bytearray(path.read_bytes())
+    data[-150] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="as it was written"):
+        list(read(path)[1])
+
+
+@pytest.mark.parametrize("data", [b"", b"something else", gzip.compress(b"x")])
+def test_another_file_is_no_segment(tmp_path, data):
+    path = tmp_path / "x.records"
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError):
+        read(path)
+
+
+def test_records_are_read_by_their_owner_alone(recorder):
+    one = recorder()
+    assert one.folder.stat().st_mode & 0o077 == 0
+    assert segments(one.folder)[0].stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_is_gone_is_told_of(recorder, monkeypatch):
+    one = recorder()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RecordsError, match="No space left"):
+        one.write(record())
