@@ -61,14 +61,15 @@ def contract_of(columns, outputs, *, unit=None, **limits):
     return told, Contract(signature=signature, pins={}, row={}, answer={})
 
 
-def asked_in(plane, path, body, headers, *, method="POST"):
+def asked_in(plane, path, body, headers, *, method="POST", app=None):
     """Ask the front of a data plane."""
     before, Front.live = Front.live, plane
-    front = Front(None)
+    front = Front(app)
     try:
         return asyncio.run(ask(front, method, path, body, headers=headers))
     finally:
-        front._opened.close()
+        if front._opened is not None:
+            front._opened.close()
         Front.live = before
 
 

@@ -16,8 +16,7 @@ from ekiben import checks, locking, spec
 from ekiben.checks.laws import HTTP_LAWS
 from ekiben.errors import BuildError, NotFoundError
 from ekiben.progress import Progress, shown
-from ekiben.recording import UNRECORDED
-from ekiben.running import Server, child_environment
+from ekiben.running import TRIED, Server, child_environment
 
 BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
 ALLOWED = re.compile(
@@ -114,7 +113,7 @@ def _run_and_replay(tag: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ekiben-build-") as empty:
         store = Path(empty) / "store"
         archive = bentoml.get(tag).export(str(Path(empty) / "bento.tar"))
-        environment = {"BENTOML_HOME": str(store), **UNRECORDED}
+        environment = {"BENTOML_HOME": str(store), **TRIED}
         command = [sys.executable, "-m", "bentoml", "import", str(Path(archive).resolve())]
         done = subprocess.run(
             command, cwd=empty, env=child_environment(environment), capture_output=True, text=True, check=False

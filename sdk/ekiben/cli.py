@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 import ekiben
-from ekiben import signing
+from ekiben import keys, signing
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
 
@@ -256,6 +256,18 @@ def serve(
             return
     typer.echo(f"The server ended by itself; see {server.log}.", err=True)
     raise typer.Exit(1)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="What the key is called, such as the system that asks with it.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do: read, explain, write, admin. Once for each.")],
+    days: Annotated[float | None, typer.Option(help="After how many days it ends; never by default.")] = None,
+) -> None:
+    """Make a key for a service: the token for who asks, and the lines for the file of keys, which hold its hash alone."""
+    token, lines = keys.make(name, scope, days=days)
+    typer.echo(lines)
+    typer.echo(f"The token is shown once: {token}", err=True)
 
 
 @app.command()

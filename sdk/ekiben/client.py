@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,8 @@ class Client:
         The service's address, such as `http://127.0.0.1:3000`.
     timeout_s
         How long an answer may take, in seconds.
+    token
+        What the service knows this client by; by default what `EKIBEN_TOKEN` holds.
 
     Examples
     --------
@@ -33,11 +36,13 @@ class Client:
     'http://127.0.0.1:9'
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 60) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 60, token: str | None = None) -> None:
         self.url = url.rstrip("/")
+        token = token or os.environ.get("EKIBEN_TOKEN")
+        shown = {"authorization": f"Bearer {token}"} if token else {}
         # trust_env=False: a proxy of the environment has no business between a client and its own machine
         self._http = httpx.Client(
-            base_url=self.url, timeout=timeout_s, trust_env=not self.url.startswith("http://127.")
+            base_url=self.url, timeout=timeout_s, headers=shown, trust_env=not self.url.startswith("http://127.")
         )
 
     def predict(self, frame: pd.DataFrame, *, unit: str | None = None) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from ekiben.dialects import JSON, Answer, Dialect, described, open_inference, re
 from ekiben.dialects.invocations import Invocations
 from ekiben.dialects.open_inference import OpenInference
 from ekiben.endpoints import Endpoint
+from ekiben.keys import Keys
 from ekiben.observing import AccessLog, Line, new_id
 from ekiben.shortcut import Lane
 
@@ -45,6 +46,8 @@ class Front:
     # What makes spans, where somebody configured it elsewhere than as OpenTelemetry's global provider.
     tracers: ClassVar[Any] = None
 
+    keys: ClassVar[Keys | None] = None  # who may ask; None lets everybody
+
     def __init__(self, app: ASGIApp) -> None:
         Front.is_mounted = True
         self.app = app
@@ -54,6 +57,8 @@ class Front:
         """Answer, or hand what is BentoML's on to it."""
         if scope["type"] != "http":
             await self.app(scope, receive, self._closing(send) if scope["type"] == "lifespan" else send)
+        elif Front.keys is not None and (barred := _barred(Front.keys, scope)) is not None:
+            await self._show(scope, receive, send, barred)
         elif scope["method"] == "POST" and (endpoint := self._endpoints().get(scope["path"])) is not None:
             await endpoint(scope, receive, send)
         elif _is_bentomls(scope):
@@ -72,11 +77,11 @@ class Front:
             opened = self._opened = _Opened(live)
         return opened.endpoints
 
-    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _show(self, scope: Scope, receive: Receive, send: Send, barred: Answer | None = None) -> None:
         """Show a page, or refuse."""
         began, path = perf_counter(), scope["path"]
         try:
-            found = self._page(path, scope["method"])
+            found = barred or self._page(path, scope["method"])
         except Exception as failure:  # noqa: BLE001 -- a page that fails is told in the one shape
             logger.error("%s failed: %s", scope["method"], type(failure).__name__)
             says = "The service failed. Its log says why."
@@ -178,6 +183,31 @@ ASKED_BY_POST: dict[str, Callable[[_Opened], Endpoint]] = {
     f"{V2}/models/{SERVICE}/infer": _infer,
     "/invocations": _invocations,
 }
+
+
+# What balancers and platforms ask without a key, to know whether a process lives.
+PROBES = {"/livez", "/readyz", "/healthz", "/ping", f"{V2}/health/live", f"{V2}/health/ready", *VERTEX[1:]}
+
+
+NARROW = 'Bearer error="insufficient_scope"'
+
+
+def _barred(keys: Keys, scope: Scope) -> Answer | None:
+    """Refuse who shows no key for what is asked."""
+    path = scope["path"]
+    if path in PROBES and scope["method"] in ("GET", "HEAD"):
+        return None
+    shown = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    why = keys.judge(shown, "explain" if path == "/explain" else "read")
+    if why is None:
+        return None
+    if why == "forbidden":
+        says, told = "The key must be for this. It is for something else.", {"www-authenticate": NARROW}
+        refused = refuse(HTTPStatus.FORBIDDEN, "forbidden", says, headers=told)
+    else:
+        says = "A key must come as `Authorization: Bearer <token>`. Got none that is known."
+        refused = refuse(HTTPStatus.UNAUTHORIZED, "unauthorized", says, headers={"www-authenticate": "Bearer"})
+    return open_inference.as_error(refused) if path.startswith(V2) else refused
 
 
 def _is_bentomls(scope: Scope) -> bool:

@@ -18,6 +18,8 @@ ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
 # What each refusal means: its status and when it comes.
 REFUSALS = {
     400: "The body does not fit the contract; `fields` names each row and column. Or a header cannot be what it is.",
+    401: "The service asks for a key, and none that it knows came.",
+    403: "The key is for something else.",
     408: "The body did not arrive in time.",
     413: "The body or its number of rows is above the service's limits.",
     415: "The content type is not application/json.",

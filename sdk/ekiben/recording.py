@@ -26,7 +26,6 @@ if os.name == "posix":
     import fcntl
 
 HOME = "EKIBEN_RECORDS"  # the folder in which each service has its own; `off` records nothing, whatever the spec says
-UNRECORDED = {HOME: "off"}  # of a server that is only tried
 FORMAT = 1
 MAGIC = b"ekiben records 1\n"
 OPEN, WHOLE, PACKED = ".open", ".records", ".records.gz"

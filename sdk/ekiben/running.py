@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import httpx
 
+from ekiben import keys, recording
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -25,6 +26,8 @@ from ekiben.progress import Progress, show_link, shown
 READY_S = 120.0
 STOP_S = 20.0
 LOG_LINES = 25
+
+TRIED = {recording.HOME: "off", keys.TEXT: "", keys.FILE: ""}  # of a server that is only tried: no records, no keys
 
 
 class Server(Client):

@@ -18,11 +18,12 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, locking, pinning, recording, spec, storing
+from ekiben import codecs, keys, locking, pinning, recording, spec, storing
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.errors import EkibenError
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
+from ekiben.keys import Keys
 from ekiben.metering import meter
 from ekiben.packages import Package
 from ekiben.pinning import Contract
@@ -173,7 +174,7 @@ class ModelService(Hooks):
             keeper=_keeper(self.served, packages, counted.unrecorded),
         )
         _settle()
-        Front.tracers = _tracers()
+        Front.tracers, Front.keys = _tracers(), _keys()
         Front.live = self.plane
         if not Front.is_mounted:
             name = type(self).__name__
@@ -243,6 +244,13 @@ def _fronted(kind: Any, service: Any) -> Any:
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _keys() -> Keys | None:
+    try:
+        return keys.of_environment()
+    except EkibenError as reason:
+        raise ServiceError(str(reason)) from None
 
 
 def _keeper(served: Served, packages: Mapping[str, Package], lost: Callable[[int], object]) -> Keeper | None:

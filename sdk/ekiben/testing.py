@@ -10,7 +10,6 @@ from pathlib import Path
 from ekiben import checks, pinning, running, spec, storing
 from ekiben.checks.laws import HTTP_LAWS, LAWS, Law
 from ekiben.errors import NotFoundError
-from ekiben.recording import UNRECORDED
 from ekiben.running import Server
 
 __all__ = ["BoundLaw", "laws", "server"]
@@ -71,7 +70,7 @@ def _models_are_here(folder: Path, described: spec.ServiceSpec) -> None:
 @cache
 def server(folder: str | Path) -> Server:
     """Start the folder's service once for all tests of this process; it ends with them."""
-    return running.serve(Path(folder), environment=UNRECORDED)
+    return running.serve(Path(folder), environment=running.TRIED)
 
 
 @cache

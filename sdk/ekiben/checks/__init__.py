@@ -14,7 +14,6 @@ from ekiben.errors import SpecError
 from ekiben.packages import Package
 from ekiben.pinning import Pin
 from ekiben.progress import Progress, shown
-from ekiben.recording import UNRECORDED
 from ekiben.spec import ServiceSpec
 
 __all__ = ["Finding", "Report", "Subject", "check", "examine", "http_subjects", "package_subjects"]
@@ -67,7 +66,7 @@ def _check_folder(folder: Path, say: Progress) -> Report:
     arms = package_subjects(folder)
     findings = list(_findings(arms, LAWS, say))
     say("starting the service")
-    with running.serve(folder, environment=UNRECORDED, progress=say) as server:
+    with running.serve(folder, environment=running.TRIED, progress=say) as server:
         asked = http_subjects(folder, server)
         findings += _findings(asked, HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)

@@ -1,0 +1,222 @@
+"""Keys of a service: who may ask what, held as hashes, and changed without a restart."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from ekiben.errors import SpecError
+
+TEXT, FILE = "EKIBEN_KEYS", "EKIBEN_KEYS_FILE"
+SCOPES = ("read", "explain", "write", "admin")
+PREFIX = "ek_"  # so that a scanner of secrets knows one
+LOOKED_S = 1.0  # how old the file that was read may be
+LONGEST = 512  # bytes of an Authorization header that is looked at
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key: what it is called, the SHA-256 of its token, what it may do, and until when."""
+
+    name: str
+    sha256: str
+    scopes: tuple[str, ...]
+    until: datetime | None = None
+
+
+def make(name: str, scopes: Sequence[str], *, days: float | None = None) -> tuple[str, str]:
+    """Make a token of 256 random bits, and the lines of TOML that let it in.
+
+    Parameters
+    ----------
+    name
+        What the key is called, in the file and in the log.
+    scopes
+        What it may do: `read`, `explain`, `write`, `admin`.
+    days
+        After how many days it ends; never by default.
+
+    Raises
+    ------
+    SpecError
+        If the name or a scope is none.
+
+    Examples
+    --------
+    >>> token, lines = make("batch", ["read"])
+    >>> token.startswith("ek_"), token in lines
+    (True, False)
+    >>> parse(lines)[0].scopes
+    ('read',)
+    """
+    token = PREFIX + secrets.token_urlsafe(32)
+    lines = [f"[keys.{name}]" if "." not in name else f'[keys."{name}"]', f'sha256 = "{hashed(token)}"']
+    lines.append(f"scopes = [{', '.join(map(_quoted, scopes))}]")
+    if days is not None:
+        lines.append(f"until = {datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}")
+    text = "\n".join(lines) + "\n"
+    parse(text)
+    return token, text
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
+
+
+def hashed(token: str | bytes) -> str:
+    """Give what is kept of a token."""
+    return sha256(token.encode() if isinstance(token, str) else token).hexdigest()
+
+
+def parse(text: str) -> tuple[Key, ...]:
+    """Read keys from TOML: a table `[keys.<name>]` for each, with `sha256`, `scopes` and, if it ends, `until`.
+
+    Raises
+    ------
+    SpecError
+        With every fault; no hash is repeated.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as reason:
+        place = re.search(r"\(at [^)]*\)", str(reason))
+        raise SpecError(
+            f"The keys must be TOML. They are not {place[0] if place else ''}.".replace(" .", ".")
+        ) from None
+    found = document.get("keys")
+    faults = (
+        [] if isinstance(found, Mapping) and found and set(document) == {"keys"} else ["[keys.<name>] must name a key"]
+    )
+    told = found if isinstance(found, Mapping) else {}
+    for name, entry in told.items():
+        faults += [f"keys.{name if _NAME.fullmatch(name) else '…'}: {fault}" for fault in _faults(name, entry)]
+    if faults:
+        raise SpecError("The keys must be as `ekiben key` writes them.\n" + "\n".join(faults))
+    return tuple(Key(name=name, **{**entry, "scopes": tuple(entry["scopes"])}) for name, entry in told.items())
+
+
+def _faults(name: str, entry: object) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "a name is letters, digits, '_', '.' and '-', 63 at most"
+    if not isinstance(entry, Mapping):
+        yield "a key is a table"
+        return
+    if extra := set(entry) - {"sha256", "scopes", "until"}:
+        yield f"a key holds sha256, scopes and until; got {len(extra)} more"
+    if not isinstance(entry.get("sha256"), str) or not _HASH.fullmatch(entry["sha256"]):
+        yield "sha256 must be 64 hex digits in lower case"
+    scopes = entry.get("scopes")
+    if not isinstance(scopes, list) or not scopes or not all(scope in SCOPES for scope in scopes):
+        yield f"scopes must be some of {', '.join(SCOPES)}"
+    until = entry.get("until")
+    if "until" in entry and (not isinstance(until, datetime) or until.tzinfo is None):
+        yield "until must be a moment with its offset, such as 2027-01-01T00:00:00Z"
+
+
+class Keys:
+    """The keys of a running service; a file of them is read again when it changes.
+
+    Parameters
+    ----------
+    known
+        The keys.
+    file
+        Where they come from, to be looked at again; None for keys that stay.
+
+    Examples
+    --------
+    >>> token, lines = make("batch", ["read"])
+    >>> keys = Keys(parse(lines))
+    >>> keys.judge(f"Bearer {token}".encode(), "read")
+    >>> keys.judge(f"Bearer {token}".encode(), "admin")
+    'forbidden'
+    >>> keys.judge(None, "read")
+    'unauthorized'
+    """
+
+    def __init__(self, known: Sequence[Key], file: Path | None = None) -> None:
+        self._file, self._looked, self._seen = file, monotonic(), _stamp(file)
+        self.problem: str | None = None
+        self._hold(known)
+
+    def _hold(self, known: Sequence[Key]) -> None:
+        self._known = [(key.sha256.encode(), key) for key in known]
+
+    def judge(self, authorization: bytes | None, scope: str) -> str | None:
+        """Tell why a request may not do what it asks for: `unauthorized` or `forbidden`; None when it may."""
+        if self._file is not None and monotonic() - self._looked > LOOKED_S:
+            self._look()
+        token = _token(authorization)
+        if token is None:
+            return "unauthorized"
+        came, found = hashed(token).encode(), None
+        for digest, key in self._known:  # all of them, so that the time tells nothing
+            if hmac.compare_digest(digest, came):
+                found = key
+        if found is None or (found.until is not None and found.until <= datetime.now(UTC)):
+            return "unauthorized"
+        return None if scope in found.scopes else "forbidden"
+
+    def _look(self) -> None:
+        """Read the file again if it is another one; what cannot be read leaves the keys as they were."""
+        self._looked, stamp = monotonic(), _stamp(self._file)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._hold(_read(self._file))
+            self.problem = None
+        except SpecError as reason:
+            self.problem = str(reason)
+
+
+def _token(authorization: bytes | None) -> bytes | None:
+    if authorization is None or len(authorization) > LONGEST:
+        return None
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip() or None if scheme.lower() == b"bearer" else None
+
+
+def _stamp(file: Path | None) -> Any:
+    try:
+        told = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return told and (told.st_mtime_ns, told.st_size, told.st_ino)
+
+
+def _read(file: Path | None) -> tuple[Key, ...]:
+    try:
+        return parse(file.read_text(encoding="utf-8")) if file is not None else ()
+    except (OSError, UnicodeDecodeError) as reason:
+        name = "" if file is None else file.name
+        raise SpecError(f"The file of keys must be readable. {name} is not: {type(reason).__name__}.") from None
+
+
+def of_environment() -> Keys | None:
+    """Give the keys that the environment names: `EKIBEN_KEYS_FILE` a file, or `EKIBEN_KEYS` the text; None for none.
+
+    Raises
+    ------
+    SpecError
+        If they are none, or both are named.
+    """
+    text, name = os.environ.get(TEXT), os.environ.get(FILE)
+    if text and name:
+        raise SpecError(f"Keys must come from {FILE} or from {TEXT}. Both are set.")
+    if name:
+        file = Path(name)
+        return Keys(_read(file), file)
+    return Keys(parse(text)) if text else None
