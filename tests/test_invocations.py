@@ -52,6 +52,10 @@ def test_every_form_is_the_same_rows(form):
     assert read(dialect_of(), form).columns == READ
 
 
+def test_nan_is_missing_as_mlflow_s_client_sends_it():
+    assert read(dialect_of(), json.dumps({"inputs": READ}).replace("null", "NaN").encode()).columns == READ
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_csv_is_read_as_its_columns_hold_it(end, mark):

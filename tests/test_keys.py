@@ -105,6 +105,22 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(t
     assert [known.judge(bearer(token), "read") for token in (old, new)] == ["unauthorized", None]
 
 
+def test_keys_are_added_to_a_file_of_its_owner_s(tmp_path):
+    file = tmp_path / "keys.toml"
+    tokens = []
+    for name in ("shop", "batch"):
+        token, lines = make(name, ["read"])
+        keys.add(file, lines)
+        tokens.append(token)
+    known = Keys(parse(file.read_text()))
+    assert [known.judge(bearer(token), "read") for token in tokens] == [None, None]
+    assert file.stat().st_mode & 0o077 == 0
+    before = file.read_text()
+    with pytest.raises(SpecError):
+        keys.add(file, make("shop", ["read"])[1])
+    assert file.read_text() == before
+
+
 def test_the_environment_names_one_source(tmp_path, monkeypatch):
     token, lines = make("batch", ["read"])
     assert of_environment() is None

@@ -57,6 +57,18 @@ def test_a_column_is_a_tensor_of_its_name():
     assert read(dialect_of(), {"inputs": PEOPLE}).columns == READ
 
 
+def test_nan_in_json_is_missing():
+    body = json.dumps({"inputs": PEOPLE}).replace("null", "NaN").encode()
+    assert dialect_of().read(Request(body=body)).columns == READ
+
+
+@pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN,]", "nan"])
+def test_other_words_are_no_json(word):
+    body = json.dumps({"inputs": PEOPLE}).replace("null", f"NaN, {word}").encode()
+    with pytest.raises(SchemaError, match="JSON"):
+        dialect_of().read(Request(body=body))
+
+
 @pytest.mark.parametrize("shape", [[2, 1], [2]])
 def test_a_column_may_have_a_second_dimension_of_one(shape):
     nested = [

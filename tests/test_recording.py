@@ -178,7 +178,7 @@ def test_a_record_that_was_changed_is_found(recorder):
         list(read(path)[1])
 
 
-@pytest.mark.parametrize("data", [b"", b"something else", gzip.compress(b"x")])
+@pytest.mark.parametrize("data", [b"", b"something else", gzip.compress(b"x")], ids=["empty", "text", "packed"])
 def test_another_file_is_no_segment(tmp_path, data):
     path = tmp_path / "x.records"
     path.write_bytes(data)

@@ -263,10 +263,16 @@ def key(
     name: Annotated[str, typer.Argument(help="What the key is called, such as the system that asks with it.")],
     scope: Annotated[list[str], typer.Option(help="What it may do: read, explain, write, admin. Once for each.")],
     days: Annotated[float | None, typer.Option(help="After how many days it ends; never by default.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The file of keys to add it to; by default its lines are shown.")
+    ] = None,
 ) -> None:
     """Make a key for a service: the token for who asks, and the lines for the file of keys, which hold its hash alone."""
     token, lines = keys.make(name, scope, days=days)
-    typer.echo(lines)
+    if to is None:
+        typer.echo(lines)
+    else:
+        keys.add(to, lines)
     typer.echo(f"The token is shown once: {token}", err=True)
 
 

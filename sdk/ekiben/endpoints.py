@@ -230,8 +230,8 @@ class Endpoint:
     async def _found(self, routed: Routed, until: Until) -> Any:
         """Give the predictions for a request, or the answer that refuses it."""
         arm, columns = routed.choice.arm, routed.columns
-        if shortcut.is_quick(self.plane, arm, n_rows(columns)):
-            return self.plane.predictions(arm, columns)
+        if (found := shortcut.at_once(self.plane, arm, columns)) is not None:
+            return found
         each = self._batchers.get(arm)
         work = self._together(each, columns) if each else self._in_thread(self.plane.predictions, arm, columns)
         return work if isinstance(work, Answer) else await until.done(work)

@@ -71,6 +71,26 @@ def make(name: str, scopes: Sequence[str], *, days: float | None = None) -> tupl
     return token, text
 
 
+def add(file: Path, lines: str) -> None:
+    """Add a key's lines to a file of keys, which is made for its owner alone; it is replaced as a whole.
+
+    Raises
+    ------
+    SpecError
+        If the file holds something else, or a key of that name.
+    """
+    try:
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        text = f"{before.rstrip()}\n\n{lines}" if before.strip() else lines
+        parse(text)
+        beside = file.with_name(f"{file.name}.part")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as made:
+            made.write(text)
+        beside.replace(file)
+    except (OSError, UnicodeDecodeError) as reason:
+        raise SpecError(f"The file of keys must be writable. {file.name} is not: {type(reason).__name__}.") from None
+
+
 def _quoted(word: str) -> str:
     return f'"{word}"'
 

@@ -255,10 +255,10 @@ def _keys() -> Keys | None:
 
 def _keeper(served: Served, packages: Mapping[str, Package], lost: Callable[[int], object]) -> Keeper | None:
     """Open the records of this process; None where the spec keeps none."""
-    told, columns = served.spec.records, served.contract.signature.inputs.names
+    told = served.spec.records
     if "off" in (told.to, os.environ.get(recording.HOME)):
         return None
-    folder = recording.home() / served.name
+    folder, columns = recording.home() / served.name, served.contract.signature.inputs.names
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
     kept = dict.fromkeys(told.hash, "hash") | dict.fromkeys(told.drop, "drop")
     header = recording.Header(service=served.name, columns=columns, arms=arms, kept=kept)

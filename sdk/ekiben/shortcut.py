@@ -13,7 +13,7 @@ import msgspec
 from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
 from ekiben.compiling import Plan
-from ekiben.dataplane import DataPlane, cookie_of
+from ekiben.dataplane import DataPlane, cookie_of, n_rows
 from ekiben.dialects import JSON
 from ekiben.observing import new_id
 from ekiben.packages import Package
@@ -235,11 +235,19 @@ def batchers(plane: DataPlane) -> dict[str, Together]:
     }
 
 
-def is_quick(plane: DataPlane, arm: str, n_rows: int) -> bool:
-    """Tell whether an arm answers so many rows within so little time that nobody else is kept waiting."""
-    package = plane.packages[arm]
-    plan = None if plane.hooks.changed() else _quick(package.plan)
-    return plan is not None and package.plan_for(n_rows) is not None and cost_us(plan, n_rows) < INLINE_US
+def at_once(plane: DataPlane, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
+    """Answer columns by an arm's plan, where that takes so little time that nobody is kept waiting; None where it does not.
+
+    What the plan cannot answer is None too: the model itself may take seconds to be built.
+    """
+    package, n = plane.packages[arm], n_rows(columns)
+    plan = None if plane.hooks.changed(HOOKS) else _quick(package.plan)
+    if plan is None or package.plan_for(n) is None or cost_us(plan, n) >= INLINE_US:
+        return None
+    try:
+        return plan.predictions(list(zip(*(columns[name] for name in package.schema.names), strict=True)))
+    except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
+        return None
 
 
 def _is_row_by_row(package: Package) -> bool:

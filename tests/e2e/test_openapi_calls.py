@@ -42,7 +42,7 @@ def _call_all(document, modes, n_examples):
         )
         @hypothesis.given(case=operation.ok().as_strategy(generation_mode=modes))
         def call(case):
-            answer = case.call()
+            answer = case.call(timeout=60)  # the first row that no plan answers waits for its model to be built
             case.validate_response(answer, checks=CHECKS)
             statuses[(case.path, answer.status_code)] += 1
 

@@ -48,7 +48,7 @@ class Invocations:
         if kind == CSV:
             columns = self._of_csv(request.body)
         elif kind == JSON:
-            columns, params = self._of_json(codecs.decode(request.body))
+            columns, params = self._of_json(codecs.decode_with_nan(request.body))
         else:
             raise unsupported(JSON, CSV)
         units = self._units(columns, params)

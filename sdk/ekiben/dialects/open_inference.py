@@ -320,12 +320,11 @@ _decode = msgspec.json.Decoder(Body).decode
 def _body(header: bytes) -> Body:
     """Read the JSON of a request, or say what in it is none of the protocol's."""
     try:
-        return _decode(header)
+        return msgspec.convert(codecs.decode_with_nan(header), Body) if b"NaN" in header else _decode(header)
     except msgspec.ValidationError as reason:
-        codecs.decode(header)  # where it is no JSON at all, its own words say more
         raise SchemaError(f"The body must be a request of the Open Inference Protocol. {reason}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        codecs.decode(header)
+        codecs.decode(header)  # where it is no JSON at all, its own words say more
         raise SchemaError("The body must be a request of the Open Inference Protocol. Got something else.") from None
 
 
