@@ -87,7 +87,7 @@ def test_a_scope_that_is_none_makes_no_key():
         make("batch", ["everything"])
 
 
-def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(tmp_path, monkeypatch):
+def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(keys, "LOOKED_S", -1)
     (old, first), (new, second) = make("old", ["read"]), make("new", ["read"])
     file = tmp_path / "keys.toml"
@@ -101,6 +101,7 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(t
     os.utime(file, ns=(1, 1))
     assert [known.judge(bearer(token), "read") for token in (old, new)] == [None, None]
     assert known.problem is not None
+    assert "the keys stay as they were" in caplog.text
     file.write_text(second)
     assert [known.judge(bearer(token), "read") for token in (old, new)] == ["unauthorized", None]
 

@@ -52,6 +52,15 @@ def test_a_record_is_read_back_as_it_was_written(recorder):
     assert (found.id, found.unit, found.outputs) == (record(1).id, "c-7", record().outputs)
 
 
+def test_an_integer_of_any_size_is_kept_as_its_number(recorder):
+    one = recorder()
+    one.write(record(1, inputs=((10**30, "cook"), (-(2**63), None), (2**64 - 1, "x"))))
+    one.write(record(2, inputs=(([10**30, 1], "cook"),)))
+    first, second = of(one.folder)
+    assert [row[0] for row in first.inputs] == [1e30, -(2**63), 2**64 - 1]
+    assert second.inputs[0][0] == [1e30, 1]
+
+
 def test_segments_are_closed_packed_and_read_like_open_ones(recorder):
     one = recorder(segment_bytes=2000)
     for number in range(100):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from typing import Any
 
 from ekiben.errors import SpecError
 
+logger = logging.getLogger("ekiben")
 TEXT, FILE = "EKIBEN_KEYS", "EKIBEN_KEYS_FILE"
 SCOPES = ("read", "explain", "write", "admin")
 PREFIX = "ek_"  # so that a scanner of secrets knows one
@@ -200,6 +202,7 @@ class Keys:
             self.problem = None
         except SpecError as reason:
             self.problem = str(reason)
+            logger.error("the keys stay as they were: %s", reason)
 
 
 def _token(authorization: bytes | None) -> bytes | None:

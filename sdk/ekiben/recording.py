@@ -144,7 +144,10 @@ class Recorder:
         RecordsError
             If it is not on its way to the disk: there is no room, or the folder is gone.
         """
-        payload = self._encode(record)
+        try:
+            payload = self._encode(record)
+        except OverflowError:  # an integer of more than 64 bits, where a column takes any number
+            payload = self._encode(msgspec.structs.replace(record, inputs=_narrowed(record.inputs)))
         frame = _FRAME.pack(len(payload), crc32(payload)) + payload
         with self._lock:
             try:
@@ -215,6 +218,13 @@ class Recorder:
         limits = (self._keep_bytes, self._keep_s)
         self._tidying = threading.Thread(target=tidy, args=(self.folder, *limits), name="ekiben-records", daemon=True)
         self._tidying.start()
+
+
+def _narrowed(value: Any) -> Any:
+    """Give numbers as a model sees them: an integer that 64 bits cannot hold is a float."""
+    if isinstance(value, list | tuple):
+        return [_narrowed(each) for each in value]
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
 
 
 # ── what is kept of a decision ──────────────────────────────────────────────────────────────────────────────────────

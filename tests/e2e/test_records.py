@@ -122,6 +122,25 @@ def test_a_kill_under_load_loses_and_doubles_nothing_that_was_answered(recorded,
     assert {*heard} <= {*found["id"]}
 
 
+@pytest.mark.long
+def test_fifty_kills_under_load_lose_and_double_nothing(recorded, row):
+    heard, go = [], threading.Event()
+    with recorded(workers=2) as server:
+        askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
+        for each in askers:
+            each.start()
+        for n in range(50):
+            so_far = len(heard)
+            until(lambda so_far=so_far: len(heard) > so_far + 20)
+            workers_of(server)[n % 2 - 1].send_signal(signal.SIGKILL)
+        go.set()
+        for each in askers:
+            each.join()
+        found = ek.records("kept")
+    assert found["id"].is_unique
+    assert {*heard} <= {*found["id"]}
+
+
 def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, row):
     for policy, status in (("refuse", 503), ("answer", 200)):
         name = f"full_{policy}"
