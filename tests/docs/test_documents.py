@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import typer
 import typer.main
+import yaml
 
 from ekiben import cli, errors, spec
 
@@ -268,3 +270,52 @@ def refusal_codes(module: Path) -> set[str]:
     named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("refuse", "Refusal")]
     codes = [call.args[1] for call in named if len(call.args) > 1]
     return {code.value for code in codes if isinstance(code, ast.Constant)}
+
+
+LOGGED = {f"logger.{level}" for level in ("info", "warning", "error")}
+
+
+def operated(pattern):
+    return set(re.findall(pattern, (DOCS / "how-to" / "operate.md").read_text(encoding="utf-8")))
+
+
+def counters():
+    """Collect the names of what ekiben counts."""
+    source = (ROOT / "sdk" / "ekiben" / "metering.py").read_text(encoding="utf-8")
+    return set(re.findall(r'"(ekiben_\w+)", "', source))
+
+
+def test_the_runbook_knows_every_metric_and_every_refusal():
+    table = (DOCS / "how-to" / "operate.md").read_text(encoding="utf-8").split("## What it refuses")[1].split("## ")[0]
+    told = {
+        code
+        for line in table.splitlines()
+        for code in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert told == set(re.findall(r"^\| `(\w+)` \| \d{3} \|", reference("http.md"), re.MULTILINE))
+    assert counters() <= operated(r"`(ekiben_\w+)`")
+
+
+def test_the_runbook_knows_every_line_that_ekiben_logs():
+    page = (DOCS / "how-to" / "operate.md").read_text(encoding="utf-8")
+    for module in sorted((ROOT / "sdk" / "ekiben").rglob("*.py")):
+        for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            function = call.func if isinstance(call, ast.Call) else None
+            if isinstance(function, ast.Attribute) and ast.unparse(function) in LOGGED:
+                pieces = [piece.strip(" :;,()") for piece in re.split(r"%\w|;|\):", call.args[0].value)]
+                assert any(piece and piece in page for piece in pieces), call.args[0].value
+
+
+def test_the_alerts_ask_for_what_is_counted_and_refused():
+    text = (DOCS / "operations" / "alerts.yml").read_text(encoding="utf-8")
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules) > 5
+    for rule in rules:
+        asked = {name.removesuffix("_bucket") for name in re.findall(r"ekiben_\w+", rule["expr"])}
+        assert asked <= counters()
+        codes = {code for group in re.findall(r'code=~?"([^"]+)"', rule["expr"]) for code in group.split("|")}
+        assert codes <= set(re.findall(r"^\| `(\w+)` \| \d{3} \|", reference("http.md"), re.MULTILINE))
+    if promtool := shutil.which("promtool"):  # from Debian's package of Prometheus
+        subprocess.run(
+            [promtool, "check", "rules", DOCS / "operations" / "alerts.yml"], check=True, capture_output=True
+        )
