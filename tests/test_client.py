@@ -186,3 +186,57 @@ def test_a_client_shows_its_address():
     with ek.Client("http://127.0.0.1:9/") as client:
         assert repr(client) == "<Client http://127.0.0.1:9>"
         assert 'href="http://127.0.0.1:9"' in client._repr_html_()
+
+
+class Busy(Quiet):
+    """A handler that answers with a status from a list, the last of them again and again."""
+
+    statuses, asked = [], 0
+
+    def do_POST(self):
+        kind = type(self)
+        status = kind.statuses[min(kind.asked, len(kind.statuses) - 1)]
+        kind.asked += 1
+        self.body()
+        headers = {"retry-after": "0"} if status in (429, 503) else {}
+        good = {"id": "1", "arm": "a", "model": "m", "predictions": [{"value": 1.0}]}
+        told = good if status == 200 else {"error": {"code": "busy", "message": "Later.", "fields": []}}
+        self.answer(status, json.dumps(told).encode(), headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "retries", "asked"),
+    [
+        ([429, 503, 200], 2, 3),
+        ([429, 429, 429, 200], 2, None),
+        ([429, 200], 0, None),
+        ([500, 200], 2, None),
+        ([200], 2, 1),
+    ],
+)
+def test_what_was_not_taken_is_sent_again_and_nothing_else(statuses, retries, asked):
+    handler = type("Handler", (Busy,), {"statuses": statuses, "asked": 0})
+    with http_server(handler) as url, ek.Client(url, retries=retries) as client:
+        if asked:
+            assert client.predict(pd.DataFrame({"age": [1]}))["value"].tolist() == [1.0]
+            assert handler.asked == asked
+        else:
+            with pytest.raises(RequestError):
+                client.predict(pd.DataFrame({"age": [1]}))
+            assert handler.asked == (1 if 500 in statuses or not retries else retries + 1)
+
+
+def test_a_connection_that_nobody_takes_is_tried_again(monkeypatch):
+    waited = []
+    monkeypatch.setattr("ekiben.client.time.sleep", waited.append)
+    with pytest.raises(UnreachableError), ek.Client("http://127.0.0.1:9") as client:
+        client.routing()
+    assert waited == [0.1, 0.2]
+
+
+def test_a_token_is_shown_and_may_come_from_the_environment(answering, monkeypatch):
+    monkeypatch.setenv("EKIBEN_TOKEN", "of-the-environment")
+    assert answering(200, b"{}").routing() == {}
+    client = answering(200, b"{}")
+    client.routing()
+    assert client.sent[0][0]["authorization"] == "Bearer of-the-environment"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +18,9 @@ from ekiben.schema import Signature
 if TYPE_CHECKING:
     import pandas as pd
 
+FIRST_WAIT_S = 0.1  # before a connection is tried again; twice as long each time
+COME_BACK = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
 
 class Client:
     """A running service, asked with frames.
@@ -29,6 +33,9 @@ class Client:
         How long an answer may take, in seconds.
     token
         What the service knows this client by; by default what `EKIBEN_TOKEN` holds.
+    retries
+        How often a request is sent again that was never taken: nobody listened, or the service said when to come back.
+        What may have been answered is not sent twice.
 
     Examples
     --------
@@ -36,8 +43,8 @@ class Client:
     'http://127.0.0.1:9'
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 60, token: str | None = None) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, *, timeout_s: float = 60, token: str | None = None, retries: int = 2) -> None:
+        self.url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
         token = token or os.environ.get("EKIBEN_TOKEN")
         shown = {"authorization": f"Bearer {token}"} if token else {}
         # trust_env=False: a proxy of the environment has no business between a client and its own machine
@@ -161,7 +168,7 @@ class Client:
                 what["headers"] |= (
                     {"cookie": "; ".join(f"{key}={value}" for key, value in pairs.items())} if pairs else {}
                 )
-            answer = self._http.request(method, path, **what)
+            answer = self._taken(method, path, **what)
         except httpx.TransportError as reason:
             raise UnreachableError(
                 f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?"
@@ -170,6 +177,29 @@ class Client:
         if answer.status_code != httpx.codes.OK:
             raise _refused(answer.status_code, document)
         return document
+
+    def _taken(self, method: str, path: str, **what: Any) -> httpx.Response:
+        """Send a request until it is taken, or was sent too often."""
+        end = time.monotonic() + self._timeout_s
+        for left in range(self._retries, -1, -1):
+            try:
+                answer = self._http.request(method, path, **what)
+            except httpx.ConnectError:
+                wait_s = FIRST_WAIT_S * 2 ** (self._retries - left)
+                if not left or time.monotonic() + wait_s > end:
+                    raise
+            else:
+                wait_s = _wait_s(answer)
+                if wait_s is None or not left or time.monotonic() + wait_s > end:
+                    return answer
+            time.sleep(wait_s)
+        raise AssertionError(left)
+
+
+def _wait_s(answer: httpx.Response) -> float | None:
+    """Give in how many seconds a service that took nothing wants to be asked again; None where it does not say so."""
+    told = answer.headers.get("retry-after", "")
+    return float(told) if answer.status_code in COME_BACK and told.isascii() and told.isdigit() else None
 
 
 def _encoded(body: dict[str, Any]) -> bytes:

@@ -319,3 +319,14 @@ def test_the_alerts_ask_for_what_is_counted_and_refused():
         subprocess.run(
             [promtool, "check", "rules", DOCS / "operations" / "alerts.yml"], check=True, capture_output=True
         )
+
+
+def test_the_dashboard_is_the_one_that_its_program_writes_and_asks_for_what_is_counted():
+    program, kept = DOCS / "operations" / "dashboard.py", DOCS / "operations" / "dashboard.json"
+    shown = subprocess.run([sys.executable, program, "--print"], capture_output=True, text=True, check=True)
+    assert kept.read_text(encoding="utf-8") == shown.stdout, "Run: python docs/operations/dashboard.py"
+    panels = json.loads(shown.stdout)["panels"]
+    asked = {
+        name for panel in panels for target in panel["targets"] for name in re.findall(r"ekiben_\w+", target["expr"])
+    }
+    assert {name.removesuffix("_bucket") for name in asked} == counters()
