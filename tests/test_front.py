@@ -8,6 +8,7 @@ import threading
 import httpx
 import pytest
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 
 from asking import Caller, ask
 from ekiben import protocol
@@ -220,3 +221,24 @@ def test_what_waits_for_a_model_is_answered_and_told_before_the_service_ends(cha
     plane.close()
     assert [answer.status_code for answer in answers] == [200]
     assert answers[0].json()["id"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("https://shop.example", True), ("https://elsewhere.example", False)])
+def test_a_browser_of_another_origin_is_let_in_where_the_author_says_so(live, champion, origin, allowed):
+    front = Front(None)
+    app = CORSMiddleware(front, allow_origins=["https://shop.example"], allow_methods=["POST"])
+    body = json.dumps({"rows": [champion.examples[0]["row"]]}).encode()
+
+    async def story():
+        before = await ask(
+            app, "OPTIONS", "/predict", b"", headers={"origin": origin, "access-control-request-method": "POST"}
+        )
+        answer = await ask(
+            app, "POST", "/predict", body, headers={"origin": origin, "content-type": "application/json"}
+        )
+        front._opened.close()
+        return before, answer
+
+    before, answer = asyncio.run(story())
+    assert (before.status, answer.status) == (200 if allowed else 400, 200)
+    assert [each.headers.get("access-control-allow-origin") == origin for each in (before, answer)] == [allowed] * 2
