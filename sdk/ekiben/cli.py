@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 
 import ekiben
-from ekiben import keys, signing
+from ekiben import keys, scoring, signing
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
 
@@ -256,6 +257,25 @@ def serve(
             return
     typer.echo(f"The server ended by itself; see {server.log}.", err=True)
     raise typer.Exit(1)
+
+
+@app.command()
+def batch(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    source: Annotated[Path, typer.Argument(help="A file of Parquet or CSV.")],
+    out: Annotated[Path, typer.Argument(help="The file of Parquet to write.")],
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A column to keep beside the answers, such as an id. Once for each.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Rows that are answered at once.")] = scoring.N_ROWS,
+    json_: Json = False,
+) -> None:
+    """Answer every row of a file; a run that was killed goes on where it was."""
+    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    with shown() as say:
+        done = scoring.score(found, source, out, keep=keep or (), n_rows=rows, progress=say)
+    went_on = f", {done.resumed:,} of them by an earlier run" if done.resumed else ""
+    _tell(json_, asdict(done), f"{done.rows:,} rows answered in {done.seconds:,.1f} s{went_on}: {out}")
 
 
 @app.command()

@@ -1,0 +1,133 @@
+"""A file of many rows: the answers of `predict`, whatever stopped the run in between."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from ekiben.errors import SchemaError, SpecError
+from ekiben.scoring import score
+
+
+@pytest.fixture
+def source(people, tmp_path):
+    frame = pd.concat([people[0]] * 3, ignore_index=True).assign(customer=lambda f: [f"c-{i}" for i in range(len(f))])
+    frame.to_parquet(tmp_path / "in.parquet", index=False)
+    return tmp_path / "in.parquet"
+
+
+def expected_of(package, source):
+    frame = pd.read_parquet(source)
+    return package.predict(frame[list(package.schema.names)])
+
+
+@pytest.mark.parametrize("n_rows", [7, 100, 10_000])
+def test_the_answers_are_those_of_predict(champion, source, tmp_path, n_rows):
+    said = []
+    done = score(champion, source, tmp_path / "out.parquet", n_rows=n_rows, progress=said.append)
+    found, expected = pd.read_parquet(tmp_path / "out.parquet"), expected_of(champion, source)
+    assert (done.rows, done.resumed, len(found)) == (len(expected), 0, len(expected))
+    assert found["label"].tolist() == expected["label"].tolist()
+    np.testing.assert_allclose(found.filter(like="score"), expected.filter(like="score"), rtol=1e-12)
+    assert said[-1].startswith(f"{len(expected):,} rows answered")
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.parquet"]
+
+
+def test_columns_are_kept_beside_the_answers(champion, source, tmp_path):
+    score(champion, source, tmp_path / "out.parquet", keep=["customer", "age"])
+    found, came = pd.read_parquet(tmp_path / "out.parquet"), pd.read_parquet(source)
+    assert list(found)[:2] == ["customer", "age"]
+    assert found["customer"].tolist() == came["customer"].tolist()
+
+
+def test_csv_is_read_too(champion, source, tmp_path):
+    pd.read_parquet(source).to_csv(tmp_path / "in.csv", index=False)
+    score(champion, tmp_path / "in.csv", tmp_path / "a.parquet", n_rows=50)
+    score(champion, source, tmp_path / "b.parquet", n_rows=50)
+    assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), pd.read_parquet(tmp_path / "b.parquet"))
+
+
+def test_a_run_that_stops_goes_on_and_gives_the_same_bytes(champion, source, tmp_path):
+    def stop(words):
+        if words.startswith("60 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(champion, source, tmp_path / "a.parquet", n_rows=20, progress=stop)
+    resumed = score(champion, source, tmp_path / "a.parquet", n_rows=20)
+    whole = score(champion, source, tmp_path / "b.parquet", n_rows=20)
+    assert (resumed.resumed, whole.resumed) == (60, 0)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_run_that_is_killed_goes_on_and_gives_the_same_bytes(champion, source, tmp_path):
+    champion.save(tmp_path / "package")
+    story = (
+        "import sys, ekiben as ek; from ekiben.scoring import score; "
+        "score(ek.load(sys.argv[1]), sys.argv[2], sys.argv[3], n_rows=5, progress=lambda words: print(words, flush=True))"
+    )
+    command = [sys.executable, "-c", story, tmp_path / "package", source, tmp_path / "a.parquet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        for _ in range(4):
+            assert run.stdout.readline()
+        run.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "a.parquet").exists()
+    resumed = score(champion, source, tmp_path / "a.parquet", n_rows=5)
+    score(champion, source, tmp_path / "b.parquet", n_rows=5)
+    assert resumed.resumed >= 20
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("change", ["rows", "source", "package"])
+def test_another_job_begins_anew(champion, challenger, source, tmp_path, change):
+    def stop(words):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(champion, source, tmp_path / "out.parquet", n_rows=20, progress=stop)
+    if change == "source":
+        pd.read_parquet(source).iloc[::-1].to_parquet(source, index=False)
+    package = challenger if change == "package" else champion
+    assert score(package, source, tmp_path / "out.parquet", n_rows=30 if change == "rows" else 20).resumed == 0
+
+
+def test_a_row_that_does_not_fit_is_named_by_its_place_in_the_file(champion, source, tmp_path):
+    frame = pd.read_parquet(source)
+    frame["age"] = frame["age"].astype(float)
+    frame.loc[47, "age"] = 0.5
+    frame.to_parquet(source, index=False)
+    with pytest.raises(SchemaError, match="Rows 40 to 59 of the file") as refused:
+        score(champion, source, tmp_path / "out.parquet", n_rows=20)
+    assert [fault.row for fault in refused.value.faults] == [47]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("in.txt", "age\n1\n", "a file of Parquet or CSV"),
+        ("in.parquet", "no parquet", "must be readable"),
+        ("in.csv", "age\n1\n", "lacks"),
+        ("nowhere.csv", None, "must be readable"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused(champion, tmp_path, name, text, words):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SpecError, match=words):
+        score(champion, tmp_path / name, tmp_path / "out.parquet")
+
+
+def test_a_source_without_rows_is_refused(champion, source, tmp_path):
+    pd.read_parquet(source).head(0).to_parquet(source, index=False)
+    with pytest.raises(SchemaError, match="at least one row"):
+        score(champion, source, tmp_path / "out.parquet")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_what_is_written_must_be_parquet(champion, source, tmp_path):
+    with pytest.raises(SpecError, match=r"name it out\.parquet"):
+        score(champion, source, tmp_path / "out.csv")
