@@ -641,3 +641,9 @@ def test_what_was_declared_comes_back_from_json():
 )
 def test_an_arrow_dtype_is_taken_only_where_its_name_brings_it_back(arrow, comes):
     assert dtypes.comes_back(pd.ArrowDtype(arrow)) is comes
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "int64[pyarrow]"])
+def test_the_smallest_integer_of_its_dtype_is_learnt(dtype):
+    (column,) = learn(pd.DataFrame({"x": pd.Series([-(2**63), 0], dtype=dtype)})).columns
+    assert (column.low, column.high) == (-(2.0**63), 0.0)

@@ -222,7 +222,8 @@ def _missing_marker(values: pd.Series[Any]) -> Missing:
 
 
 def _number(column: Column, values: pd.Series[Any], present: pd.Series[Any]) -> Column:
-    n_infinite = int((present.abs() == math.inf).sum())
+    # as floats: the dtype itself may not hold the magnitude of its smallest integer
+    n_infinite = sum(map(math.isinf, present.to_numpy(dtype="float64").tolist()))
     if n_infinite:
         raise SpecError(
             f"The column {column.name!r} must hold finite numbers. Got infinity in {n_infinite:,} of {len(values):,} rows."
