@@ -113,6 +113,7 @@ BROKEN_CSV = {
     "a_zero_byte": b"age,income,owner,job\n1,2,1,a\0b\n",
     "a_number_that_is_none": b"age,income,owner,job\nk3pt-0ut,2,1,x\n",
     "an_integer_with_too_many_digits": b"age,income,owner,job\n" + b"9" * 5000 + b",2,1,x\n",
+    "digits_that_only_python_reads": b"age,income,owner,job\n1_0,2,1,x\n",
     "a_boolean_that_is_none": b"age,income,owner,job\n1,2,k3pt-0ut,x\n",
 }
 

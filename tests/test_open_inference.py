@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ekiben import codecs
+from ekiben.dataplane import Hooks
 from ekiben.dialects import Request
 from ekiben.dialects.open_inference import DTYPES, OpenInference
 from ekiben.errors import SchemaError
@@ -60,6 +61,21 @@ def test_a_column_is_a_tensor_of_its_name():
 def test_nan_in_json_is_missing():
     body = json.dumps({"inputs": PEOPLE}).replace("null", "NaN").encode()
     assert dialect_of().read(Request(body=body)).columns == READ
+
+
+def test_half_a_surrogate_pair_is_no_json_beside_nan_either():
+    body = json.dumps({"inputs": PEOPLE, "parameters": {"customer_id": "\ud800"}}).replace("null", "NaN").encode()
+    with pytest.raises(SchemaError):
+        dialect_of(unit="customer_id").read(Request(body=body))
+
+
+def test_a_part_that_a_hook_leaves_out_is_left_out(champion):
+    plane = plane_of({"champion": champion}, hooks=Labels())
+    try:
+        inputs, _ = tensors_of(champion, 2)
+        assert [each["name"] for each in infer(plane, {"inputs": inputs}).json["outputs"]] == ["label"]
+    finally:
+        plane.close()
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN,]", "nan"])
@@ -196,6 +212,11 @@ def test_texts_that_are_cut_or_no_unicode_are_refused(binary):
 def test_bytes_that_belong_to_no_tensor_are_refused():
     with pytest.raises(SchemaError, match="no more"):
         read(dialect_of(), {"inputs": PEOPLE}, b"more")
+
+
+class Labels(Hooks):
+    def postprocess(self, predictions):
+        return [{"label": each["label"]} for each in predictions]
 
 
 # ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────────

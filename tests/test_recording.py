@@ -61,15 +61,59 @@ def test_an_integer_of_any_size_is_kept_as_its_number(recorder):
     assert second.inputs[0][0] == [1e30, 1]
 
 
-def test_segments_are_closed_packed_and_read_like_open_ones(recorder):
-    one = recorder(segment_bytes=2000)
-    for number in range(100):
+def filled(recorder, n, segment_bytes):
+    """Write records into small segments, and pack them all."""
+    one = recorder(segment_bytes=segment_bytes)
+    for number in range(n):
         one.write(record(number))
     one.close()
     tidy(one.folder)
-    assert [each.id for each in of(one.folder)] == [record(number).id for number in range(100)]
-    assert {path.name.rpartition(".")[2] for path in segments(one.folder)} == {"gz"}
-    assert len(segments(one.folder)) > 3
+    return one.folder
+
+
+def test_segments_are_closed_packed_and_read_like_open_ones(recorder):
+    folder = filled(recorder, 100, 2000)
+    assert [each.id for each in of(folder)] == [record(number).id for number in range(100)]
+    assert {path.name.rpartition(".")[2] for path in segments(folder)} == {"gz"}
+    assert len(segments(folder)) > 3
+
+
+def test_a_segment_that_is_a_day_old_is_closed_with_the_next_record(recorder, monkeypatch):
+    one = recorder()
+    one.write(record(1))
+    later = time.monotonic() + recording.SEGMENT_S
+    monkeypatch.setattr(recording.time, "monotonic", lambda: later)
+    one.write(record(2))
+    one.write(record(3))
+    one.close()
+    tidy(one.folder)
+    assert [len(list(read(path)[1])) for path in segments(one.folder)] == [2, 1]
+
+
+def test_a_segment_may_be_packed_between_two_looks(recorder):
+    one = recorder()
+    one.write(record(1))
+    (seen,) = segments(one.folder)
+    one.close()
+    tidy(one.folder)
+    assert not seen.exists()
+    assert [each.id for each in read(seen)[1]] == [record(1).id]
+
+
+def test_a_segment_that_was_deleted_is_told_of(recorder):
+    folder = filled(recorder, 3, 10_000)
+    (seen,) = segments(folder)
+    seen.unlink()
+    with pytest.raises(RecordsError, match="it was deleted"):
+        read(seen)
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-9], lambda data: b"xx" + data[2:]], ids=["cut", "changed"])
+def test_a_packed_segment_that_is_broken_is_found(recorder, change):
+    (path,) = segments(filled(recorder, 3, 10_000))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(IntegrityError, match="packed segment"):
+        read(path)
 
 
 def test_what_a_process_left_open_is_adopted_and_what_another_writes_is_not(recorder, tmp_path):
@@ -101,9 +145,9 @@ def test_a_process_that_is_killed_loses_nothing_it_said_was_written(tmp_path, se
         "    n += 1\n"
     )
     with subprocess.Popen([sys.executable, "-c", story, tmp_path], stdout=subprocess.PIPE, text=True) as writer:
-        told = int(writer.stdout.readline())
-        time.sleep(0.01 + seed * 0.013)
-        writer.send_signal(signal.SIGKILL)
+        for _ in range(1 + 37 * seed):
+            told = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)  # in the midst of a later one
         for line in writer.stdout:
             told = int(line) if line.endswith("\n") else told
     tidy(tmp_path)
@@ -152,27 +196,19 @@ def test_a_folder_that_cannot_be_written_is_named_at_the_start(tmp_path):
 
 
 def test_the_oldest_segments_go_when_there_is_too_much(recorder):
-    one = recorder(segment_bytes=1500)
-    for number in range(60):
-        one.write(record(number))
-    one.close()
-    tidy(one.folder)
-    sizes = [path.stat().st_size for path in segments(one.folder)]
-    tidy(one.folder, keep_bytes=sum(sizes[-2:]))
-    assert len(segments(one.folder)) == 2
-    assert of(one.folder)[-1].id == record(59).id
+    folder = filled(recorder, 60, 1500)
+    sizes = [path.stat().st_size for path in segments(folder)]
+    tidy(folder, keep_bytes=sum(sizes[-2:]))
+    assert len(segments(folder)) == 2
+    assert of(folder)[-1].id == record(59).id
 
 
 def test_segments_go_when_they_are_too_old(recorder):
-    one = recorder(segment_bytes=1500)
-    for number in range(20):
-        one.write(record(number))
-    one.close()
-    tidy(one.folder)
-    old, *_ = segments(one.folder)
+    folder = filled(recorder, 20, 1500)
+    old, *_ = segments(folder)
     os.utime(old, (1, 1))
-    tidy(one.folder, keep_s=recording.DAY_S)
-    assert old not in segments(one.folder)
+    tidy(folder, keep_s=recording.DAY_S)
+    assert old not in segments(folder)
 
 
 def test_a_record_that_was_changed_is_found(recorder):

@@ -180,20 +180,21 @@ class Client:
 
     def _taken(self, method: str, path: str, **what: Any) -> httpx.Response:
         """Send a request until it is taken, or was sent too often."""
-        end = time.monotonic() + self._timeout_s
-        for left in range(self._retries, -1, -1):
+        end, n_sent = time.monotonic() + self._timeout_s, 0
+        while True:
             try:
                 answer = self._http.request(method, path, **what)
             except httpx.ConnectError:
-                wait_s = FIRST_WAIT_S * 2 ** (self._retries - left)
-                if not left or time.monotonic() + wait_s > end:
+                wait_s = FIRST_WAIT_S * 2**n_sent
+                if n_sent >= self._retries or time.monotonic() + wait_s > end:
                     raise
             else:
-                wait_s = _wait_s(answer)
-                if wait_s is None or not left or time.monotonic() + wait_s > end:
+                asked_s = _wait_s(answer)
+                if asked_s is None or n_sent >= self._retries or time.monotonic() + asked_s > end:
                     return answer
-            time.sleep(wait_s)
-        raise AssertionError(left)
+                wait_s = asked_s
+            time.sleep(wait_s)  # as long as the service says, or twice as long as before
+            n_sent += 1
 
 
 def _wait_s(answer: httpx.Response) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, protocol, recording
-from ekiben.errors import NotFoundError, nearest
+from ekiben.errors import NotFoundError, SpecError, nearest
 from ekiben.recording import Header, Record
 
 if TYPE_CHECKING:
@@ -81,7 +81,10 @@ def find(place: str | os.PathLike[str]) -> Path:
 def _moment(since: str | pd.Timestamp) -> int:
     import pandas as pd
 
-    moment = pd.Timestamp(since)
+    try:
+        moment = pd.Timestamp(since)
+    except ValueError:
+        raise SpecError(f"The 'since' must be a moment, such as 2026-11-26. Got {since!r}.") from None
     return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
 
 

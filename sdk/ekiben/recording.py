@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,8 +30,8 @@ HOME = "EKIBEN_RECORDS"  # the folder in which each service has its own; `off` r
 FORMAT = 1
 MAGIC = b"ekiben records 1\n"
 OPEN, WHOLE, PACKED = ".open", ".records", ".records.gz"
-SEGMENT_BYTES = 64_000_000  # then the next one is begun
 DAY_S = 86_400
+SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
 _FRAME = Struct("<II")  # how long a record is, and its CRC-32
 LONGEST = 1 << 30
 
@@ -103,7 +104,7 @@ class Recorder:
     keep_bytes, keep_s
         How large the folder may grow, and how old a segment may become; the oldest are deleted.
     segment_bytes
-        From which size on a segment is closed, and packed.
+        From which size on a segment is closed, and packed; one that is a day old is so too.
 
     Raises
     ------
@@ -124,6 +125,7 @@ class Recorder:
         self.folder, self._header, self._sync = folder, header, sync
         self._keep_bytes, self._keep_s, self._segment_bytes = keep_bytes, keep_s, segment_bytes
         self._lock, self._file, self._size, self._path = threading.Lock(), -1, 0, folder
+        self._begun_s, self._segment_s = 0.0, min(SEGMENT_S, keep_s)
         self._encode = msgspec.msgpack.Encoder().encode
         self._tidying: threading.Thread | None = None
         try:
@@ -152,7 +154,7 @@ class Recorder:
         with self._lock:
             try:
                 self._append(frame)
-                if self._size >= self._segment_bytes:
+                if self._size >= self._segment_bytes or time.monotonic() - self._begun_s > self._segment_s:
                     self._end()
                     self._begin()
                     self._tidy()
@@ -203,7 +205,7 @@ class Recorder:
             os.close(file)
             begun.unlink(missing_ok=True)
             raise
-        self._file, self._size, self._path = file, len(start), path
+        self._file, self._size, self._path, self._begun_s = file, len(start), path, time.monotonic()
 
     def _end(self) -> None:
         file, self._file = self._file, -1
@@ -413,7 +415,7 @@ def read(path: Path) -> tuple[Header, Iterator[Record]]:
     IntegrityError
         If it is no segment, or a record before its end was changed.
     """
-    data = gzip.decompress(path.read_bytes()) if path.name.endswith(PACKED) else path.read_bytes()
+    data = _data(path)
     frames = _frames(path, data)
     if not data.startswith(MAGIC):
         raise IntegrityError(f"A segment of records must be one that ekiben wrote. {path.name} is not.")
@@ -423,6 +425,19 @@ def read(path: Path) -> tuple[Header, Iterator[Record]]:
         raise IntegrityError(f"A segment of records must begin with its header. {path.name} does not.") from None
     decode: Callable[[bytes], Record] = msgspec.msgpack.Decoder(Record).decode
     return header, map(decode, frames)
+
+
+def _data(path: Path) -> bytes:
+    """Give the bytes of a segment, which may be closed or packed between two looks at its folder."""
+    name = path.name.partition(".")[0]
+    for ending in (path.name.removeprefix(name), WHOLE, PACKED):
+        with suppress(FileNotFoundError):
+            data = path.with_name(f"{name}{ending}").read_bytes()
+            try:
+                return gzip.decompress(data) if ending == PACKED else data
+            except (OSError, EOFError, zlib.error):
+                raise IntegrityError(f"A packed segment must be as it was written. {path.name} is not.") from None
+    raise RecordsError(f"A segment must be there while it is read. {path.name} is not: it was deleted.")
 
 
 def _frames(path: Path, data: bytes) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,7 +48,7 @@ def ask_on(server, row, heard, go):
                 if answer.status_code == httpx.codes.OK:
                     heard.append(answer.json()["id"])
             except httpx.HTTPError:
-                time.sleep(0.05)
+                go.wait(0.05)  # nobody listens just now
 
 
 def until(holds, patience_s=60):
@@ -99,46 +100,45 @@ def test_what_must_not_be_kept_in_clear_is_nowhere_on_the_disk(recorded, row, tm
         assert path.is_dir() or secret.encode() not in path.read_bytes()
 
 
-@pytest.mark.parametrize("victim", ["worker", "all"])
-def test_a_kill_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, victim):
+@contextmanager
+def under_load(server, row):
+    """Let four callers ask, and hold what they heard against what was recorded once they have stopped."""
     heard, go = [], threading.Event()
-    with recorded(workers=2) as server:
-        askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
-        for each in askers:
-            each.start()
-        for n in range(1, 4 if victim == "worker" else 2):
-            until(lambda n=n: len(heard) > 20 * n)
-            killed = workers_of(server)
-            for process in killed[-1:] if victim == "worker" else (*killed, psutil.Process(server.pid)):
-                process.send_signal(signal.SIGKILL)
-        if victim == "worker":
-            so_far = len(heard)
-            until(lambda: len(heard) > so_far + 20)
+    askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
+    for each in askers:
+        each.start()
+    try:
+        yield heard
+    finally:
         go.set()
         for each in askers:
             each.join()
-        found = ek.records("kept")
+    found = ek.records("kept")
     assert found["id"].is_unique
     assert {*heard} <= {*found["id"]}
 
 
-@pytest.mark.long
-def test_fifty_kills_under_load_lose_and_double_nothing(recorded, row):
-    heard, go = [], threading.Event()
-    with recorded(workers=2) as server:
-        askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
-        for each in askers:
-            each.start()
-        for n in range(50):
-            so_far = len(heard)
-            until(lambda so_far=so_far: len(heard) > so_far + 20)
-            workers_of(server)[n % 2 - 1].send_signal(signal.SIGKILL)
-        go.set()
-        for each in askers:
-            each.join()
-        found = ek.records("kept")
-    assert found["id"].is_unique
-    assert {*heard} <= {*found["id"]}
+def kill_workers(server, heard, n_kills):
+    for n in range(n_kills):
+        so_far = len(heard)
+        until(lambda so_far=so_far: len(heard) > so_far + 20)
+        alive = workers_of(server)
+        alive[n % len(alive)].send_signal(signal.SIGKILL)
+    so_far = len(heard)
+    until(lambda: len(heard) > so_far + 20)
+
+
+@pytest.mark.parametrize("n_kills", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_a_worker_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, n_kills):
+    with recorded(workers=2) as server, under_load(server, row) as heard:
+        kill_workers(server, heard, n_kills)
+
+
+def test_a_service_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row):
+    with recorded(workers=2) as server, under_load(server, row) as heard:
+        until(lambda: len(heard) > 20)
+        for process in (*workers_of(server), psutil.Process(server.pid)):
+            process.send_signal(signal.SIGKILL)
 
 
 def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, row):

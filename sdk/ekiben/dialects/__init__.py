@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ekiben import codecs, protocol
-from ekiben.errors import EkibenError, Fault
+from ekiben.errors import EkibenError, Fault, SchemaError
 from ekiben.routing import Choice
 
 JSON = "application/json"
@@ -125,7 +125,10 @@ def unsupported(*kinds: str) -> Refusal:
     return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says)
 
 
-def too_many_rows(n: int, most: int) -> Refusal:
-    """Refuse more rows than a request may hold."""
-    says = f"A request may hold {most:,} rows here. Got {n:,}. Split it."
-    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_rows", says)
+def bounded(n_rows: int, most: int) -> None:
+    """Refuse a request without rows, and one with more than it may hold."""
+    if not n_rows:
+        raise SchemaError("A request must hold at least one row. Got none.")
+    if n_rows > most:
+        says = f"A request may hold {most:,} rows here. Got {n_rows:,}. Split it."
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_rows", says)

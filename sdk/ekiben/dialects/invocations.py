@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from ekiben import codecs
-from ekiben.dialects import JSON, Answer, Read, Request, Routed, media_type, too_many_rows, unsupported
+from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
 from ekiben.protocol import flat
@@ -19,6 +19,7 @@ from ekiben.spec import ServiceSpec
 
 CSV = "text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+LONGEST_INTEGER = 40  # digits: 64 bits have half of them
 LONGEST_FIELD = 1 << 20  # characters of one field of CSV
 Columns = dict[str, list[Any]]
 
@@ -123,42 +124,24 @@ class Invocations:
         sizes = {len(values) if isinstance(values, list) else -1 for values in given.values()}
         if len(sizes) != 1 or -1 in sizes:
             raise SchemaError("`inputs` must be an object of columns: lists of the same length. Got something else.")
-        self._bounded(sizes.pop())
+        bounded(sizes.pop(), self._max_rows)
         return {str(name): list(values) for name, values in given.items()}
 
     def _of_records(self, form: str, given: Any) -> Columns:
         if not isinstance(given, list) or not all(isinstance(row, dict) for row in given):
             raise SchemaError(f"`{form}` must be a list of objects. Got something else.")
-        self._bounded(len(given))
+        bounded(len(given), self._max_rows)
         names = list(dict.fromkeys(name for row in given for name in row))
-        faults = [
-            Fault(message=f"Every row must hold the same columns. Row {i} does not.", row=i)
-            for i, row in enumerate(given)
-            if len(row) != len(names)
-        ]
-        if faults:
-            raise SchemaError.of(faults)
+        _refuse_others("Every row must hold the same columns. Row {} does not.", given, len(names))
         return {name: [row[name] for row in given] for name in names}
 
     def _of_lists(self, form: str, given: Any, names: Sequence[str]) -> Columns:
         if not isinstance(given, list):
             raise SchemaError(f"`{form}` must hold a list of rows. Got something else.")
-        self._bounded(len(given))
+        bounded(len(given), self._max_rows)
         rows = [row if isinstance(row, list) else [row] for row in given]  # of one column a row may be its value
-        faults = [
-            Fault(message=f"A row must hold {len(names)} values. Row {i} holds {len(row)}.", row=i)
-            for i, row in enumerate(rows)
-            if len(row) != len(names)
-        ]
-        if faults:
-            raise SchemaError.of(faults)
+        _refuse_others(f"A row must hold {len(names)} values. Row {{}} holds others.", rows, len(names))
         return {name: [row[i] for row in rows] for i, name in enumerate(names)}
-
-    def _bounded(self, n_rows: int) -> None:
-        if not n_rows:
-            raise SchemaError("A request must hold at least one row. Got none.")
-        if n_rows > self._max_rows:
-            raise too_many_rows(n_rows, self._max_rows)
 
     # ── CSV ──
 
@@ -187,6 +170,13 @@ class Invocations:
         }
 
 
+def _refuse_others(words: str, rows: Sequence[Collection[Any]], width: int) -> None:
+    """Refuse rows that hold another number of values, each by its number."""
+    faults = [Fault(message=words.format(i), row=i) for i, row in enumerate(rows) if len(row) != width]
+    if faults:
+        raise SchemaError.of(faults)
+
+
 def _lines(text: str) -> Iterator[list[str]]:
     return (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
 
@@ -202,13 +192,10 @@ def _field(text: str, column: Column) -> Any:
         return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
     if kind not in ("number", "integer"):
         return text
-    try:
-        return int(text) if kind == "integer" and len(text) < 40 else float(text)
-    except ValueError:
-        return _as_float(text)
-
-
-def _as_float(text: str) -> float | str:
+    if "_" in text or not text.isascii():  # which Python takes for digits
+        return text
+    if kind == "integer" and text.strip().lstrip("+-").isdigit() and len(text) < LONGEST_INTEGER:
+        return int(text)
     try:
         return float(text)
     except ValueError:

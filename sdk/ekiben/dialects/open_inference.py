@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 
 from ekiben import codecs
-from ekiben.dialects import JSON, Answer, Read, Request, Routed, media_type, too_many_rows, unsupported
+from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
 from ekiben.errors import SchemaError
 from ekiben.pinning import Contract
-from ekiben.protocol import ID
 from ekiben.schema import Column, Output
 from ekiben.spec import ServiceSpec
 
@@ -118,6 +117,8 @@ class OpenInference:
         named = self._asked_for(wants.outputs) if wants.outputs else {name: name for name in tensors}
         outputs, tail = [], b""
         for name, of in named.items():
+            if of not in tensors:
+                continue
             told, data = tensors[of].told(name, as_bytes=wants.binary.get(name, wants.all_binary))
             outputs.append(told)
             tail += data
@@ -184,20 +185,14 @@ class OpenInference:
             ((name, only),) = tensors.items()
             wide = len(only.shape) == 2 and only.shape[1] == len(names)
             if wide and (len(names) > 1 or name not in {*names, *self._inputs.aliases}):
-                self._bounded(only.shape[0])
+                bounded(only.shape[0], self._max_rows)
                 return {column: only.values[i :: len(names)] for i, column in enumerate(names)}
         sizes = {tensor.shape[0] for tensor in tensors.values()}
         if len(sizes) != 1:
             raise SchemaError("Every input must have as many rows as the others. They differ.")
-        self._bounded(sizes.pop())
+        bounded(sizes.pop(), self._max_rows)
         of = self._inputs.aliases
         return {name: self._column(of.get(name, name), tensor) for name, tensor in tensors.items()}
-
-    def _bounded(self, n_rows: int) -> None:
-        if not n_rows:
-            raise SchemaError("A request must hold at least one row. Got none.")
-        if n_rows > self._max_rows:
-            raise too_many_rows(n_rows, self._max_rows)
 
     def _column(self, name: str, tensor: _Values) -> list[Any]:
         n_rows, *rest = tensor.shape
@@ -239,6 +234,8 @@ class OpenInference:
         for output in self._outputs:
             told = [each[output.name] for each in predictions] if output.name else predictions
             for tensor in _described(output):
+                if any(tensor.part not in each for each in told):
+                    continue  # the service's own `postprocess` leaves it out
                 values = [each[tensor.part] for each in told]
                 tensor.values = [list(each.values()) for each in values] if tensor.part == "scores" else values
                 yield tensor
@@ -414,15 +411,4 @@ def _texts(binary: memoryview, number: int) -> list[Any]:
 
 def as_error(answer: Answer) -> Answer:
     """Spell a refusal in ekiben's own shape as one text."""
-    told = codecs.decode(answer.body)["error"]
-    headers = {
-        name: value for name, value in answer.headers.items() if name in (ID, "content-type", "retry-after", "allow")
-    }
-    return Answer(
-        status=answer.status,
-        body=codecs.encode({"error": told["message"]}),
-        headers=headers | dict(answer.headers),
-        code=answer.code,
-        choice=answer.choice,
-        rows=answer.rows,
-    )
+    return replace(answer, body=codecs.encode({"error": codecs.decode(answer.body)["error"]["message"]}))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ekiben import codecs
-from ekiben.dialects import JSON, Answer, Read, Request, Routed, media_type, too_many_rows, unsupported
+from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
 from ekiben.spec import ServiceSpec
@@ -65,6 +65,5 @@ class Rows:
                 message=f"`rows` must be a list of at least one row. Got {what}.", expected="a list of rows", got=what
             )
             raise SchemaError.of([fault])
-        if len(rows) > self._max_rows:
-            raise too_many_rows(len(rows), self._max_rows)
+        bounded(len(rows), self._max_rows)
         return rows
