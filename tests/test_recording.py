@@ -14,7 +14,7 @@ import pytest
 
 from ekiben import recording
 from ekiben.errors import IntegrityError, RecordsError
-from ekiben.recording import Header, Record, Recorder, count, read, segments, tidy
+from ekiben.recording import Header, Record, Recorder, read, segments, tidy
 
 HEADER = Header(service="risk", columns=("age", "job"), arms={"champion": ("models:/risk/1", "0" * 64)})
 
@@ -129,7 +129,7 @@ def test_what_a_process_left_open_is_adopted_and_what_another_writes_is_not(reco
     subprocess.run([sys.executable, "-c", story, one.folder], check=False)
     tidy(one.folder)
     assert sorted(path.name.partition(".")[2] for path in segments(one.folder)) == ["open", "records.gz"]
-    assert count([one.folder]) == 2
+    assert len(of(one.folder)) == 2
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -15,6 +15,7 @@ EXTRAS = {
     "model_signing": "sign",
     "onnxruntime": "compile",
     "pyarrow": "batch",
+    "pyarrow.feather": "batch",
     "pyarrow.parquet": "batch",
     "skops.io": "sklearn",
     "sklearn": "sklearn",

@@ -153,7 +153,7 @@ class DataPlane:
         }
 
     def close(self) -> None:
-        """Let the shadows finish what waits for them."""
+        """Let the shadows finish what waits for them, and end the records."""
         if self._watcher is not None:
             self._watcher.close()
         if self.keeper is not None:

@@ -184,9 +184,10 @@ class Endpoint:
             found = work if isinstance(work, Answer) else await until.done(work)
             if isinstance(found, Answer):
                 return self._refused(found, asked)
+            outcome = lane.computed(asked, found)
             if self._dialect is not None:
                 self.plane.watch(columns)
-            return lane.computed(asked, found)
+            return outcome
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
 
@@ -210,8 +211,8 @@ class Endpoint:
             routed = admitted
             found = await self._found(routed, until)
             if not isinstance(found, Answer):
-                self.plane.watch(routed.columns)
                 found = self.plane.answered(routed, found, dialect)
+                self.plane.watch(routed.columns)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             found = self.plane.refused(self.name, failure)
         if routed is None:

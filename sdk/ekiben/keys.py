@@ -170,7 +170,6 @@ class Keys:
 
     def __init__(self, known: Sequence[Key], file: Path | None = None) -> None:
         self._file, self._looked, self._seen = file, monotonic(), _stamp(file)
-        self.problem: str | None = None
         self._hold(known)
 
     def _hold(self, known: Sequence[Key]) -> None:
@@ -199,9 +198,7 @@ class Keys:
         self._seen = stamp
         try:
             self._hold(_read(self._file))
-            self.problem = None
         except SpecError as reason:
-            self.problem = str(reason)
             logger.error("the keys stay as they were: %s", reason)
 
 

@@ -172,15 +172,15 @@ def _asking(name: str, summary: str, takes: str, gives: str, example: Any, answe
         "operationId": name,
         "summary": summary,
         "tags": ["model"],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(takes), "example": example}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ref(takes), "example": example}}},
         "responses": {
             "200": {
                 "description": "An answer for each row, in their order.",
                 "headers": {key: {"schema": {"type": "string"}, "description": says} for key, says in HEADERS.items()},
-                "content": {"application/json": {"schema": _ref(gives), **shown}},
+                "content": {"application/json": {"schema": ref(gives), **shown}},
             },
             **{
-                str(status): {"description": says, "content": {"application/json": {"schema": _ref("Error")}}}
+                str(status): {"description": says, "content": {"application/json": {"schema": ref("Error")}}}
                 for status, says in REFUSALS.items()
             },
         },
@@ -208,7 +208,8 @@ def _probing(name: str, summary: str) -> dict[str, Any]:
     return {"operationId": name, "summary": summary, "tags": ["operation"], "responses": answers}
 
 
-def _ref(name: str) -> dict[str, str]:
+def ref(name: str) -> dict[str, str]:
+    """Point at one of the document's schemas."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -219,33 +220,35 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
         "PredictRequest": _request(spec, spec.limits.max_rows),
         "ExplainRequest": _request(spec, spec.limits.explain_rows),
         "Prediction": _prediction(contract.signature),
-        "PredictResponse": _object({**head, "predictions": _array(_ref("Prediction"))}),
+        "PredictResponse": closed({**head, "predictions": array(ref("Prediction"))}),
         "Explanation": _explanation(),
-        "ExplainResponse": _object({**head, "explanations": _array(_ref("Explanation"))}),
-        "Error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "fields": _array(_ref("Field"))})}),
-        "Field": _object(
+        "ExplainResponse": closed({**head, "explanations": array(ref("Explanation"))}),
+        "Error": closed({"error": closed({"code": TEXT, "message": TEXT, "fields": array(ref("Field"))})}),
+        "Field": closed(
             {
-                "column": _TEXT,
+                "column": TEXT,
                 "row": {"type": "integer", "minimum": 0},
-                "expected": _TEXT,
-                "got": _TEXT,
-                "message": _TEXT,
+                "expected": TEXT,
+                "got": TEXT,
+                "message": TEXT,
             },
             required=["message"],
         ),
     }
 
 
-_TEXT = {"type": "string"}
+TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
 
 
-def _object(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+def closed(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    """Describe an object of these properties and no others, by default all required."""
     named = list(properties) if required is None else required
     return {"type": "object", "properties": dict(properties), "required": named, "additionalProperties": False}
 
 
-def _array(items: Mapping[str, Any]) -> dict[str, Any]:
+def array(items: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a list."""
     return {"type": "array", "items": dict(items)}
 
 
@@ -258,7 +261,7 @@ def _row(contract: Contract) -> dict[str, Any]:
         properties[column.name] = told
         if column.alias is not None:
             properties[column.alias] = {**told, "description": f"Stands for {column.name!r}: {told['description']}"}
-    made = _object(properties, required=[column.name for column in inputs.columns if column.alias is None])
+    made = closed(properties, required=[column.name for column in inputs.columns if column.alias is None])
     made |= {"additionalProperties": inputs.extra == "ignore", "example": dict(contract.row)}
     either = [{"oneOf": [{"required": [name]}, {"required": [alias]}]} for alias, name in inputs.aliases.items()]
     return {**made, "allOf": either} if either else made
@@ -315,21 +318,21 @@ def _unit(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def _request(spec: ServiceSpec, max_rows: int) -> dict[str, Any]:
-    rows = {"type": "array", "items": _ref("Row"), "minItems": 1, "maxItems": max_rows}
-    return _object({"rows": rows, **_unit(spec)}, required=["rows"])
+    rows = {"type": "array", "items": ref("Row"), "minItems": 1, "maxItems": max_rows}
+    return closed({"rows": rows, **_unit(spec)}, required=["rows"])
 
 
 def _prediction(signature: Signature) -> dict[str, Any]:
     if len(signature.outputs) == 1 and not signature.outputs[0].name:
         return _answered(signature.outputs[0])
-    return _object({output.name: _answered(output) for output in signature.outputs})
+    return closed({output.name: _answered(output) for output in signature.outputs})
 
 
 def _answered(output: Output) -> dict[str, Any]:
     scores = {str(label): {"type": "number", "minimum": 0, "maximum": 1} for label in output.classes}
     label = {"enum": list(output.classes)} if output.classes else {"description": "A text, a number or a boolean."}
-    known = {"label": label, "scores": _object(scores), "value": _NUMBER}
-    return _object({part: known[part] for part in output.parts})
+    known = {"label": label, "scores": closed(scores), "value": _NUMBER}
+    return closed({part: known[part] for part in output.parts})
 
 
 def _explanation() -> dict[str, Any]:
@@ -339,14 +342,14 @@ def _explanation() -> dict[str, Any]:
         "required": ["kind", "method", "faithfulness_error", "elapsed_ms"],
         "properties": {
             "kind": {"type": "string", "enum": ["attribution", "rule"]},
-            "method": _TEXT,
-            "output": {**_TEXT, "description": "What is explained."},
-            "units": {**_TEXT, "description": "The scale of every number here."},
+            "method": TEXT,
+            "output": {**TEXT, "description": "What is explained."},
+            "units": {**TEXT, "description": "The scale of every number here."},
             "base_value": {**_NUMBER, "description": "The output without knowing any column."},
             "value": {**_NUMBER, "description": "The output for this row: the base value and every contribution."},
             "contributions": {"type": "object", "additionalProperties": _NUMBER},
             "standard_errors": {"type": "object", "nullable": True, "additionalProperties": _NUMBER},
-            "conditions": {"type": "array", "items": _TEXT},
+            "conditions": {"type": "array", "items": TEXT},
             "precision": _NUMBER,
             "coverage": _NUMBER,
             "faithfulness_error": {**_NUMBER, "description": "What the explanation misses of the output."},

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -453,8 +453,3 @@ def _frames(path: Path, data: bytes) -> Iterator[bytes]:
             )
         yield body
         start += _FRAME.size + size
-
-
-def count(folders: Iterable[Path]) -> int:
-    """Count the records of some folders."""
-    return sum(1 for folder in folders for path in segments(folder) for _ in read(path)[1])

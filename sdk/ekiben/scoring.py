@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ekiben._optional import require
 from ekiben.errors import SchemaError, SpecError
@@ -76,7 +76,8 @@ def score(
     >>> score(ek.load("packages/churn"), "customers.parquet", "scores.parquet", keep=["customer_id"])  # doctest: +SKIP
     Scored(rows=1000000, resumed=0, seconds=9.6)
     """
-    parquet = require("pyarrow.parquet", to="score a file")
+    arrow = require("pyarrow", to="score a file")
+    feather = require("pyarrow.feather", to="score a file")
     began, source, out = time.monotonic(), Path(source), Path(out)
     if out.suffix not in PARQUET:
         raise SpecError(
@@ -90,17 +91,18 @@ def score(
     done = resumed = 0
     with shown(progress) as say:
         for number, batch in enumerate(_batches(source, package, keep, n_rows)):
-            part = parts / f"{number:06}.parquet"
+            part = parts / f"{number:06}.arrow"
             if part.exists():
                 resumed += len(batch)
             else:
                 answered = _answered(package, batch, keep, done)
                 beside = part.with_suffix(".part")
-                answered.to_parquet(beside, index=False)
+                table = arrow.Table.from_pandas(answered, preserve_index=False)
+                feather.write_feather(table, beside, compression="uncompressed")
                 beside.replace(part)
             done += len(batch)
             say(f"{done:,} rows answered, {done / (time.monotonic() - began):,.0f} a second")
-        _join(parquet, parts, out)
+        _join(parts, out)
     return Scored(rows=done, resumed=resumed, seconds=round(time.monotonic() - began, 3))
 
 
@@ -184,18 +186,22 @@ def _begin(parts: Path, job: str) -> None:
     (parts / JOB).write_text(job, encoding="utf-8")
 
 
-def _join(parquet: Any, parts: Path, out: Path) -> None:
+def _join(parts: Path, out: Path) -> None:
     """Write the parts into one file, each as a row group, and drop them once it is whole."""
-    files = sorted(parts.glob("*.parquet"))
+    arrow, parquet = require("pyarrow", to="score a file"), require("pyarrow.parquet", to="score a file")
+    feather = require("pyarrow.feather", to="score a file")
+    files = sorted(parts.glob("*.arrow"))
     if not files:
         shutil.rmtree(parts)
         raise SchemaError("The source must hold at least one row. Got none.")
-    arrow = require("pyarrow", to="score a file")
     # a column that is missing in all rows of one part has no type there
-    whole = arrow.unify_schemas([parquet.read_schema(file) for file in files], promote_options="permissive")
+    schemas = [feather.read_table(file, memory_map=True).schema for file in files]
+    whole = arrow.unify_schemas(schemas, promote_options="permissive")
+    # a dictionary of scores, which hardly repeat, would only cost time
+    repeats = [field.name for field in whole if not arrow.types.is_floating(field.type)]
     beside = parts / "whole.part"
-    with parquet.ParquetWriter(beside, whole) as writer:
+    with parquet.ParquetWriter(beside, whole, use_dictionary=repeats) as writer:
         for file in files:
-            writer.write_table(parquet.read_table(file).cast(whole))
+            writer.write_table(feather.read_table(file, memory_map=True).cast(whole))
     beside.replace(out)
     shutil.rmtree(parts)

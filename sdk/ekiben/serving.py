@@ -153,6 +153,7 @@ class ModelService(Hooks):
             setattr(cls, endpoint.name, endpoint)
 
     def __init__(self) -> None:
+        Front.keys = _keys()
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
@@ -174,7 +175,7 @@ class ModelService(Hooks):
             keeper=_keeper(self.served, packages, counted.unrecorded),
         )
         _settle()
-        Front.tracers, Front.keys = _tracers(), _keys()
+        Front.tracers = _tracers()
         Front.live = self.plane
         if not Front.is_mounted:
             name = type(self).__name__
@@ -186,8 +187,8 @@ class ModelService(Hooks):
             )
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def finish_shadows(self) -> None:
-        """Let the shadows finish before the process ends."""
+    def finish(self) -> None:
+        """Let the shadows finish, and end the records, before the process ends."""
         self.plane.close()
 
     def __is_ready__(self) -> bool:

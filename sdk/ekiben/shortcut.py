@@ -155,10 +155,10 @@ class Lane:
             return None
         if arm.texts and not (len(rows) == 1 and all(map(contains, arm.seen, arm.of_texts(rows[0])))):
             self._count_unseen(arm, rows)
-        if self.plane.is_watched:
-            self.plane.watch(self._read.columns(asked.body))
         if self._keeper is not None:
             self._keep(self._keeper, asked, rows, encoded)
+        if self.plane.is_watched:
+            self.plane.watch(self._read.columns(asked.body))
         return self._outcome(asked, encoded, len(rows))
 
     def _keep(self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes) -> None:

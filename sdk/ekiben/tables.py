@@ -11,7 +11,7 @@ from ekiben.errors import Fault, SchemaError, SpecError, nearest
 from ekiben.learning import learn
 from ekiben.moments import is_date
 from ekiben.schema import Column, Schema
-from ekiben.values import bounds, is_missing, missing_column, plain_list, twice, value_faults
+from ekiben.values import bounds, is_missing, misfit, missing_column, plain_list, twice, value_faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +122,8 @@ def _plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
     """Answer for a whole column at once where dtypes can tell; anything else is looked at value by value."""
     import numpy as np
 
+    if column.kind in ("text", "category"):
+        return _texts_fit(column, values.tolist())
     if column.kind not in ("number", "integer", "boolean", "datetime") or (values.isna().any() and not column.nullable):
         return False
     if column.kind == "datetime":
@@ -134,6 +136,14 @@ def _plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
         return False
     low, high = bounds(column)
     return bool(values.dropna().between(low, high).all())
+
+
+def _texts_fit(column: Column, values: list[Any]) -> bool:
+    """Look at each text once, however often it comes; what is neither a text nor missing is left to a closer look."""
+    if not {*map(type, values)} <= {str, float, type(None)}:
+        return False
+    known = frozenset(column.categories or ()) if column.is_closed else None
+    return all(misfit(column, value, known) is None for value in {*values})
 
 
 # ── rows and frames ──────────────────────────────────────────────────────────────────────────────────────

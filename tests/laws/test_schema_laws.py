@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ekiben import codecs, dtypes, tables
@@ -145,6 +145,9 @@ def test_a_frame_fits_exactly_where_its_rows_do(reference, sent):
     names = list(reference.columns)[: sent.shape[1]]
     contract = learn(reference[names])
     named = sent.iloc[:, : len(names)].set_axis(names, axis=1)
+    # a date is written as a text, which a column of texts takes from JSON and, being a date, not from a frame
+    dated = [column.name for column in learn(named).columns if column.kind == "datetime"]
+    assume(not any(contract[name].kind in ("text", "category") for name in dated))
     try:
         codecs.columns_of(codecs.decode(codecs.encode(tables.as_rows(named))), contract)
         taken = True

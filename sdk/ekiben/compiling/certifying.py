@@ -217,25 +217,32 @@ def _apart(ours: Any, native: Any) -> float:
 # ── what rows cost ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SIZES = (1, 32, 1024)
+LARGE, LITTLE_US = (
+    8192,
+    25_000,
+)  # so many rows are measured too, where 1,024 take so little: the slope hides in the noise else
 ENOUGH_S, MOST_S = 0.01, 0.15  # of one measurement, which is three calls or more unless they take long
+Measured = Mapping[int, float]  # microseconds by the number of rows
 
 
 def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> Costs:
     """Measure one row, some rows and many, by the plan and by the model itself."""
-    rows = [tuple(row[name] for name in plan.names) for row in tables.as_rows(reference.head(max(SIZES)))]
-    many = [(rows * (max(SIZES) // len(rows) + 1))[:size] for size in SIZES]
-    frames = [
-        tables.as_frame({name: [row[i] for row in some] for i, name in enumerate(plan.names)}, contract)
-        for some in many
-    ]
-    row_us = _us(lambda: plan.answers_by_row(many[0]))
-    ours = [_us(partial(_columns_answered, plan, some)) for some in many]
-    native = [_us(partial(ask, frame)) for frame in frames]
+    real = [tuple(row[name] for name in plan.names) for row in tables.as_rows(reference.head(LARGE))]
+    ours: dict[int, float] = {}
+    native: dict[int, float] = {}
+    for size in (*SIZES, LARGE):
+        if size == LARGE and max(ours[SIZES[-1]], native[SIZES[-1]]) > LITTLE_US:
+            break
+        rows = (real * (size // len(real) + 1))[:size]
+        values = {name: [row[i] for row in rows] for i, name in enumerate(plan.names)}
+        frame = tables.as_frame(values, contract)
+        ours[size], native[size] = _us(partial(_columns_answered, plan, rows)), _us(partial(ask, frame))
+    row_us = _us(lambda: plan.answers_by_row(real[:1]))
     return Costs(
         row_us=round(row_us, 1),
         many_us=round(_slope(ours), 3),
         few=_few(row_us, ours),
-        native_row_us=round(native[0], 1),
+        native_row_us=round(native[1], 1),
         native_many_us=round(_slope(native), 3),
         crossover=_crossover(ours, native),
     )
@@ -257,23 +264,24 @@ def _us(act: Callable[[], Any]) -> float:
     return min(taken) * 1e6
 
 
-def _slope(costs: Sequence[float]) -> float:
-    return max((costs[-1] - costs[0]) / (SIZES[-1] - SIZES[0]), 0.001)
+def _slope(costs: Measured) -> float:
+    (least, first), (most, last) = min(costs.items()), max(costs.items())
+    return max((last - first) / (most - least), 0.001)
 
 
-def _few(row_us: float, ours: Sequence[float]) -> int:
+def _few(row_us: float, ours: Measured) -> int:
     """Tell up to how many rows are quicker one by one."""
-    gained = row_us - _slope(ours)
-    return SIZES[-1] if gained <= 0 else max(1, min(SIZES[-1], int(ours[0] / gained)))
+    gained, most = row_us - _slope(ours), SIZES[-1]
+    return most if gained <= 0 else max(1, min(most, int(ours[1] / gained)))
 
 
-def _crossover(ours: Sequence[float], native: Sequence[float]) -> int | None:
+def _crossover(ours: Measured, native: Measured) -> int | None:
     """Find from how many rows on the model itself is quicker, on the lines between what was measured and on behind them."""
-    points = list(zip(SIZES, ours, native, strict=True))
+    points = [(size, ours[size], native[size]) for size in ours]
     for (n, a, b), (m, c, d) in pairwise(points):
         if a > b:
             return n
         if c > d:
             return math.ceil(n + (m - n) * (b - a) / ((b - a) + (c - d)))
-    slower = _slope(ours) - _slope(native)
-    return None if slower <= 0 else math.ceil(SIZES[-1] + (native[-1] - ours[-1]) / slower)
+    slower, (most, ours_us, native_us) = _slope(ours) - _slope(native), points[-1]
+    return None if slower <= 0 else math.ceil(most + (native_us - ours_us) / slower)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ekiben.protocol import HEADERS, REFUSALS
+from ekiben.protocol import HEADERS, REFUSALS, TEXT, array, closed, ref
 
-TEXT = {"type": "string"}
 OBJECT = {"type": "object"}
-SIZES = {"type": "array", "items": {"type": "integer", "minimum": -1}}
+SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}}
 VALUES = {"type": "array", "items": {}}
 STANDARD = "https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol"
 
@@ -31,9 +30,9 @@ def paths(name: str) -> dict[str, Any]:
 def schemas() -> dict[str, Any]:
     """Give what the bodies of these paths hold."""
     lists = {"type": "array", "items": {"type": "array", "items": {}}, "minItems": 1}
-    rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
+    rows = {"type": "array", "items": ref("Row"), "minItems": 1}
     split = {"type": "object", "properties": {"columns": {"type": "array", "items": TEXT}, "data": lists}}
-    tensor = {"name": TEXT, "shape": SIZES, "datatype": TEXT, "data": VALUES, "parameters": OBJECT}
+    tensor = {"name": TEXT, "shape": SHAPE, "datatype": TEXT, "data": VALUES, "parameters": OBJECT}
     wanted = {"name": TEXT, "parameters": OBJECT}
     told = {"model_name": TEXT, "model_version": TEXT, "id": TEXT, "parameters": OBJECT}
     return {
@@ -51,13 +50,13 @@ def schemas() -> dict[str, Any]:
             {
                 "id": TEXT,
                 "parameters": OBJECT,
-                "inputs": _array(_object(tensor, ["name", "shape", "datatype"])),
-                "outputs": _array(_object(wanted, ["name"])),
+                "inputs": array(_object(tensor, ["name", "shape", "datatype"])),
+                "outputs": array(_object(wanted, ["name"])),
             },
             ["inputs"],
         ),
         "InferResponse": _object(
-            {**told, "outputs": _array(_object(tensor, ["name", "shape", "datatype"]))}, [*told, "outputs"]
+            {**told, "outputs": array(_object(tensor, ["name", "shape", "datatype"]))}, [*told, "outputs"]
         ),
         "InvocationError": _object({"error": OBJECT, "error_code": TEXT, "message": TEXT}, ["error", "error_code"]),
         "InferError": _object({"error": TEXT}, ["error"]),
@@ -65,15 +64,15 @@ def schemas() -> dict[str, Any]:
 
 
 def _form(name: str, holds: dict[str, Any]) -> dict[str, Any]:
-    return _object({name: holds, "params": OBJECT}, [name]) | {"additionalProperties": False}
+    return closed({name: holds, "params": OBJECT}, [name])
 
 
 def _asked(name: str, summary: str, kind: str, error: str = "") -> dict[str, Any]:
-    body = {"application/json": {"schema": _ref(f"{kind}Request")}}
-    gives: dict[str, Any] = {"application/json": {"schema": _ref(f"{kind}Response")}}
+    body = {"application/json": {"schema": ref(f"{kind}Request")}}
+    gives: dict[str, Any] = {"application/json": {"schema": ref(f"{kind}Response")}}
     if error:  # the Open Inference Protocol may send its tensors as bytes
         gives["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-    refused = {"application/json": {"schema": _ref(error or f"{kind}Error")}}
+    refused = {"application/json": {"schema": ref(error or f"{kind}Error")}}
     return {
         "operationId": name,
         "summary": summary,
@@ -92,18 +91,10 @@ def _asked(name: str, summary: str, kind: str, error: str = "") -> dict[str, Any
 
 def _shown(name: str, summary: str) -> dict[str, Any]:
     content = {"application/json": {"schema": OBJECT}}
-    loading = {"description": REFUSALS[503], "content": {"application/json": {"schema": _ref("InferError")}}}
+    loading = {"description": REFUSALS[503], "content": {"application/json": {"schema": ref("InferError")}}}
     answers = {"200": {"description": summary, "content": content}, "503": loading}
     return {"operationId": name, "summary": summary, "tags": ["protocols"], "responses": answers}
 
 
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required}
-
-
-def _array(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items}
