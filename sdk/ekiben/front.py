@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -19,6 +20,7 @@ from ekiben.dataplane import DataPlane
 from ekiben.dialects import JSON, Answer, Dialect, described, open_inference, refuse
 from ekiben.dialects.invocations import Invocations
 from ekiben.dialects.open_inference import OpenInference
+from ekiben.draining import Drain
 from ekiben.endpoints import Endpoint
 from ekiben.keys import Keys
 from ekiben.observing import AccessLog, Line, new_id
@@ -48,6 +50,8 @@ class Front:
 
     keys: ClassVar[Keys | None] = None  # who may ask; None lets everybody
 
+    drain: ClassVar[Drain] = Drain(0)  # whether this process is about to end
+
     def __init__(self, app: ASGIApp) -> None:
         Front.is_mounted = True
         self.app = app
@@ -56,9 +60,14 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand what is BentoML's on to it."""
         if scope["type"] != "http":
-            await self.app(scope, receive, self._closing(send) if scope["type"] == "lifespan" else send)
-        elif Front.keys is not None and (barred := _barred(Front.keys, scope)) is not None:
+            await self.app(scope, receive, self._through_life(send) if scope["type"] == "lifespan" else send)
+            return
+        if Front.drain.has_begun:
+            send = Front.drain.closing(send)
+        if Front.keys is not None and (barred := _barred(Front.keys, scope)) is not None:
             await self._show(scope, receive, send, barred)
+        elif Front.drain.has_begun and self._asks_readiness(scope):
+            await self._show(scope, receive, send, _leaving(scope["path"]))
         elif scope["method"] == "POST" and (endpoint := self._endpoints().get(scope["path"])) is not None:
             await endpoint(scope, receive, send)
         elif _is_bentomls(scope):
@@ -108,16 +117,22 @@ class Front:
             found = _misplaced(path, method, endpoints, self._opened.pages) or self._opened.pages[path](live)
         return open_inference.as_error(found) if of_v2 and isinstance(found, Answer) else found
 
-    def _closing(self, send: Send) -> Send:
-        """Write what is still to be told, once the service has ended."""
+    def _asks_readiness(self, scope: Scope) -> bool:
+        ready = READY if self._opened is None else self._opened.ready
+        return scope["path"] in ready and scope["method"] in ("GET", "HEAD")
 
-        async def closing(message: Message) -> None:
+    def _through_life(self, send: Send) -> Send:
+        """Hear of the end early, once the service lives, and write what is still to be told once it has ended."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                Front.drain.stand_before(asyncio.get_running_loop())
             if message["type"].startswith("lifespan.shutdown") and self._opened is not None:
                 self._opened.close()
                 self._opened = None
             await send(message)
 
-        return closing
+        return told
 
 
 class _Opened:
@@ -132,6 +147,7 @@ class _Opened:
             predict, health = VERTEX
             self.endpoints.setdefault(predict, self.endpoints["/invocations"])
             self.pages.setdefault(health, PAGES["/ping"])
+        self.ready = {self._path(path) for path in READY}
         self._counted = {endpoint.name for endpoint in self.endpoints.values()}
         # What the log calls a path: a sender's own text has no place in it.
         self.names = {path: path.strip("/") for path in (*BENTOMLS_OWN, *self.pages)} | {"/": "page"}
@@ -185,7 +201,10 @@ ASKED_BY_POST: dict[str, Callable[[_Opened], Endpoint]] = {
 }
 
 
-# What balancers and platforms ask without a key, to know whether a process lives.
+# What balancers and platforms ask to know whether a process takes requests; each model of Open Inference has its own.
+READY = ("/readyz", "/ping", f"{V2}/health/ready", f"{V2}/models/{SERVICE}/ready", *VERTEX[1:])
+
+# What they ask without a key.
 PROBES = {"/livez", "/readyz", "/healthz", "/ping", f"{V2}/health/live", f"{V2}/health/ready", *VERTEX[1:]}
 
 
@@ -207,6 +226,13 @@ def _barred(keys: Keys, scope: Scope) -> Answer | None:
     else:
         says = "A key must come as `Authorization: Bearer <token>`. Got none that is known."
         refused = refuse(HTTPStatus.UNAUTHORIZED, "unauthorized", says, headers={"www-authenticate": "Bearer"})
+    return open_inference.as_error(refused) if path.startswith(V2) else refused
+
+
+def _leaving(path: str) -> Answer:
+    """Tell a balancer to ask another process."""
+    says = "The service is about to end. Ask another."
+    refused = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"})
     return open_inference.as_error(refused) if path.startswith(V2) else refused
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import httpx
 
-from ekiben import keys, recording
+from ekiben import draining, keys, recording
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -26,6 +26,7 @@ from ekiben.progress import Progress, show_link, shown
 READY_S = 120.0
 STOP_S = 20.0
 LOG_LINES = 25
+REFUSED = "ekiben.serving.ServiceError: "  # how a worker says why it does not start
 
 TRIED = {recording.HOME: "off", keys.TEXT: "", keys.FILE: ""}  # of a server that is only tried: no records, no keys
 
@@ -115,8 +116,9 @@ class Server(Client):
 
     def _tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
+        ours = dict.fromkeys(line.removeprefix(REFUSED) for line in lines if line.startswith(REFUSED))
         told = [line for line in lines if line.startswith("Error:")]  # BentoML's last word, when it has one
-        return "\n".join(told or lines[-LOG_LINES:])
+        return "\n".join(ours or told or lines[-LOG_LINES:])
 
 
 def serve(
@@ -189,7 +191,7 @@ def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subpr
         return subprocess.Popen(
             command,
             cwd=directory,
-            env=child_environment(extra),
+            env=child_environment({draining.SECONDS: "0", **extra}),  # no balancer sends anybody here
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,

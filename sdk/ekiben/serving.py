@@ -18,12 +18,12 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, keys, locking, pinning, recording, spec, storing
+from ekiben import codecs, draining, keys, locking, pinning, recording, spec, storing, supervising
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
+from ekiben.draining import Drain
 from ekiben.errors import EkibenError
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
-from ekiben.keys import Keys
 from ekiben.metering import meter
 from ekiben.packages import Package
 from ekiben.pinning import Contract
@@ -153,7 +153,7 @@ class ModelService(Hooks):
             setattr(cls, endpoint.name, endpoint)
 
     def __init__(self) -> None:
-        Front.keys = _keys()
+        Front.keys, Front.drain = _told(keys.of_environment), Drain(_told(draining.seconds))
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
         for package in packages.values():
@@ -185,6 +185,12 @@ class ModelService(Hooks):
                 "the front is a middleware here; end service.py with front(%s), and a request costs less",
                 type(self).__name__,
             )
+
+    @bentoml.on_deployment
+    @staticmethod
+    def _attend() -> None:
+        """Have the supervisor, before it starts the workers, look after them."""
+        supervising.attend()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish(self) -> None:
@@ -247,9 +253,10 @@ def _fronted(kind: Any, service: Any) -> Any:
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
 
 
-def _keys() -> Keys | None:
+def _told(read: Callable[[], S]) -> S:
+    """Read what the environment says."""
     try:
-        return keys.of_environment()
+        return read()
     except EkibenError as reason:
         raise ServiceError(str(reason)) from None
 

@@ -1,0 +1,99 @@
+"""What BentoML's supervisor owes a service: a worker that died is replaced within seconds, in a container too."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from bentoml.exceptions import BentoMLException
+
+logger = logging.getLogger("bentoml.ekiben")
+
+CHECK_S = 1.0  # how often the supervisor looks after its workers; BentoML's own pace is ten seconds
+FAILED_START = 3  # the exit code of a worker whose service could not be made
+LONGEST_PAUSE_S = 30.0
+
+
+def attend() -> None:
+    """Let the supervisor of this process look after its workers each second, and replace those that died.
+
+    BentoML looks every ten seconds, and in a container never. Where its parts are not as they are known here, it is
+    left alone, and one warning says so.
+    """
+    try:
+        from bentoml._internal.utils import circus
+
+        if not hasattr(circus.Arbiter, "ekiben"):
+            circus.Arbiter = _attentive(circus.Arbiter)  # type: ignore[misc]
+    except (AttributeError, ImportError, TypeError) as reason:
+        logger.warning(
+            "a worker that dies is replaced at BentoML's own pace, and in a container not at all: %s", reason
+        )
+
+
+class Ends:
+    """How often workers were started, how they ended, and whether another try is worth it."""
+
+    def __init__(self, watchers: Sequence[Any]) -> None:
+        self._started, self._failed = Counter[str](), Counter[str]()
+        self._n_in_a_row, self._pauses_until = 0, 0.0
+        self.gave_up = False
+        for each in watchers:
+            each.respawn = True
+            each.hooks |= {"after_spawn": self._spawned, "after_reap": self._reaped}
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the next try is still to come."""
+        return time.monotonic() < self._pauses_until
+
+    def _spawned(self, *, watcher: Any, **_: Any) -> bool:
+        self._started[watcher.name] += 1
+        return True
+
+    def _reaped(self, *, watcher: Any, exit_code: int, **_: Any) -> bool:
+        """Hear of a worker's end: one that could not start is tried again ever later, and never if none ever could."""
+        if watcher.is_stopping():
+            return True
+        self._n_in_a_row = self._n_in_a_row + 1 if exit_code == FAILED_START else 0
+        self._failed[watcher.name] += exit_code == FAILED_START
+        if self._started[watcher.name] == self._failed[watcher.name] >= watcher.numprocesses:
+            self.gave_up, watcher.respawn = True, False
+            return True
+        logger.error("a worker ended with code %d; another takes its place", exit_code)
+        if self._n_in_a_row:
+            self._pauses_until = time.monotonic() + min(2.0**self._n_in_a_row, LONGEST_PAUSE_S)
+        return True
+
+
+def _attentive(kind: Any) -> Any:
+    """Make a kind of supervisor that replaces workers soon, and ends when none can start."""
+    if not callable(getattr(kind, "manage_watchers", None)):
+        raise TypeError("a supervisor of this BentoML is not made as it is known here")
+
+    class Attentive(kind):  # type: ignore[misc]
+        ekiben = True
+
+        def __init__(self, watchers: Sequence[Any], *rest: Any, **settings: Any) -> None:
+            self._ends = Ends(watchers)
+            super().__init__(watchers, *rest, **(settings | {"check_delay": CHECK_S}))
+
+        def start(self, cb: Any = None) -> None:
+            """Start the workers, and look after them until the service is stopped."""
+            try:
+                super().start(cb)
+            except RuntimeError as reason:
+                if not self._ends.gave_up:
+                    raise
+                says = "The service must start. No worker could: the log above says why."
+                raise BentoMLException(says) from reason
+
+        def manage_watchers(self) -> Any:
+            """Look after the workers, unless the supervisor starts or stops them, or pauses before it tries again."""
+            is_busy = self._restarting or self._exclusive_running_command is not None
+            return None if is_busy or self._ends.pauses else super().manage_watchers()
+
+    return Attentive
