@@ -69,7 +69,12 @@ class Server(Client):
     @property
     def is_running(self) -> bool:
         """Whether the server's process lives."""
-        return self._process.poll() is None
+        return self.exit_code is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the server's process ended with, below 0 for a signal; None while it lives."""
+        return self._process.poll()
 
     def stop(self) -> None:
         """Stop the server and wait until it is gone; calling it twice does no harm."""

@@ -186,7 +186,7 @@ class ModelService(Hooks):
                 type(self).__name__,
             )
 
-    @bentoml.on_deployment
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def _attend() -> None:
         """Have the supervisor, before it starts the workers, look after them."""

@@ -61,7 +61,7 @@ class Ends:
         self._n_in_a_row = self._n_in_a_row + 1 if exit_code == FAILED_START else 0
         self._failed[watcher.name] += exit_code == FAILED_START
         if self._started[watcher.name] == self._failed[watcher.name] >= watcher.numprocesses:
-            self.gave_up, watcher.respawn = True, False
+            self.gave_up, watcher.respawn, self._pauses_until = True, False, 0.0
             return True
         logger.error("a worker ended with code %d; another takes its place", exit_code)
         if self._n_in_a_row:
@@ -93,7 +93,9 @@ def _attentive(kind: Any) -> Any:
 
         def manage_watchers(self) -> Any:
             """Look after the workers, unless the supervisor starts or stops them, or pauses before it tries again."""
-            is_busy = self._restarting or self._exclusive_running_command is not None
-            return None if is_busy or self._ends.pauses else super().manage_watchers()
+            if self._restarting or self._exclusive_running_command is not None:
+                return None
+            self.reap_processes()  # heard of before anything is tried again
+            return None if self._ends.pauses else super().manage_watchers()
 
     return Attentive

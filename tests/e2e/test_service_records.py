@@ -1,12 +1,9 @@
 """What a service answered is on the disk: counted against what its callers heard, whatever became of the process."""
 
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +15,7 @@ import pytest
 import ekiben as ek
 from ekiben.serving import _keeper
 from ekiben.spec import Records
+from traffic.faults import full_disk, kill, until, workers_of
 
 
 @pytest.fixture
@@ -33,10 +31,6 @@ def recorded(packages, tmp_path, monkeypatch):
     return serve
 
 
-def workers_of(server):
-    return [each for each in psutil.Process(server.pid).children(recursive=True) if each.is_running()]
-
-
 def ask_on(server, row, heard, go):
     """Ask until it is told to stop, and keep the id of every answer that arrived whole."""
     n = 0
@@ -49,14 +43,6 @@ def ask_on(server, row, heard, go):
                     heard.append(answer.json()["id"])
             except httpx.HTTPError:
                 go.wait(0.05)  # nobody listens just now
-
-
-def until(holds, patience_s=60):
-    """Wait for something that will be."""
-    end = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_each_decision_is_a_row(recorded, packages, row, tmp_path):
@@ -122,13 +108,13 @@ def kill_workers(server, heard, n_kills):
     for n in range(n_kills):
         so_far = len(heard)
         until(lambda so_far=so_far: len(heard) > so_far + 20)
-        alive = workers_of(server)
-        alive[n % len(alive)].send_signal(signal.SIGKILL)
+        alive = workers_of(server.pid)
+        kill(alive[n % len(alive)])
     so_far = len(heard)
     until(lambda: len(heard) > so_far + 20)
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_kills", [3, pytest.param(200, marks=pytest.mark.long)])
 def test_a_worker_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, n_kills):
     with recorded(workers=2) as server, under_load(server, row) as heard:
         kill_workers(server, heard, n_kills)
@@ -137,8 +123,7 @@ def test_a_worker_that_is_killed_under_load_loses_and_doubles_nothing_that_was_a
 def test_a_service_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row):
     with recorded(workers=2) as server, under_load(server, row) as heard:
         until(lambda: len(heard) > 20)
-        for process in (*workers_of(server), psutil.Process(server.pid)):
-            process.send_signal(signal.SIGKILL)
+        kill(*workers_of(server.pid), psutil.Process(server.pid))
 
 
 def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, row):
@@ -148,15 +133,12 @@ def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, ro
             with httpx.Client(base_url=server.url, trust_env=False) as http:
                 body = {"rows": [row], "customer_id": "c-7"}
                 assert http.post("/predict", json=body).status_code == 200
-                (worker,) = workers_of(server)
-                before = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
-                resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (1, before[1]))
-                full = http.post("/predict", json=body)
+                with full_disk(*workers_of(server.pid)):
+                    full = http.post("/predict", json=body)
                 assert full.status_code == status
                 if status == 503:
                     assert full.json()["error"]["code"] == "not_recorded"
                     assert full.headers["retry-after"] == "1"
-                resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, before)
                 again = http.post("/predict", json=body)
                 assert again.status_code == 200
                 told = http.get("/metrics").text

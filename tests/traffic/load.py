@@ -153,14 +153,12 @@ async def drive(
     timeout_s: float = 30.0,
 ) -> Tally:
     """Do what `run` does inside a running event loop."""
-    parts = urlsplit(url)
-    if parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
-        raise ValueError(f"The 'url' must be http://127.0.0.1:PORT. Got {url!r}.")
+    port = port_of(url)
     tally, started, shared = Tally(), time.perf_counter(), islice(requests, n)
     ends = float("inf") if seconds is None else started + seconds
 
     async def client() -> None:
-        one = _Client(parts.port or 0, tally, judge, timeout_s)
+        one = Client(port, tally, judge, timeout_s)
         while time.perf_counter() < ends and (request := next(shared, None)) is not None:
             await one.send(request)
         one.hang_up()
@@ -172,8 +170,16 @@ async def drive(
     return tally
 
 
+def port_of(url: str) -> int:
+    """Give the port of a server on this machine: nothing else is ever asked."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
+        raise ValueError(f"The 'url' must be http://127.0.0.1:PORT. Got {url!r}.")
+    return parts.port
+
+
 @dataclass(slots=True)
-class _Client:
+class Client:
     """One of the many: it sends a request, counts what became of it, and keeps its connection while it may."""
 
     port: int
@@ -182,9 +188,10 @@ class _Client:
     timeout_s: float
     wire: _Wire | None = None
 
-    async def send(self, request: Request) -> None:
+    async def send(self, request: Request, *, due: float | None = None) -> None:
+        """Send a request; its latency counts from when it was `due`, by `perf_counter`, where that is told."""
         payload = as_bytes(request, host=f"127.0.0.1:{self.port}")
-        started = time.perf_counter()
+        started = time.perf_counter() if due is None else due
         try:
             async with asyncio.timeout(self.timeout_s):
                 answer = await (await self._open_wire()).ask(payload)
