@@ -9,7 +9,8 @@ import pytest
 from ekiben import codecs
 from ekiben.dataplane import Hooks
 from ekiben.dialects import Request
-from ekiben.dialects.open_inference import DTYPES, OpenInference
+from ekiben.dialects.open_inference import OpenInference
+from ekiben.dialects.tensors import DTYPES
 from ekiben.errors import SchemaError
 from ekiben.schema import Column, Output, Schema, Signature
 from planes import asked_in, contract_of, plane_of
