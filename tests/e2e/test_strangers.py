@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler
 import boto3
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 import tritonclient.http
 from mlflow.deployments import PredictionsResponse
@@ -16,26 +15,6 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
 
 from planes import Quiet, http_server
-
-
-@pytest.fixture(scope="module")
-def frame(packages):
-    """Some rows, of which one has a gap."""
-    rows = [example["row"] for example in packages["champion"].examples]
-    gaps = [
-        row for row in rows if None in row.values() and isinstance(row["Home"], str) and isinstance(row["Job"], str)
-    ]
-    return pd.DataFrame([*[row for row in rows if None not in row.values()][:4], *gaps[:1]])
-
-
-@pytest.fixture(scope="module")
-def expected(server, frame):
-    """Give the chances of the second class, as `/predict` answers them to each row by itself; every row is its own unit."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
-    with httpx.Client(base_url=server.url, trust_env=False) as http:
-        bodies = [{"rows": [row], "customer_id": str(i)} for i, row in enumerate(rows)]
-        answers = [http.post("/predict", json=body).json() for body in bodies]
-    return [[*answer["predictions"][0]["scores"].values()][1] for answer in answers]
 
 
 @pytest.fixture(scope="module")
