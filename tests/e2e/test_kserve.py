@@ -32,4 +32,6 @@ def test_kserve_s_client_reads_a_refusal(told):
     assert told["refused"]["status"] == 400
     assert "is missing" in told["refused"]["says"]
     assert told["refused_dict"]["status"] == 400
-    assert told["refused_dict"]["says"].startswith("`inputs` must hold at least one tensor. Got none., '400 Bad Request'")
+    assert told["refused_dict"]["says"].startswith(
+        "`inputs` must hold at least one tensor. Got none., '400 Bad Request'"
+    )

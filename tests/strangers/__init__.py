@@ -46,7 +46,8 @@ def running(command, *, folder, ready):
 
 def alone():
     """Give this process's environment, without what would let another interpreter find our packages."""
-    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    told = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    return told | {"PATH": os.pathsep.join([str(environments.OURS.python.parent), told["PATH"]])}
 
 
 def _answers(address):

@@ -25,7 +25,8 @@ LONGEST_FIELD = 1 << 20  # characters of one field of CSV
 BOM = b"\xef\xbb\xbf"  # which some editors and shells write before a text
 # How R, pandas and databases write a missing number; a text may be one of these words.
 MISSING = {"na", "n/a", "nan", "null", "none", "<na>"}
-UTF_8, HEADER = {"utf-8", "utf8"}, {"present", "absent"}
+# What may stand beside the kind of a body; anything else could change what the body means.
+BESIDE = {JSON: {"charset": ("utf-8", "utf8")}, CSV: {"charset": ("utf-8", "utf8"), "header": ("present", "absent")}}
 Columns = dict[str, list[Any]]
 
 
@@ -51,9 +52,9 @@ class Invocations:
     def read(self, request: Request) -> Read:
         """Read the rows of a request, in whichever form they come."""
         kind, params = media_type(request), dict[str, Any]()
-        if kind not in (JSON, CSV):
-            raise unsupported(JSON, CSV)
-        told = _told(request, ("charset", "header") if kind == CSV else ("charset",))
+        if kind not in BESIDE:
+            raise unsupported(*BESIDE)
+        told = _told(request, BESIDE[kind])
         if kind == CSV:
             columns = self._of_csv(request.body, has_header=told.get("header") != "absent")
         else:
@@ -62,11 +63,7 @@ class Invocations:
         as_csv = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower() == CSV
         return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params}, wants=as_csv)
 
-    def write(
-        self,
-        routed: Routed,
-        predictions: list[dict[str, Any]],
-    ) -> tuple[bytes, Mapping[str, str]]:
+    def write(self, routed: Routed, predictions: list[dict[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
         """Write a row of the answer's frame for each row that came; bare values where the model gives no more."""
         only = self._only
         told = [each[only] for each in predictions] if only else [flat(each) for each in predictions]
@@ -188,13 +185,14 @@ class Invocations:
         }
 
 
-def _told(request: Request, known: Collection[str]) -> dict[str, str]:
-    """Read the parameters of a body's kind: another charset, or a parameter that changes what the body means, is refused."""
+def _told(request: Request, known: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Read what stands beside the kind of a body."""
     pairs = [pair.partition("=") for pair in request.headers.get("content-type", "").split(";")[1:] if pair.strip()]
     told = {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
-    if set(told) <= {*known} and told.get("charset", "utf-8") in UTF_8 and told.get("header", "present") in HEADER:
+    if all(value in known.get(name, ()) for name, value in told.items()):
         return told
-    says = f"The content type may have {' and '.join(known)} beside it, and the charset must be UTF-8. Got another."
+    named = " and ".join(f"{name}={' or '.join(values)}" for name, values in known.items())
+    says = f"Beside the content type may stand {named}. Got another."
     raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says)
 
 

@@ -6,7 +6,13 @@ import sys
 import numpy as np
 import pandas as pd
 from mlserver.codecs import Base64Codec, DatetimeCodec, NumpyCodec, NumpyRequestCodec, PandasCodec, StringCodec
-from mlserver.types import InferenceRequest, InferenceResponse, MetadataModelResponse, MetadataServerResponse, Parameters
+from mlserver.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataServerResponse,
+    Parameters,
+)
 
 DTYPES = {"age": "int64", "income": "float64", "job": "object", "member": "bool", "since": "object"}
 
