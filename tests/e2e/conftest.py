@@ -107,18 +107,29 @@ def expected(server, frame):
 
 @pytest.fixture(scope="session")
 def worth(people):
-    """A regression of every kind of column, which answers one number: its model, the rows it knows, and its package."""
-    rng = np.random.default_rng(1)
-    rows = people[0].assign(since=pd.Timestamp("2020-01-01") + pd.to_timedelta(90 * rng.integers(0, 9, 240), unit="D"))
-    target = rows["age"] + rows["income"].fillna(3000) / 100 + rng.normal(0, 8, 240)
+    """A regression, which answers one number: its model, the rows that it knows, and its package."""
+    rows = people[0]
+    target = rows["age"] + rows["income"].fillna(3000) / 100 + np.random.default_rng(1).normal(0, 8, 240)
     parts = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["age", "income"]),
         (OneHotEncoder(handle_unknown="ignore"), ["job"]),
         ("passthrough", ["member"]),
-        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["since"]),
     )
     model = make_pipeline(parts, Ridge()).fit(rows, target)
     return SimpleNamespace(model=model, rows=rows, package=ek.pack(model, name="worth", reference=rows, target=target))
+
+
+@pytest.fixture(scope="session")
+def dated():
+    """A regression on a date beside a number, as `worth` is told."""
+    rng = np.random.default_rng(2)
+    since = pd.Timestamp("2020-01-01") + pd.to_timedelta(90 * rng.integers(0, 9, 120), unit="D")
+    rows = pd.DataFrame({"age": rng.integers(18, 70, 120), "since": since})
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    parts = make_column_transformer((ordinal, ["since"]), remainder="passthrough")
+    target = rows["age"] + rng.normal(0, 8, 120)
+    model = make_pipeline(parts, Ridge()).fit(rows, target)
+    return SimpleNamespace(model=model, rows=rows, package=ek.pack(model, name="dated", reference=rows, target=target))
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,35 @@
 
 import json
 import sys
+import warnings
 
 import httpx
 import mlflow
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from mlflow.models import infer_signature
+from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 import strangers
+from planes import asked_in, plane_of
 
 JSON, CSV = "application/json", "text/csv"
+
+
+def save(told, folder):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+        signature = infer_signature(told.rows, told.model.predict(told.rows))
+    settings = {"pip_requirements": ["scikit-learn"], "serialization_format": "cloudpickle"}
+    mlflow.sklearn.save_model(told.model, folder, signature=signature, **settings)
 
 
 @pytest.fixture(scope="module")
 def theirs(worth, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow_models")
-    signature = infer_signature(worth.rows, worth.model.predict(worth.rows))
-    known = {"pip_requirements": ["scikit-learn"], "serialization_format": "cloudpickle"}
-    mlflow.sklearn.save_model(worth.model, folder / "model", signature=signature, **known)
+    save(worth, folder / "model")
     serve = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--host", "127.0.0.1"]
     with strangers.running(
         lambda port: [*serve, "--model-uri", folder / "model", "--port", str(port)], folder=folder, ready="/ping"
@@ -36,7 +46,7 @@ def frame(worth):
 
 def documents(frame):
     """Give bodies of JSON by what is odd in them."""
-    records = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s"))
+    records = json.loads(frame.to_json(orient="records"))
     names, lists = list(frame), [[*row.values()] for row in records]
     columns = {name: [row[name] for row in records] for name in names}
     split, one = {"columns": names, "data": lists}, records[1]
@@ -118,17 +128,9 @@ def documents(frame):
         "a gap in numbers": changed(income=None),
         "a gap in texts": changed(job=None),
         "a gap in booleans": changed(member=None),
-        "a gap in dates": changed(since=None),
         "a text that no training row had": changed(job="pilot"),
         "NaN": changed(income=float("nan")),
         "Infinity": changed(income=float("inf")),
-        # dates
-        "a date with milliseconds": changed(since="2020-03-31T00:00:00.000"),
-        "a date alone": changed(since="2020-03-31"),
-        "a date with a space": changed(since="2020-03-31 00:00:00"),
-        "a date in UTC": changed(since="2020-03-31T00:00:00Z"),
-        "a date that is none": changed(since="soon"),
-        "a date as milliseconds": changed(since=1585612800000),
     }
 
 
@@ -143,7 +145,7 @@ def texts(frame):
     def line(*values):
         return f"{names}\n{','.join(values)}\n".encode()
 
-    good = ("30", "1000", "fixed", "True", "2020-03-31")
+    good = ("30", "1000", "fixed", "True")
     return {
         "no JSON": (b"this is,,,, not valid json", JSON),
         "no body": (b"", JSON),
@@ -188,21 +190,33 @@ def texts(frame):
         "CSV with semicolons": (table(sep=";"), CSV),
         "CSV that is no UTF-8": (line(*good).replace(b"fixed", b"\xff"), CSV),
         "CSV with a zero byte": (line(*good).replace(b"fixed", b"fi\0ed"), CSV),
-        "CSV with an open quote": (line("30", "1000", '"fixed', "True", "2020-03-31"), CSV),
+        "CSV with an open quote": (line("30", "1000", '"fixed', "True"), CSV),
         "CSV of a short row": (line("30", "1000"), CSV),
         "CSV of a long row": (line(*good, "9"), CSV),
         **{f"CSV where a gap is {word}": (table(na_rep=word), CSV) for word in ("NaN", "NA", "null", "None", "<NA>")},
         "CSV with an integer as 30.0": (line("30.0", *good[1:]), CSV),
         "CSV with a word as an integer": (line("old", *good[1:]), CSV),
         "CSV without an integer": (line("", *good[1:]), CSV),
-        "CSV without a text": (line("30", "1000", "", "True", "2020-03-31"), CSV),
+        "CSV without a text": (line("30", "1000", "", "True"), CSV),
         "CSV with 1e3": (line("30", "1e3", *good[2:]), CSV),
         "CSV with a comma in a number": (line("30", '"1,000"', *good[2:]), CSV),
         "CSV with inf": (line("30", "inf", *good[2:]), CSV),
-        "CSV with 1 as a boolean": (line("30", "1000", "fixed", "1", "2020-03-31"), CSV),
-        "CSV with TRUE": (line("30", "1000", "fixed", "TRUE", "2020-03-31"), CSV),
-        "CSV with yes": (line("30", "1000", "fixed", "yes", "2020-03-31"), CSV),
+        "CSV with 1 as a boolean": (line("30", "1000", "fixed", "1"), CSV),
+        "CSV with TRUE": (line("30", "1000", "fixed", "TRUE"), CSV),
+        "CSV with yes": (line("30", "1000", "fixed", "yes"), CSV),
     }
+
+
+DATES = {
+    "a date and time": "2020-03-31T00:00:00",
+    "a date with milliseconds": "2020-03-31T00:00:00.000",
+    "a date alone": "2020-03-31",
+    "a date with a space": "2020-03-31 00:00:00",
+    "a date in UTC": "2020-03-31T00:00:00Z",
+    "a date that is none": "soon",
+    "a date as milliseconds": 1585612800000,
+    "a gap in dates": None,
+}
 
 
 CONTRACT = "the contract says what a column holds; a value of another kind is refused, not bent"
@@ -212,7 +226,36 @@ TYPO = "what nobody reads is refused, not passed over"
 MEDIA_TYPES = "media types and charsets are written in any case, and in quotes"
 GAPS = "the contract learnt that the model takes a gap here, which MLflow's signature cannot say"
 # Where MLflow and we differ: whether each answers, and why we do as we do. A 5xx of theirs is a refusal.
-DIFFERENT = {}
+DIFFERENT = {
+    "split without names": (False, True, NO_NAMES),
+    "instances of lists": (False, True, NO_NAMES),
+    "inputs of lists": (False, True, NO_NAMES),
+    "split with a short row": (True, False, "a value that is not there is no gap"),
+    "a gap left out of one row": (True, False, "a value that is not there is no gap"),
+    "params of a list": (True, False, TYPO),
+    "params of a text": (True, False, TYPO),
+    "a field of its own": (True, False, TYPO),
+    "a column too many": (True, False, COLUMNS),
+    "CSV with pandas' index": (True, False, COLUMNS),
+    "CSV of a column too many": (True, False, COLUMNS),
+    "a fraction as an integer": (True, False, CONTRACT),
+    "digits as an integer": (True, False, CONTRACT),
+    "digits as a number": (True, False, CONTRACT),
+    "a number as a text": (True, False, CONTRACT),
+    "1 as a boolean": (True, False, CONTRACT),
+    "a word as a boolean": (True, False, CONTRACT),
+    "a gap in booleans": (True, False, CONTRACT),
+    "a gap in integers": (False, True, GAPS),
+    "CSV without an integer": (False, True, GAPS),
+    "UTF-16": (True, False, "JSON is UTF-8 between systems, as RFC 8259 says"),
+    "UTF-8 in quotes": (False, True, MEDIA_TYPES),
+    "utf8": (False, True, MEDIA_TYPES),
+    "a kind in capitals": (False, True, MEDIA_TYPES),
+    "no kind": (False, True, "a body whose kind is not said is JSON; theirs fails with 500"),
+    "CSV that says it has a header": (False, True, "RFC 4180 has this parameter"),
+    "CSV that says it has no header": (False, True, "RFC 4180 has this parameter, and SageMaker's tables no header"),
+    "CSV with a zero byte": (True, False, "a text with a zero byte is cut by what reads it next"),
+}
 
 
 def ask(url, body, kind):
@@ -249,6 +292,25 @@ def test_mlflow_s_client_reads_the_same_frame_from_both(theirs, worth_server, wo
         read.append(client.invoke(rows, params={}).get_predictions())
     assert list(read[0]) == list(read[1])
     np.testing.assert_allclose(read[1].to_numpy(), read[0].to_numpy(), rtol=1e-9)
+
+
+OTHER_DATES = {"a date as milliseconds": (True, False, "a number does not say what it counts, and since when")}
+
+
+def test_dates_are_read_as_by_mlflow(dated, tmp_path):
+    save(dated, tmp_path / "m")
+    theirs = TestClient(scoring_server.init(mlflow.pyfunc.load_model(str(tmp_path / "m"))))
+    plane, differing = plane_of({"champion": dated.package}, unit=None), {}
+    for name, value in DATES.items():
+        body = json.dumps({"dataframe_records": [{"age": 30, "since": value}]}).encode()
+        told = theirs.post("/invocations", content=body, headers={"content-type": JSON})
+        ours = asked_in(plane, "/invocations", body, {"content-type": JSON})
+        if (told.status_code == 200) != (ours.status == 200):
+            differing[name] = (told.status_code == 200, ours.status == 200)
+        elif ours.status == 200:
+            assert np.allclose(told.json()["predictions"], ours.json["predictions"], rtol=1e-9, atol=0), name
+    plane.close()
+    assert differing == {name: (there, here) for name, (there, here, _) in OTHER_DATES.items()}
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/ping"), ("GET", "/invocations"), ("GET", "/nothing")])

@@ -21,7 +21,7 @@ INFER = "/v2/models/worth/infer"
 @pytest.fixture(scope="module")
 def rows(worth):
     """Three rows, of which the first has a gap."""
-    return worth.rows.head(3).assign(since=worth.rows["since"].head(3).map(pd.Timestamp.isoformat))
+    return worth.rows.head(3)
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,16 @@ def records(rows):
 
 
 WIDE = [[1.5, -2.0, 0.25], [3.0, 4.0, 1e-3]]
+DATES = ["2020-03-31T00:00:00", "2021-09-22T00:00:00"]
 
 
 @pytest.fixture(scope="module")
 def written(records):
-    return strangers.ask("mlserver", {"rows": records, "wide": WIDE})
+    return strangers.ask("mlserver", {"rows": records, "wide": WIDE, "dates": DATES})
 
 
 def predicted(worth, rows):
-    frame = rows.assign(since=pd.to_datetime(rows["since"]))
-    return worth.package.predict(frame)["value"].tolist()
+    return worth.package.predict(rows)["value"].tolist()
 
 
 def post(url, body, **headers):
@@ -67,11 +67,21 @@ def test_what_mlserver_s_codecs_write_is_answered_and_the_answer_read(worth, wor
 def test_one_array_of_numpy_is_every_column(written):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=["a", "b", "c"])
     package = ek.pack(Ridge().fit(frame, frame.sum(axis=1)), name="sums", reference=frame)
+    expected = package.predict(pd.DataFrame(WIDE, columns=["a", "b", "c"]))["value"].tolist()
+    assert answered(package, written["wide"]) == expected
+
+
+def test_dates_of_mlserver_s_codec_are_dates(dated, written):
+    rows = pd.DataFrame({"age": [30, 30], "since": pd.to_datetime(DATES)})
+    expected = dated.package.predict(rows)["value"].tolist()
+    assert answered(dated.package, written["dated"]) == expected
+    assert expected[0] != expected[1]
+
+
+def answered(package, body):
     plane = plane_of({"champion": package}, unit=None)
     try:
-        answer = asked_in(plane, "/v2/models/risk/infer", written["wide"].encode(), {})
-        expected = package.predict(pd.DataFrame(WIDE, columns=["a", "b", "c"]))["value"].tolist()
-        assert answer.json["outputs"][0]["data"] == expected
+        return asked_in(plane, "/v2/models/risk/infer", body.encode(), {}).json["outputs"][0]["data"]
     finally:
         plane.close()
 
@@ -125,7 +135,6 @@ def bodies(records):
         "income": tensor("income", "FP64"),
         "job": tensor("job", "BYTES", parameters={"content_type": "str"}),
         "member": tensor("member", "BOOL"),
-        "since": tensor("since", "BYTES", parameters={"content_type": "datetime"}),
     }
 
     def body(*, each=None, without=(), **changes):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,18 @@ from mlserver.types import (
     Parameters,
 )
 
-DTYPES = {"age": "int64", "income": "float64", "job": "object", "member": "bool", "since": "object"}
+DTYPES = {"age": "int64", "income": "float64", "job": "object", "member": "bool"}
 
 
-def written(rows, wide):
+def dated(dates):
+    """Give a body of ages and dates."""
+    moments = [datetime.fromisoformat(text) for text in dates]
+    ages = NumpyCodec.encode_input("age", np.full(len(dates), 30))
+    inputs = [ages, DatetimeCodec.encode_input("since", moments, use_bytes=False)]
+    return InferenceRequest(inputs=inputs).model_dump_json()
+
+
+def written(rows, wide, dates):
     """Give bodies by name, each as MLServer's own types write it."""
     frame = pd.DataFrame(rows).astype(DTYPES)
     by_codec = InferenceRequest(
@@ -27,7 +36,6 @@ def written(rows, wide):
             NumpyCodec.encode_input("income", frame["income"].to_numpy().reshape(-1, 1)),
             StringCodec.encode_input("job", frame["job"].tolist(), use_bytes=False),
             NumpyCodec.encode_input("member", frame["member"].to_numpy()),
-            DatetimeCodec.encode_input("since", pd.to_datetime(frame["since"]).dt.to_pydatetime().tolist()),
         ],
     )
     as_base64 = by_codec.model_copy(deep=True)
@@ -43,7 +51,7 @@ def written(rows, wide):
     bodies = {name: each.model_dump_json() for name, each in requests.items()}
     bodies["nulls"] = requests["pandas"].model_dump_json(exclude_none=False, exclude_unset=False)
     numbers = NumpyRequestCodec.encode_request(np.array(wide))
-    return {"frame": bodies, "wide": numbers.model_dump_json()}
+    return {"frame": bodies, "wide": numbers.model_dump_json(), "dated": dated(dates)}
 
 
 def read(answers):
@@ -64,7 +72,7 @@ def read(answers):
 
 asked = json.load(sys.stdin)
 if "rows" in asked:
-    print(json.dumps(written(asked["rows"], asked["wide"])))
+    print(json.dumps(written(asked["rows"], asked["wide"], asked["dates"])))
 else:
     MetadataServerResponse.model_validate(asked["server"])
     inputs = MetadataModelResponse.model_validate(asked["model"]).inputs
