@@ -43,15 +43,15 @@ class Environment:
 OURS = Environment(Path(sys.prefix))
 
 
-def build(name: str, cache: Path, *, folder: Path = FOLDER) -> Environment:
-    """Install the requirements of what is called `name` in `folder`, unless they are there already.
+def build(name: str, cache: Path, *, folder: Path | None = None) -> Environment:
+    """Install the requirements of a peer, or of what has a folder of that name in `folder`, unless they are there already.
 
     Raises
     ------
     UnavailableError
         If they cannot be installed, with what the installer said.
     """
-    environment, requirements = Environment(cache / name), folder / name / "requirements.txt"
+    environment, requirements = Environment(cache / name), (folder or FOLDER) / name / "requirements.txt"
     stamp, wanted = environment.folder / "installed.txt", _digest(requirements)
     if stamp.is_file() and stamp.read_text() == wanted:
         return environment

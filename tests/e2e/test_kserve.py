@@ -5,6 +5,8 @@ import pytest
 
 import strangers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def told(server, folder, frame):

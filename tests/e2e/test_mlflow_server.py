@@ -16,6 +16,7 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 import strangers
 from planes import asked_in, plane_of
 
+pytestmark = pytest.mark.slow
 JSON, CSV = "application/json", "text/csv"
 
 

@@ -15,6 +15,7 @@ import ekiben as ek
 import strangers
 from planes import asked_in, plane_of
 
+pytestmark = pytest.mark.slow
 INFER = "/v2/models/worth/infer"
 
 
