@@ -80,5 +80,5 @@ lock: setup  ## Write requirements.lock again from pyproject.toml (UPGRADE=--upg
 
 .PHONY: clean
 clean:  ## Remove what the targets above made, the environment included
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .strangers build dist
 	find sdk tests examples notebooks bentos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

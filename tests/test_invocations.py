@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ekiben.dialects import Request
+from ekiben import routing
+from ekiben.dialects import Refusal, Request
 from ekiben.dialects.invocations import Invocations
 from ekiben.errors import SchemaError
 from ekiben.schema import Column, Output
@@ -32,6 +33,7 @@ FORMS = {
     "inputs": {"inputs": READ},
     "inputs_without_names": {"inputs": LISTS},
     "params": {"inputs": READ, "params": {"k": 1}},
+    "instances_of_columns": {"instances": READ},
 }
 
 
@@ -54,6 +56,42 @@ def test_every_form_is_the_same_rows(form):
 
 def test_nan_is_missing_as_mlflow_s_client_sends_it():
     assert read(dialect_of(), json.dumps({"inputs": READ}).replace("null", "NaN").encode()).columns == READ
+
+
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+def test_an_object_of_values_is_one_row(form):
+    assert read(dialect_of(), {form: RECORDS[0]}).columns == {name: values[:1] for name, values in READ.items()}
+
+
+def test_a_mark_before_json_is_passed_over():
+    assert read(dialect_of(), b"\xef\xbb\xbf" + json.dumps({"inputs": READ}).encode()).columns == READ
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", " NA "])
+def test_a_word_for_a_gap_is_one_in_numbers_and_a_text_in_texts(word):
+    found = read(dialect_of(), f"age,income,owner,job\n30,{word},True,NA\n".encode(), "text/csv").columns
+    assert (found["income"], found["job"]) == ([None], ["NA"])
+
+
+def test_csv_without_a_header_says_so():
+    body = b'30,1200.5,True,cook\n41,,0,"ma\xc3\xaetre, ""of"" all"\n'
+    assert read(dialect_of(), body, "text/csv; header=absent").columns == READ
+    with pytest.raises(SchemaError):
+        read(dialect_of(), body, "text/csv; header=present")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+@pytest.mark.parametrize("beside", ["charset=latin-1", "format=pandas-split", "header=maybe", "charset", "k3pt-0ut=1"])
+def test_what_stands_beside_a_kind_and_is_not_known_is_refused(kind, beside):
+    with pytest.raises(Refusal, match="Beside the content type may stand charset=utf-8") as refused:
+        read(dialect_of(), {"inputs": READ}, f"{kind}; {beside}")
+    assert refused.value.status == 415
+    assert "k3pt" not in str(refused.value)
+
+
+@pytest.mark.parametrize("beside", ["; charset=utf-8", ";charset=UTF-8", '; Charset="utf-8"', "; charset=utf8", ";"])
+def test_utf_8_is_said_in_many_ways(beside):
+    assert read(dialect_of(), {"inputs": READ}, f"application/json{beside}").columns == READ
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -93,6 +131,11 @@ BROKEN = {
     "names_are_numbers": {"dataframe_split": {"columns": [1, 2, 3, 4], "data": LISTS}},
     "names_are_the_same": {"dataframe_split": {"columns": ["age"] * 4, "data": LISTS}},
     "a_short_row": {"dataframe_split": {"columns": NAMES, "data": [LISTS[0], [1]]}},
+    "an_index_of_others": {"dataframe_split": {"columns": NAMES, "index": [1], "data": LISTS}},
+    "an_index_that_is_none": {"dataframe_split": {"columns": NAMES, "index": "k3pt-0ut", "data": LISTS}},
+    "a_field_of_its_own_in_split": {"dataframe_split": {"columns": NAMES, "data": LISTS, "k3pt-0ut": 1}},
+    "a_row_with_a_list": {"inputs": {**RECORDS[0], "age": [30]}},
+    "an_object_of_nothing": {"inputs": {}},
     "records_that_differ": {"dataframe_records": [RECORDS[0], {"age": 1}]},
     "records_of_lists": {"dataframe_records": LISTS},
     "no_records": {"dataframe_records": []},
@@ -158,6 +201,32 @@ def test_the_answers_are_rows_of_the_answer_s_frame(served, champion):
         ]
     }
     assert answer.headers["x-ekiben-arm"] == "champion"
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "Text/CSV; header=absent", "text/csv, application/json;q=0.5"])
+def test_the_answers_are_lines_of_csv_where_they_are_asked_for(served, champion, accept):
+    rows = [example["row"] for example in champion.examples[:3]]
+    body = json.dumps({"dataframe_records": rows}).encode()
+    plain = asked_in(served, "/invocations", body, {"content-type": "application/json"}).json["predictions"]
+    answer = asked_in(served, "/invocations", body, {"content-type": "application/json", "accept": accept})
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/csv")
+    assert answer.body.decode() == "".join(",".join(map(str, each.values())) + "\n" for each in plain)
+
+
+def test_sagemaker_s_custom_attributes_may_be_the_unit(champion, challenger):
+    arms, header = {"champion": champion, "challenger": challenger}, "x-amzn-sagemaker-custom-attributes"
+    route = routing.canary(stable="champion", canary="challenger", percent=50)
+    plane = plane_of(arms, unit=f"header:{header}", route=route)
+    body = json.dumps({"instances": [champion.examples[0]["row"]]}).encode()
+    try:
+        seen = set()
+        for unit in (f"c-{i}" for i in range(20)):
+            answer = asked_in(plane, "/invocations", body, {"content-type": "application/json", header: unit})
+            assert answer.headers["x-ekiben-arm"] == routing.choose(route, unit).arm
+            seen.add(answer.headers["x-ekiben-arm"])
+        assert seen == {*arms}
+    finally:
+        plane.close()
 
 
 def test_a_refusal_is_read_by_mlflow_s_clients_too(served):

@@ -1,5 +1,6 @@
 """The Open Inference Protocol: tensors in, tensors out, in JSON and as bytes."""
 
+import base64
 import json
 import struct
 
@@ -9,7 +10,8 @@ import pytest
 from ekiben import codecs
 from ekiben.dataplane import Hooks
 from ekiben.dialects import Request
-from ekiben.dialects.open_inference import DTYPES, OpenInference
+from ekiben.dialects.open_inference import OpenInference
+from ekiben.dialects.tensors import DTYPES, RANGES
 from ekiben.errors import SchemaError
 from ekiben.schema import Column, Output, Schema, Signature
 from planes import asked_in, contract_of, plane_of
@@ -146,6 +148,42 @@ def test_a_column_of_lists_is_a_tensor_of_two_dimensions():
     assert found.columns == {"x": [[1.0, 2.0], [3.0, 4.0]]}
 
 
+def test_what_may_be_left_out_may_be_null():
+    bare = {"inputs": [{**each, "parameters": None} for each in PEOPLE]}
+    found = read(dialect_of(unit="customer_id"), {**bare, "id": None, "parameters": None, "outputs": None})
+    assert (found.columns, found.units) == (READ, [])
+    assert found.wants == read(dialect_of(), bare).wants
+    wanted = [{"name": "value", "parameters": None}]
+    assert read(dialect_of(), {**bare, "outputs": wanted}).wants.outputs == ("value",)
+
+
+def test_texts_that_mlserver_s_codecs_wrote_are_read_again():
+    documents = tensor("job", "BYTES", ['"cook"', '"ma\\u00eetre"'], content_type="pd_json")
+    coded = tensor("job", "BYTES", [base64.b64encode(text.encode()).decode() for text in READ["job"]])
+    coded["parameters"] = {"content_type": "base64"}
+    owners = tensor("owner", "BYTES", ["true", "false"], content_type="pd_json")
+    incomes = tensor("income", "BYTES", ["1200.5", "null"], content_type="pd_json")
+    assert read(dialect_of(), {"inputs": [PEOPLE[0], incomes, owners, documents]}).columns == READ
+    assert read(dialect_of(), {"inputs": [*PEOPLE[:3], coded]}).columns == READ
+
+
+def test_a_column_of_lists_may_be_texts_of_json():
+    one = Column(name="x", kind="list", dtype="object", length=2, items="number", holder="list", nullable=False)
+    texts = tensor("x", "BYTES", ["[1.0, 2.0]", "[3.0, 4.0]"], shape=[2, 1], content_type="pd_json")
+    assert read(dialect_of(one), {"inputs": [texts]}).columns == {"x": [[1.0, 2.0], [3.0, 4.0]]}
+
+
+@pytest.mark.parametrize("datatype", RANGES)
+def test_an_integer_that_its_datatype_cannot_hold_is_refused(datatype):
+    one = Column(name="x", kind="number", dtype="float64", nullable=True)
+    low, high = RANGES[datatype]
+    held = read(dialect_of(one), {"inputs": [tensor("x", datatype, [low, None, high, 7.0])]}).columns
+    assert held == {"x": [low, None, high, 7.0]}
+    for value in (low - 1, high + 1, 0.5, True, "1"):
+        with pytest.raises(SchemaError, match=f"A tensor of {datatype} must hold integers from"):
+            read(dialect_of(one), {"inputs": [tensor("x", datatype, [value])]})
+
+
 @pytest.mark.parametrize("by", ["parameter", "tensor"])
 def test_the_unit_is_a_parameter_or_a_tensor_of_its_name(by):
     dialect = dialect_of(unit="customer_id")
@@ -173,6 +211,13 @@ BROKEN = {
     "data_is_a_text": {"inputs": [{**PEOPLE[0], "data": "k3pt-0ut"}, *PEOPLE[1:]]},
     "data_is_nested_too_deeply": {"inputs": [{**PEOPLE[0], "data": [[[30]], [[41]]]}, *PEOPLE[1:]]},
     "text_in_32_bits": {"inputs": [PEOPLE[0], tensor("income", "FP32", ["k3pt-0ut", 1.0]), *PEOPLE[2:]]},
+    "numbers_in_booleans": {"inputs": [*PEOPLE[:2], tensor("owner", "BOOL", [2, 0]), PEOPLE[3]]},
+    "texts_in_64_bits": {"inputs": [PEOPLE[0], tensor("income", "FP64", ["k3pt-0ut", "1"]), *PEOPLE[2:]]},
+    "texts_of_no_json": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", ["k3pt-0ut", "x"], content_type="pd_json")]},
+    "texts_of_deep_json": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", ["[" * 9999, "x"], content_type="pd_json")]},
+    "texts_of_no_base64": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", ["k3pt-0ut", "x"], content_type="base64")]},
+    "base64_of_no_unicode": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", ["//79", "x"], content_type="base64")]},
+    "numbers_in_texts_of_json": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", [1, 2], content_type="pd_json")]},
     "a_column_is_missing": {"inputs": PEOPLE[1:]},
     "a_column_too_many": {"inputs": [*PEOPLE, tensor("k3pt-0ut", "INT64", [1, 2])]},
     "twice": {"inputs": [*PEOPLE, PEOPLE[0]]},

@@ -43,15 +43,15 @@ class Environment:
 OURS = Environment(Path(sys.prefix))
 
 
-def build(name: str, cache: Path) -> Environment:
-    """Install a peer's requirements, unless they are there already.
+def build(name: str, cache: Path, *, folder: Path | None = None) -> Environment:
+    """Install the requirements of a peer, or of what has a folder of that name in `folder`, unless they are there already.
 
     Raises
     ------
     UnavailableError
         If they cannot be installed, with what the installer said.
     """
-    environment, requirements = Environment(cache / name), FOLDER / name / "requirements.txt"
+    environment, requirements = Environment(cache / name), (folder or FOLDER) / name / "requirements.txt"
     stamp, wanted = environment.folder / "installed.txt", _digest(requirements)
     if stamp.is_file() and stamp.read_text() == wanted:
         return environment
@@ -75,7 +75,8 @@ def pinned(name: str) -> list[str]:
 
 
 def _digest(requirements: Path) -> str:
-    read = requirements.read_bytes() + (FOLDER / "models.txt").read_bytes() + sys.version.encode()
+    models = requirements.parents[1] / "models.txt"
+    read = requirements.read_bytes() + (models.read_bytes() if models.is_file() else b"") + sys.version.encode()
     return hashlib.sha256(read).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 import socket
 
-import bentoml
 import httpx
 import pandas as pd
 import pytest
@@ -102,12 +101,6 @@ def test_openapi_is_valid_and_holds_the_real_columns_and_one_real_example(http, 
     example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
     answered = http.post("/predict", json={**example, "customer_id": routing.unit_for(ek.only("champion"), "champion")})
     assert answered.status_code == 200
-
-
-def test_bentomls_own_client_is_answered(server, row):
-    with bentoml.SyncHTTPClient(server.url) as client:
-        answer = client.predict(rows=[row])
-    assert set(answer["predictions"][0]["scores"]) == {"0", "1"}
 
 
 def test_the_log_holds_no_value_and_no_traceback(server, http, row):

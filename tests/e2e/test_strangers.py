@@ -1,41 +1,25 @@
 """Clients that know nothing of ekiben, against a served bento: each asks in its own protocol, and reads the same numbers."""
 
+import asyncio
 import json
 from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 
+import bentoml
 import boto3
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 import tritonclient.http
+from bentoml.exceptions import BentoMLException
 from mlflow.deployments import PredictionsResponse
 from mlflow.pyfunc.scoring_server import CONTENT_TYPE_CSV
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
 
 from planes import Quiet, http_server
-
-
-@pytest.fixture(scope="module")
-def frame(packages):
-    """Some rows, of which one has a gap."""
-    rows = [example["row"] for example in packages["champion"].examples]
-    gaps = [
-        row for row in rows if None in row.values() and isinstance(row["Home"], str) and isinstance(row["Job"], str)
-    ]
-    return pd.DataFrame([*[row for row in rows if None not in row.values()][:4], *gaps[:1]])
-
-
-@pytest.fixture(scope="module")
-def expected(server, frame):
-    """Give the chances of the second class, as `/predict` answers them to each row by itself; every row is its own unit."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
-    with httpx.Client(base_url=server.url, trust_env=False) as http:
-        bodies = [{"rows": [row], "customer_id": str(i)} for i, row in enumerate(rows)]
-        answers = [http.post("/predict", json=body).json() for body in bodies]
-    return [[*answer["predictions"][0]["scores"].values()][1] for answer in answers]
 
 
 @pytest.fixture(scope="module")
@@ -93,30 +77,116 @@ def test_mlflow_s_deployments_read_what_is_answered(server, frame, expected):
     assert PredictionsResponse.from_json(answered.text).get_predictions().iloc[0, -1] == expected[0]
 
 
+# What SageMaker hands on to a container.
+PASSED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
+
+
 @contextmanager
 def platform(port):
     """Stand where SageMaker's runtime stands between its callers and a container."""
 
     class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self):
-            endpoint = self.path.split("/")[2]
-            kind = {"content-type": self.headers["content-type"]}
+            assert self.path.split("/")[2] == "risk"
+            passed = {name: self.headers[name] for name in PASSED if name in self.headers}
             asked = httpx.post(
-                f"http://127.0.0.1:{port}/invocations", content=self.body(), headers=kind, trust_env=False
+                f"http://127.0.0.1:{port}/invocations", content=self.body(), headers=passed, trust_env=False
             )
-            assert endpoint == "risk"
-            self.answer(asked.status_code, asked.content, headers={"x-Amzn-Invoked-Production-Variant": "only"})
+            told = {"x-Amzn-Invoked-Production-Variant": "only"}
+            if asked.is_success:
+                self.answer(200, asked.content, kind=asked.headers["content-type"], headers=told)
+            else:  # 424, with what the container said
+                said = {"OriginalStatusCode": asked.status_code, "OriginalMessage": asked.text, "Message": "Refused."}
+                self.answer(424, json.dumps(said).encode(), headers={**told, "x-amzn-errortype": "ModelError"})
 
     with http_server(Handler) as url:
         yield url
 
 
-def test_sagemaker_s_runtime_client_invokes(server, frame, expected):
+@pytest.fixture(scope="module")
+def sagemaker(server):
     assert httpx.get(f"http://127.0.0.1:{server.port}/ping", trust_env=False).status_code == 200
     with platform(server.port) as url:
         keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "eu-west-1"}
-        client = boto3.client("sagemaker-runtime", endpoint_url=url, **keys)
-        body = json.dumps({"instances": [json.loads(frame.iloc[0].to_json())], "params": {"customer_id": "0"}})
-        told = client.invoke_endpoint(EndpointName="risk", Body=body, ContentType="application/json")
+        yield boto3.client("sagemaker-runtime", endpoint_url=url, **keys)
+
+
+def test_sagemaker_s_runtime_client_invokes(sagemaker, frame, expected):
+    body = json.dumps({"instances": [json.loads(frame.iloc[0].to_json())], "params": {"customer_id": "0"}})
+    told = sagemaker.invoke_endpoint(EndpointName="risk", Body=body, ContentType="application/json")
     (answered,) = json.loads(told["Body"].read())["predictions"]
     assert [*answered.values()][-1] == expected[0]
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("accept", ["text/csv", "application/json", "*/*", None])
+def test_sagemaker_s_runtime_client_sends_csv_and_says_what_it_takes(sagemaker, frame, expected, header, accept):
+    named = frame.iloc[[0]].assign(customer_id="0") if header else frame.iloc[[0]]
+    asked = {
+        "Body": named.to_csv(index=False, header=header),
+        "ContentType": "text/csv" if header else "text/csv; header=absent",
+        "CustomAttributes": "trace=7",
+        **({"Accept": accept} if accept else {}),
+    }
+    told = sagemaker.invoke_endpoint(EndpointName="risk", **asked)
+    text = told["Body"].read().decode()
+    assert told["ContentType"] == ("text/csv" if accept == "text/csv" else "application/json")
+    if accept == "text/csv":
+        label, *scores = text.strip().split(",")
+        assert (len(scores), label in ("0", "1"), text.endswith("\n")) == (2, True, True)
+        answered = float(scores[-1])
+    else:
+        answered = [*json.loads(text)["predictions"][0].values()][-1]
+    assert answered == expected[0] if header else 0 <= answered <= 1  # without a header the unit has no column
+
+
+def test_sagemaker_s_runtime_client_reads_a_refusal(sagemaker):
+    with pytest.raises(sagemaker.exceptions.ModelError) as refused:
+        sagemaker.invoke_endpoint(EndpointName="risk", Body="Age\nold\n", ContentType="text/csv", Accept="text/csv")
+    assert refused.value.response["OriginalStatusCode"] == 400
+    assert "is missing" in json.loads(refused.value.response["OriginalMessage"])["message"]
+
+
+# ── BentoML's own clients
+
+
+def asked_by_bentoml(url, endpoint, *, is_async, **asked):
+    if not is_async:
+        with bentoml.SyncHTTPClient(url) as client:
+            return getattr(client, endpoint)(**asked)
+
+    async def ask():
+        async with bentoml.AsyncHTTPClient(url) as client:
+            return await getattr(client, endpoint)(**asked)
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def bentoml_asks(request, server):
+    return partial(asked_by_bentoml, server.url, is_async=request.param)
+
+
+def test_bentoml_s_clients_predict(bentoml_asks, frame, expected):
+    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+    for i, row in enumerate(rows):
+        answer = bentoml_asks("predict", rows=[row], customer_id=str(i))
+        assert [*answer["predictions"][0]["scores"].values()][1] == expected[i]
+
+
+def test_bentoml_s_clients_explain(bentoml_asks, http, frame):
+    (row,) = json.loads(frame.head(1).to_json(orient="records"))
+    told = bentoml_asks("explain", rows=[row], customer_id="0")["explanations"]
+    same = http.post("/explain", json={"rows": [row], "customer_id": "0"}).json()["explanations"]
+    never_the_same = {"elapsed_ms"}
+    assert [{key: each[key] for key in each if key not in never_the_same} for each in told] == [
+        {key: each[key] for key in each if key not in never_the_same} for each in same
+    ]
+
+
+@pytest.mark.parametrize("endpoint", ["predict", "explain"])
+def test_bentoml_s_clients_raise_what_is_refused(bentoml_asks, frame, endpoint):
+    (row,) = json.loads(frame.head(1).drop(columns="Job").to_json(orient="records"))
+    with pytest.raises(BentoMLException, match="'Job' is missing") as refused:
+        bentoml_asks(endpoint, rows=[row])
+    assert refused.value.error_code == HTTPStatus.BAD_REQUEST

@@ -31,7 +31,7 @@ def schemas() -> dict[str, Any]:
     """Give what the bodies of these paths hold."""
     lists = {"type": "array", "items": {"type": "array", "items": {}}, "minItems": 1}
     rows = {"type": "array", "items": ref("Row"), "minItems": 1}
-    split = {"type": "object", "properties": {"columns": {"type": "array", "items": TEXT}, "data": lists}}
+    split = closed({"columns": array(TEXT), "index": VALUES, "data": lists}, ["data"])
     tensor = {"name": TEXT, "shape": SHAPE, "datatype": TEXT, "data": VALUES, "parameters": OBJECT}
     wanted = {"name": TEXT, "parameters": OBJECT}
     told = {"model_name": TEXT, "model_version": TEXT, "id": TEXT, "parameters": OBJECT}
@@ -40,9 +40,9 @@ def schemas() -> dict[str, Any]:
             "description": "One of these, and `params` beside it.",
             "oneOf": [
                 _form("dataframe_records", rows),
-                _form("dataframe_split", split | {"required": ["data"]}),
-                _form("instances", {"oneOf": [rows, lists]}),
-                _form("inputs", {"type": "object", "additionalProperties": VALUES}),
+                _form("dataframe_split", split),
+                _form("instances", {"oneOf": [rows, lists, OBJECT]}),
+                _form("inputs", {"oneOf": [rows, lists, OBJECT]}),
             ],
         },
         "InvocationResponse": _object({"predictions": VALUES}, ["predictions"]),
@@ -72,6 +72,8 @@ def _asked(name: str, summary: str, kind: str, error: str = "") -> dict[str, Any
     gives: dict[str, Any] = {"application/json": {"schema": ref(f"{kind}Response")}}
     if error:  # the Open Inference Protocol may send its tensors as bytes
         gives["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+    else:
+        body["text/csv"] = gives["text/csv"] = {"schema": TEXT}
     refused = {"application/json": {"schema": ref(error or f"{kind}Error")}}
     return {
         "operationId": name,

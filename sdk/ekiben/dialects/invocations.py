@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
 from ekiben import codecs
-from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
+from ekiben.dialects import JSON, Answer, Read, Refusal, Request, Routed, bounded, media_type, unsupported
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
 from ekiben.protocol import flat
@@ -21,6 +22,11 @@ CSV = "text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 LONGEST_INTEGER = 40  # digits: 64 bits have half of them
 LONGEST_FIELD = 1 << 20  # characters of one field of CSV
+BOM = b"\xef\xbb\xbf"  # which some editors and shells write before a text
+# How R, pandas and databases write a missing number; a text may be one of these words.
+MISSING = {"na", "n/a", "nan", "null", "none", "<na>"}
+# What may stand beside the kind of a body; anything else could change what the body means.
+BESIDE = {JSON: {"charset": ("utf-8", "utf8")}, CSV: {"charset": ("utf-8", "utf8"), "header": ("present", "absent")}}
 Columns = dict[str, list[Any]]
 
 
@@ -46,24 +52,23 @@ class Invocations:
     def read(self, request: Request) -> Read:
         """Read the rows of a request, in whichever form they come."""
         kind, params = media_type(request), dict[str, Any]()
+        if kind not in BESIDE:
+            raise unsupported(*BESIDE)
+        told = _told(request, BESIDE[kind])
         if kind == CSV:
-            columns = self._of_csv(request.body)
-        elif kind == JSON:
-            columns, params = self._of_json(codecs.decode_with_nan(request.body))
+            columns = self._of_csv(request.body, has_header=told.get("header") != "absent")
         else:
-            raise unsupported(JSON, CSV)
+            columns, params = self._of_json(codecs.decode_with_nan(request.body.removeprefix(BOM)))
         units = self._units(columns, params)
-        return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params})
+        as_csv = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower() == CSV
+        return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params}, wants=as_csv)
 
-    def write(
-        self,
-        routed: Routed,  # noqa: ARG002 -- the arm is told in headers alone
-        predictions: list[dict[str, Any]],
-    ) -> tuple[bytes, Mapping[str, str]]:
+    def write(self, routed: Routed, predictions: list[dict[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
         """Write a row of the answer's frame for each row that came; bare values where the model gives no more."""
         only = self._only
         told = [each[only] for each in predictions] if only else [flat(each) for each in predictions]
-        return codecs.encode({"predictions": told}), {"content-type": JSON}
+        document = codecs.encode({"predictions": told})  # refuses what is not finite
+        return (_as_csv(told), {"content-type": CSV}) if routed.wants else (document, {"content-type": JSON})
 
     def refused(self, answer: Answer) -> Answer:
         """Spell a refusal for MLflow's clients too, which read `error_code` and `message`."""
@@ -104,6 +109,11 @@ class Invocations:
     def _split(self, given: Any) -> Columns:
         if not isinstance(given, dict) or not isinstance(given.get("data"), list):
             raise SchemaError("`dataframe_split` must be an object with `columns` and `data`. Got something else.")
+        if set(given) - {"columns", "data", "index"}:
+            raise SchemaError("`dataframe_split` may hold `columns`, `data` and `index`. Got another field.")
+        index = given.get("index")
+        if index is not None and not (isinstance(index, list) and len(index) == len(given["data"])):
+            raise SchemaError("`index` must be a list as long as `data`. Got something else.")
         names = given.get("columns", list(self._inputs.names))
         if (
             not isinstance(names, list)
@@ -114,6 +124,8 @@ class Invocations:
         return self._of_lists("dataframe_split", given["data"], names)
 
     def _instances(self, given: Any) -> Columns:
+        if isinstance(given, dict):
+            return self._by_column(given)
         if isinstance(given, list) and given and isinstance(given[0], dict):
             return self._of_records("instances", given)
         return self._of_lists("instances", given, self._inputs.names)
@@ -121,6 +133,8 @@ class Invocations:
     def _by_column(self, given: Any) -> Columns:
         if not isinstance(given, dict):
             return self._instances(given)
+        if given and not any(isinstance(value, list) for value in given.values()):
+            return self._of_records("inputs", [given])  # one row
         sizes = {len(values) if isinstance(values, list) else -1 for values in given.values()}
         if len(sizes) != 1 or -1 in sizes:
             raise SchemaError("`inputs` must be an object of columns: lists of the same length. Got something else.")
@@ -145,7 +159,7 @@ class Invocations:
 
     # ── CSV ──
 
-    def _of_csv(self, body: bytes) -> Columns:
+    def _of_csv(self, body: bytes, *, has_header: bool) -> Columns:
         """Read a header and rows; each field is what its column holds, an empty one is missing."""
         try:
             text = body.decode("utf-8-sig")
@@ -154,8 +168,9 @@ class Invocations:
         if "\0" in text or len(max(text.splitlines() or [""], key=len)) > LONGEST_FIELD:
             raise SchemaError("A line of CSV must be text of moderate length. Got another.")
         try:
-            header, *rows = islice(_lines(text), self._max_rows + 2)
-        except (csv.Error, ValueError):
+            rows = list(islice(_lines(text), self._max_rows + 2))
+            header = rows.pop(0) if has_header else list(self._inputs.names)
+        except (csv.Error, IndexError):
             raise SchemaError("CSV must have a header and rows of as many fields. Got something else.") from None
         if len({*header}) != len(header):
             raise SchemaError("The columns of CSV must have names that differ. Got others.")
@@ -168,6 +183,26 @@ class Invocations:
             else list(values)
             for name, values in found.items()
         }
+
+
+def _told(request: Request, known: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Read what stands beside the kind of a body."""
+    pairs = [pair.partition("=") for pair in request.headers.get("content-type", "").split(";")[1:] if pair.strip()]
+    told = {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
+    if all(value in known.get(name, ()) for name, value in told.items()):
+        return told
+    named = " and ".join(f"{name}={' or '.join(values)}" for name, values in known.items())
+    says = f"Beside the content type may stand {named}. Got another."
+    raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says)
+
+
+def _as_csv(told: Sequence[Any]) -> bytes:
+    """Write a line for each prediction, without a header, as SageMaker joins them."""
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    for each in told:
+        write(each.values() if isinstance(each, dict) else [each])
+    return text.getvalue().encode()
 
 
 def _refuse_others(words: str, rows: Sequence[Collection[Any]], width: int) -> None:
@@ -188,6 +223,8 @@ def _field(text: str, column: Column) -> Any:
     kind = column.kind
     if column.kind == "category" and column.categories:
         kind = {bool: "boolean", int: "integer"}.get(type(column.categories[0]), "category")  # type: ignore[assignment]
+    if kind in ("number", "integer", "boolean") and text.strip().lower() in MISSING:
+        return None
     if kind == "boolean":
         return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
     if kind not in ("number", "integer"):

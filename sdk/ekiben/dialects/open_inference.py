@@ -5,63 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from ekiben import codecs
 from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
+from ekiben.dialects.tensors import DTYPES, LENGTH, Tensor, shape, values
 from ekiben.errors import SchemaError
 from ekiben.pinning import Contract
 from ekiben.schema import Column, Output
 from ekiben.spec import ServiceSpec
 
-if TYPE_CHECKING:
-    from ekiben.models import Array
-
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
 LONGEST_ID = 256  # characters of a request's own id, which is sent back
-MOST_VALUES = 50_000_000
-_LENGTH = Struct("<I")  # before each text in binary data
-
-# The datatypes that hold numbers, as little-endian dtypes of numpy. BF16 is the upper half of FP32.
-DTYPES = {
-    "BOOL": "?",
-    "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
-    "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
-    "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BF16": "<u2",
-}  # fmt: skip
 # What MLServer's clients call the outputs of a classifier or a regressor.
 ALIASES = {"predict": ("label", "value"), "predict_proba": ("scores",)}
-
-
-class Tensor(msgspec.Struct):
-    """One input of a request."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: Any = msgspec.UNSET
-    parameters: dict[str, Any] = {}
 
 
 class Wanted(msgspec.Struct):
     """One output that a request asks for."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class Body(msgspec.Struct):
-    """A request to infer."""
+    """A request to infer; what may be left out may be null too."""
 
     inputs: list[Tensor]
-    id: str = ""
-    parameters: dict[str, Any] = {}
-    outputs: list[Wanted] = []
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[Wanted] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +74,8 @@ class OpenInference:
         header, binary = self._parts(request)
         body = _body(header)
         tensors = self._by_name(body, binary)
-        columns = self._columns(tensors)
-        units = [body.parameters[self._unit]] if self._unit in body.parameters else []
+        columns, parameters = self._columns(tensors), body.parameters or {}
+        units = [parameters[self._unit]] if self._unit in parameters else []
         if self._unit is not None and self._unit not in self._inputs.names and self._unit in columns:
             units += columns.pop(self._unit)
         elif self._unit in self._inputs.names and not units:
@@ -106,7 +83,7 @@ class OpenInference:
         return Read(
             columns=codecs.held(columns, self._inputs),
             units=units,
-            body={"id": body.id, "parameters": body.parameters},
+            body={"id": body.id or "", "parameters": parameters},
             wants=self._wants(body),
         )
 
@@ -166,14 +143,14 @@ class OpenInference:
         tensors: dict[str, _Values] = {}
         start = 0
         for number, tensor in enumerate(body.inputs):
-            size = tensor.parameters.get("binary_data_size")
+            size = tensor.told("binary_data_size")
             if size is not None and (type(size) is not int or not 0 <= size <= len(binary) - start):
                 raise SchemaError(f"`binary_data_size` must be how many bytes a tensor has. Input {number} has others.")
             data = None if size is None else binary[start : start + size]
             start += size or 0
             if tensor.name in tensors:
                 raise SchemaError(f"Each input must have a name of its own. Input {number} has another's.")
-            tensors[tensor.name] = _Values(shape=_shape(tensor, number), values=_values(tensor, data, number))
+            tensors[tensor.name] = _Values(shape=shape(tensor, number), values=values(tensor, data, number))
         if start != len(binary):
             raise SchemaError("The body must hold the bytes of its tensors and no more. Got more.")
         return tensors
@@ -197,24 +174,20 @@ class OpenInference:
     def _column(self, name: str, tensor: _Values) -> list[Any]:
         n_rows, *rest = tensor.shape
         column = self._inputs[name] if name in self._inputs.names else None
-        if column is not None and column.kind == "list":
-            length = math.prod(rest)
+        length = math.prod(rest)
+        if column is not None and column.kind == "list" and not (length == 1 and _hold_lists(tensor.values)):
             return [tensor.values[i * length : (i + 1) * length] for i in range(n_rows)]
-        if math.prod(rest) != 1:
+        if length != 1:
             shown = repr(name) if column is not None else "that is not in the contract"
             raise SchemaError(f"The input {shown} must have one value a row: the shape [n_rows]. Got more.")
         return tensor.values
 
     def _wants(self, body: Body) -> Wants:
-        names = tuple(wanted.name for wanted in body.outputs)
-        self._asked_for(names)
-        binary = {
-            wanted.name: bool(wanted.parameters["binary_data"])
-            for wanted in body.outputs
-            if "binary_data" in wanted.parameters
-        }
-        own = body.id[:LONGEST_ID] if body.id.isprintable() else ""
-        return Wants(own, names, binary, bool(body.parameters.get("binary_data_output", False)))
+        asked = {wanted.name: wanted.parameters or {} for wanted in body.outputs or ()}
+        self._asked_for(tuple(asked))
+        binary = {name: bool(told["binary_data"]) for name, told in asked.items() if "binary_data" in told}
+        own = body.id[:LONGEST_ID] if body.id and body.id.isprintable() else ""
+        return Wants(own, tuple(asked), binary, bool((body.parameters or {}).get("binary_data_output", False)))
 
     def _asked_for(self, names: Sequence[str]) -> dict[str, str]:
         """Give for each output that is asked for the tensor that it is."""
@@ -304,7 +277,7 @@ def _datatype(values: Sequence[Any]) -> str:
 def _as_bytes(values: Sequence[Any], datatype: str) -> bytes:
     if datatype == "BYTES":
         texts = [str(value).encode() for value in values]
-        return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+        return b"".join(LENGTH.pack(len(text)) + text for text in texts)
     made = np.array(values, dtype=DTYPES[datatype])
     if datatype == "FP64" and not np.isfinite(made).all():
         raise SchemaError("An answer must hold finite numbers. Got one that is not.")
@@ -325,88 +298,9 @@ def _body(header: bytes) -> Body:
         raise SchemaError("The body must be a request of the Open Inference Protocol. Got something else.") from None
 
 
-def _shape(tensor: Tensor, number: int) -> list[int]:
-    good = 1 <= len(tensor.shape) <= 8 and all(0 <= size <= MOST_VALUES for size in tensor.shape)
-    if not good or math.prod(tensor.shape) > MOST_VALUES:
-        raise SchemaError(f"A shape must be [n_rows, …] of whole numbers. Input {number} has another.")
-    return tensor.shape
-
-
-def _values(tensor: Tensor, binary: memoryview | None, number: int) -> list[Any]:
-    """Give a tensor's values in row-major order."""
-    datatype, n = tensor.datatype, math.prod(tensor.shape)
-    if datatype != "BYTES" and datatype not in DTYPES:
-        known = ", ".join([*DTYPES, "BYTES"])
-        raise SchemaError(f"A datatype must be one of {known}. Input {number} has another.")
-    if binary is not None:
-        values = _texts(binary, number) if datatype == "BYTES" else _numbers(binary, datatype, number)
-    elif tensor.data is msgspec.UNSET:
-        raise SchemaError(f"An input must have `data`, or its bytes behind the JSON. Input {number} has neither.")
-    else:
-        values = _narrowed(list(_flat(tensor.data, len(tensor.shape), number)), datatype, number)
-    if len(values) != n:
-        raise SchemaError(
-            f"An input must have as many values as its shape says: {n:,}. Input {number} has {len(values):,}."
-        )
-    return values
-
-
-def _flat(data: Any, depth: int, number: int) -> Iterator[Any]:
-    """Go through data that is flat, or nested as deep as its shape."""
-    if not isinstance(data, list) or not depth:
-        raise SchemaError(f"`data` must be a list, flat or nested as the shape says. Input {number} has another.")
-    if not any(isinstance(value, list) for value in data):
-        yield from data
-        return
-    for value in data:
-        yield from _flat(value, depth - 1, number)
-
-
-def _narrowed(values: list[Any], datatype: str, number: int) -> list[Any]:
-    """Give values of JSON as their datatype holds them."""
-    if datatype == "BOOL":
-        return [bool(value) if type(value) is int and value in (0, 1) else value for value in values]
-    if datatype not in ("FP16", "FP32"):
-        return values
-    if not all(value is None or type(value) in (int, float) for value in values):
-        raise SchemaError(f"A tensor of {datatype} must hold numbers. Input {number} holds something else.")
-    with np.errstate(over="ignore"):
-        return _without_nan(np.array(values, dtype=np.float64).astype(DTYPES[datatype]))
-
-
-def _numbers(binary: memoryview, datatype: str, number: int) -> list[Any]:
-    dtype = np.dtype(DTYPES[datatype])
-    if len(binary) % dtype.itemsize:
-        raise SchemaError(
-            f"A tensor of {datatype} must have {dtype.itemsize} bytes a value. Input {number} has others."
-        )
-    found = np.frombuffer(binary, dtype=dtype)
-    if datatype == "BF16":
-        found = (found.astype(np.uint32) << 16).view(np.float32)
-    return _without_nan(found)
-
-
-def _without_nan(found: Array) -> list[Any]:
-    """Give Python's own values, None for NaN: the protocol has no other way to say that one is missing."""
-    values: list[Any] = found.tolist()
-    if found.dtype.kind == "f" and np.isnan(found).any():
-        return [None if value != value else value for value in values]
-    return values
-
-
-def _texts(binary: memoryview, number: int) -> list[Any]:
-    values, start = [], 0
-    while start < len(binary):
-        end = start + _LENGTH.size
-        size = _LENGTH.unpack(binary[start:end])[0] if end <= len(binary) else len(binary)
-        if end + size > len(binary):
-            raise SchemaError(f"Each text must have its length before it, in 4 bytes. Those of input {number} do not.")
-        try:
-            values.append(str(binary[end : end + size], "utf-8"))
-        except UnicodeDecodeError:
-            raise SchemaError(f"A text must be in UTF-8. Input {number} has one that is not.") from None
-        start = end + size
-    return values
+def _hold_lists(found: list[Any]) -> bool:
+    """Tell values of which each is a list already, as those that MLServer's frames write."""
+    return all(value is None or isinstance(value, list) for value in found)
 
 
 def as_error(answer: Answer) -> Answer:
