@@ -136,7 +136,7 @@ def test_the_environment_names_one_source(tmp_path, monkeypatch):
 
 # ── at the door ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-OPEN = ("/livez", "/readyz", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready")
+OPEN = ("/livez", "/readyz", "/healthz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
 SHOWN = ("/", "/docs.json", "/schema", "/card", "/routing", "/metrics", "/v2", "/v2/models/risk", "/static_content/x")
 ASKED = ("/predict", "/explain", "/invocations", "/v2/models/risk/infer", "/nowhere")
 

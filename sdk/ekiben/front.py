@@ -202,10 +202,10 @@ ASKED_BY_POST: dict[str, Callable[[_Opened], Endpoint]] = {
 
 
 # What balancers and platforms ask to know whether a process takes requests; each model of Open Inference has its own.
-READY = ("/readyz", "/ping", f"{V2}/health/ready", f"{V2}/models/{SERVICE}/ready", *VERTEX[1:])
+READY = ("/readyz", "/ping", "/health", f"{V2}/health/ready", f"{V2}/models/{SERVICE}/ready", *VERTEX[1:])
 
 # What they ask without a key.
-PROBES = {"/livez", "/readyz", "/healthz", "/ping", f"{V2}/health/live", f"{V2}/health/ready", *VERTEX[1:]}
+PROBES = {"/livez", "/readyz", "/healthz", "/health", "/ping", f"{V2}/health/live", f"{V2}/health/ready", *VERTEX[1:]}
 
 
 NARROW = 'Bearer error="insufficient_scope"'
@@ -291,6 +291,7 @@ PAGES: dict[str, Callable[[DataPlane], Response]] = {
     "/card": lambda live: _json_page(live.card()),
     "/routing": lambda live: _json_page(live.routing()),
     "/ping": lambda _live: Response(b"\n", media_type=JSON),
+    "/health": lambda _live: Response(b"\n", media_type=JSON),
     V2: lambda _live: _json_page(
         {"name": "ekiben", "version": version("ekiben"), "extensions": ["binary_tensor_data"]}
     ),

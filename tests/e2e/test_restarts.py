@@ -54,15 +54,15 @@ def free_ports(n):
     return ports
 
 
-READY = ("/readyz", "/ping", "/v2/health/ready", "/v2/models/alone/ready")
+READY = ("/readyz", "/ping", "/health", "/v2/health/ready", "/v2/models/alone/ready")
 
 
 def test_a_service_that_is_told_to_end_says_so_first_and_still_answers(alone, row):
     with started(alone, EKIBEN_DRAIN_S="2") as server, httpx.Client(base_url=server.url, timeout=5) as http:
-        assert [http.get(path).status_code for path in READY] == [200] * 4
+        assert [http.get(path).status_code for path in READY] == [200] * len(READY)
         os.kill(server.pid, signal.SIGTERM)
         until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, 1)
-        until(lambda: [http.get(path).status_code for path in READY] == [503] * 4, 1)  # by either worker
+        until(lambda: [http.get(path).status_code for path in READY] == [503] * len(READY), 1)  # by either worker
         assert http.get("/livez").status_code == 200
         answer = http.post("/predict", json={"rows": [row]})
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
