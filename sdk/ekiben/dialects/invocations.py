@@ -10,7 +10,9 @@ from itertools import islice
 from typing import Any
 
 from ekiben import codecs
+from ekiben.arrow import KINDS
 from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_type, unsupported
+from ekiben.dialects.tables import Tables, wanted
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
 from ekiben.protocol import flat
@@ -25,7 +27,7 @@ Columns = dict[str, list[Any]]
 
 
 class Invocations:
-    """The bodies of `/invocations`: JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
+    """The bodies of `/invocations`: JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, CSV, or a table.
 
     Rows without names hold every column in the contract's order. The unit is a column of its own name, or one of `params`.
 
@@ -37,6 +39,7 @@ class Invocations:
 
     def __init__(self, spec: ServiceSpec, contract: Contract) -> None:
         self._inputs, self._max_rows = contract.signature.inputs, spec.limits.max_rows
+        self._tables = Tables(spec, contract)
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
         outputs = contract.signature.outputs
         self._only = (
@@ -46,21 +49,24 @@ class Invocations:
     def read(self, request: Request) -> Read:
         """Read the rows of a request, in whichever form they come."""
         kind, params = media_type(request), dict[str, Any]()
+        fitting: Collection[str] = ()
         if kind == CSV:
             columns = self._of_csv(request.body)
+        elif kind in KINDS:
+            table = self._tables.read(request)
+            columns, params, fitting = table.columns, dict(table.texts), table.fitting
         elif kind == JSON:
             columns, params = self._of_json(codecs.decode_with_nan(request.body))
         else:
-            raise unsupported(JSON, CSV)
+            raise unsupported(JSON, CSV, *KINDS)
         units = self._units(columns, params)
-        return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params})
+        held = codecs.held(columns, self._inputs, fitting=fitting)
+        return Read(columns=held, units=units, body={"params": params}, wants=wanted(request, JSON))
 
-    def write(
-        self,
-        routed: Routed,  # noqa: ARG002 -- the arm is told in headers alone
-        predictions: list[dict[str, Any]],
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """Write a row of the answer's frame for each row that came; bare values where the model gives no more."""
+    def write(self, routed: Routed, predictions: list[dict[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
+        """Write a row of the answer's frame for each row that came; in JSON bare values where the model gives no more."""
+        if routed.wants in KINDS:
+            return self._tables.write(routed, predictions, routed.wants), {"content-type": routed.wants}
         only = self._only
         told = [each[only] for each in predictions] if only else [flat(each) for each in predictions]
         return codecs.encode({"predictions": told}), {"content-type": JSON}
