@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -73,19 +73,24 @@ def predictions(rows: Iterable[Mapping[str, Any]], signature: Signature) -> list
     >>> predictions([{"label": "bad", "score_bad": 0.7, "score_good": 0.3}], of)
     [{'label': 'bad', 'scores': {'bad': 0.7, 'good': 0.3}}]
     """
-    if len(signature.outputs) == 1 and not signature.outputs[0].name:
-        return [_parts(signature.outputs[0], row) for row in rows]
-    return [{output.name: _parts(output, row) for output in signature.outputs} for row in rows]
+    parts = {output.name: _parts(output) for output in signature.outputs}
+    if [*parts] == [""]:
+        return [parts[""](row) for row in rows]
+    return [{name: part(row) for name, part in parts.items()} for row in rows]
 
 
-def _parts(output: Output, row: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(output: Output) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Give what takes the parts of an output out of a row."""
     labels = [str(label) for label in output.classes]
-    return {
-        part: dict(zip(labels, (row[name] for name in output.columns_of(part)), strict=True))
-        if part == "scores"
-        else row[output.columns_of(part)[0]]
-        for part in output.parts
-    }
+    taken = [(part, output.columns_of(part)) for part in output.parts]
+
+    def of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            part: dict(zip(labels, [row[name] for name in names], strict=True)) if part == "scores" else row[names[0]]
+            for part, names in taken
+        }
+
+    return of_row
 
 
 def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
