@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -409,6 +410,14 @@ def test_any_bytes_are_read_or_refused(kind, data):
         read(dialect_of(max_body_mb=0.1), bytes(whole[:end]), kind)
     except (SchemaError, Refusal):
         return
+
+
+@pytest.mark.parametrize("end", [b"\x00", b"\x16", b"\xff"])
+def test_a_footer_that_is_broken_anywhere_is_read_or_refused(end):
+    body = bytes_of(pa.table({"income": [1.5], "job": ["a"]}), PARQUET)
+    for at in range(len(body) - 4):
+        with suppress(SchemaError, Refusal):
+            read(dialect_of(COLUMNS["income"], COLUMNS["job"]), body[:at] + end + body[at + 1 :], PARQUET)
 
 
 # ── what is answered

@@ -96,7 +96,7 @@ class DataPlane:
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()
-        shows_rows = "unit_of" in hooks.changed(("unit_of",))
+        shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
         self.rows = Rows(spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), shows_rows=shows_rows)
         self._explained = Rows(spec, contract, spec.limits.explain_rows)
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))

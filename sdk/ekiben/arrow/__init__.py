@@ -58,8 +58,7 @@ def opened(body: bytes, kind: str, wants: Callable[[str], bool], allow: Allow = 
     MissingExtraError
         If pyarrow is not installed.
     """
-    arrow = require("pyarrow", to="read Arrow and Parquet")
-    with _reading(kind, arrow):
+    with sound(kind):
         if kind == PARQUET:
             names, table = _of_parquet(body, wants, allow)
         else:
@@ -72,8 +71,9 @@ def opened(body: bytes, kind: str, wants: Callable[[str], bool], allow: Allow = 
 
 
 @contextmanager
-def _reading(kind: str, arrow: Any) -> Iterator[None]:
+def sound(kind: str) -> Iterator[None]:
     """Say of bytes that cannot be read what they should have been; the libraries' own words may repeat values."""
+    arrow = require("pyarrow", to="read Arrow and Parquet")
     try:
         yield
     except EkibenError:
@@ -104,19 +104,14 @@ def _of_stream(body: memoryview, wants: Callable[[str], bool], allow: Allow) -> 
 
 def _of_parquet(body: bytes, wants: Callable[[str], bool], allow: Allow) -> tuple[tuple[str, ...], Any]:
     arrow, parquet = require("pyarrow", to="read Parquet"), require("pyarrow.parquet", to="read Parquet")
-    source = arrow.BufferReader(body)
-    told = parquet.read_metadata(source)
-    allow(*sizes.of_parquet(body, told))
+    told = sizes.Footer(body)
+    allow(told.n_rows, told.n_bytes())
     # a text that a thousand rows share stays one text
-    texts = [told.schema.column(i).path for i in range(told.num_columns) if _is_text(told.schema.column(i))]
-    with parquet.ParquetFile(source, metadata=told, read_dictionary=texts, pre_buffer=False) as file:
+    source, texts = arrow.BufferReader(body), told.texts()
+    with parquet.ParquetFile(source, read_dictionary=texts, pre_buffer=False) as file:
         names = file.schema_arrow.names
         _differ(names)
         return tuple(names), file.read(columns=[name for name in names if wants(name)], use_threads=False)
-
-
-def _is_text(column: Any) -> bool:
-    return bool(column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "DECIMAL")
 
 
 def _differ(names: list[str]) -> None:

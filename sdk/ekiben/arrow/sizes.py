@@ -55,8 +55,8 @@ def _unpacked(batch: _Flat, body: memoryview) -> Iterator[int]:
         yield length if told == -1 else _not_negative(told)
 
 
-def _not_negative(number: int) -> int:
-    if number < 0:
+def _not_negative(number: Any) -> int:
+    if type(number) is not int or number < 0:
         raise ValueError(number)
     return number
 
@@ -103,44 +103,101 @@ class _Flat:
 
 # ── Parquet ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# What the fields of Parquet's own definition in Thrift are numbered.
+SCHEMA, ROWS, GROUPS = 2, 3, 4
+COLUMNS, GROUP_ROWS = 1, 3
+CHUNK = 3
+TYPE, PATH, LENGTH, DATA_AT, DICTIONARY_AT = 1, 3, 7, 9, 11
+CONVERTED, LOGICAL = 6, 10
+BYTE_ARRAY, DECIMAL = 6, 5
 
-def of_parquet(body: bytes, told: Any) -> tuple[int, int]:
-    """Give the number of rows in a file of Parquet, and of bytes that its columns take: the header of every page is asked.
+
+class Footer:
+    """What a file of Parquet says of itself: read here, because pyarrow's own words on a broken one end the process.
 
     Parameters
     ----------
     body
         The file.
-    told
-        Its footer, which may say anything.
 
     Raises
     ------
-    SchemaError
-        If texts are packed in a way whose size no header tells.
-    ValueError
-        If its headers are not sound.
+    ValueError, LookupError
+        If it is not sound.
     """
-    n_rows = n_bytes = 0
-    for group in map(told.row_group, range(told.num_row_groups)):
-        n_rows += _not_negative(group.num_rows)
-        for chunk in map(group.column, range(group.num_columns)):
-            starts = (chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
-            n_bytes += sum(_pages(body, min(starts), chunk.total_compressed_size))
-    return max(n_rows, told.num_rows), n_bytes
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        if len(body) < 12 or not body.startswith(b"PAR1") or not body.endswith(b"PAR1"):
+            raise ValueError("no magic")
+        (length,) = _U32.unpack_from(body, len(body) - 8)
+        told = _Thrift(body, _not_negative(len(body) - 8 - length)).struct()
+        self._rows, self._schema = _not_negative(told[ROWS]), _structs(told[SCHEMA])
+        self._groups = [(_not_negative(group[GROUP_ROWS]), _chunks(group)) for group in _structs(told[GROUPS])]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return max(self._rows, sum(n for n, _ in self._groups))
+
+    def n_bytes(self) -> int:
+        """Give the number of bytes that its columns take: the header of every page is asked, as the footer may say anything.
+
+        Raises
+        ------
+        SchemaError
+            If texts are packed in a way whose size no header tells.
+        """
+        found = 0
+        for _, chunks in self._groups:
+            for chunk in chunks:
+                start = min(chunk[DATA_AT], chunk.get(DICTIONARY_AT) or chunk[DATA_AT])
+                found += sum(_pages(self._body, start, chunk[LENGTH]))
+        return found
+
+    def texts(self) -> list[str]:
+        """Name the columns that hold texts or bytes of any length."""
+        leaves = [leaf for leaf in self._schema if TYPE in leaf]
+        firsts = self._groups[0][1] if self._groups else []
+        return [
+            b".".join(chunk[PATH]).decode()
+            for leaf, chunk in zip(leaves, firsts, strict=True)
+            if leaf[TYPE] == BYTE_ARRAY and not _is_decimal(leaf)
+        ]
+
+
+def _chunks(group: dict[int, Any]) -> list[dict[int, Any]]:
+    chunks = _structs([column[CHUNK] for column in _structs(group[COLUMNS])])
+    for chunk in chunks:
+        for number in (DATA_AT, LENGTH):
+            _not_negative(chunk[number])
+        _not_negative(chunk.get(DICTIONARY_AT, 0))
+        if not isinstance(chunk[PATH], list) or not all(isinstance(part, bytes) for part in chunk[PATH]):
+            raise ValueError(PATH)
+    return chunks
+
+
+def _is_decimal(leaf: dict[int, Any]) -> bool:
+    (logical,) = _structs([leaf.get(LOGICAL, {})])
+    return leaf.get(CONVERTED) == DECIMAL or DECIMAL in logical
+
+
+def _structs(found: Any) -> list[dict[int, Any]]:
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(found)
+    return found
 
 
 def _pages(body: bytes, start: int, length: int) -> Iterator[int]:
     """Give the size of each page of a column."""
-    at, end = _not_negative(start), start + _not_negative(length)
+    at, end = start, start + length
     if end > len(body):
         raise ValueError(end)
     while at < end:
         header = _Thrift(body, at)
         page = header.struct()
-        data = page.get(5) or page.get(8) or {}
-        encoding = data.get(2 if 5 in page else 4)
-        if encoding == DELTA_BYTE_ARRAY:
+        (data,) = _structs([next((page[number] for number in (5, 8) if number in page), {})])
+        if data.get(2 if 5 in page else 4) == DELTA_BYTE_ARRAY:
             raise SchemaError("Parquet must hold its texts plain or in dictionaries. Got DELTA_BYTE_ARRAY.")
         yield max(_not_negative(page[2]), VALUE_BYTES * _not_negative(data.get(1, 0)))
         at = header.at + _not_negative(page[3])
@@ -173,7 +230,10 @@ class _Thrift:
         if kind == 7:
             return self._skip(8)
         if kind == 8:
-            return self._skip(self._varint())
+            size = self._varint()
+            start = self.at
+            self._skip(size)
+            return self._body[start : self.at]
         if kind in (9, 10):
             head = self._byte()
             n = self._varint() if head >> 4 == 15 else head >> 4

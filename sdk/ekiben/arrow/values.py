@@ -190,9 +190,8 @@ def _raw(array: Array, dtype: str, n_each: int = 1) -> NDArray[Any]:
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
         return np.empty(0, dtype=dtype)
-    return np.frombuffer(buffer, dtype=dtype, offset=array.offset * n_each * np.dtype(dtype).itemsize)[
-        : len(array) * n_each
-    ]
+    start = array.offset * n_each * np.dtype(dtype).itemsize
+    return np.frombuffer(buffer, dtype=dtype, count=len(array) * n_each, offset=start)
 
 
 def _bits(buffer: Any, array: Array) -> NDArray[Any]:

@@ -64,10 +64,11 @@ class Tables:
             raise _without_pyarrow() from None
         bounded(found.n_rows, self._max_rows)
         self._refuse_types(found.columns)
-        columns: Columns = {name: [] for name in found.names}
+        with arrow.sound(kind):
+            told = {name: values.of_chunks(column, self._most_bytes) for name, column in found.columns.items()}
+        columns: Columns = {name: told.get(name, []) for name in found.names}
         fitting = set()
         for name, column in found.columns.items():
-            columns[name] = values.of_chunks(column, self._most_bytes)
             known = self._known.get(name)
             if known is not None and _plainly_fits(self._inputs[known], str(column.type), columns[name]):
                 fitting.add(known)
