@@ -32,6 +32,7 @@ from xgboost import XGBClassifier
 
 import ekiben as ek
 from ekiben import routing
+from ekiben.client import Client
 from ekiben.refs import ModelRef
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,7 +151,7 @@ def challenger(X: pd.DataFrame) -> Pipeline:
 # ── what the steps do ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask(client: ek.Client, X_test: pd.DataFrame) -> None:
+def ask(client: Client, X_test: pd.DataFrame) -> None:
     answers = client.predict(X_test.head(3), unit="customer-1")
     show(f"Three applicants; the {answers.attrs['arm']} answers at {client.url}:")
     show(answers.to_string(float_format="{:.3f}".format))
@@ -224,7 +225,7 @@ def bars(explanation: object) -> Table:
     return table
 
 
-def arms_table(client: ek.Client, row: pd.DataFrame) -> Table:
+def arms_table(client: Client, row: pd.DataFrame) -> Table:
     table = Table(box=None, show_header=False)
     units = [*(f"customer-{n}" for n in range(1, 5)), routing.unit_for(ROUTE, "challenger", prefix="customer")]
     for unit in sorted(set(units)):

@@ -28,7 +28,7 @@ def client(champion, challenger):
         plane = plane_of({"champion": champion, "challenger": challenger}, unit=unit, route=route, **settings)
         server = served(plane)
         url = server.__enter__()
-        opened.append((server, ek.Client(url)))
+        opened.append((server, ek.connect(url)))
         return opened[-1][1]
 
     yield start
@@ -53,7 +53,7 @@ def answering():
             do_GET = do_POST
 
         server = http_server(Handler)
-        made = ek.Client(server.__enter__())
+        made = ek.connect(server.__enter__())
         made.sent = sent
         opened.append((server, made))
         return made
@@ -121,9 +121,9 @@ def test_a_refusal_is_an_error_with_every_fault(client, people):
     assert error.faults[-1].got == "a text"
 
 
-def test_too_many_rows_are_refused_by_the_service(client, people):
+def test_too_many_rows_to_explain_are_refused_by_the_service(client, people):
     with pytest.raises(RequestError, match=re.escape("A request may hold 2 rows here. Got 3. Split it.")) as caught:
-        client(limits=Limits(max_rows=2)).predict(people[0].head(3))
+        client(limits=Limits(explain_rows=2)).explain(people[0].head(3))
     assert (caught.value.status, caught.value.code) == (413, "too_many_rows")
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_service_of_ekiben_is_said_to_be_none(answering, people, body
 
 
 def test_a_service_that_does_not_answer_is_unreachable(people):
-    with ek.Client("http://127.0.0.1:9") as client:
+    with ek.connect("http://127.0.0.1:9") as client:
         words = "The service at http://127.0.0.1:9 must answer. It did not: ConnectError. Is it running?"
         with pytest.raises(UnreachableError, match=re.escape(words)):
             client.predict(people[0].head(1))
@@ -183,7 +183,7 @@ def test_what_no_json_holds_is_refused_before_it_is_sent(answering, value):
 
 
 def test_a_client_shows_its_address():
-    with ek.Client("http://127.0.0.1:9/") as client:
+    with ek.connect("http://127.0.0.1:9/") as client:
         assert repr(client) == "<Client http://127.0.0.1:9>"
         assert 'href="http://127.0.0.1:9"' in client._repr_html_()
 
@@ -216,7 +216,7 @@ class Busy(Quiet):
 )
 def test_what_was_not_taken_is_sent_again_and_nothing_else(statuses, retries, asked):
     handler = type("Handler", (Busy,), {"statuses": statuses, "asked": 0})
-    with http_server(handler) as url, ek.Client(url, retries=retries) as client:
+    with http_server(handler) as url, ek.connect(url, retries=retries) as client:
         if asked:
             assert client.predict(pd.DataFrame({"age": [1]}))["value"].tolist() == [1.0]
             assert handler.asked == asked
@@ -229,7 +229,7 @@ def test_what_was_not_taken_is_sent_again_and_nothing_else(statuses, retries, as
 def test_a_connection_that_nobody_takes_is_tried_again(monkeypatch):
     waited = []
     monkeypatch.setattr("ekiben.client.time.sleep", waited.append)
-    with pytest.raises(UnreachableError), ek.Client("http://127.0.0.1:9") as client:
+    with pytest.raises(UnreachableError), ek.connect("http://127.0.0.1:9") as client:
         client.routing()
     assert waited == [0.1, 0.2]
 

@@ -15,8 +15,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
 from ekiben import protocol, routing, schema, tables
+from ekiben.arrow import FILE, PARQUET, STREAM
 from ekiben.dataplane import MAX_WATCHED, Hooks
-from ekiben.dialects import Request
+from ekiben.dialects import JSON, Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
 from ekiben.routing import Route
@@ -288,7 +289,7 @@ def test_what_does_not_fit_is_refused_by_row_and_column_and_without_values(plane
 def test_another_content_type_is_refused(plane, rows, kind):
     request = Request(body=json.dumps({"rows": rows}).encode(), headers={"content-type": kind})
     error = refused(plane().predict(request), 415, "unsupported_media_type")
-    assert error["message"] == "The content type must be application/json. Got another."
+    assert error["message"] == f"The content type must be {JSON}, {STREAM}, {FILE} or {PARQUET}. Got another."
 
 
 def test_too_many_rows_are_refused(plane, rows):

@@ -45,6 +45,14 @@ def files_of(folder):
 # ── what is written
 
 
+def test_a_service_that_takes_tables_brings_what_reads_them(champion, tmp_path):
+    made = ek.scaffold(tmp_path / "tables", arms={"champion": champion}, tables=True)
+    assert "tables = true" in (made / "ekiben.toml").read_text()
+    assert "\npyarrow==" in (made / "requirements.txt").read_text()
+    plain = ek.scaffold(tmp_path / "plain", arms={"champion": champion})
+    assert "pyarrow" not in (plain / "requirements.txt").read_text()
+
+
 def test_a_folder_holds_the_service_its_spec_its_laws_and_its_environment(folder):
     assert files_of(folder) == [
         "README.md",

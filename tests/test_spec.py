@@ -29,6 +29,7 @@ FULL = ServiceSpec(
     workers=2,
     threads=8,
     timeout_s=12.5,
+    tables=True,
     remake="python examples/credit_risk.py --fast",
 )
 
@@ -68,6 +69,7 @@ def specs(draw):
         workers=draw(counts),
         threads=draw(counts),
         timeout_s=draw(amounts),
+        tables=draw(st.booleans()),
         remake=draw(st.none() | lines.filter(str.strip)),
     )
 
@@ -112,7 +114,7 @@ def test_a_full_spec_is_written_for_people():
 
 def test_limits_and_workers_are_written_only_when_they_are_not_the_defaults():
     text = dumps(loads(SMALL))
-    for key in ("limits", "workers", "threads", "timeout_s", "remake", "salt"):
+    for key in ("limits", "workers", "threads", "timeout_s", "tables", "remake", "salt"):
         assert key not in text
     text = dumps(replace(loads(SMALL), limits=Limits(max_rows=5), workers=2))
     assert "max_rows = 5" in text

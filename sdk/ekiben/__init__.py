@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ekiben.building import build, containerize
     from ekiben.checks import check
-    from ekiben.client import Client
+    from ekiben.client import connect
     from ekiben.errors import EkibenError
     from ekiben.learning import contract
     from ekiben.packages import Package, load
@@ -34,7 +34,6 @@ __version__ = version("ekiben")
 # the public names → the module that each is loaded from on first use, so that `import ekiben` imports no framework
 _HOMES = {
     "Budgets": "spec",
-    "Client": "client",
     "EkibenError": "errors",
     "Limits": "spec",
     "Package": "packages",
@@ -42,6 +41,7 @@ _HOMES = {
     "build": "building",
     "canary": "routing",
     "check": "checks",
+    "connect": "client",
     "containerize": "building",
     "contract": "learning",
     "fetch": "tracking",
@@ -62,7 +62,6 @@ _HOMES = {
 
 __all__ = [
     "Budgets",
-    "Client",
     "EkibenError",
     "Limits",
     "Package",
@@ -70,6 +69,7 @@ __all__ = [
     "build",
     "canary",
     "check",
+    "connect",
     "containerize",
     "contract",
     "fetch",

@@ -46,12 +46,12 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
         If a law is broken, BentoML refuses, the bento holds what it must not, or it answers differently when run.
     """
     target = Path(folder)
-    spec.read(target)
+    described = spec.read(target)
     with shown(progress) as say:
         report = checks.check(target, progress=say)
         if not report.ok:
             raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-        locking.write(target, _needs(target))
+        locking.write(target, [*_needs(target), *described.requirements])
         say("asking an index for the digests of the requirements")
         locking.write_hashed(target)
         say("building the bento")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -147,7 +147,7 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     return {name: [row[name] for row in rows] for name in schema.names}
 
 
-def held(columns: Mapping[str, list[Any]], schema: Schema) -> dict[str, list[Any]]:
+def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collection[str] = ()) -> dict[str, list[Any]]:
     """Hold columns of the same length to the contract, as `columns_of` holds rows, and give those that it names.
 
     Parameters
@@ -156,6 +156,8 @@ def held(columns: Mapping[str, list[Any]], schema: Schema) -> dict[str, list[Any
         Values by the column's name or its alias, None where one is missing.
     schema
         The contract.
+    fitting
+        Columns, by their own names, that are known to fit and are not looked at again.
 
     Raises
     ------
@@ -181,7 +183,8 @@ def held(columns: Mapping[str, list[Any]], schema: Schema) -> dict[str, list[Any
         faults.append(Fault(message=message, expected="no such column", got="a column"))
     faults += [missing_column(column) for column in schema.columns if column.name not in named]
     for column in schema.columns:
-        faults += value_faults(column, enumerate(named.get(column.name, ())))
+        if column.name not in fitting:
+            faults += value_faults(column, enumerate(named.get(column.name, ())))
     if faults:
         raise SchemaError.of(faults)
     return {name: named[name] for name in schema.names}

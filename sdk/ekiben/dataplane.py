@@ -8,15 +8,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekiben import codecs, explanations, packages, protocol, routing, schema, tables
+from ekiben import arrow, codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, refuse
 from ekiben.dialects.rows import Rows
+from ekiben.dialects.tables import Tables
 from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.observing import Count, new_id
@@ -95,7 +96,8 @@ class DataPlane:
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()
-        self.rows = Rows(spec, contract, spec.limits.max_rows)
+        shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
+        self.rows = Rows(spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), shows_rows=shows_rows)
         self._explained = Rows(spec, contract, spec.limits.explain_rows)
         self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
@@ -115,6 +117,8 @@ class DataPlane:
             **schema.to_json(self.contract.signature),
             **({"takers": self.contract.takers} if self.contract.takers else {}),
             "unit": str(self.spec.unit) if self.spec.unit else None,
+            "bodies": [JSON, *(arrow.KINDS if arrow.is_here() else ())],
+            "limits": asdict(self.spec.limits),
             "example": {
                 "row": self.contract.row,
                 "answer": protocol.predictions([self.contract.answer], self.contract.signature)[0],

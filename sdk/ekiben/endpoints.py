@@ -16,9 +16,11 @@ from starlette.requests import cookie_parser
 from starlette.types import Receive, Scope, Send
 
 from ekiben import shortcut
+from ekiben.arrow import KINDS
 from ekiben.batching import Batcher
 from ekiben.dataplane import DataPlane, n_rows
-from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, refuse
+from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
+from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome, Together
@@ -27,6 +29,7 @@ from ekiben.waiting import Until, deadline_s, too_large
 
 DEADLINE = b"x-ekiben-deadline-ms"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
+ANSWERED_IN_JSON = (None, b"*/*", JSON.encode())  # others are looked at for a table's kind
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
 
 SMALL_BYTES = 8192  # a body of so many is read at once; a larger one in a thread, so that the others do not wait
@@ -136,7 +139,11 @@ class Endpoint:
         if asked_ms is not None and until.left_s <= 0:
             return self._refused(until.late())
         lane = self._lane
-        if lane is not None and headers.get(b"content-type") in READ_AS_JSON:
+        accept = headers.get(b"accept")
+        is_plain = headers.get(b"content-type") in READ_AS_JSON and (
+            accept in ANSWERED_IN_JSON or not names_one(accept)
+        )
+        if lane is not None and is_plain:
             asked = lane.admit(body, headers, _cookies(scope) if self._by_cookie else _NONE)
             if asked is not None:
                 at_once = asked.arm.plan is not None and len(asked.body.rows) == 1
@@ -211,7 +218,10 @@ class Endpoint:
             routed = admitted
             found = await self._found(routed, until)
             if not isinstance(found, Answer):
-                found = self.plane.answered(routed, found, dialect)
+                if isinstance(routed.wants, str) and routed.wants in KINDS:
+                    found = await self._in_thread(self.plane.answered, routed, found, dialect)
+                else:
+                    found = self.plane.answered(routed, found, dialect)
                 self.plane.watch(routed.columns)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             found = self.plane.refused(self.name, failure)
@@ -223,7 +233,8 @@ class Endpoint:
         return _as_outcome(self.plane, told, routed.id, routed.choice.arm)
 
     async def _admitted(self, request: Request, dialect: Dialect, until: Until) -> Routed | Answer:
-        if len(request.body) <= SMALL_BYTES and not self.plane.hooks.changed(("unit_of",)):
+        is_small = len(request.body) <= SMALL_BYTES and media_type(request) not in KINDS  # a table may be packed
+        if is_small and not self.plane.hooks.changed(("unit_of",)):
             return self.plane.admit(request, dialect)
         found: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request, dialect))
         return found

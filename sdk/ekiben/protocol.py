@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from ekiben.errors import Fault
@@ -22,7 +23,7 @@ REFUSALS = {
     403: "The key is for something else.",
     408: "The body did not arrive in time.",
     413: "The body or its number of rows is above the service's limits.",
-    415: "The content type is not application/json.",
+    415: "The content type is none that is taken here.",
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
     429: "As many as may be are answered at once; come back after `Retry-After` seconds.",
     500: "The service failed; its log says why.",
@@ -72,19 +73,24 @@ def predictions(rows: Iterable[Mapping[str, Any]], signature: Signature) -> list
     >>> predictions([{"label": "bad", "score_bad": 0.7, "score_good": 0.3}], of)
     [{'label': 'bad', 'scores': {'bad': 0.7, 'good': 0.3}}]
     """
-    if len(signature.outputs) == 1 and not signature.outputs[0].name:
-        return [_parts(signature.outputs[0], row) for row in rows]
-    return [{output.name: _parts(output, row) for output in signature.outputs} for row in rows]
+    parts = {output.name: _parts(output) for output in signature.outputs}
+    if [*parts] == [""]:
+        return [parts[""](row) for row in rows]
+    return [{name: part(row) for name, part in parts.items()} for row in rows]
 
 
-def _parts(output: Output, row: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(output: Output) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Give what takes the parts of an output out of a row."""
     labels = [str(label) for label in output.classes]
-    return {
-        part: dict(zip(labels, (row[name] for name in output.columns_of(part)), strict=True))
-        if part == "scores"
-        else row[output.columns_of(part)[0]]
-        for part in output.parts
-    }
+    taken = [(part, output.columns_of(part)) for part in output.parts]
+
+    def of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            part: dict(zip(labels, [row[name] for name in names], strict=True)) if part == "scores" else row[names[0]]
+            for part, names in taken
+        }
+
+    return of_row
 
 
 def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +109,48 @@ def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
     for name, answered in prediction.items():
         made |= _flat(name, answered) if isinstance(answered, Mapping) else {name: answered}
     return made
+
+
+def columns(predictions: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn the body's `predictions` into the columns of the answer's frame; what some of them leave out is missing there.
+
+    Examples
+    --------
+    >>> columns([{"label": "bad", "scores": {"bad": 0.7}}, {"label": "good", "scores": {"bad": 0.2}}])
+    {'label': ['bad', 'good'], 'score_bad': [0.7, 0.2]}
+    """
+    if not predictions:
+        return {}
+    first = predictions[0]
+    if any(part in first and not isinstance(first[part], Mapping) for part in ("label", "value")):
+        named: dict[str, Sequence[Mapping[str, Any]]] = {"": predictions}
+    else:
+        named = {name: [each.get(name) for each in predictions] for name in first}  # type: ignore[misc]
+    alike = all(each.keys() == first.keys() for each in predictions)
+    if alike and all(_are_alike(answered) for answered in named.values()):
+        return {key: cells for name, answered in named.items() for key, cells in _columns(name, answered)}
+    rows = [flat(each) for each in predictions]
+    return {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+
+
+def _are_alike(answered: Sequence[Any]) -> bool:
+    """Tell whether all answers have the same parts, and scores for the same labels."""
+    if not all(isinstance(each, Mapping) for each in answered):
+        return False
+    parts, labels = answered[0].keys(), answered[0].get("scores", {}).keys()
+    return all(each.keys() == parts and each.get("scores", {}).keys() == labels for each in answered)
+
+
+def _columns(name: str, answered: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    first = answered[0]
+    of = Output(name=name, parts=tuple(part for part in PARTS if part in first), classes=(*first.get("scores", ()),))
+    for part in of.parts:
+        if part == "scores":
+            for label, key in zip(of.classes, of.columns_of(part), strict=True):
+                yield key, [each[part][label] for each in answered]
+        else:
+            yield of.columns_of(part)[0], [each[part] for each in answered]
+    yield from ((key, [each[key] for each in answered]) for key in first if key not in PARTS)
 
 
 def _flat(name: str, answered: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +185,9 @@ def openapi(spec: ServiceSpec, contract: Contract, *, version: str, description:
         ],
         "paths": {
             "/predict": {
-                "post": _asking("predict", "Answer each row.", "PredictRequest", "PredictResponse", example, answered)
+                "post": _asking(
+                    "predict", "Answer each row.", "PredictRequest", "PredictResponse", example, answered, TABLES
+                )
             },
             "/explain": {
                 "post": _asking(
@@ -166,18 +216,36 @@ PROBES = {
 }
 
 
-def _asking(name: str, summary: str, takes: str, gives: str, example: Any, answered: Any) -> dict[str, Any]:
+# Tables in place of JSON: each column of the contract, or of the answer's frame, is one of theirs.
+TABLES: dict[str, Any] = {
+    f"application/vnd.apache.{kind}": {"schema": {"type": "string", "format": "binary"}}
+    for kind in ("arrow.stream", "arrow.file", "parquet")
+}
+
+
+def _asking(
+    name: str,
+    summary: str,
+    takes: str,
+    gives: str,
+    example: Any,
+    answered: Any,
+    tables: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     shown = {} if answered is None else {"example": answered}
     return {
         "operationId": name,
         "summary": summary,
         "tags": ["model"],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": ref(takes), "example": example}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ref(takes), "example": example}, **tables},
+        },
         "responses": {
             "200": {
                 "description": "An answer for each row, in their order.",
                 "headers": {key: {"schema": {"type": "string"}, "description": says} for key, says in HEADERS.items()},
-                "content": {"application/json": {"schema": ref(gives), **shown}},
+                "content": {"application/json": {"schema": ref(gives), **shown}, **tables},
             },
             **{
                 str(status): {"description": says, "content": {"application/json": {"schema": ref("Error")}}}

@@ -167,6 +167,7 @@ _SPEC: Mapping[str, Rule] = {
     "workers": _count,
     "threads": _count,
     "timeout_s": _amount,
+    "tables": _flag,
     "remake": _command,
     "arms": _arms,
     "route": _route,
@@ -315,6 +316,8 @@ class ServiceSpec:
         Processes, and threads in each.
     timeout_s
         After how many seconds a request is given up.
+    tables
+        Whether the bento brings pyarrow, so that it takes Arrow and Parquet.
     remake
         The command that makes these models again, shown when one is missing.
 
@@ -342,12 +345,18 @@ class ServiceSpec:
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
+    tables: bool = False
     remake: str | None = None
 
     def __post_init__(self) -> None:
         _refuse("ServiceSpec", _faults_of_kinds(self))
         _refuse("ServiceSpec", _faults(_document(self)))
         object.__setattr__(self, "arms", ByArm(self.arms))
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What the bento needs beside what its arms do."""
+        return ("pyarrow",) if self.tables else ()
 
 
 def parse_unit(text: str) -> Unit:
@@ -575,7 +584,7 @@ def _names(arms: Iterable[object]) -> str:
 
 
 def _spec(document: Mapping[str, Any]) -> ServiceSpec:
-    rest = {key: document[key] for key in ("workers", "threads", "timeout_s", "remake") if key in document}
+    rest = {key: document[key] for key in ("workers", "threads", "timeout_s", "tables", "remake") if key in document}
     return ServiceSpec(
         name=document["name"],
         arms={arm: parse(ref) for arm, ref in document["arms"].items()},
@@ -626,7 +635,8 @@ def _head(spec: ServiceSpec) -> list[str]:
     ]
     if spec.remake is not None:
         lines.append(_noted(f"remake = {_toml(spec.remake)}", "makes these models again"))
-    return lines + _changed(spec, {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"})
+    notes = {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
+    return lines + _changed(spec, notes | {"tables": "the bento brings pyarrow, and takes Arrow and Parquet"})
 
 
 def _arms_block(spec: ServiceSpec) -> list[str]:

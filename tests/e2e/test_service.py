@@ -144,4 +144,4 @@ def test_a_stopped_server_is_gone(packages, tmp_path):
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
     with pytest.raises(UnreachableError, match="Is it running"):
-        ek.Client(server.url).schema()
+        ek.connect(server.url).schema()

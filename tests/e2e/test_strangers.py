@@ -1,6 +1,7 @@
 """Clients that know nothing of ekiben, against a served bento: each asks in its own protocol, and reads the same numbers."""
 
 import asyncio
+import io
 import json
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,9 @@ import bentoml
 import boto3
 import httpx
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tritonclient.http
 from bentoml.exceptions import BentoMLException
@@ -19,6 +23,8 @@ from mlflow.pyfunc.scoring_server import CONTENT_TYPE_CSV
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
 
+import ekiben as ek
+from ekiben.arrow import KINDS, PARQUET, STREAM
 from planes import Quiet, http_server
 
 
@@ -79,6 +85,58 @@ def test_mlflow_s_deployments_read_what_is_answered(server, frame, expected):
 
 # What SageMaker hands on to a container.
 PASSED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
+
+
+def frame_of(packages, n=300):
+    rows = [example["row"] for example in packages["champion"].examples]
+    return pd.DataFrame(rows * (n // len(rows) + 1)).head(n)
+
+
+def opened(body):
+    return pa.ipc.open_stream(body).read_all().to_pandas()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pyarrow_s_tables_are_answered_by_tables_of_the_same_numbers(server, packages, kind):
+    frame, sink = frame_of(packages), io.BytesIO()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"customer_id": "0"})
+    if kind == PARQUET:
+        pq.write_table(table, sink)
+    else:
+        with (pa.ipc.new_stream if kind == STREAM else pa.ipc.new_file)(sink, table.schema) as writer:
+            writer.write_table(table)
+    headers = {"content-type": kind, "accept": STREAM}
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
+        answer = http.post("/predict", content=sink.getvalue(), headers=headers)
+        rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+        plain = http.post("/predict", json={"rows": rows, "customer_id": "0"}).json()
+    assert answer.headers["x-ekiben-arm"] == plain["arm"]
+    assert opened(answer.content)["label"].tolist() == [each["label"] for each in plain["predictions"]]
+    for label in ("0", "1"):
+        expected = [each["scores"][label] for each in plain["predictions"]]
+        assert opened(answer.content)[f"score_{label}"].tolist() == expected
+
+
+def test_the_client_sends_tables_to_a_served_bento_and_awaits_it_too(server, packages):
+    frame = frame_of(packages, 2_300)
+
+    async def ask():
+        async with ek.connect(server.url, asynchronous=True) as client:
+            return await client.predict(frame, unit="0")
+
+    with ek.connect(server.url) as client:
+        answered = client.predict(frame, unit="0")
+    pd.testing.assert_frame_equal(answered, asyncio.run(ask()), check_exact=True)
+    assert [each["rows"] for each in answered.attrs["requests"]] == [1000, 1000, 300]
+    pd.testing.assert_frame_equal(answered, packages[answered.attrs["arm"]].predict(frame), rtol=1e-12)
+
+
+def test_a_broken_table_is_refused_by_a_served_bento(server):
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
+        for kind in KINDS:
+            for body in (b"", b"ARROW1", b"PAR1PAR1", b"\xff" * 100):
+                answer = http.post("/predict", content=body, headers={"content-type": kind})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
 
 @contextmanager

@@ -121,7 +121,9 @@ def media_type(request: Request) -> str:
 
 def unsupported(*kinds: str) -> Refusal:
     """Refuse a body of another kind."""
-    says = f"The content type must be {' or '.join(kinds)}. Got another."
+    *others, last = kinds
+    named = f"{', '.join(others)} or {last}" if others else last
+    says = f"The content type must be {named}. Got another."
     return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says)
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ekiben.protocol import HEADERS, REFUSALS, TEXT, array, closed, ref
+from ekiben.protocol import HEADERS, REFUSALS, TABLES, TEXT, array, closed, ref
 
 OBJECT = {"type": "object"}
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}}
 VALUES = {"type": "array", "items": {}}
+LINES = {"text/csv": {"schema": TEXT}}
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 STANDARD = "https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol"
 
 
 def paths(name: str) -> dict[str, Any]:
     """Give the paths of a service's other protocols."""
     model = f"/v2/models/{name}"
-    infer = _asked("infer", "Answer tensors, as the Open Inference Protocol spells them.", "Infer", "InferError")
+    infer = _asked("infer", "Answer tensors, as the Open Inference Protocol spells them.", "Infer", BYTES)
     return {
-        "/invocations": {"post": _asked("invocations", "Answer as MLflow's scoring server does.", "Invocation")},
+        "/invocations": {
+            "post": _asked("invocations", "Answer as MLflow's scoring server does.", "Invocation", TABLES | LINES)
+        },
         f"{model}/infer": {"post": infer | {"externalDocs": {"url": STANDARD}}},
         model: {"get": _shown("v2_model", "Every input and output, as the Open Inference Protocol names them.")},
         f"{model}/ready": {"get": _shown("v2_model_ready", "The model is loaded.")},
@@ -67,14 +71,12 @@ def _form(name: str, holds: dict[str, Any]) -> dict[str, Any]:
     return closed({name: holds, "params": OBJECT}, [name])
 
 
-def _asked(name: str, summary: str, kind: str, error: str = "") -> dict[str, Any]:
-    body = {"application/json": {"schema": ref(f"{kind}Request")}}
-    gives: dict[str, Any] = {"application/json": {"schema": ref(f"{kind}Response")}}
-    if error:  # the Open Inference Protocol may send its tensors as bytes
-        gives["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-    else:
-        body["text/csv"] = gives["text/csv"] = {"schema": TEXT}
-    refused = {"application/json": {"schema": ref(error or f"{kind}Error")}}
+def _asked(name: str, summary: str, kind: str, beside: dict[str, Any]) -> dict[str, Any]:
+    """Describe what is asked in JSON, or in something beside it."""
+    taken = {} if beside is BYTES else beside  # the Open Inference Protocol may send its tensors as bytes
+    body = {"application/json": {"schema": ref(f"{kind}Request")}, **taken}
+    gives = {"application/json": {"schema": ref(f"{kind}Response")}, **beside}
+    refused = {"application/json": {"schema": ref(f"{kind}Error")}}
     return {
         "operationId": name,
         "summary": summary,

@@ -11,7 +11,9 @@ from itertools import islice
 from typing import Any
 
 from ekiben import codecs
+from ekiben.arrow import KINDS
 from ekiben.dialects import JSON, Answer, Read, Refusal, Request, Routed, bounded, media_type, unsupported
+from ekiben.dialects.tables import Tables, wanted
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
 from ekiben.protocol import flat
@@ -31,7 +33,7 @@ Columns = dict[str, list[Any]]
 
 
 class Invocations:
-    """The bodies of `/invocations`: JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
+    """The bodies of `/invocations`: JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, CSV, or a table.
 
     Rows without names hold every column in the contract's order. The unit is a column of its own name, or one of `params`.
 
@@ -43,6 +45,7 @@ class Invocations:
 
     def __init__(self, spec: ServiceSpec, contract: Contract) -> None:
         self._inputs, self._max_rows = contract.signature.inputs, spec.limits.max_rows
+        self._tables = Tables(spec, contract)
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
         outputs = contract.signature.outputs
         self._only = (
@@ -52,23 +55,32 @@ class Invocations:
     def read(self, request: Request) -> Read:
         """Read the rows of a request, in whichever form they come."""
         kind, params = media_type(request), dict[str, Any]()
-        if kind not in BESIDE:
-            raise unsupported(*BESIDE)
-        told = _told(request, BESIDE[kind])
-        if kind == CSV:
-            columns = self._of_csv(request.body, has_header=told.get("header") != "absent")
+        fitting: Collection[str] = ()
+        if kind in KINDS:
+            table = self._tables.read(request)
+            columns, params, fitting = table.columns, dict(table.texts), table.fitting
+        elif kind in BESIDE:
+            told = _told(request, BESIDE[kind])
+            if kind == CSV:
+                columns = self._of_csv(request.body, has_header=told.get("header") != "absent")
+            else:
+                columns, params = self._of_json(codecs.decode_with_nan(request.body.removeprefix(BOM)))
         else:
-            columns, params = self._of_json(codecs.decode_with_nan(request.body.removeprefix(BOM)))
+            raise unsupported(*BESIDE, *KINDS)
         units = self._units(columns, params)
-        as_csv = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower() == CSV
-        return Read(columns=codecs.held(columns, self._inputs), units=units, body={"params": params}, wants=as_csv)
+        held = codecs.held(columns, self._inputs, fitting=fitting)
+        return Read(columns=held, units=units, body={"params": params}, wants=wanted(request, JSON, CSV))
 
     def write(self, routed: Routed, predictions: list[dict[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
-        """Write a row of the answer's frame for each row that came; bare values where the model gives no more."""
+        """Write a row of the answer's frame for each row that came; in JSON and CSV bare values where the model gives no more."""
+        if routed.wants in KINDS:
+            return self._tables.write(routed, predictions, routed.wants), {"content-type": routed.wants}
         only = self._only
         told = [each[only] for each in predictions] if only else [flat(each) for each in predictions]
         document = codecs.encode({"predictions": told})  # refuses what is not finite
-        return (_as_csv(told), {"content-type": CSV}) if routed.wants else (document, {"content-type": JSON})
+        if routed.wants == CSV:
+            return _as_csv(told), {"content-type": CSV}
+        return document, {"content-type": JSON}
 
     def refused(self, answer: Answer) -> Answer:
         """Spell a refusal for MLflow's clients too, which read `error_code` and `message`."""

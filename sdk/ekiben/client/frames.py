@@ -1,0 +1,171 @@
+"""Frames as the bodies of requests, and answers as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from ekiben import arrow, codecs, protocol, tables
+from ekiben.errors import EkibenError, SchemaError
+from ekiben.protocol import ARM, ID, MODEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JSON = "application/json"
+GAPS = {"NoneType", "NAType", "NaTType"}
+ALIKE = (
+    {"str"},
+    {"str", "float"},
+    {"bool"},
+    {"int"},
+    {"float"},
+    {"date"},
+)  # a column's types that Arrow keeps as they are
+LISTS = ({"list"}, {"tuple"}, {"ndarray"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What one request was answered: columns, and who gave them."""
+
+    columns: Mapping[str, list[Any]]
+    n_rows: int
+    id: str
+    arm: str
+    model: str
+
+
+def checked(frame: Any) -> None:
+    """Refuse what is no frame of rows."""
+    if not hasattr(frame, "columns") or not len(frame):
+        raise SchemaError(f"The rows must come as a pandas DataFrame of at least one row. Got {type(frame).__name__}.")
+    if frame.columns.duplicated().any():
+        raise SchemaError("The columns must have names that differ. Got one twice.")
+
+
+def as_json(frame: pd.DataFrame, beside: Mapping[str, str]) -> bytes:
+    """Write rows as JSON, and fields beside them.
+
+    >>> import pandas as pd
+    >>> as_json(pd.DataFrame({"age": [30]}), {"customer_id": "c-7"})
+    b'{"rows":[{"age":30}],"customer_id":"c-7"}'
+    """
+    try:
+        return codecs.encode({"rows": tables.as_rows(frame), **beside})
+    except (SchemaError, TypeError, OverflowError):
+        raise SchemaError("The rows must hold finite numbers, booleans and texts. Got something else.") from None
+
+
+def as_arrow(frame: pd.DataFrame, beside: Mapping[str, str]) -> bytes | None:
+    """Write rows as an Arrow stream that means what their JSON would; None where Arrow and JSON would differ."""
+    import pyarrow as pa
+
+    arrays = {}
+    for name in frame.columns:
+        array = _as_array(frame[name])
+        if array is None:
+            return None
+        arrays[str(name)] = array
+    return arrow.packed(pa.table(arrays).replace_schema_metadata(dict(beside)), arrow.STREAM)
+
+
+def _as_array(cells: pd.Series[Any]) -> Any | None:
+    import pyarrow as pa
+
+    if cells.dtype == object and not _are_alike(cells.tolist()):
+        return None
+    try:
+        array = pa.array(cells, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return array if _means_the_same(kind) else None
+
+
+def _are_alike(cells: Sequence[Any]) -> bool:
+    kinds = {type(cell).__name__ for cell in cells} - GAPS
+    if kinds in LISTS:
+        inner = {type(item).__name__ for cell in cells if hasattr(cell, "__len__") for item in cell}
+        return kinds == {"ndarray"} or inner in ({"str"}, {"int"}, {"float"})
+    return not kinds or kinds in ALIKE
+
+
+def _means_the_same(kind: Any) -> bool:
+    """Tell whether what JSON says of a type's values is what Arrow says; of decimals or spans of time it is not."""
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return bool(
+            types.is_integer(kind.value_type) or types.is_floating(kind.value_type) or types.is_string(kind.value_type)
+        )
+    plain = (
+        types.is_integer,
+        types.is_floating,
+        types.is_boolean,
+        types.is_string,
+        types.is_large_string,
+        types.is_null,
+    )
+    return any(of(kind) for of in (*plain, types.is_timestamp, types.is_date))
+
+
+# ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answered(answer: httpx.Response) -> Answered | None:
+    """Read an answer of predictions; None for what is none."""
+    if answer.headers.get("content-type") == arrow.STREAM:
+        return _of_arrow(answer)
+    found = document(answer)
+    predictions = found.get("predictions")
+    if not isinstance(predictions, list) or not all(isinstance(each, dict) for each in predictions):
+        return None
+    told = {key: str(found.get(key, "")) for key in ("id", "arm", "model")}
+    return Answered(columns=protocol.columns(predictions), n_rows=len(predictions), **told)
+
+
+def _of_arrow(answer: httpx.Response) -> Answered | None:
+    try:
+        table = arrow.opened(answer.content, arrow.STREAM, lambda _name: True)
+        columns = arrow.read(table)
+    except EkibenError:
+        return None
+    told = {key: answer.headers.get(name, "") for key, name in (("id", ID), ("arm", ARM), ("model", MODEL))}
+    return Answered(columns=columns, n_rows=table.n_rows, **told)
+
+
+def document(answer: httpx.Response) -> dict[str, Any]:
+    """Read the body of an answer; whatever is no JSON object is as good as nothing."""
+    try:
+        found = codecs.decode(answer.content)
+    except SchemaError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def joined(answers: Sequence[Answered], index: pd.Index[Any]) -> pd.DataFrame:
+    """Make one frame of the answers to all parts of another, and say in its `attrs` who gave them."""
+    import pandas as pd
+
+    names = dict.fromkeys(name for each in answers for name in each.columns)
+    gaps = {id(each): [None] * each.n_rows for each in answers}
+    columns = {name: [cell for each in answers for cell in each.columns.get(name, gaps[id(each)])] for name in names}
+    made = pd.DataFrame(columns, index=index)
+    made.attrs.update(_told(answers))
+    return made
+
+
+def _told(answers: Sequence[Answered]) -> dict[str, Any]:
+    """Say who answered: of several requests what they have in common, and each by itself."""
+    each = [{"id": one.id, "arm": one.arm, "model": one.model} for one in answers]
+    if len(answers) == 1:
+        return each[0]
+    alike = {key: each[0][key] for key in ("arm", "model") if len({one[key] for one in each}) == 1}
+    rows = [one.n_rows for one in answers]
+    return {**alike, "requests": [{**one, "rows": n} for one, n in zip(each, rows, strict=True)]}
