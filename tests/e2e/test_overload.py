@@ -48,7 +48,7 @@ def spent(server):
     return sum(each.user + each.system for each in times), sum(each.memory_info().rss for each in workers)
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(600, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_ten_times_the_capacity_costs_what_is_answered_nothing(slow, seconds):
     server, request = slow
 

@@ -71,7 +71,7 @@ def test_a_service_that_is_told_to_end_says_so_first_and_still_answers(alone, ro
     assert "not ready any more; answering for 2 s" in server.log.read_text()
 
 
-@pytest.mark.parametrize("n_restarts", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_restarts", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_no_request_fails_while_services_behind_a_balancer_are_restarted_in_turn(alone, row, n_restarts):
     ports = free_ports(2)
     servers = [started(alone, port, EKIBEN_DRAIN_S="1") for port in ports]

@@ -114,7 +114,7 @@ def kill_workers(server, heard, n_kills):
     until(lambda: len(heard) > so_far + 20)
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_kills", [3, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_a_worker_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, n_kills):
     with recorded(workers=2) as server, under_load(server, row) as heard:
         kill_workers(server, heard, n_kills)
