@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, protocol, recording
 from ekiben.errors import NotFoundError, SpecError, nearest
-from ekiben.recording import Header, Record
+from ekiben.recording.reading import read
+from ekiben.recording.segments import Decision, decisions, segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +50,12 @@ def records(place: str | os.PathLike[str], *, since: str | pd.Timestamp | None =
 
     folder = find(place)
     first = 0 if since is None else _moment(since)
-    rows = [row for path in recording.segments(folder) for row in _decisions(*recording.read(path), first)]
-    frame = pd.DataFrame(rows)
+    rows = [row for path in segments(folder) for row in _rows(path, first)]
+    frame = pd.DataFrame(sorted(rows, key=itemgetter("time", "id", "row")))
     if not len(frame):
         return pd.DataFrame({name: [] for name in FACTS})
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
-    return frame.sort_values(["time", "id", "row"], kind="stable", ignore_index=True)
+    return frame
 
 
 FACTS = ("id", "row", "time", "endpoint", "unit", "arm", "propensity", "model", "digest", "latency_ms")
@@ -69,7 +71,7 @@ def find(place: str | os.PathLike[str]) -> Path:
     """
     home = recording.home()
     for folder in (home / str(place), Path(place)):
-        if folder.is_dir() and recording.segments(folder):
+        if folder.is_dir() and segments(folder):
             return folder
     known = sorted(path.name for path in home.glob("*") if path.is_dir())
     hint = nearest(str(place), known) if known else " Nothing was recorded here yet."
@@ -88,15 +90,17 @@ def _moment(since: str | pd.Timestamp) -> int:
     return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
 
 
-def _decisions(header: Header, found: Iterator[Record], first: int) -> Iterator[dict[str, Any]]:
-    names = [f"input.{name}" for name in header.columns]
+def _rows(path: Path, first: int) -> Iterator[dict[str, Any]]:
+    header, found = read(path)
     for record in found:
-        if record.ns < first:
-            continue
-        model, digest = header.arms.get(record.arm, ("", ""))
-        answered = codecs.decode(record.outputs)
-        told = (record.endpoint, record.unit, record.arm, record.propensity, model, digest, record.us / 1000)
-        for i, (values, prediction) in enumerate(zip(record.inputs, answered, strict=True)):
-            facts = dict(zip(FACTS, (record.id, i, record.ns, *told), strict=True))
-            outputs = {f"output.{name}": value for name, value in protocol.flat(prediction).items()}
-            yield facts | dict(zip(names, values, strict=True)) | outputs
+        if record.ns >= first:
+            for decision in decisions(header, record):
+                yield _row(header.columns, decision)
+
+
+def _row(columns: Sequence[str], told: Decision) -> dict[str, Any]:
+    """Write a decision as a row of the frame."""
+    who = (told.id, told.row, told.ns, told.endpoint, told.unit, told.arm, told.propensity)
+    row = dict(zip(FACTS, (*who, told.model, told.digest, round(told.us / 1000, 4)), strict=True))
+    row |= {f"input.{name}": value for name, value in zip(columns, told.inputs, strict=True)}
+    return row | {f"output.{name}": value for name, value in protocol.flat(codecs.decode(told.output)).items()}

@@ -27,7 +27,10 @@ from ekiben.keys import Keys
 from ekiben.metering import meter
 from ekiben.packages import Package
 from ekiben.pinning import Contract
-from ekiben.recording import Keeper
+from ekiben.recording.keeping import Keeper, key_of
+from ekiben.recording.segments import Header
+from ekiben.recording.tidying import DAY_S
+from ekiben.recording.writing import Recorder
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -262,17 +265,17 @@ def _keeper(served: Served, packages: Mapping[str, Package], lost: Callable[[int
     folder, columns = recording.home() / served.name, served.contract.signature.inputs.names
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
     kept = dict.fromkeys(told.hash, "hash") | dict.fromkeys(told.drop, "drop")
-    header = recording.Header(service=served.name, columns=columns, arms=arms, kept=kept)
-    keep_bytes, keep_s = told.keep_mb * 1_000_000, told.keep_days * recording.DAY_S
+    header = Header(service=served.name, columns=columns, arms=arms, kept=kept)
+    keep_bytes, keep_s = told.keep_mb * 1_000_000, told.keep_days * DAY_S
     try:
-        recorder = recording.Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s)
+        recorder = Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s)
         return Keeper(
             recorder,
             columns,
             unit=served.spec.unit.name if served.spec.unit else "",
             hash=told.hash,
             drop=told.drop,
-            key=recording.key_of(folder) if told.hash else b"",
+            key=key_of(folder) if told.hash else b"",
             refuse=told.when_full == "refuse",
             lost=lost,
         )
