@@ -67,7 +67,8 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
 
 
 def _needs(folder: Path) -> list[str]:
-    return [line for subject in checks.package_subjects(folder) for line in subject.package.manifest["requirements"]]
+    packages = [subject.package for subject in checks.package_subjects(folder)]
+    return [*spec.read(folder).requirements, *(line for each in packages for line in each.manifest["requirements"])]
 
 
 def _build_in_child(folder: Path) -> str:

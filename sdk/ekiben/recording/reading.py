@@ -26,12 +26,14 @@ def read(path: Path) -> tuple[Header, Iterator[Record]]:
     IntegrityError
         If it is no segment, or a record before its end was changed.
     """
-    header, found = read_on(path)
+    header, _, found = read_on(path)
     return header, (record for record, _ in found)
 
 
-def read_on(path: Path, start: int = 0) -> tuple[Header, Iterator[tuple[Record, int]]]:
-    """Read a segment from a byte on: what it says of its records, and each of them with the byte at which it ends.
+def read_on(path: Path, start: int = 0) -> tuple[Header, int, Iterator[tuple[Record, int]]]:
+    """Read a segment from a byte on: its header, the byte itself, and each record with the byte at which it ends.
+
+    A byte within the header stands for that of the first record.
 
     Raises
     ------
@@ -41,10 +43,11 @@ def read_on(path: Path, start: int = 0) -> tuple[Header, Iterator[tuple[Record, 
     file = _opened(path)
     try:
         header = _header(path, file)
+        at = file.seek(max(start, file.tell()))
     except BaseException:
         file.close()
         raise
-    return header, _records(path, file, start)
+    return header, at, _records(path, file, at)
 
 
 def _opened(path: Path) -> BufferedIOBase:
@@ -71,10 +74,9 @@ def _header(path: Path, file: BufferedIOBase) -> Header:
         raise IntegrityError(f"A segment of records must begin with its header. {path.name} does not.") from None
 
 
-def _records(path: Path, file: BufferedIOBase, start: int) -> Iterator[tuple[Record, int]]:
+def _records(path: Path, file: BufferedIOBase, at: int) -> Iterator[tuple[Record, int]]:
     with file:
         try:
-            at = file.seek(start) if start > file.tell() else file.tell()
             while (body := _frame(path, file, at)) is not None:
                 at += FRAME.size + len(body)
                 yield _decode(body), at
