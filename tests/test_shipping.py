@@ -15,6 +15,7 @@ import pytest
 
 import databases
 import ekiben as ek
+from ekiben import cli
 from ekiben.errors import MissingExtraError, NotFoundError, RecordsError, SpecError, UnreachableError
 from ekiben.recording import database, shipping
 from ekiben.recording.database import Database
@@ -520,3 +521,10 @@ def test_tls_is_as_the_address_says(secure, host, query, fails):
             to.ask()
     finally:
         to.close()
+
+
+def test_parquet_without_pyarrow_says_what_to_install(recorder, folder, monkeypatch, tmp_path):
+    recorder().write(fields(1))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingExtraError, match=r"To write Parquet, pyarrow must be installed"):
+        cli.records(str(folder), out=tmp_path / "x.parquet", since=None, service=None)

@@ -24,8 +24,7 @@ class Meter:
         self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
         self._seconds = Histogram("ekiben_seconds", "Time to an answer", ["endpoint", "arm"], buckets=BUCKETS_S)
         self._unrecorded = Counter("ekiben_unrecorded_total", "Decisions that were answered and could not be recorded")
-        waiting = "Bytes of records that wait for the database"
-        self._waiting = Gauge("ekiben_records_waiting_bytes", waiting, multiprocess_mode="mostrecent")
+        self._waiting = Gauge("ekiben_records_waiting_bytes", "Bytes that wait", multiprocess_mode="mostrecent")
         self._shipped = Counter("ekiben_records_shipped_total", "Records that the database has")
         self._ship_failed = Counter(
             "ekiben_records_ship_failures_total", "Times that the database did not take records"
