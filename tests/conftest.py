@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import databases
 import ekiben as ek
 
 hypothesis.settings.register_profile("ekiben", deadline=None, max_examples=50, print_blob=True)
@@ -89,6 +90,22 @@ def challenger(people, prepared):
     """A packed model of the same contract whose explanations take a while."""
     model = make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
     return ek.pack(model, name="risk", reference=people[0], target=people[1])
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A Postgres server."""
+    server = databases.Postgres().start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def dsn(postgres):
+    """The address of a database with nothing in it."""
+    name = f"d{os.urandom(6).hex()}"
+    postgres.ask(f"CREATE DATABASE {name}")
+    return postgres.dsn(name)
 
 
 @pytest.fixture(scope="session")

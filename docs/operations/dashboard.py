@@ -41,6 +41,15 @@ PANELS = [
         [(f'sum by (endpoint) (rate({ANSWERS}{{code=~"internal|timeout|not_recorded"}}[5m])) / sum by (endpoint) (rate({ANSWERS}[5m]))', "{{endpoint}}")],
     ),
     ("Texts that were never seen, in an hour", "short", [("sum by (arm, column) (increase(ekiben_unseen_total[1h]))", "{{arm}} {{column}}")]),
+    ("Records that wait for their database", "bytes", [("max(ekiben_records_waiting_bytes)", "waiting")]),
+    (
+        "Records on their way to their database, a second",
+        "short",
+        [
+            ("sum(rate(ekiben_records_shipped_total[5m]))", "shipped"),
+            ("sum(rate(ekiben_records_ship_failures_total[5m]))", "failures"),
+        ],
+    ),
     ("Decisions that were not recorded, a second", "short", [("sum(rate(ekiben_unrecorded_total[5m]))", "answered and not recorded")]),
 ]  # fmt: skip
 

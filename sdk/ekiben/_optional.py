@@ -10,6 +10,7 @@ from ekiben.errors import MissingExtraError
 # module → the extra of ekiben that brings it
 EXTRAS = {
     "alibi": "explain",
+    "asyncpg": "postgres",
     "lightgbm": "lightgbm",
     "mlflow": "track",
     "model_signing": "sign",

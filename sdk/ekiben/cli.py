@@ -17,6 +17,7 @@ from rich.console import Console
 
 import ekiben
 from ekiben import keys, scoring, signing
+from ekiben._optional import require
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
 
@@ -298,16 +299,17 @@ def key(
 
 @app.command()
 def records(
-    place: Annotated[str, typer.Argument(help="A service's name, or a folder of segments.")],
+    place: Annotated[str, typer.Argument(help="A service's name, a folder of segments, or the address of a database.")],
     out: Annotated[Path | None, typer.Option(help="A file to write them to: .csv, .json or .parquet.")] = None,
     since: Annotated[
         str | None, typer.Option(help="A moment, such as 2026-11-26; what was answered before is left out.")
     ] = None,
+    service: Annotated[str | None, typer.Option(help="Which of the services in a database.")] = None,
     last: Annotated[int, typer.Option(help="How many to show.")] = 10,
     json_: Json = False,
 ) -> None:
     """Show the decisions that a service has recorded, or write them to a file."""
-    found = ekiben.records(place, since=since)
+    found = ekiben.records(place, since=since, service=service)
     if out is not None:
         _write(found, out)
         typer.echo(f"{len(found):,} decisions written to {out}")
@@ -329,6 +331,8 @@ def _write(frame: Any, out: Path) -> None:
     }
     if out.suffix not in forms:
         raise SpecError(f"The file must end in {', '.join(forms)}. Got {out.name!r}.")
+    if out.suffix == ".parquet":
+        require("pyarrow.parquet", to="write Parquet")
     forms[out.suffix]()
 
 

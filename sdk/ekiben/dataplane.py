@@ -23,7 +23,7 @@ from ekiben.explanations import Explanation
 from ekiben.observing import Count, new_id
 from ekiben.packages import Package
 from ekiben.pinning import Contract
-from ekiben.recording import Keeper
+from ekiben.recording.keeping import Keeper
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:
@@ -190,15 +190,16 @@ class DataPlane:
         except SchemaError:
             raise _not_finite() from None
         if self.keeper is not None:
+            choice = routed.choice
             self.keeper.keep(
-                id=routed.id,
-                endpoint="predict",
-                arm=routed.choice.arm,
-                unit=None if routed.choice.unit == routed.id else routed.choice.unit,
-                propensity=routed.choice.propensity,
-                seconds=time.perf_counter() - routed.began,
-                rows=list(zip(*routed.columns.values(), strict=True)),
-                outputs=self.encoded(predictions),
+                routed.id,
+                "predict",
+                choice.arm,
+                None if choice.unit == routed.id else choice.unit,
+                choice.propensity,
+                time.perf_counter() - routed.began,
+                list(zip(*routed.columns.values(), strict=True)),
+                self.encoded(predictions),
             )
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)

@@ -7,7 +7,7 @@
     ├── SchemaError (ValueError)            the data does not fit the contract
     ├── UnsupportedModelError (TypeError)   no adapter knows this kind of model
     ├── NotFoundError (LookupError)         no such model, version, alias or bento
-    ├── UnreachableError (ConnectionError)  a registry or a service does not answer
+    ├── UnreachableError (ConnectionError)  a registry, a service or a database does not answer
     ├── MissingExtraError (ImportError)     an optional extra is not installed
     ├── IntegrityError                      a package's bytes are not those that were packed
     │   └── TrustError                      it carries code that nobody here trusts
@@ -77,7 +77,7 @@ class NotFoundError(EkibenError, LookupError):
 
 
 class UnreachableError(EkibenError, ConnectionError):
-    """A registry or a service does not answer."""
+    """A registry, a service or a database does not answer."""
 
 
 class MissingExtraError(EkibenError, ImportError):

@@ -19,11 +19,16 @@ class Meter:
 
     def __init__(self) -> None:
         # Only now: BentoML sets where the workers share their counters after this module may have been imported.
-        from prometheus_client import Counter, Histogram
+        from prometheus_client import Counter, Gauge, Histogram
 
         self._answers = Counter("ekiben_answers_total", "Answers and refusals", ["endpoint", "arm", "code"])
         self._seconds = Histogram("ekiben_seconds", "Time to an answer", ["endpoint", "arm"], buckets=BUCKETS_S)
         self._unrecorded = Counter("ekiben_unrecorded_total", "Decisions that were answered and could not be recorded")
+        self._waiting = Gauge("ekiben_records_waiting_bytes", "Bytes that wait", multiprocess_mode="mostrecent")
+        self._shipped = Counter("ekiben_records_shipped_total", "Records that the database has")
+        self._ship_failed = Counter(
+            "ekiben_records_ship_failures_total", "Times that the database did not take records"
+        )
         self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
 
     def count(self, endpoint: str, arm: str, code: str, seconds: Sequence[float]) -> None:
@@ -34,6 +39,18 @@ class Meter:
     def unrecorded(self, n: int) -> None:
         """Count decisions that were answered and could not be recorded."""
         self._unrecorded.inc(n)
+
+    def waiting(self, n_bytes: int) -> None:
+        """Say how many bytes of records wait for the database."""
+        self._waiting.set(n_bytes)
+
+    def shipped(self, n: int) -> None:
+        """Count records that the database has."""
+        self._shipped.inc(n)
+
+    def ship_failed(self, n: int) -> None:
+        """Count what the database did not take."""
+        self._ship_failed.inc(n)
 
     def unseen(self, arm: str, column: str, n: int) -> None:
         """Count texts that an arm took and has never seen."""

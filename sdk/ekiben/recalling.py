@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekiben import codecs, protocol, recording
-from ekiben.errors import NotFoundError, SpecError, nearest
-from ekiben.recording import Header, Record
+from ekiben.errors import EkibenError, NotFoundError, SpecError, nearest
+from ekiben.recording import database
+from ekiben.recording.database import Database
+from ekiben.recording.reading import read
+from ekiben.recording.segments import Decision, decisions, segments
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def records(place: str | os.PathLike[str], *, since: str | pd.Timestamp | None = None) -> pd.DataFrame:
+def records(
+    place: str | os.PathLike[str], *, since: str | pd.Timestamp | None = None, service: str | None = None
+) -> pd.DataFrame:
     """Read the decisions that a service has recorded, the oldest first.
 
     Parameters
     ----------
     place
-        The service's name, or a folder of segments, such as one that was copied from another machine.
+        The service's name; or a folder of segments, such as one that was copied from another machine; or the address of a
+        database, `postgresql://…`. A name is looked for in the database of `EKIBEN_RECORDS_DSN` where that is set.
     since
         A moment; what was answered before is left out.
+    service
+        Which of the services in a database; not needed where there is one.
 
     Returns
     -------
@@ -37,6 +47,8 @@ def records(place: str | os.PathLike[str], *, since: str | pd.Timestamp | None =
         If there are no records of that name.
     IntegrityError
         If a segment is not as it was written.
+    UnreachableError
+        If the database does not answer.
 
     Examples
     --------
@@ -46,16 +58,16 @@ def records(place: str | os.PathLike[str], *, since: str | pd.Timestamp | None =
     """
     import pandas as pd
 
-    folder = find(place)
     first = 0 if since is None else _moment(since)
-    rows = [row for path in recording.segments(folder) for row in _decisions(*recording.read(path), first)]
-    frame = pd.DataFrame(rows)
+    told = [_row(names, each) for names, each in _found(place, service, first)]
+    frame = pd.DataFrame(sorted(told, key=itemgetter("time", "id", "row")))
     if not len(frame):
         return pd.DataFrame({name: [] for name in FACTS})
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
-    return frame.sort_values(["time", "id", "row"], kind="stable", ignore_index=True)
+    return frame
 
 
+Found = tuple[Sequence[str], Decision]  # with the names of its columns
 FACTS = ("id", "row", "time", "endpoint", "unit", "arm", "propensity", "model", "digest", "latency_ms")
 
 
@@ -69,7 +81,7 @@ def find(place: str | os.PathLike[str]) -> Path:
     """
     home = recording.home()
     for folder in (home / str(place), Path(place)):
-        if folder.is_dir() and recording.segments(folder):
+        if folder.is_dir() and segments(folder):
             return folder
     known = sorted(path.name for path in home.glob("*") if path.is_dir())
     hint = nearest(str(place), known) if known else " Nothing was recorded here yet."
@@ -88,15 +100,51 @@ def _moment(since: str | pd.Timestamp) -> int:
     return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
 
 
-def _decisions(header: Header, found: Iterator[Record], first: int) -> Iterator[dict[str, Any]]:
-    names = [f"input.{name}" for name in header.columns]
+def _found(place: str | os.PathLike[str], service: str | None, first: int) -> Iterator[Found]:
+    """Give the decisions of a place with the names of their columns, whichever kind of place it is."""
+    dsn = database.checked(str(place)) if database.is_address(place) else None
+    if dsn is None and service is not None:
+        raise SpecError(f"The 'service' chooses one of a database. {str(place)!r} is none: leave it out.")
+    if dsn is None and not Path(place).is_dir():
+        dsn, service = database.address(), str(place)
+    if dsn is None:
+        yield from (each for path in segments(find(place)) for each in _in_segment(path, first))
+        return
+    with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
+        yield from apart.submit(_in_database, dsn, service, first).result()
+
+
+def _in_segment(path: Path, first: int) -> Iterator[Found]:
+    header, found = read(path)
     for record in found:
-        if record.ns < first:
-            continue
-        model, digest = header.arms.get(record.arm, ("", ""))
-        answered = codecs.decode(record.outputs)
-        told = (record.endpoint, record.unit, record.arm, record.propensity, model, digest, record.us / 1000)
-        for i, (values, prediction) in enumerate(zip(record.inputs, answered, strict=True)):
-            facts = dict(zip(FACTS, (record.id, i, record.ns, *told), strict=True))
-            outputs = {f"output.{name}": value for name, value in protocol.flat(prediction).items()}
-            yield facts | dict(zip(names, values, strict=True)) | outputs
+        if record.ns >= first:
+            yield from ((header.columns, each) for each in decisions(header, record))
+
+
+def _in_database(dsn: str, service: str | None, first: int) -> list[Found]:
+    to = Database(lambda: dsn)
+    try:
+        known = to.services()
+        if service is None and len(known) == 1:
+            (service,) = known
+        if service not in known:
+            raise _unknown(service, known)
+        return list(to.fetch(service, first))
+    finally:
+        to.close()
+
+
+def _unknown(service: str | None, known: Sequence[str]) -> EkibenError:
+    names = ", ".join(known) or "nothing"
+    if service is None and known:
+        return SpecError(f"The database has records of several services: {names}. Choose one: service={known[0]!r}")
+    hint = nearest(service or "", known) or f" It has {names}."
+    return NotFoundError(f"Records must be of a service that the database has. {service!r} is none.{hint}")
+
+
+def _row(columns: Sequence[str], told: Decision) -> dict[str, Any]:
+    """Write a decision as a row of the frame."""
+    who = (told.id, told.row, told.ns, told.endpoint, told.unit, told.arm, told.propensity)
+    row = dict(zip(FACTS, (*who, told.model, told.digest, round(told.us / 1000, 4)), strict=True))
+    row |= {f"input.{name}": value for name, value in zip(columns, told.inputs, strict=True)}
+    return row | {f"output.{name}": value for name, value in protocol.flat(codecs.decode(told.output)).items()}

@@ -22,12 +22,13 @@ from ekiben import codecs, draining, keys, locking, pinning, recording, spec, st
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.draining import Drain
-from ekiben.errors import EkibenError
+from ekiben.errors import EkibenError, RecordsError
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
 from ekiben.metering import meter
 from ekiben.packages import Package
 from ekiben.pinning import Contract
-from ekiben.recording import Keeper
+from ekiben.recording.keeping import Keeper
+from ekiben.recording.opening import Counted, opened
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 
@@ -172,7 +173,7 @@ class ModelService(Hooks):
             observe=counted.count,
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
-            keeper=_keeper(self.served, packages, counted.unrecorded),
+            keeper=_keeper(self.served, packages, counted),
         )
         _settle()
         Front.tracers = _tracers()
@@ -261,31 +262,19 @@ def _told(read: Callable[[], S]) -> S:
         raise ServiceError(str(reason)) from None
 
 
-def _keeper(served: Served, packages: Mapping[str, Package], lost: Callable[[int], object]) -> Keeper | None:
+def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -> Keeper | None:
     """Open the records of this process; None where the spec keeps none."""
     told = served.spec.records
     if "off" in (told.to, os.environ.get(recording.HOME)):
         return None
-    folder, columns = recording.home() / served.name, served.contract.signature.inputs.names
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
-    kept = dict.fromkeys(told.hash, "hash") | dict.fromkeys(told.drop, "drop")
-    header = recording.Header(service=served.name, columns=columns, arms=arms, kept=kept)
-    keep_bytes, keep_s = told.keep_mb * 1_000_000, told.keep_days * recording.DAY_S
+    unit = served.spec.unit.name if served.spec.unit else ""
+    folder, columns = recording.home() / served.name, served.contract.signature.inputs.names
     try:
-        recorder = recording.Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s)
-        return Keeper(
-            recorder,
-            columns,
-            unit=served.spec.unit.name if served.spec.unit else "",
-            hash=told.hash,
-            drop=told.drop,
-            key=recording.key_of(folder) if told.hash else b"",
-            refuse=told.when_full == "refuse",
-            lost=lost,
-        )
+        return opened(folder, columns, arms, told, unit=unit, counted=counted)
     except EkibenError as reason:
         fix = f'Set {recording.HOME} to a folder of yours, or `to = "off"` under [records] in ekiben.toml.'
-        raise ServiceError(f"{reason} {fix}") from None
+        raise ServiceError(f"{reason} {fix}" if isinstance(reason, RecordsError) else str(reason)) from None
 
 
 def _settle() -> None:

@@ -18,7 +18,7 @@ from ekiben.dialects import JSON
 from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.reading import Reader, reader
-from ekiben.recording import Keeper
+from ekiben.recording.keeping import Keeper
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
@@ -162,16 +162,10 @@ class Lane:
         return self._outcome(asked, encoded, len(rows))
 
     def _keep(self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes) -> None:
-        keeper.keep(
-            id=asked.id,
-            endpoint="predict",
-            arm=asked.arm.name,
-            unit=asked.unit or None,
-            propensity=asked.arm.propensity,
-            seconds=perf_counter() - asked.began,
-            rows=rows if asked.arm.takes_all else list(map(self._all, asked.body.rows)),
-            outputs=encoded,
-        )
+        arm = asked.arm
+        kept = rows if arm.takes_all else list(map(self._all, asked.body.rows))
+        seconds = perf_counter() - asked.began
+        keeper.keep(asked.id, "predict", arm.name, asked.unit or None, arm.propensity, seconds, kept, encoded)
 
     def columns(self, asked: Asked) -> dict[str, list[Any]]:
         """Give the columns of a request, as the data plane takes them."""

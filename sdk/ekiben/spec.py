@@ -151,7 +151,7 @@ _LIMITS: Mapping[str, Rule] = {
 }
 _LOG: Mapping[str, Rule] = {"access": _share}
 _RECORDS: Mapping[str, Rule] = {
-    "to": _one_of("file", "off"),
+    "to": _one_of("file", "postgres", "off"),
     "hash": _columns,
     "drop": _columns,
     "when_full": _one_of("refuse", "answer"),
@@ -266,7 +266,8 @@ class Records:
     Parameters
     ----------
     to
-        `file`: a segment for each process, in a folder of the service's own; or `off`.
+        `file`: a segment for each process, in a folder of the service's own; `postgres`: from there on into a database, whose
+        address is the environment's; or `off`.
     hash, drop
         Columns, or the unit, of which a keyed hash is kept, or nothing.
     when_full
@@ -355,8 +356,9 @@ class ServiceSpec:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What the bento needs beside what its arms do."""
-        return ("pyarrow",) if self.tables else ()
+        """What the service needs beside ekiben and its models."""
+        told = {"asyncpg": self.records.to == "postgres", "pyarrow": self.tables}
+        return tuple(name for name, is_needed in told.items() if is_needed)
 
 
 def parse_unit(text: str) -> Unit:
@@ -683,7 +685,7 @@ def _log_block(spec: ServiceSpec) -> list[str]:
 
 def _records_block(spec: ServiceSpec) -> list[str]:
     notes = {
-        "to": "each decision is written to a file before its answer leaves, or `off`",
+        "to": "each decision is written to a `file` before its answer leaves, and sent on to `postgres`; or `off`",
         "hash": "columns of which a keyed hash is kept",
         "drop": "columns of which nothing is kept",
         "when_full": "a request whose record cannot be written is refused, or answered",

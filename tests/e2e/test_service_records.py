@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import pandas as pd
 import psutil
 import pytest
 
+import databases
 import ekiben as ek
-from ekiben.serving import _keeper
+from ekiben.serving import ServiceError, _keeper
 from ekiben.spec import Records
 from traffic.faults import full_disk, kill, until, workers_of
 
@@ -160,3 +162,122 @@ def test_a_service_whose_records_cannot_be_written_does_not_start(packages, tmp_
     folder = ek.scaffold(tmp_path / "kept", arms={"champion": packages["champion"]})
     with pytest.raises(ek.EkibenError, match="Set EKIBEN_RECORDS"):
         ek.serve(folder)
+
+
+# ── in Postgres
+
+
+@pytest.fixture
+def own_postgres():
+    """A server that this test may stop."""
+    server = databases.Postgres().start()
+    yield server
+    server.remove()
+
+
+def shipped_ids(postgres):
+    return [each["id"] for each in postgres.ask("SELECT id FROM ekiben_records WHERE service = 'kept'")]
+
+
+@contextmanager
+def under_load_to(postgres, recorded, row, monkeypatch, **settings):
+    """Serve with records in Postgres under load; in the end each id that was heard must be there once."""
+    monkeypatch.setenv("EKIBEN_RECORDS_DSN", postgres.dsn())
+    heard, go = [], threading.Event()
+    with recorded(records=Records(to="postgres"), workers=2, **settings) as server:
+        askers = [threading.Thread(target=ask_on, args=(server, row, heard, go)) for _ in range(4)]
+        for each in askers:
+            each.start()
+        try:
+            yield server, heard
+        finally:
+            go.set()
+            for each in askers:
+                each.join()
+        assert len(heard) > 100
+        until(lambda: {*heard} <= {*shipped_ids(postgres)})
+        found = shipped_ids(postgres)
+        assert len(found) == len({*found})
+        by_dsn, by_file = ek.records("kept"), ek.records(Path(os.environ["EKIBEN_RECORDS"]) / "kept")
+    pd.testing.assert_frame_equal(by_dsn, by_file, check_exact=True)
+
+
+def more(heard, n=100):
+    so_far = len(heard)
+    until(lambda: len(heard) > so_far + n)
+
+
+def waiting(server):
+    told = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    lines = [line for line in told.splitlines() if line.startswith("ekiben_records_waiting_bytes")]
+    return float(lines[0].split()[-1]) if lines else None
+
+
+@pytest.mark.parametrize("how", ["stopped", "halted"])
+def test_a_database_that_is_away_under_load_loses_and_doubles_nothing(own_postgres, recorded, row, monkeypatch, how):
+    with under_load_to(own_postgres, recorded, row, monkeypatch) as (server, heard):
+        more(heard)
+        if how == "stopped":
+            own_postgres.stop()
+        else:
+            own_postgres.halt()
+        more(heard, 500)
+        until(lambda: waiting(server) > 10_000)
+        if how == "stopped":
+            own_postgres.start()
+        else:
+            own_postgres.go_on()
+        more(heard)
+        until(lambda: {*heard[:400]} <= {*shipped_ids(own_postgres)})
+
+
+@pytest.mark.parametrize("n_kills", [4, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_processes_that_are_killed_while_they_ship_lose_and_double_nothing(
+    own_postgres, recorded, row, monkeypatch, n_kills
+):
+    with under_load_to(own_postgres, recorded, row, monkeypatch) as (server, heard):
+        kill_workers(server, heard, n_kills)
+        (holder,) = holders(server)
+        kill(holder)
+        more(heard)
+        until(lambda: [each.pid for each in holders(server)] not in ([], [holder.pid]))
+
+
+def holders(server):
+    """Find the processes that hold the lock of the folder: the shipper's."""
+    path = Path(os.environ["EKIBEN_RECORDS"]) / "kept" / "shipping.lock"
+    number = path.stat().st_ino
+    pids = {int(line.split()[4]) for line in Path("/proc/locks").read_text().splitlines() if f":{number} " in line}
+    return [each for each in workers_of(server.pid) if each.pid in pids]
+
+
+def test_a_service_starts_and_answers_where_its_database_is_away_and_the_next_one_ships(
+    own_postgres, recorded, row, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("EKIBEN_RECORDS_DSN", own_postgres.dsn())
+    own_postgres.stop()
+    body = {"rows": [row], "customer_id": "c-7"}
+    with recorded(records=Records(to="postgres")) as server:
+        heard = [httpx.post(f"{server.url}/predict", json=body, trust_env=False).json()["id"] for _ in range(10)]
+    own_postgres.start()
+    with ek.serve(tmp_path / "kept"):
+        until(lambda: {*shipped_ids_or_none(own_postgres)} == {*heard})
+
+
+def shipped_ids_or_none(postgres):
+    try:
+        return shipped_ids(postgres)
+    except databases.asyncpg.UndefinedTableError:
+        return []
+
+
+@pytest.mark.parametrize(("dsn", "told"), [("", "Neither is set"), ("mysql://me:hush@x/db", "Its scheme is another")])
+def test_a_service_whose_database_cannot_be_meant_does_not_start(tmp_path, monkeypatch, dsn, told):
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path))
+    monkeypatch.setenv("EKIBEN_RECORDS_DSN", dsn)
+    inputs = SimpleNamespace(names=("age",))
+    contract = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
+    spec = SimpleNamespace(records=Records(to="postgres"), unit=None, arms={})
+    with pytest.raises(ServiceError, match=told) as refused:
+        _keeper(SimpleNamespace(spec=spec, name="kept", contract=contract), {}, None)
+    assert "hush" not in str(refused.value)

@@ -1,0 +1,178 @@
+"""The segment that one process writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zlib import crc32
+
+import msgspec
+
+from ekiben.errors import RecordsError
+from ekiben.recording.segments import FRAME, MAGIC, OPEN, WHOLE, Header
+from ekiben.recording.tidying import DAY_S, tidy
+
+if os.name == "posix":
+    import fcntl
+
+SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
+_encode, _framed = msgspec.msgpack.Encoder().encode, FRAME.pack
+Fields = tuple[Any, ...]  # those of a Record in their order; a tuple costs less to make
+
+
+class Recorder:
+    """The segment that one process writes: each record by one write, before its answer leaves.
+
+    A record that was written survives its process, however that ends. A torn one, which a full disk left, is cut off again.
+
+    Parameters
+    ----------
+    folder
+        Where segments lie; it is made.
+    header
+        What is said of the records.
+    sync
+        Whether each record is on the disk itself before it counts, so that it survives the machine too.
+    keep_bytes, keep_s
+        How large the folder may grow, and how old a segment may become; the oldest are deleted.
+    segment_bytes
+        From which size on a segment is closed, and packed; one that is a day old is so too.
+    may_go
+        Whether a segment may be deleted yet.
+
+    Raises
+    ------
+    RecordsError
+        If the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        header: Header,
+        *,
+        sync: bool = False,
+        keep_bytes: float = float("inf"),
+        keep_s: float = float("inf"),
+        segment_bytes: int = SEGMENT_BYTES,
+        may_go: Callable[[Path], bool] = lambda _path: True,
+    ) -> None:
+        self.folder, self._header, self._sync = folder, header, sync
+        self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
+        self._lock, self._file, self._size, self._path = threading.Lock(), -1, 0, folder
+        self._until_ns, self._segment_s = 0, min(SEGMENT_S, keep_s)
+        self._tidying: threading.Thread | None = None
+        self.barred = ""  # why nothing more may be written, where that is so
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._lock:
+                self._begin()
+        except OSError as reason:
+            raise RecordsError(
+                f"Records must be written to {folder.name}. They cannot be: {reason.strerror}."
+            ) from None
+        self._tidy()
+
+    def write(self, record: Fields) -> None:
+        """Append a record, given as its fields.
+
+        Raises
+        ------
+        RecordsError
+            If it is not on its way to the disk: there is no room, or the folder is gone.
+        """
+        try:
+            payload = _encode(record)
+        except OverflowError:  # an integer of more than 64 bits, where a column takes any number
+            payload = _encode(_narrowed(record))
+        frame = _framed(len(payload), crc32(payload)) + payload
+        with self._lock:
+            try:
+                if self._file < 0 or self.barred:
+                    self._may_begin()
+                written = os.write(self._file, frame)
+                if self._sync or written < len(frame):
+                    self._settle(written, len(frame))
+                self._size += written
+                if self._size >= self._segment_bytes or record[1] > self._until_ns:
+                    self._end()
+                    self._begin()
+                    self._tidy()
+            except OSError as reason:
+                raise RecordsError(
+                    f"A record must be written before its answer. It was not: {reason.strerror}."
+                ) from None
+
+    def close(self) -> None:
+        """End the segment; what was written stays."""
+        with self._lock:
+            if self._file >= 0:
+                self._end()
+        if self._tidying is not None:
+            self._tidying.join()
+
+    def _may_begin(self) -> None:
+        if self.barred:
+            raise OSError(errno.ENOSPC, self.barred)
+        self._begin()
+
+    def _settle(self, written: int, whole: int) -> None:
+        """Wait for the disk where that is asked, and cut off what does not count."""
+        try:
+            if written < whole:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._file)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise
+
+    def _begin(self) -> None:
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%S}-{now.microsecond:06}-{uuid4().hex[:8]}"
+        path, begun = self.folder / f"{name}{OPEN}", self.folder / f"{name}.new"
+        head = msgspec.json.encode(self._header)
+        file = os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        try:
+            if os.name == "posix":
+                fcntl.flock(file, fcntl.LOCK_EX)  # who finds it unlocked knows that its process has ended
+            start = MAGIC + FRAME.pack(len(head), crc32(head)) + head
+            if os.write(file, start) < len(start):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            begun.rename(path)  # only now does it look like one: nobody finds it before it is locked
+        except OSError:
+            os.close(file)
+            begun.unlink(missing_ok=True)
+            raise
+        self._file, self._size, self._path = file, len(start), path
+        self._until_ns = time.time_ns() + int(self._segment_s * 1e9)
+
+    def _end(self) -> None:
+        file, self._file = self._file, -1
+        with suppress(OSError):
+            self._path.rename(self._path.with_suffix(WHOLE))
+        os.close(file)
+
+    def _tidy(self) -> None:
+        """Pack what is whole, take over what a process that has ended left open, and delete what is too much or too old."""
+        if self._tidying is not None and self._tidying.is_alive():
+            return
+        self._tidying = threading.Thread(
+            target=tidy, args=(self.folder, *self._limits), name="ekiben-records", daemon=True
+        )
+        self._tidying.start()
+
+
+def _narrowed(value: Any) -> Any:
+    """Give numbers as a model sees them: an integer that 64 bits cannot hold is a float."""
+    if isinstance(value, list | tuple):
+        return [_narrowed(each) for each in value]
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
