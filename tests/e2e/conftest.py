@@ -19,11 +19,12 @@ import ekiben as ek
 
 
 def pytest_collection_modifyitems(items):
-    """Keep the tests that share a server on one worker."""
+    """Keep the tests that share a server on one worker, and those that start their own on another."""
     for item in items:
         if "/e2e/" in str(item.path):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            shares = "server" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("e2e" if shares else "e2e-own"))
 
 
 @pytest.fixture(scope="session")
