@@ -69,8 +69,13 @@ def folder(packages, route, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(folder):
+def server(folder, row):
+    """The service, once both workers have loaded what they explain with: that takes long on a busy machine."""
     with ek.serve(folder) as running:
+        with httpx.Client(timeout=120, trust_env=False) as asked:
+            for i in range(40):
+                body = {"rows": [row], "customer_id": str(i)}
+                asked.post(f"{running.url}/explain", json=body, headers={"connection": "close"})
         yield running
 
 
