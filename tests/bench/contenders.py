@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,19 @@ class Place:
         return self.folder / "work" / name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a server is started with, where that is not as by default."""
+
+    name: str = ""  # parts its files from those of another server of the same contender
+    port: int | None = None
+    workers: int = 1  # processes that compute
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+ALONE = Setting()
+
+
 class Contender(Protocol):
     """One column of the table."""
 
@@ -51,7 +64,7 @@ class Contender(Protocol):
     says: str
     serves_many: bool
 
-    def start(self, cases: Sequence[Case], place: Place) -> Tree:
+    def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         """Start a server of these models, and wait until it answers the first."""
 
     def path(self, case: Case) -> str:
@@ -90,16 +103,18 @@ class Installed:
     def serves_many(self) -> bool:
         return self.peer.serves_many
 
-    def start(self, cases: Sequence[Case], place: Place) -> Tree:
+    def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         serves = ",".join(case.key for case in cases)
         given = Start(
             environment=self.environment,
             serves=serves,
-            port=servers.free_port(),
+            port=setting.port or servers.free_port(),
             models=place.models,
-            work=place.work(self.key),
+            work=place.work(f"{self.key}{setting.name}"),
+            workers=setting.workers,
         )
-        variables, folder, log = self._variables(given), FOLDER / self.key, place.log(f"{self.key}-{serves}")
+        variables = {**self._variables(given), **setting.environment}
+        folder, log = FOLDER / self.key, place.log(f"{self.key}-{serves}{setting.name}")
         if self.peer.prepare:
             self._prepare(given.port, variables)
         command = self.peer.command(given)
@@ -122,6 +137,7 @@ class Installed:
     def _variables(self, start: Start) -> dict[str, str]:
         commands = os.pathsep.join([str(self.environment.folder / "bin"), os.environ.get("PATH", os.defpath)])
         own = {"MODELS": str(start.models), "SERVES": start.serves, "WORK": str(start.work), "PATH": commands}
+        own["WORKERS"] = str(start.workers)
         inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         return {**inherited, **own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **self.peer.settings}
 

@@ -23,6 +23,7 @@ class Start:
     port: int
     models: Path
     work: Path  # a folder of its own
+    workers: int = 1  # processes that compute
 
     def command(self, name: str) -> str:
         return self.environment.command(name)
@@ -86,7 +87,7 @@ def tensor(name: str, value: Any) -> dict[str, Any]:
 
 
 def uvicorn(*more: str) -> Callable[[Start], list[str]]:
-    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *more]
+    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *several(start), *more]
 
 
 def script(start: Start) -> list[str]:
@@ -99,11 +100,15 @@ def bentoml(start: Start) -> list[str]:
 
 def mlflow(start: Start) -> list[str]:
     model = ["--model-uri", str(start.models / start.serves / "mlflow"), "--env-manager", "local"]
-    return [start.command("mlflow"), "models", "serve", *model, *at(start), "--workers", "1"]
+    return [start.command("mlflow"), "models", "serve", *model, *at(start), "--workers", str(start.workers)]
 
 
 def mlserver(start: Start) -> list[str]:
     return [start.command("mlserver"), "start", str(start.work)]
+
+
+def several(start: Start) -> list[str]:
+    return ["--workers", str(start.workers)] if start.workers > 1 else []
 
 
 def at(start: Start) -> list[str]:

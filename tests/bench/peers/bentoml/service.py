@@ -14,7 +14,7 @@ FOLDER = Path(os.environ["MODELS"])
 Floats = Annotated[np.ndarray, DType("float32"), Shape((-1, 30))]
 
 
-@bentoml.service(name="by_hand")
+@bentoml.service(name="by_hand", workers=int(os.environ["WORKERS"]))
 class ByHand:
     def __init__(self) -> None:
         self.models = {key: joblib.load(FOLDER / key / "model.joblib") for key in os.environ["SERVES"].split(",")}
