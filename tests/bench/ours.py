@@ -36,13 +36,14 @@ class Ekiben:
     def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         folder = place.work(f"{self.key}_{''.join(case.key for case in cases)}{setting.name}")
         shutil.rmtree(folder, ignore_errors=True)  # scaffold would keep the service.py of an earlier run
-        ek.scaffold(folder, **self.served(cases), workers=setting.workers)
+        limits = {"limits": ek.Limits(concurrency=setting.limit)} if setting.limit else {}
+        ek.scaffold(folder, **self.served(cases), workers=setting.workers, **limits)
         variables = {"OMP_NUM_THREADS": "1", **setting.environment}
         server = ek.serve(folder, port=setting.port, environment=variables, progress=_quiet)
         tree = Tree(
             pid=server.pid, port=server.port, stop=server.stop, log=server.log, exit_code=lambda: server.exit_code
         )
-        contenders.answers_first(tree, self, cases[0])
+        contenders.answers_first(tree, self, cases[0], setting.headers)
         return tree
 
     def served(self, cases: Sequence[Case]) -> Mapping[str, Any]:

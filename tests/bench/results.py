@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +18,12 @@ class Plan:
 
 
 @dataclass(kw_only=True)
-class Results:
-    """What was measured; each list fills as the run goes on."""
+class Kept:
+    """What every run keeps; each list fills as the run goes on."""
 
     about: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     missing: list[dict[str, Any]] = field(default_factory=list)  # who could not take part, and why
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    agreement: list[dict[str, Any]] = field(default_factory=list)
-    loads: list[dict[str, Any]] = field(default_factory=list)
-    neighbours: list[dict[str, Any]] = field(default_factory=list)
-    inside: list[dict[str, Any]] = field(default_factory=list)
 
     def keep(self, path: Path) -> None:
         """Write all of it as JSON."""
@@ -36,6 +31,31 @@ class Results:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def read(path: Path) -> Results:
-    """Read what `Results.keep` wrote."""
-    return Results(**json.loads(path.read_text(encoding="utf-8")))
+@dataclass(kw_only=True)
+class Results(Kept):
+    """What a row cost."""
+
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    agreement: list[dict[str, Any]] = field(default_factory=list)
+    loads: list[dict[str, Any]] = field(default_factory=list)
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
+    inside: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Stressed(Kept):
+    """What became of the promises under attack, load and faults: a record for each contender."""
+
+    attacks: list[dict[str, Any]] = field(default_factory=list)
+    kills: list[dict[str, Any]] = field(default_factory=list)
+    overloads: list[dict[str, Any]] = field(default_factory=list)
+    restarts: list[dict[str, Any]] = field(default_factory=list)
+    doors: list[dict[str, Any]] = field(default_factory=list)
+
+
+OfKept = TypeVar("OfKept", bound=Kept)
+
+
+def read(path: Path, kind: type[OfKept] = Results) -> OfKept:
+    """Read what `keep` wrote."""
+    return kind(**json.loads(path.read_text(encoding="utf-8")))

@@ -45,6 +45,7 @@ class Balancer:
         self._knows, self._done = asyncio.Event(), asyncio.Event()
         self._joining = set[asyncio.Task[None]]()
         self.port = 0
+        self.n_blind = 0  # callers who were sent to a server that was not known to be ready, because none was
 
     @property
     def ready(self) -> list[int]:
@@ -86,6 +87,7 @@ class Balancer:
     async def _join(self, caller: _End) -> None:
         await self._knows.wait()
         among = self.ready or list(self._ready)
+        self.n_blind += not self.ready
         assert caller.transport is not None
         try:
             port = among[next(self._turn) % len(among)]

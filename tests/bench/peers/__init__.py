@@ -24,6 +24,7 @@ class Start:
     models: Path
     work: Path  # a folder of its own
     workers: int = 1  # processes that compute
+    limit: int | None = None  # requests that a process takes at once
 
     def command(self, name: str) -> str:
         return self.environment.command(name)
@@ -87,7 +88,7 @@ def tensor(name: str, value: Any) -> dict[str, Any]:
 
 
 def uvicorn(*more: str) -> Callable[[Start], list[str]]:
-    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *several(start), *more]
+    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *bounds(start), *more]
 
 
 def script(start: Start) -> list[str]:
@@ -107,8 +108,9 @@ def mlserver(start: Start) -> list[str]:
     return [start.command("mlserver"), "start", str(start.work)]
 
 
-def several(start: Start) -> list[str]:
-    return ["--workers", str(start.workers)] if start.workers > 1 else []
+def bounds(start: Start) -> list[str]:
+    workers = ["--workers", str(start.workers)] if start.workers > 1 else []
+    return [*workers, *(["--limit-concurrency", str(start.limit)] if start.limit else [])]
 
 
 def at(start: Start) -> list[str]:
