@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,9 @@ class Results(Kept):
     inside: list[dict[str, Any]] = field(default_factory=list)
 
 
+SCENARIOS = ("attacks", "kills", "overloads", "restarts", "doors")
+
+
 @dataclass(kw_only=True)
 class Stressed(Kept):
     """What became of the promises under attack, load and faults: a record for each contender."""
@@ -51,6 +55,18 @@ class Stressed(Kept):
     overloads: list[dict[str, Any]] = field(default_factory=list)
     restarts: list[dict[str, Any]] = field(default_factory=list)
     doors: list[dict[str, Any]] = field(default_factory=list)
+
+
+def joined(runs: Sequence[Stressed]) -> Stressed:
+    """Make one of several runs of other contenders, or other scenarios, on one machine; what they share is the last one's."""
+    whole = Stressed(about={**runs[-1].about, "contenders": []})
+    for each in runs:
+        known = [told["key"] for told in whole.about["contenders"]]
+        whole.about["contenders"] += [told for told in each.about["contenders"] if told["key"] not in known]
+        whole.versions |= each.versions
+        for name in ("missing", *SCENARIOS):
+            getattr(whole, name).extend(getattr(each, name))
+    return whole
 
 
 OfKept = TypeVar("OfKept", bound=Kept)

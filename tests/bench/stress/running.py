@@ -40,13 +40,14 @@ class Plan:
     """How much is tried."""
 
     n_attacks: int
+    attacks_s: float  # after which no more are sent: some need seconds for one
     offered_s: float
     n_restarts: int
     patience_s: float = 60.0
 
 
-FULL = Plan(n_attacks=10_000, offered_s=60.0, n_restarts=10)
-SHORT = Plan(n_attacks=1_000, offered_s=10.0, n_restarts=3)
+FULL = Plan(n_attacks=10_000, attacks_s=900.0, offered_s=60.0, n_restarts=10)
+SHORT = Plan(n_attacks=1_000, attacks_s=90.0, offered_s=10.0, n_restarts=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,9 @@ def attacked(trial: Trial) -> Iterator[dict[str, Any]]:
 
     with trial.served(MIXED) as tree:
         own = judge if trial.is_ours else None
-        told = attacks.trapped(url_of(tree), make, n=trial.run.plan.n_attacks, judge=own)
+        told = attacks.trapped(
+            url_of(tree), make, n=trial.run.plan.n_attacks, judge=own, seconds=trial.run.plan.attacks_s
+        )
         yield {**told, "lives": tree.exit_code() is None}
 
 
