@@ -215,6 +215,7 @@ def record(scenario):
             "sent": 900,
             "failed": 0,
             "outcomes": {},
+            "blind": 0,
             "exit_codes": [0, 0, 0],
             "exit_codes_not_0": 0,
         },

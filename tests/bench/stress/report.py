@@ -30,7 +30,8 @@ BUSY = """Counts and ratios are what counts here. Seconds and milliseconds want 
 ATTACKS = """Requests that no service should accept, or only some: values that are missing, nested, infinite or of another type, what
 is no JSON, other encodings, odd headers, pickles, addresses. The stream is the same for everyone, each in its own spelling of rows, and
 drawn from one seed. *Taken* is answered with 2xx although ekiben's contract refuses it; others promise less, and some of it may be their
-intent, such as columns that are ignored. *Leaking* answers repeat a value that was sent, or show a traceback or a path."""
+intent, such as columns that are ignored. *Dropped* has no whole answer within thirty seconds; a server that closes a kept connection
+after a failure, and does not say so, drops the next request too. Who is slow is sent fewer. *Leaking* answers repeat a value that was sent, or show a traceback or a path."""
 
 KINDS = """The same by kind of attack: failed or dropped / taken, of so many that were sent."""
 
@@ -45,7 +46,9 @@ came after that, or not within ten seconds. *Limited* is the same server, told t
 the end of the overload, and after."""
 
 RESTARTS = """Two servers behind a balancer that asks each ten times a second whether it is ready; fifty requests a second arrive. In turn
-one is told to end by SIGTERM, and started again. ekiben has `EKIBEN_DRAIN_S=3`, its default."""
+one is told to end by SIGTERM, killed if it has not ended after fifteen seconds (-9), and started again. *Blind* are callers who came while
+neither was ready. On a busy machine fifty a second are much for whoever needs ten milliseconds of CPU for one, and has to start a second
+server beside it: look at *closed*, not at *timeout*. ekiben has `EKIBEN_DRAIN_S=3`, its default."""
 
 DOORS = """Each method and path that the server's own OpenAPI document lists, and the usual ones that it has; probes (`/livez`, `/ping`
 and the like) may answer anybody. How many answer with something else than 401 or 403 to each key that may not."""
@@ -160,14 +163,14 @@ def overload_row(told: Told) -> tuple[str, ...]:
     return capacity, offered, goodput, *counts, failed, number(told["refusal_ms"]), seconds(told["back_s"]), memory
 
 
-RESTART_HEADS = ("asked for readiness", "restarts", "sent", "failed", "a restart", "as", "exit codes")
+RESTART_HEADS = ("asked for readiness", "restarts", "sent", "failed", "a restart", "as", "blind", "exit codes")
 
 
 def restart_row(told: Told) -> tuple[str, ...]:
     each = number(told["failed"] / told["restarts"]) if told["failed"] else "0"
     codes = counted(Counter(map(str, told["exit_codes"])))
     probe, counts = f"`{told['probe']}`", (f"{told['sent']:,}", f"{told['failed']:,}")
-    return probe, str(told["restarts"]), *counts, each, counted(told["outcomes"]), codes
+    return probe, str(told["restarts"]), *counts, each, counted(told["outcomes"]), str(told["blind"]), codes
 
 
 # ── doors ──
