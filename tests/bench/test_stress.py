@@ -232,6 +232,8 @@ def results(**changed):
         "seed": 20,
         "n_rows": 100,
         "offered_s": 10.0,
+        "n_attacks": 9,
+        "n_restarts": 3,
         "contenders": [{"key": "ekiben", "title": "ekiben", "says": "as it is"}],
         "cases": [{"key": "a", "title": "a model"}],
     }
@@ -290,6 +292,7 @@ def test_runs_are_kept_and_joined(tmp_path):
     whole = joined([ours, read(tmp_path / "theirs.json", Stressed)])
     assert [each["key"] for each in whole.about["contenders"]] == ["ekiben", "bentoml"]
     assert all(len(getattr(whole, name)) == 2 for name in SCENARIOS)
+    assert "| every refusal is well made, and one that is due | count | ✓ | – |" in report.page(whole)
     assert "| plain BentoML, in a container |" in report.page(whole)
 
 

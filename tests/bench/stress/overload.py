@@ -18,7 +18,7 @@ from traffic.load import Answer, Request, Tally
 CLIENTS = 8  # few: a queue that is as long as the time that is granted says nothing of a server
 TIMES = 10
 CAPACITY_S = 6.0  # for which the closed loop asks before
-WARM_S = 10.0  # some build on their first requests what they answer the later ones with
+WARM_S = 30.0  # some build on their first requests what they answer the later ones with
 IN_TIME_MS = 1000.0
 SHARE = 0.9
 REFUSALS = (429, 503)

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.results import Stressed
 
 Told = Mapping[str, Any]
+
+
+Some = Callable[[Sequence[Told]], Sequence[Told]]
+
+
+def all_of(told: Sequence[Told]) -> Sequence[Told]:
+    return told
+
+
+def ours(told: Sequence[Told]) -> Sequence[Told]:
+    """Only ekiben promises a form of its refusals."""
+    return [each for each in told if each["contender"] == "ekiben"]
+
+
+def recorded(told: Sequence[Told]) -> Sequence[Told]:
+    """Leave out who keeps no records."""
+    return [each for each in told if "missing" in each]
+
+
+def limited(told: Sequence[Told]) -> Sequence[Told]:
+    """Take the server that was told how much to take at once, where there is one."""
+    return [each for each in told if each["limit"]] or told
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +40,7 @@ class Promise:
     scenario: str
     says: str
     holds: Callable[[Told], bool]
+    of: Some = all_of
     must: bool = True  # whether a run that breaks it fails: counts do, times hang on the machine
 
 
@@ -35,32 +58,29 @@ def none_of(*names: str) -> Callable[[Told], bool]:
     return lambda told: not any(told[name] for name in names)
 
 
-def limited(holds: Callable[[Told], bool]) -> Callable[[Told], bool]:
-    """Ask it only of a server that was told how much to take at once."""
-    return lambda told: told["limit"] is None or holds(told)
+def goal(scenario: str, says: str, holds: Callable[[Told], bool], of: Some = limited) -> Promise:
+    """Promise a time, or what hangs on one."""
+    return Promise(scenario, says, holds, of, must=False)
 
 
 PROMISES = (
     Promise("attacks", "no answer of 5xx, no dropped connection", none_of("failed", "dropped")),
-    Promise("attacks", "nothing is taken that the contract refuses", none_of("taken", "unexpected")),
+    Promise("attacks", "nothing is taken that the contract refuses", none_of("taken")),
+    Promise("attacks", "every refusal is well made, and one that is due", none_of("faults", "unexpected"), ours),
     Promise("attacks", "no answer gives a value, a traceback or a path away", none_of("leaking")),
-    Promise("attacks", "every refusal is well made", none_of("faults")),
     Promise("attacks", "nothing is fetched, nothing unpickled", none_of("outbound", "unpickled")),
     Promise("attacks", "the server lives on", lambda told: told["lives"]),
     Promise("kills", "the capacity is back, and the process replaced", lambda told: None not in _returns(told)),
-    Promise("kills", "what was answered is in the records, once", none_of("missing", "doubled")),
-    Promise("kills", "the capacity is back within 10 s", lambda told: at_most(max_of(_returns(told)), 10), must=False),
-    Promise("overloads", "every refusal is a 429 or 503 with `Retry-After`", none_of("failed", "without_retry_after")),
-    Promise("overloads", "no connection is dropped", none_of("dropped")),
-    Promise("overloads", "goodput is 90 % of the capacity", limited(lambda told: told["goodput"] >= 0.9), must=False),
-    Promise("overloads", "a refusal takes 20 ms", limited(lambda told: at_most(told["refusal_ms"], 20)), must=False),
+    Promise("kills", "what was answered is in the records, once", none_of("missing", "doubled"), recorded),
+    goal("kills", "the capacity is back within 10 s", lambda told: at_most(told["back_s"], 10), all_of),
     Promise(
-        "overloads",
-        "memory grows by 20 % at most",
-        limited(lambda told: told["memory_most_mib"] <= 1.2 * told["memory_mib"]),
-        must=False,
+        "overloads", "what is refused is told 429 or 503 with `Retry-After`", none_of("failed", "without_retry_after")
     ),
-    Promise("overloads", "all is as before within 5 s", limited(lambda told: at_most(told["back_s"], 5)), must=False),
+    Promise("overloads", "no connection is dropped", none_of("dropped")),
+    goal("overloads", "goodput is 90 % of the capacity", lambda told: told["goodput"] >= 0.9),
+    goal("overloads", "a refusal takes 20 ms", lambda told: at_most(told["refusal_ms"], 20)),
+    goal("overloads", "memory grows by 20 % at most", lambda told: told["memory_most_mib"] <= 1.2 * told["memory_mib"]),
+    goal("overloads", "all is as before within 5 s", lambda told: at_most(told["back_s"], 5)),
     Promise("restarts", "no request fails", none_of("failed")),
     Promise("restarts", "each process ends with 0", none_of("exit_codes_not_0")),
     Promise(
@@ -73,14 +93,9 @@ def _returns(told: Told) -> tuple[float | None, float | None]:
     return told["back_s"], told["replaced_s"]
 
 
-def max_of(values: tuple[float | None, ...]) -> float | None:
-    """Give the largest, or None if one is None."""
-    return None if None in values else max(value for value in values if value is not None)
-
-
 def outcome(promise: Promise, results: Stressed, contender: str) -> bool | None:
     """Tell whether a contender held a promise; None where it was not tried."""
-    told = [each for each in getattr(results, promise.scenario) if each["contender"] == contender]
+    told = promise.of([each for each in getattr(results, promise.scenario) if each["contender"] == contender])
     return all(promise.holds(each) for each in told) if told else None
 
 

@@ -31,9 +31,10 @@ ATTACKS = """Requests that no service should accept, or only some: values that a
 is no JSON, other encodings, odd headers, pickles, addresses. The stream is the same for everyone, each in its own spelling of rows, and
 drawn from one seed. *Taken* is answered with 2xx although ekiben's contract refuses it; others promise less, and some of it may be their
 intent, such as columns that are ignored. *Dropped* has no whole answer within thirty seconds; a server that closes a kept connection
-after a failure, and does not say so, drops the next request too. Who is slow is sent fewer. *Leaking* answers repeat a value that was sent, or show a traceback or a path."""
+after a failure, and does not say so, drops the next request too. Who is slow is sent fewer. *Leaking* answers repeat a value that was
+sent, or show a traceback or a path."""
 
-KINDS = """The same by kind of attack: failed or dropped / taken, of so many that were sent."""
+KINDS = """The same by kind of attack: 5xx / taken, of so many that were sent."""
 
 KILLS = """Eight clients ask two processes that compute, in a closed loop, and the busiest is killed with SIGKILL. *Back* is from when
 on 80 % of the requests a second from before are answered again, over two seconds; *replaced*, when a new process computes. ekiben's
@@ -59,7 +60,7 @@ def page(results: Stressed) -> str:
     about = results.about
     parts = [
         OPENING,
-        f"Measured on {about['day']}: {about['machine']}, seed {about['seed']}. {BUSY}",
+        f"Measured on {about['day']}: {about['machine']}. {tried(about)} {BUSY}",
         "## Promises",
         promise_table(results),
         *(f"**Broken: {says}.**" for says in broken(results)),
@@ -86,6 +87,14 @@ def page(results: Stressed) -> str:
         *(f"Model {case['key'].upper()}: {case['title']}." for case in about["cases"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def tried(about: Told) -> str:
+    """Say how much was tried."""
+    much = (
+        f"{about['n_attacks']:,} malformed bodies, {about['offered_s']:g} s of overload, {about['n_restarts']} restarts"
+    )
+    return f"Tried with each: {much}; seed {about['seed']}. Who is not in a table was not tried there in this run."
 
 
 def titles(results: Stressed) -> dict[str, str]:
@@ -120,8 +129,17 @@ ATTACK_HEADS = ("sent", "5xx", "dropped", "taken", "leaking", "calls out", "unpi
 
 
 def attack_row(told: Told) -> tuple[str, ...]:
-    names = ("sent", "failed", "dropped", "taken", "leaking", "outbound")
-    return (*(f"{told[name]:,}" for name in names), yes(told["unpickled"]), yes(told["lives"]))
+    counts = (share(told[name], told["sent"]) for name in ("failed", "dropped", "taken", "leaking"))
+    return (f"{told['sent']:,}", *counts, str(told["outbound"]), yes(told["unpickled"]), yes(told["lives"]))
+
+
+def share(n: int, of: int) -> str:
+    """Write a count, and its share where there is one.
+
+    >>> share(48, 661), share(0, 661)
+    ('48 (7 %)', '0')
+    """
+    return f"{n:,} ({n / of:.0%})".replace("%", " %") if n else "0"
 
 
 def kind_table(results: Stressed) -> str:
@@ -134,7 +152,7 @@ def kind_table(results: Stressed) -> str:
 def kind_cell(told: Told | None) -> str:
     if told is None:
         return NOTHING
-    return f"{told['failed'] + told['dropped']} / {told['taken']} of {told['sent']}"
+    return f"{told['failed']} / {told['taken']} of {told['sent']}"
 
 
 # ── faults and load ──
@@ -158,7 +176,7 @@ def overload_row(told: Told) -> tuple[str, ...]:
     memory = " → ".join(number(told[name]) for name in ("memory_mib", "memory_most_mib", "memory_after_mib"))
     counts = (f"{told[name]:,}" for name in ("late", "refused", "without_retry_after"))
     failed = f"{told['failed'] + told['dropped']:,}"
-    goodput = f"{told['goodput']:.0%}"
+    goodput = f"{told['goodput'] * 100:.0f} %"
     capacity, offered = number(told["capacity"]), f"{told['offered']:,}"
     return capacity, offered, goodput, *counts, failed, number(told["refusal_ms"]), seconds(told["back_s"]), memory
 
