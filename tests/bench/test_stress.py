@@ -195,6 +195,7 @@ def record(scenario):
         },
         "overloads": {
             "limit": 9,
+            "warm_s": 75.0,
             "capacity": 20.0,
             "offered": 200,
             "goodput": 0.95,

@@ -18,7 +18,7 @@ from traffic.load import Answer, Request, Tally
 CLIENTS = 8  # few: a queue that is as long as the time that is granted says nothing of a server
 TIMES = 10
 CAPACITY_S = 6.0  # for which the closed loop asks before
-WARM_S = 30.0  # some build on their first requests what they answer the later ones with
+WARM_S = 75.0  # a worker may build on its first large requests what it answers later ones with
 IN_TIME_MS = 1000.0
 SHARE = 0.9
 REFUSALS = (429, 503)
@@ -69,7 +69,7 @@ def overload(tree: Tree, request: Request, *, seconds: float, seed: int, patienc
             back = wait_back(pulse, over, SHARE * before, patience_s)
     told = outcomes_of(offered.result(), refusals, capacity=before, seconds=seconds)
     memories = {"memory_mib": memory, "memory_most_mib": most, "memory_after_mib": tree.memory_mib()}
-    return {"capacity": before, "back_s": back, **told, **memories, "lives": tree.exit_code() is None}
+    return {"warm_s": WARM_S, "capacity": before, "back_s": back, **told, **memories, "lives": tree.exit_code() is None}
 
 
 def outcomes_of(tally: Tally, refusals: Refusals, *, capacity: float, seconds: float) -> dict[str, Any]:

@@ -41,8 +41,9 @@ on 80 % of the requests a second from before are answered again, over two second
 answers are held against its records: each id that was heard must be there once."""
 
 OVERLOAD = """Requests of {n_rows} rows for a slow model. A closed loop of eight clients says what the capacity is; then ten times as much
-arrives for {seconds:g} s, whether or not it is answered. *Goodput* is what was answered within a second, as a share of the capacity; *late*
-came after that, or not within ten seconds. *Limited* is the same server, told to take nine requests at once (`limits.concurrency`,
+arrives for {seconds:g} s, whether or not it is answered. *Goodput* is what was answered within a second, as a share of the capacity; above
+100 %, the server was still warming up, or the machine busy, when its capacity was taken, and nothing is shown. *Late* came after
+that second, or not within ten. *Limited* is the same server, told to take nine requests at once (`limits.concurrency`,
 `--limit-concurrency`, `max_concurrency`). *Back* is from when on 90 % of the capacity is answered again. Memory is before, at
 the end of the overload, and after."""
 
@@ -94,7 +95,10 @@ def tried(about: Told) -> str:
     much = (
         f"{about['n_attacks']:,} malformed bodies, {about['offered_s']:g} s of overload, {about['n_restarts']} restarts"
     )
-    return f"Tried with each: {much}; seed {about['seed']}. Who is not in a table was not tried there in this run."
+    told = f"Tried with each: {much}; seed {about['seed']}. Who is not in a table was not tried there."
+    if (n := about.get("runs", 1)) > 1:
+        told += f" Joined from {n} runs, at different times and beside other work: rates and times of two contenders do not compare."
+    return told
 
 
 def titles(results: Stressed) -> dict[str, str]:
@@ -167,7 +171,16 @@ def kill_row(told: Told) -> tuple[str, ...]:
 
 
 OVERLOAD_HEADS = (
-    *("capacity/s", "offered", "goodput", "late", "refused", "of them without `Retry-After`", "failed or dropped"),
+    *(
+        "warmed up s",
+        "capacity/s",
+        "offered",
+        "goodput",
+        "late",
+        "refused",
+        "of them without `Retry-After`",
+        "failed or dropped",
+    ),
     *("median refusal ms", "back after s", "memory MiB"),
 )
 
@@ -178,7 +191,17 @@ def overload_row(told: Told) -> tuple[str, ...]:
     failed = f"{told['failed'] + told['dropped']:,}"
     goodput = f"{told['goodput'] * 100:.0f} %"
     capacity, offered = number(told["capacity"]), f"{told['offered']:,}"
-    return capacity, offered, goodput, *counts, failed, number(told["refusal_ms"]), seconds(told["back_s"]), memory
+    return (
+        f"{told['warm_s']:g}",
+        capacity,
+        offered,
+        goodput,
+        *counts,
+        failed,
+        number(told["refusal_ms"]),
+        seconds(told["back_s"]),
+        memory,
+    )
 
 
 RESTART_HEADS = ("asked for readiness", "restarts", "sent", "failed", "a restart", "as", "blind", "exit codes")
@@ -187,8 +210,9 @@ RESTART_HEADS = ("asked for readiness", "restarts", "sent", "failed", "a restart
 def restart_row(told: Told) -> tuple[str, ...]:
     each = number(told["failed"] / told["restarts"]) if told["failed"] else "0"
     codes = counted(Counter(map(str, told["exit_codes"])))
+    blind = NOTHING if told["blind"] is None else str(told["blind"])
     probe, counts = f"`{told['probe']}`", (f"{told['sent']:,}", f"{told['failed']:,}")
-    return probe, str(told["restarts"]), *counts, each, counted(told["outcomes"]), str(told["blind"]), codes
+    return probe, str(told["restarts"]), *counts, each, counted(told["outcomes"]), blind, codes
 
 
 # ── doors ──

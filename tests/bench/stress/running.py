@@ -31,6 +31,13 @@ CHEAP, MIXED, SLOW = "a", "c", "d"  # models: quick; with gaps and whole numbers
 CONTAINERS = ("ekiben", "bentoml")  # who behaves otherwise when it is told that it runs in a container
 LIMITED = ("ekiben", "fastapi", "bentoml")  # who can be told how many requests to take at once
 LIMIT = overload.CLIENTS + 1
+CANNOT = {
+    (
+        "mlserver",
+        "kills",
+    ): "Its pool of processes does not start with the uvloop that its requirements lead to, which gives a main "
+    "thread no event loop; with inference in its first process there is none to kill.",
+}
 SEED = 20
 N_ROWS = 100  # of a request in an overload
 WORKERS = 2
@@ -197,6 +204,9 @@ def mixed(run: Run) -> Case:
 
 def attempt(run: Run, name: str, trial: Trial) -> None:
     """Take one contender through one scenario; one that breaks off is told, and ekiben's is a broken promise."""
+    if (why := CANNOT.get((trial.contender.key, name))) is not None:
+        leave_out(run, trial.contender, name, why)
+        return
     try:
         for told in SCENARIOS[name](trial):
             getattr(run.results, name).append({"contender": trial.contender.key, **told})
