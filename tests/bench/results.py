@@ -59,7 +59,9 @@ class Stressed(Kept):
 
 def joined(runs: Sequence[Stressed]) -> Stressed:
     """Make one of several runs of other contenders, or other scenarios, on one machine; what they share is the last one's."""
-    whole = Stressed(about={**runs[-1].about, "contenders": [], "runs": len(runs)})
+    whole = Stressed(
+        about={**runs[-1].about, "contenders": [], "runs": sum(each.about.get("runs", 1) for each in runs)}
+    )
     for each in runs:
         known = [told["key"] for told in whole.about["contenders"]]
         whole.about["contenders"] += [told for told in each.about["contenders"] if told["key"] not in known]
