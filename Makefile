@@ -70,7 +70,7 @@ test: setup lint  ## Lint, then every test but the long ones (WORKERS=2, PYTEST_
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: setup  ## What one row costs, beside six peers: all of it takes an hour (ARGS=--short: minutes, ARGS=--help)
+bench: setup  ## What one row costs, beside six peers: all of it takes an hour (ARGS=--short: minutes, ARGS=--stress, ARGS=--help)
 	cd tests && ../$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: lock

@@ -9,13 +9,15 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from hashlib import blake2b
 from itertools import islice, repeat
 from pathlib import Path
 
 import pytest
 
-from traffic.hostile import DIGITS, KINDS, LIMIT, MARKER, PATHS, Hostile, hostile, pickles
+from traffic.hostile import DIGITS, KINDS, LIMIT, MARKER, Hostile, hostile, pickles
 from traffic.load import Answer, Request, Tally, drive, mix, read_answer, run
+from traffic.spelling import PATHS, Spelling
 from traffic.verify import faults_of, judge, leaks_of, listener
 
 ROW = {"age": 41, "income": 1200.5, "owner": True, "job": "fixed", "note": None}
@@ -63,6 +65,27 @@ def rows_of(body: bytes) -> list[dict[str, object]]:
 def test_the_same_seed_gives_the_same_stream() -> None:
     assert list(draw(300)) == list(draw(300))
     assert [one.body for one in draw(50, seed=1)] != [one.body for one in draw(50, seed=2)]
+
+
+def test_a_seed_gives_the_stream_that_it_always_gave() -> None:
+    found = blake2b(digest_size=8)
+    for one in islice(hostile(ROW, COLUMNS, NULLABLE, seed=7, touch="/nowhere/touched"), 1000):
+        told = (one.kind, one.method, one.path, sorted(one.headers.items()), sorted(one.expect))
+        found.update(repr(told).encode() + one.body)
+    assert found.hexdigest() == "58633464938c89e4"
+
+
+def test_another_spelling_changes_what_is_written_and_not_what_is_tried() -> None:
+    other = Spelling(name=b'"inputs"', before=b'"id":"1",', paths=("/infer", "/infer"))
+    pairs = list(zip(draw(2000), islice(hostile(ROW, COLUMNS, NULLABLE, seed=7, spelling=other), 2000), strict=True))
+    assert all(
+        (ours.kind, ours.headers, ours.expect) == (theirs.kind, theirs.headers, theirs.expect) for ours, theirs in pairs
+    )
+    assert {theirs.path for _, theirs in pairs} == {"/infer"}
+    assert not any(b'"rows"' in theirs.body for _, theirs in pairs if theirs.kind != "content type")
+    for ours, theirs in pairs:
+        if ours.kind == "wrong type":
+            assert json.loads(theirs.body) == {"id": "1", "inputs": rows_of(ours.body)}
 
 
 def test_every_kind_appears_on_both_paths_within_2000(by_kind: dict[str, list[Hostile]]) -> None:

@@ -6,17 +6,18 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.results import Results
+    from bench.results import Results, Stressed
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".bench"
+PROMISES = ROOT / "docs" / "reference" / "promises.md"
 PAGE, PICTURE = ROOT / "docs" / "reference" / "benchmarks.md", ROOT / "docs" / "images" / "benchmarks.svg"
 
 HELP = """\
@@ -25,6 +26,10 @@ Serve the same four models with ekiben and its peers, and measure what a row cos
 Each peer is built once, in an environment of its own under .bench/, from the versions that
 tests/bench/peers/<peer>/requirements.txt names. Then, for each model, all are started, their answers are held against
 the model's own, and they are measured in interleaved rounds. A peer that cannot take part is named with the reason.
+
+With --stress it measures no cost, but what becomes of promises: each contender, alone, is sent malformed bodies, loses a
+process under load, is offered ten times what it can answer, is restarted behind a balancer, and asked without keys. The run
+ends with an error where ekiben breaks a promise that is a count.
 """
 EXAMPLES = """\
 examples:
@@ -32,6 +37,9 @@ examples:
   make bench ARGS=--short                           fewer and shorter rounds, with the peers that are built; writes no page
   make bench ARGS='--short --only ekiben,fastapi,null --cases a,b'
   make bench ARGS='--again .bench/results/….json'   the page once more from what was measured before
+  make bench ARGS=--stress                          the promises, in some hours; writes docs/reference/promises.md
+  make bench ARGS='--stress --short --only ekiben,bentoml --scenarios attacks,doors'
+  make bench ARGS='--stress --again .bench/results/….json,.bench/results/….json'   one page from several runs
 
 It measures CPU, so other work on the machine disturbs it little; latencies and requests a second want an idle machine.
 It runs on Linux, needs a package registry the first time, and about 3 GiB of disk.
@@ -47,11 +55,20 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", metavar="NAMES", default="", help="contenders to measure, such as ekiben,fastapi,null"
     )
+    parser.add_argument("--stress", action="store_true", help="hold all to the promises, instead of measuring cost")
+    parser.add_argument(
+        "--scenarios",
+        metavar="NAMES",
+        default="",
+        help="of attacks, kills, overloads, restarts and doors; with --stress",
+    )
     parser.add_argument("--cases", metavar="KEYS", default="a,b,c,d", help="models to serve, of a, b, c and d")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each contender is measured")
     parser.add_argument("--seconds", type=float, metavar="S", help="how long each time")
     parser.add_argument("--write", action="store_true", help="write the page and the picture after a short run too")
-    parser.add_argument("--again", type=Path, metavar="FILE", help="measure nothing; write the page from these results")
+    parser.add_argument(
+        "--again", metavar="FILE", default="", help="measure nothing; write the page from these results"
+    )
     return parser.parse_args(given)
 
 
@@ -59,17 +76,60 @@ def main() -> None:
     """Measure, keep what was measured, and write the page."""
     asked = arguments()
     enter()
+    if asked.stress:
+        stress(asked)
+    else:
+        cost(asked)
+
+
+def cost(asked: argparse.Namespace) -> None:
+    """Measure what a row costs."""
     from bench import reporting
     from bench.results import read
 
     if asked.again:
-        results, path = read(asked.again), asked.again
+        results, path = read(Path(asked.again)), Path(asked.again)
     else:
         results, path = run(asked)
     print(reporting.summary(results))
     print(f"\nAll figures: {path.resolve().relative_to(ROOT)}")
     if asked.again or asked.write or not asked.short:
         write(results)
+
+
+def stress(asked: argparse.Namespace) -> None:
+    """Hold all to the promises, write the page, and end with an error where ekiben broke one."""
+    from bench.results import SCENARIOS, Stressed, joined, read
+    from bench.stress import promises, report
+
+    if unknown := {*split(asked.scenarios)} - {*SCENARIOS}:
+        sys.exit(f"The scenarios must be some of {', '.join(SCENARIOS)}. Got {', '.join(sorted(unknown))}.")
+    files = [Path(name) for name in split(asked.again)]
+    results = joined([read(file, Stressed) for file in files]) if files else try_promises(asked)
+    print(report.summary(results))
+    if files or asked.write or not asked.short:
+        PROMISES.write_text(report.page(results), encoding="utf-8")
+        print(f"Written: {PROMISES.relative_to(ROOT)}")
+    if broken := list(promises.broken(results)):
+        sys.exit("ekiben broke what it promises.\n" + "\n".join(broken))
+
+
+def try_promises(asked: argparse.Namespace) -> Stressed:
+    """Take contenders through the scenarios."""
+    from bench.contenders import Place
+    from bench.measuring import Run
+    from bench.results import Stressed
+    from bench.stress import running
+
+    plan = running.SHORT if asked.short else running.FULL
+    going = Run(plan=plan, place=Place(CACHE), results=Stressed(), say=narrator())
+    path = kept_at(going.place.results)
+    try:
+        running.measure(going, split(asked.only), split(asked.scenarios), only_built=asked.short)
+    finally:
+        going.results.keep(path)
+        print(f"\nAll figures: {path.relative_to(ROOT)}")
+    return going.results
 
 
 def enter() -> None:
@@ -89,20 +149,30 @@ def run(asked: argparse.Namespace) -> tuple[Results, Path]:
     from bench.measuring import Run
     from bench.results import Results
 
-    began = time.monotonic()
-
-    def say(words: str) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {words}", file=sys.stderr, flush=True)
-
     plan = running.SHORT if asked.short else running.FULL
     plan = replace(plan, rounds=asked.rounds or plan.rounds, seconds=asked.seconds or plan.seconds)
-    going = Run(plan=plan, place=Place(CACHE), results=Results(), say=say)
-    path = going.place.results / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    going = Run(plan=plan, place=Place(CACHE), results=Results(), say=narrator())
+    path = kept_at(going.place.results)
     try:
         running.measure(going, split(asked.cases), split(asked.only), only_built=asked.short)
     finally:  # what was measured until it broke off is kept
         going.results.keep(path)
     return going.results, path
+
+
+def narrator() -> Callable[[str], None]:
+    """Give a function that says how far the run is."""
+    began = time.monotonic()
+
+    def say(words: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {words}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def kept_at(folder: Path) -> Path:
+    """Name the file of a run's results."""
+    return folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
 
 
 def split(names: str) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,21 @@ class Place:
         return self.folder / "work" / name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a server is started with, where that is not as by default."""
+
+    name: str = ""  # parts its files from those of another server of the same contender
+    port: int | None = None
+    workers: int = 1  # processes that compute
+    limit: int | None = None  # requests that a process takes at once, before it turns others away
+    environment: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # of a request that it is to answer, such as a key
+
+
+ALONE = Setting()
+
+
 class Contender(Protocol):
     """One column of the table."""
 
@@ -51,7 +66,7 @@ class Contender(Protocol):
     says: str
     serves_many: bool
 
-    def start(self, cases: Sequence[Case], place: Place) -> Tree:
+    def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         """Start a server of these models, and wait until it answers the first."""
 
     def path(self, case: Case) -> str:
@@ -90,21 +105,24 @@ class Installed:
     def serves_many(self) -> bool:
         return self.peer.serves_many
 
-    def start(self, cases: Sequence[Case], place: Place) -> Tree:
+    def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         serves = ",".join(case.key for case in cases)
         given = Start(
             environment=self.environment,
             serves=serves,
-            port=servers.free_port(),
+            port=setting.port or servers.free_port(),
             models=place.models,
-            work=place.work(self.key),
+            work=place.work(f"{self.key}{setting.name}"),
+            workers=setting.workers,
+            limit=setting.limit,
         )
-        variables, folder, log = self._variables(given), FOLDER / self.key, place.log(f"{self.key}-{serves}")
+        variables = {**self._variables(given), **setting.environment}
+        folder, log = FOLDER / self.key, place.log(f"{self.key}-{serves}{setting.name}")
         if self.peer.prepare:
             self._prepare(given.port, variables)
         command = self.peer.command(given)
         tree = servers.start(command, port=given.port, folder=folder, environment=variables, log=log)
-        answers_first(tree, self, cases[0])
+        answers_first(tree, self, cases[0], setting.headers)
         return tree
 
     def path(self, case: Case) -> str:
@@ -122,6 +140,7 @@ class Installed:
     def _variables(self, start: Start) -> dict[str, str]:
         commands = os.pathsep.join([str(self.environment.folder / "bin"), os.environ.get("PATH", os.defpath)])
         own = {"MODELS": str(start.models), "SERVES": start.serves, "WORK": str(start.work), "PATH": commands}
+        own |= {"WORKERS": str(start.workers), "LIMIT": str(start.limit or "")}
         inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         return {**inherited, **own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **self.peer.settings}
 
@@ -137,13 +156,19 @@ def install(peer: Peer, place: Place) -> Installed:
     return Installed(peer, environments.build(peer.key, place.environments))
 
 
-def ask(tree: Tree, contender: Contender, case: Case, body: str) -> httpx.Response:
+JSON = {"content-type": "application/json"}
+NO_HEADERS: Mapping[str, str] = {}
+
+
+def ask(
+    tree: Tree, contender: Contender, case: Case, body: str, headers: Mapping[str, str] = NO_HEADERS
+) -> httpx.Response:
     """Send one request."""
     url = f"http://127.0.0.1:{tree.port}{contender.path(case)}"
-    return httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=60, trust_env=False)
+    return httpx.post(url, content=body, headers={**JSON, **headers}, timeout=60, trust_env=False)
 
 
-def answers_first(tree: Tree, contender: Contender, case: Case) -> None:
+def answers_first(tree: Tree, contender: Contender, case: Case, headers: Mapping[str, str] = NO_HEADERS) -> None:
     """Wait for the first answer, and stop a server that gives none.
 
     Raises
@@ -152,14 +177,14 @@ def answers_first(tree: Tree, contender: Contender, case: Case) -> None:
         If none comes, with what came instead.
     """
     try:
-        servers.wait(tree, lambda: _answers(tree, contender, case))
+        servers.wait(tree, lambda: _answers(tree, contender, case, headers))
     except BaseException:
         tree.end()
         raise
 
 
-def _answers(tree: Tree, contender: Contender, case: Case) -> bool:
+def _answers(tree: Tree, contender: Contender, case: Case, headers: Mapping[str, str]) -> bool:
     try:
-        return ask(tree, contender, case, contender.bodies(case)[0]).status_code == httpx.codes.OK
+        return ask(tree, contender, case, contender.bodies(case)[0], headers).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False

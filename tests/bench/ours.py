@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 import ekiben as ek
 from bench import contenders
-from bench.contenders import Place
+from bench.contenders import ALONE, Place, Setting
 from bench.environments import OURS
 from bench.models import Case
 from bench.servers import Tree
@@ -33,14 +33,17 @@ class Ekiben:
     )
     serves_many: bool = False
 
-    def start(self, cases: Sequence[Case], place: Place) -> Tree:
-        folder = place.work(f"{self.key}_{''.join(case.key for case in cases)}")
+    def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
+        folder = place.work(f"{self.key}_{''.join(case.key for case in cases)}{setting.name}")
         shutil.rmtree(folder, ignore_errors=True)  # scaffold would keep the service.py of an earlier run
-        server = ek.serve(
-            ek.scaffold(folder, **self.served(cases)), environment={"OMP_NUM_THREADS": "1"}, progress=_quiet
+        limits = {"limits": ek.Limits(concurrency=setting.limit)} if setting.limit else {}
+        ek.scaffold(folder, **self.served(cases), workers=setting.workers, **limits)
+        variables = {"OMP_NUM_THREADS": "1", **setting.environment}
+        server = ek.serve(folder, port=setting.port, environment=variables, progress=_quiet)
+        tree = Tree(
+            pid=server.pid, port=server.port, stop=server.stop, log=server.log, exit_code=lambda: server.exit_code
         )
-        tree = Tree(pid=server.pid, port=server.port, stop=server.stop, log=server.log)
-        contenders.answers_first(tree, self, cases[0])
+        contenders.answers_first(tree, self, cases[0], setting.headers)
         return tree
 
     def served(self, cases: Sequence[Case]) -> Mapping[str, Any]:

@@ -94,15 +94,17 @@ def holding_several(among: Sequence[Contender]) -> list[Contender]:
 
 
 def about(cases: Iterable[Case], among: Sequence[Contender], plan: Plan) -> dict[str, Any]:
-    """Tell what is measured, and on what machine, without naming it."""
+    """Tell what is measured, and on what machine."""
+    how_much = {"rounds": plan.rounds, "seconds": plan.seconds, "clients": list(plan.clients)}
+    return {**where(cases, among), "pinned": asking.CORES.are_parted, **how_much}
+
+
+def where(cases: Iterable[Case], among: Sequence[Contender]) -> dict[str, Any]:
+    """Tell who is asked, and on what machine, without naming it."""
     return {
         "day": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
         "python": platform.python_version(),
-        "pinned": asking.CORES.are_parted,
-        "rounds": plan.rounds,
-        "seconds": plan.seconds,
-        "clients": list(plan.clients),
         "cases": [{"key": case.key, "title": case.title} for case in cases],
         "contenders": [{"key": each.key, "title": each.title, "says": each.says} for each in among],
     }

@@ -30,6 +30,7 @@ class Tree:
     port: int
     stop: Callable[[], None] = field(repr=False)
     log: Path
+    exit_code: Callable[[], int | None] = field(repr=False)  # of the first process; None while it lives
 
     def processes(self) -> list[psutil.Process]:
         """Give the processes that live now."""
@@ -126,7 +127,7 @@ def start(command: Sequence[str], *, port: int, folder: Path, environment: Mappi
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
         )
-    return Tree(pid=process.pid, port=port, stop=lambda: terminate(process), log=log)
+    return Tree(pid=process.pid, port=port, stop=lambda: terminate(process), log=log, exit_code=process.poll)
 
 
 def terminate(process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-PROBE = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+READY = "/readyz"  # where a server says whether it is
 EVERY_S = 0.1  # between two probes of one server
 
 
@@ -38,12 +38,14 @@ class _End(asyncio.Protocol):
 class Balancer:
     """It knows which servers are ready, and joins each caller to one of them, in turn."""
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    def __init__(self, ports: Sequence[int], probe: str = READY) -> None:
+        self._probed = f"GET {probe} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".encode()
         self._ready = dict.fromkeys(ports, False)
         self._turn = count()
         self._knows, self._done = asyncio.Event(), asyncio.Event()
         self._joining = set[asyncio.Task[None]]()
         self.port = 0
+        self.n_blind = 0  # callers who were sent to a server that was not known to be ready, because none was
 
     @property
     def ready(self) -> list[int]:
@@ -70,7 +72,7 @@ class Balancer:
         while True:
             try:
                 async with asyncio.timeout(1):
-                    self._ready[port] = await _is_ready(port)
+                    self._ready[port] = await _is_ready(port, self._probed)
             except OSError:  # a TimeoutError is one
                 self._ready[port] = False
             if self.ready:
@@ -85,6 +87,7 @@ class Balancer:
     async def _join(self, caller: _End) -> None:
         await self._knows.wait()
         among = self.ready or list(self._ready)
+        self.n_blind += not self.ready
         assert caller.transport is not None
         try:
             port = among[next(self._turn) % len(among)]
@@ -94,19 +97,19 @@ class Balancer:
             caller.transport.abort()
 
 
-async def _is_ready(port: int) -> bool:
+async def _is_ready(port: int, probe: bytes) -> bool:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(PROBE)
+        writer.write(probe)
         return b" 200 " in await reader.readline()
     finally:
         writer.close()
 
 
 @contextmanager
-def balancing(ports: Sequence[int]) -> Iterator[Balancer]:
-    """Balance over servers of this machine, in a thread of its own."""
-    balancer, opened = Balancer(ports), threading.Event()
+def balancing(ports: Sequence[int], *, probe: str = READY) -> Iterator[Balancer]:
+    """Balance over servers of this machine that say at the path `probe` whether they are ready, in a thread of its own."""
+    balancer, opened = Balancer(ports, probe), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(balancer.run(opened)), daemon=True)
     thread.start()
     opened.wait()

@@ -20,11 +20,13 @@ from random import Random
 from typing import Any
 
 from traffic.load import Request
+from traffic.spelling import Pair, Spelling
+from traffic.spelling import record as _object
+from traffic.spelling import text as _json
 
 MARKER = "s3cr3t-marker"
 DIGITS = "86753098675309"
 LIMIT = 4 * 2**20  # bytes in the largest body that is read
-PATHS = ("/predict", "/explain")
 
 BAD = frozenset({400, 422})
 FINE = BAD | {200}  # another server may fairly answer it
@@ -51,9 +53,6 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
 
 
-Pair = tuple[bytes, bytes]  # a name and a value, each as bytes of JSON, or of what should have been JSON
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is attacked, and the one source of chance."""
@@ -64,6 +63,7 @@ class Target:
     draw: Random
     port: int
     touch: str
+    spelling: Spelling
 
     @property
     def required(self) -> list[str]:
@@ -74,6 +74,11 @@ class Target:
     def valid(self) -> list[Pair]:
         """The valid row, as fragments."""
         return [(_json(name), _json(value)) for name, value in self.row.items()]
+
+    @property
+    def body(self) -> bytes:
+        """A valid body."""
+        return self.spelling.body([self.valid])
 
     @property
     def url(self) -> str:
@@ -88,7 +93,7 @@ class Target:
     def among(self, *bad: list[Pair]) -> bytes:
         """Write a body with the `bad` rows at a drawn place among up to two valid ones."""
         before, after = self.draw.choice([(0, 0), (1, 0), (0, 1), (1, 1)])
-        return _body([self.valid] * before + list(bad) + [self.valid] * after)
+        return self.spelling.body([self.valid] * before + list(bad) + [self.valid] * after)
 
     def with_value(self, name: str, value: bytes) -> bytes:
         """Write a body in which one row holds `value` in the column `name`."""
@@ -111,6 +116,7 @@ def hostile(
     seed: int,
     port: int = 9,
     touch: str | Path | None = None,
+    spelling: Spelling | None = None,
 ) -> Iterator[Hostile]:
     """Draw malformed requests without end, the same for the same seed.
 
@@ -126,6 +132,9 @@ def hostile(
         Of the listener on 127.0.0.1 that URLs and pickles try to reach.
     touch
         The file that a pickle makes when it is unpickled.
+    spelling
+        How the service wants its rows written, and where it takes them; by default as ekiben does. Another one changes
+        nothing else: the same seed draws the same attacks.
 
     Examples
     --------
@@ -136,34 +145,20 @@ def hostile(
     if set(valid_row) != set(columns):
         raise ValueError(f"The 'valid_row' must have the columns {sorted(columns)}. Got {sorted(valid_row)}.")
     touch = touch or Path(tempfile.gettempdir()) / f"{MARKER}-unpickled"
-    target = Target(valid_row, columns, nullable, Random(seed), port, str(touch))
+    target = Target(valid_row, columns, nullable, Random(seed), port, str(touch), spelling or Spelling())
     while True:
         kind = target.draw.choice(KINDS)
-        path = target.draw.choice(PATHS)
+        path = target.draw.choice(target.spelling.paths)
         draft = ATTACKS[kind](target)
         yield Hostile(kind, "POST", path, draft.headers, draft.body, draft.expect)
-
-
-# ── fragments ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
-
-
-def _object(pairs: list[Pair]) -> bytes:
-    return b"{" + b",".join(name + b":" + value for name, value in pairs) + b"}"
-
-
-def _body(rows: list[list[Pair]]) -> bytes:
-    return b'{"rows":[' + b",".join(_object(row) for row in rows) + b"]}"
 
 
 # ── values that do not fit ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _missing(target: Target) -> Draft:
-    other_root = Draft(b'{"row":[' + _object(target.valid) + b"]}")
+    name = target.spelling.name
+    other_root = Draft(target.body.replace(name, name[:-2] + b'"', 1))  # the last letter is missing
     if not target.required or target.draw.random() < 0.1:
         return other_root
     return Draft(target.among(target.without(target.draw.choice(target.required))))
@@ -171,7 +166,7 @@ def _missing(target: Target) -> Draft:
 
 def _null(target: Target) -> Draft:
     if not target.required or target.draw.random() < 0.1:
-        return Draft(b'{"rows":[null]}')
+        return Draft(target.spelling.around(b"[null]"))
     return Draft(target.with_value(target.draw.choice(target.required), b"null"))
 
 
@@ -215,7 +210,7 @@ def _nul(target: Target) -> Draft:
             Draft(target.with_value(name, escaped), target.if_text(name)),
             Draft(target.with_value(name, escaped.replace(rb"\u0000", b"\0"))),
             Draft(target.among([*target.valid, (rb'"\u0000"', escaped)])),
-            Draft(_body([target.valid]) + b"\0"),
+            Draft(target.body + b"\0"),
         ]
     )
 
@@ -247,12 +242,12 @@ def _huge_text(target: Target) -> Draft:
 
 def _many_rows(target: Target) -> Draft:
     row = b"{}," if target.required else b"null,"
-    return Draft(b'{"rows":[' + (row * 100_000)[:-1] + b"]}", BAD | {413})
+    return Draft(target.spelling.around(b"[" + (row * 100_000)[:-1] + b"]"), BAD | {413})
 
 
 def _above_limit(target: Target) -> Draft:
     name = target.column()
-    bodies = [lambda: target.with_value(name, _text_of(LIMIT + 1)), lambda: _body([target.valid]) + b" " * LIMIT]
+    bodies = [lambda: target.with_value(name, _text_of(LIMIT + 1)), lambda: target.body + b" " * LIMIT]
     return Draft(target.draw.choice(bodies)(), frozenset({413}))
 
 
@@ -268,7 +263,7 @@ def _deep(target: Target) -> Draft:
         lambda: b"[" * n,
         lambda: b"[" * n + b"]" * n,
         lambda: b'{"a":' * n + b"0" + b"}" * n,
-        lambda: b'{"rows":' + b"[" * n + b"]" * n + b"}",
+        lambda: target.spelling.around(b"[" * n + b"]" * n),
         lambda: target.with_value(name, b"[" * n + b"]" * n),
         lambda: target.with_value(name, b'{"a":' * n),
     ]
@@ -282,14 +277,15 @@ NO_VALUES = (b"undefined", b"True", b"None", b"0x10", b"+1", b"01", b"")
 
 
 def _bad_json(target: Target) -> Draft:
-    body, row = _body([target.valid]), _object(target.valid)
+    body, row, name = target.body, _object(target.valid), target.spelling.name
+    plain = Spelling().body([target.valid])  # draws must not hang on the spelling
     bodies = [
-        body[: target.draw.randrange(1, len(body))],
+        body[: min(target.draw.randrange(1, len(plain)), len(body) - 1)],
         body[:-2] + b",]}",
         body[:-1] + b",}",
-        b'{"rows":[' + row[:-1] + b",}]}",
-        b"{'rows':[" + row + b"]}",
-        b"{rows:[" + row + b"]}",
+        target.spelling.around(b"[" + row[:-1] + b",}]"),
+        body.replace(name, name.replace(b'"', b"'"), 1),
+        body.replace(name, name.strip(b'"'), 1),
         b"// " + MARKER.encode() + b"\n" + body,
         body + MARKER.encode(),
         body + body,
@@ -305,7 +301,7 @@ NO_UTF8 = (b"\xff\xfe", b"\xc0\xaf", b"\xe2\x82", b"\xed\xa0\x80", b"\xf5\x80\x8
 
 
 def _bad_utf8(target: Target) -> Draft:
-    body = _body([target.valid])
+    body = target.body
     text = b'"' + MARKER.encode() + target.draw.choice(NO_UTF8) + b'"'
     return target.draw.choice(
         [
@@ -318,8 +314,9 @@ def _bad_utf8(target: Target) -> Draft:
 
 
 def _empty(target: Target) -> Draft:
-    bodies = [b"", b" \r\n", b"{}", b'{"rows":[]}', b'{"rows":[[]]}']
-    return Draft(target.draw.choice([*bodies, b'{"rows":[{}]}'] if target.required else bodies))
+    around = target.spelling.around
+    bodies = [b"", b" \r\n", b"{}", around(b"[]"), around(b"[[]]")]
+    return Draft(target.draw.choice([*bodies, around(b"[{}]")] if target.required else bodies))
 
 
 # ── the wrong structure ─────────────────────────────────────────────────────────────────────────────────────────
@@ -337,7 +334,7 @@ def _wrong_container(target: Target) -> Draft:
     bare = b"[[" + b",".join(values) + b"]]"
     items = (b"[" + value + b"]" for value in (TEXT, NUMBER, b"[]", b"true"))
     rows = target.draw.choice([row, by_column, bare, TEXT, NUMBER, b"null", b"true", b"{}", *items])
-    return Draft(b'{"rows":' + rows + b"}")
+    return Draft(target.spelling.around(rows))
 
 
 def _ragged(target: Target) -> Draft:
@@ -345,7 +342,7 @@ def _ragged(target: Target) -> Draft:
     short = target.without(target.draw.choice(target.required)) if target.required else extra
     rows = [target.valid, target.draw.choice([short, extra]), *[target.valid] * target.draw.randrange(4)]
     target.draw.shuffle(rows)
-    return Draft(_body(rows))
+    return Draft(target.spelling.body(rows))
 
 
 def _wrong_width(target: Target) -> Draft:
@@ -358,12 +355,12 @@ def _wrong_width(target: Target) -> Draft:
 def _duplicate_keys(target: Target) -> Draft:
     name = target.column()
     again = [target.draw.choice(WRONG[target.columns[name]]), _json(target.row[name]), b"null"]
-    rows = b'"rows":[' + _object(target.valid) + b"]"
+    rows = target.spelling.member(target.spelling.table([target.valid]))
     bodies = [
         target.among([*target.valid, (_json(name), target.draw.choice(again))]),
         target.among([(_json(name), target.draw.choice(again)), *target.valid]),
-        b"{" + rows + b"," + rows + b"}",
-        b'{"rows":' + TEXT + b"," + rows + b"}",
+        target.body[:-1] + b"," + rows + b"}",
+        target.spelling.around(TEXT)[:-1] + b"," + rows + b"}",
     ]
     return Draft(target.draw.choice(bodies), FINE)
 
@@ -406,37 +403,38 @@ TYPES = (
 def _content_type(target: Target) -> Draft:
     if target.draw.random() < 0.4:
         return _pickled(target)
-    bodies = [_body([target.valid]), b"ARROW1\0\0" + MARKER.encode(), b"\xff\xff\xff\xff\x10\0\0\0" + MARKER.encode()]
+    bodies = [target.body, b"ARROW1\0\0" + MARKER.encode(), b"\xff\xff\xff\xff\x10\0\0\0" + MARKER.encode()]
     return Draft(target.draw.choice(bodies), BAD_TYPE, {"content-type": target.draw.choice(TYPES)})
 
 
 def _pickled(target: Target) -> Draft:
     body = target.draw.choice(pickles(port=target.port, touch=target.touch))
     kind = target.draw.choice([PICKLE, PICKLE, "application/octet-stream", "application/x-pickle"])
-    drafts = [Draft(body, BAD_TYPE, {"content-type": kind}), _multipart(body, PICKLE), Draft(body)]
+    drafts = [Draft(body, BAD_TYPE, {"content-type": kind}), _multipart(target, body, PICKLE), Draft(body)]
     return target.draw.choice(drafts)
 
 
-def _multipart(body: bytes, kind: str) -> Draft:
-    head = f'--x\r\ncontent-disposition: form-data; name="rows"\r\ncontent-type: {kind}\r\n\r\n'
+def _multipart(target: Target, body: bytes, kind: str) -> Draft:
+    name = target.spelling.name.decode()
+    head = f"--x\r\ncontent-disposition: form-data; name={name}\r\ncontent-type: {kind}\r\n\r\n"
     return Draft(head.encode() + body + b"\r\n--x--\r\n", BAD_TYPE, {"content-type": "multipart/form-data; boundary=x"})
 
 
 def _url(target: Target) -> Draft:
     name, address = target.column(), target.url
-    link, text = _json({"url": address}), _json(address)
+    link, text, around = _json({"url": address}), _json(address), target.spelling.around
     return target.draw.choice(
         [
             Draft(link),
             Draft(text),
-            Draft(b'{"rows":' + text + b"}"),
-            Draft(b'{"rows":' + link + b"}"),
-            Draft(b'{"rows":[' + text + b"," + link + b"]}"),
-            Draft(b'{"url":' + text + b"," + _body([target.valid])[1:], FINE),
+            Draft(around(text)),
+            Draft(around(link)),
+            Draft(around(b"[" + text + b"," + link + b"]")),
+            Draft(b'{"url":' + text + b"," + target.body[1:], FINE),
             Draft(target.with_value(name, text), target.if_text(name)),
             Draft(target.with_value(name, link)),
             Draft(address.encode(), BAD_TYPE, {"content-type": "text/uri-list"}),
-            _multipart(address.encode(), "text/plain"),
+            _multipart(target, address.encode(), "text/plain"),
         ]
     )
 
@@ -458,12 +456,12 @@ VALUES = (
 def _header(target: Target) -> Draft:
     name, value = target.draw.choice(HEADERS), target.draw.choice(VALUES)
     hostile_header = {name: f"{MARKER}{value}"} if target.draw.random() < 0.8 else {"accept": PICKLE}
-    return Draft(_body([target.valid]), FINE | {401, 403, 406, 431}, {**JSON, **hostile_header})
+    return Draft(target.body, FINE | {401, 403, 406, 431}, {**JSON, **hostile_header})
 
 
 def _header_bytes(target: Target) -> Draft:
     value = target.draw.choice(["\0", "\x01", "\x0b", "\x1b[31m", "\x7f", "\x85", "x" * 100_000])
-    return Draft(_body([target.valid]), FINE | {431}, {**JSON, target.draw.choice(HEADERS[:3]): MARKER + value})
+    return Draft(target.body, FINE | {431}, {**JSON, target.draw.choice(HEADERS[:3]): MARKER + value})
 
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────

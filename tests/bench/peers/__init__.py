@@ -23,6 +23,8 @@ class Start:
     port: int
     models: Path
     work: Path  # a folder of its own
+    workers: int = 1  # processes that compute
+    limit: int | None = None  # requests that a process takes at once
 
     def command(self, name: str) -> str:
         return self.environment.command(name)
@@ -86,7 +88,7 @@ def tensor(name: str, value: Any) -> dict[str, Any]:
 
 
 def uvicorn(*more: str) -> Callable[[Start], list[str]]:
-    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *more]
+    return lambda start: [start.command("uvicorn"), "server:app", *at(start), *bounds(start), *more]
 
 
 def script(start: Start) -> list[str]:
@@ -99,11 +101,16 @@ def bentoml(start: Start) -> list[str]:
 
 def mlflow(start: Start) -> list[str]:
     model = ["--model-uri", str(start.models / start.serves / "mlflow"), "--env-manager", "local"]
-    return [start.command("mlflow"), "models", "serve", *model, *at(start), "--workers", "1"]
+    return [start.command("mlflow"), "models", "serve", *model, *at(start), "--workers", str(start.workers)]
 
 
 def mlserver(start: Start) -> list[str]:
     return [start.command("mlserver"), "start", str(start.work)]
+
+
+def bounds(start: Start) -> list[str]:
+    workers = ["--workers", str(start.workers)] if start.workers > 1 else []
+    return [*workers, *(["--limit-concurrency", str(start.limit)] if start.limit else [])]
 
 
 def at(start: Start) -> list[str]:

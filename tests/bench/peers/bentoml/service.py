@@ -11,10 +11,11 @@ import pandas as pd
 from bentoml.validators import DType, Shape
 
 FOLDER = Path(os.environ["MODELS"])
+TRAFFIC = {"max_concurrency": int(os.environ["LIMIT"])} if os.environ["LIMIT"] else {}
 Floats = Annotated[np.ndarray, DType("float32"), Shape((-1, 30))]
 
 
-@bentoml.service(name="by_hand")
+@bentoml.service(name="by_hand", workers=int(os.environ["WORKERS"]), traffic=TRAFFIC)
 class ByHand:
     def __init__(self) -> None:
         self.models = {key: joblib.load(FOLDER / key / "model.joblib") for key in os.environ["SERVES"].split(",")}

@@ -37,5 +37,5 @@ class Floats(Table):
 
 if __name__ == "__main__":
     apis = [(Floats if key == "b" else Table)(api_path=f"/{key}") for key in os.environ["SERVES"].split(",")]
-    server = ls.LitServer(apis, accelerator="cpu", workers_per_device=1)
+    server = ls.LitServer(apis, accelerator="cpu", workers_per_device=int(os.environ["WORKERS"]))
     server.run(host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False)

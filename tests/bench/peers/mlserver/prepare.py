@@ -19,12 +19,13 @@ for key in os.environ["SERVES"].split(","):
     settings = {"name": key, "implementation": runtime, "parameters": {"uri": str(FOLDER / key / file)}}
     (target / "model-settings.json").write_text(json.dumps(settings))
 
-# Inference in the server's own process: fewer processes, and cheaper a request than its pool of workers.
+# Inference in the server's own process: fewer processes, and cheaper a request than its pool of workers. Several workers are a pool.
+WORKERS = int(os.environ["WORKERS"])
 settings = {
     "host": "127.0.0.1",
     "http_port": PORT,
     "grpc_port": PORT + 1,
     "metrics_port": PORT + 2,
-    "parallel_workers": 0,
+    "parallel_workers": WORKERS if WORKERS > 1 else 0,
 }
 (REPOSITORY / "settings.json").write_text(json.dumps(settings))
