@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 
 from traffic.load import Client, Judge, Request, Tally, port_of
 
+REST_S = 2.0  # for which a connection may rest before it is used again; servers give them five seconds
+
 
 def moments(per_second: float, seconds: float, *, seed: int) -> Iterator[float]:
     """Draw when requests are due, in seconds from the start.
@@ -45,19 +47,28 @@ def offer(
 async def _offer(
     url: str, requests: Iterable[Request], due: list[float], judge: Judge | None, timeout_s: float
 ) -> Tally:
-    tally, port, idle = Tally(), port_of(url), list[Client]()
+    tally, port, idle = Tally(), port_of(url), list[tuple[Client, float]]()
     started = time.perf_counter()
 
+    def free() -> Client:
+        """Give a connection that was just used, or a new one: a server may hang up on one that rests."""
+        while idle:
+            one, since = idle.pop()
+            if time.perf_counter() - since < REST_S:
+                return one
+            one.hang_up()
+        return Client(port, tally, judge, timeout_s)
+
     async def send(request: Request, at: float) -> None:
-        one = idle.pop() if idle else Client(port, tally, judge, timeout_s)
+        one = free()
         await one.send(request, due=at)
-        idle.append(one)
+        idle.append((one, time.perf_counter()))
 
     async with asyncio.TaskGroup() as group:
         for after, request in zip(due, requests, strict=False):
             await asyncio.sleep(started + after - time.perf_counter())
             group.create_task(send(request, started + after))
     tally.seconds = time.perf_counter() - started
-    for one in idle:
+    for one, _ in idle:
         one.hang_up()
     return tally
