@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ekiben.errors import IntegrityError, RecordsError
+import ekiben as ek
+from ekiben.errors import IntegrityError, NotFoundError, RecordsError
 from ekiben.recording import tidying, writing
 from ekiben.recording.reading import read
 from ekiben.recording.segments import OPEN, Header, Record, segments
@@ -270,3 +271,14 @@ def test_a_golden_segment_is_read_as_it_was_written(path):
     assert (first.unit, first.propensity, first.us) == ("c-7", 0.9, 12.5)
     assert second.inputs == [[1e30, "n\0ul", [float("inf")]]]
     assert (second.unit, second.outputs) == (None, b'[{"label":"bad","score":1e16}]')
+
+
+def test_a_service_without_records_is_told_whose_there_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"'flats' has none\. Nothing was recorded here yet\.$"):
+        ek.records("flats")
+    (tmp_path / "risk").mkdir()
+    with pytest.raises(NotFoundError, match=r"'flats' has none\. There are records of risk\.$"):
+        ek.records("flats")
+    with pytest.raises(NotFoundError, match=r"'rsik' has none\. Did you mean 'risk'\?$"):
+        ek.records("rsik")

@@ -84,7 +84,8 @@ def find(place: str | os.PathLike[str]) -> Path:
         if folder.is_dir() and segments(folder):
             return folder
     known = sorted(path.name for path in home.glob("*") if path.is_dir())
-    hint = nearest(str(place), known) if known else " Nothing was recorded here yet."
+    here = f" There are records of {', '.join(known)}." if known else " Nothing was recorded here yet."
+    hint = nearest(str(place), known) or here
     raise NotFoundError(
         f"Records must be of a service that was asked here, or a folder of segments. {str(place)!r} has none.{hint}"
     )
