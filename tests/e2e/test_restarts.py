@@ -4,10 +4,7 @@ import json
 import os
 import signal
 import socket
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import repeat, takewhile
+from functools import partial
 
 import httpx
 import pytest
@@ -16,7 +13,7 @@ import ekiben as ek
 from traffic.arrivals import offer
 from traffic.balancer import balancing
 from traffic.faults import kill, until, workers_of
-from traffic.load import Request
+from traffic.load import Request, meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +24,11 @@ def alone(packages, tmp_path_factory):
     )
 
 
-@contextmanager
 def asking(url, row):
     """Let fifty requests a second arrive, and give what became of all of them."""
     body = json.dumps({"rows": [row]}).encode()
     request = Request("valid", "POST", "/predict", {"content-type": "application/json"}, body)
-    done = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        requests = takewhile(lambda _: not done.is_set(), repeat(request))
-        asked = pool.submit(offer, url, requests, per_second=50, seconds=3600, seed=11)
-        try:
-            yield asked
-        finally:
-            done.set()
+    return meanwhile(request, partial(offer, url, per_second=50, seconds=3600, seed=11))
 
 
 def started(folder, port=None, **environment):

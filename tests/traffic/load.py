@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import count, islice, repeat, takewhile
 from urllib.parse import urlsplit
 
 KEPT = 20  # odd answers are kept up to this many, the others only counted
@@ -123,6 +126,18 @@ def mix(valid: Callable[[int], Request], hostile: Iterator[Request], *, chance: 
     draw = random.Random(seed)
     for i in count():
         yield next(hostile) if draw.random() < chance else valid(i)
+
+
+@contextmanager
+def meanwhile(request: Request, send: Callable[[Iterator[Request]], Tally]) -> Iterator[Future[Tally]]:
+    """Send one request again and again in a thread of its own until the block ends; what is under way is waited for."""
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(send, takewhile(lambda _: not done.is_set(), repeat(request)))
+        try:
+            yield asked
+        finally:
+            done.set()
 
 
 def run(

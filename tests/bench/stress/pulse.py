@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import repeat, takewhile
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
 
-from traffic.load import Answer, Request, Tally, run
+from traffic.load import Answer, Request, Tally, meanwhile, run
 
 WINDOW_S = 2.0  # over which a rate is taken
 LOOK_S = 0.1
@@ -45,17 +44,9 @@ class Pulse:
         return None
 
 
-@contextmanager
-def loop(url: str, request: Request, pulse: Pulse, *, clients: int) -> Iterator[Future[Tally]]:
+def loop(url: str, request: Request, pulse: Pulse, *, clients: int) -> AbstractContextManager[Future[Tally]]:
     """Keep a closed loop going meanwhile; leaving it waits for what is under way."""
-    done = threading.Event()
-    requests = takewhile(lambda _: not done.is_set(), repeat(request))
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(run, url, requests, clients=clients, judge=pulse, timeout_s=TIMEOUT_S)
-        try:
-            yield asked
-        finally:
-            done.set()
+    return meanwhile(request, partial(run, url, clients=clients, judge=pulse, timeout_s=TIMEOUT_S))
 
 
 def wait_back(pulse: Pulse, since: float, least: float, patience_s: float) -> float | None:

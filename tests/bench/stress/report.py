@@ -30,8 +30,8 @@ BUSY = """Counts and ratios are what counts here. Seconds and milliseconds want 
 ATTACKS = """Requests that no service should accept, or only some: values that are missing, nested, infinite or of another type, what
 is no JSON, other encodings, odd headers, pickles, addresses. The stream is the same for everyone, each in its own spelling of rows, and
 drawn from one seed. *Taken* is answered with 2xx although ekiben's contract refuses it; others promise less, and some of it may be their
-intent, such as columns that are ignored. *Dropped* has no whole answer within thirty seconds; a server that closes a kept connection
-after a failure, and does not say so, drops the next request too. Who is slow is sent fewer. *Leaking* answers repeat a value that was
+intent, such as columns that are ignored. *Dropped* has no whole answer within thirty seconds; where that is as often as 5xx, the server may
+have closed a kept connection after its failure without saying so, which was not traced. Who is slow is sent fewer. *Leaking* answers repeat a value that was
 sent, or show a traceback or a path."""
 
 KINDS = """The same by kind of attack: 5xx / taken, of so many that were sent."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import repeat, takewhile
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from bench.servers import Tree, free_port
 from traffic.arrivals import offer
 from traffic.balancer import balancing
 from traffic.faults import until
-from traffic.load import Request, Tally
+from traffic.load import Request, Tally, meanwhile
 
 PER_SECOND = 50
 READY_S = 180.0
@@ -21,17 +20,9 @@ LONGEST_S = 3600.0
 APART = 10  # between the ports of two servers, some of which take three
 
 
-@contextmanager
-def arriving(url: str, request: Request, *, seed: int) -> Iterator[Future[Tally]]:
+def arriving(url: str, request: Request, *, seed: int) -> AbstractContextManager[Future[Tally]]:
     """Let requests arrive meanwhile."""
-    done = threading.Event()
-    requests = takewhile(lambda _: not done.is_set(), repeat(request))
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(offer, url, requests, per_second=PER_SECOND, seconds=LONGEST_S, seed=seed)
-        try:
-            yield asked
-        finally:
-            done.set()
+    return meanwhile(request, partial(offer, url, per_second=PER_SECOND, seconds=LONGEST_S, seed=seed))
 
 
 def restart(start: Callable[[int, int], Tree], request: Request, *, probe: str, n: int, seed: int) -> dict[str, Any]:
