@@ -1,0 +1,149 @@
+"""What explains one prediction: values that travel as JSON, and that show themselves in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from html import escape
+from typing import Any, TypeAlias, overload
+
+from ekiben.errors import SpecError, nearest
+from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.rule import Rule
+
+__all__ = ["KINDS", "Attribution", "Explanation", "Explanations", "Rule", "Units", "from_json", "to_json"]
+
+Explanation: TypeAlias = Attribution | Rule
+KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Rule)}
+
+SHOWN_CARDS = 5
+
+
+def to_json(explanation: Explanation) -> dict[str, Any]:
+    """Write an explanation as values that JSON knows; `from_json` reads back the same.
+
+    Examples
+    --------
+    >>> one = Attribution.of(
+    ...     method="m",
+    ...     output="target",
+    ...     units="target",
+    ...     base_value=1.0,
+    ...     value=3.0,
+    ...     contributions={"a": 2.0},
+    ...     elapsed_ms=0.5,
+    ... )
+    >>> from_json(to_json(one)) == one
+    True
+    """
+    told = {field.name: _plain(getattr(explanation, field.name)) for field in fields(explanation)}
+    return {"kind": explanation.kind} | told
+
+
+def _plain(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return dict(item)
+    return list(item) if isinstance(item, tuple) else item
+
+
+def from_json(document: Mapping[str, Any]) -> Explanation:
+    """Read an explanation that `to_json` wrote.
+
+    Raises
+    ------
+    SpecError
+        If the kind is unknown, or a field is missing or unknown.
+
+    Examples
+    --------
+    >>> from_json({"kind": "rul"})
+    Traceback (most recent call last):
+    ekiben.errors.SpecError: The 'kind' of an explanation must be 'attribution' or 'rule'. Got 'rul'. Did you mean 'rule'?
+    """
+    kind = str(document.get("kind"))
+    if kind not in KINDS:
+        known = " or ".join(map(repr, KINDS))
+        raise SpecError(f"The 'kind' of an explanation must be {known}. Got {kind!r}.{nearest(kind, KINDS)}")
+    values = {key: item for key, item in document.items() if key != "kind"}
+    wrong = sorted({field.name for field in fields(KINDS[kind])} ^ set(values))
+    if wrong:
+        raise SpecError(f"Every field of the {kind} must be there, and no other. Missing or unknown: {wrong}.")
+    return KINDS[kind].of_json(values)
+
+
+class Explanations(Sequence[Explanation]):
+    """Explanations of some rows, in the order of the rows.
+
+    Examples
+    --------
+    >>> one = Attribution.of(
+    ...     method="m",
+    ...     output="target",
+    ...     units="target",
+    ...     base_value=1.0,
+    ...     value=2.5,
+    ...     contributions={"a": 2.0, "b": -0.5},
+    ...     elapsed_ms=0.5,
+    ... )
+    >>> Explanations([one])
+    row  explains  base  value  because
+    0    target    1     2.5    a +2, b -0.5
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterable[Explanation] = ()) -> None:
+        self._items = tuple(items)
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Explanations: ...
+    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
+        return Explanations(self._items[index]) if isinstance(index, slice) else self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return self._items == other._items if isinstance(other, Explanations) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # an attribution holds a mapping
+
+    def to_frame(self) -> Any:
+        """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.
+
+        A rule's row holds `label`, `rule`, `precision` and `coverage`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([one.record() for one in self._items])
+
+    def __repr__(self) -> str:
+        if not self._items:
+            return "Explanations([])"
+        lines = [(str(row), *one.line()) for row, one in enumerate(self._items)]
+        return _aligned([("row", "explains", "base", "value", "because"), *lines])
+
+    def _repr_html_(self) -> str:
+        cards = "".join(map(_card, self._items[:SHOWN_CARDS]))
+        rest = len(self) - SHOWN_CARDS
+        more = f'<div style="opacity:.65">… and {rest} more</div>' if rest > 0 else ""
+        return f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:46em;color:inherit">{cards}{more}</div>'
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _card(one: Explanation) -> str:
+    foot = f"{escape(one.method)} · error {one.faithfulness_error:.2g} · {one.elapsed_ms:.3g} ms"
+    return (
+        '<div style="padding:10px 14px;margin:6px 0;border:1px solid rgba(128,128,128,.35);border-radius:8px">'
+        f'{one.html()}<div style="opacity:.6;font-size:11px;margin-top:6px">{foot}</div></div>'
+    )
