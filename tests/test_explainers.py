@@ -34,6 +34,7 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
+from sklearn.svm import SVC
 from xgboost import XGBClassifier, XGBRegressor
 
 from ekiben import explainers, models, schema, tables
@@ -335,12 +336,10 @@ def test_trees_say_whether_a_regressor_is_explained_on_its_own_scale(objective, 
     assert {one.units for one in found} == {units}
 
 
-def test_trees_refuse_other_libraries(iris):
+def test_trees_refuse_what_is_none(iris):
     X, y = iris
-    model = RandomForestClassifier(5).fit(X, y)
-    with pytest.raises(
-        ExplainError, match=re.escape("Got RandomForestClassifier. Explain it with the method 'sampling'.")
-    ):
+    model = SVC().fit(X, y)
+    with pytest.raises(ExplainError, match=re.escape("Got SVC. Explain it with the method 'sampling'.")):
         explainers.choose("trees", context_of(model, X))
 
 
@@ -526,10 +525,10 @@ def test_an_unknown_method_is_refused_with_the_nearest_spelling(loan, credit):
 
 def test_auto_takes_the_exact_method_that_fits(loan, trees, credit, iris):
     X, y = iris
-    forest = RandomForestClassifier(5).fit(X, y)
-    chosen = [(loan, credit[0]), (trees, credit[0]), (forest, X)]
+    forest, machine = RandomForestClassifier(5).fit(X, y), SVC().fit(X, y)
+    chosen = [(loan, credit[0]), (trees, credit[0]), (forest, X), (machine, X)]
     methods = [explainers.choose("auto", context_of(model, rows)).method for model, rows in chosen]
-    assert methods == ["linear", "trees", "sampling"]
+    assert methods == ["linear", "trees", "trees", "sampling"]
 
 
 def test_to_fit_reference_rows_must_be_given(loan, credit):

@@ -150,9 +150,9 @@ def test_each_step_is_told():
     assert said == [
         "learning the contract",
         "writing the model",
+        "compiling a plan, and trying it against the model",
         "fitting the explainer",
         "describing the reference data",
-        "compiling a plan, and trying it against the model",
         "measuring and sealing",
     ]
 
@@ -548,7 +548,7 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
         (
             {"explainer": "trees"},
             ExplainError,
-            "The method 'trees' takes a model whose last step is XGBoost's or LightGBM's",
+            "The method 'trees' takes a model whose last step is made of trees",
         ),
         ({"explainer": "liner"}, SpecError, "Got 'liner'. Did you mean 'linear'?"),
     ],

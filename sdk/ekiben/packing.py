@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 1000  # of the reference, kept in the package
 N_EXAMPLES = 6
+OF_TREES = ("Forest", "Tree", "GradientBoosting")  # in the name of a class of scikit-learn's
 
 
 def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most people keep
@@ -134,9 +135,10 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         }
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method, notes = _write_parts(folder, live, explainer, examples, say)
+            _write_model(folder, live, say)
             say("compiling a plan, and trying it against the model")
             outcome = _compiled(folder, live)
+            method, notes = _write_parts(folder, live, explainer, outcome, examples, say)
             say("measuring and sealing")
             described = _described(live, holdout, method, outcome)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
@@ -286,13 +288,19 @@ def _write_code(folder: Path, code: slicing.Sliced | None) -> None:
         path.write_bytes(content)
 
 
-def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
-    """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
+def _write_model(folder: Path, live: _Live, say: Progress) -> None:
+    """Write the model, and see that it reads back equal."""
     say("writing the model")
     (folder / "model").mkdir()
     _write_code(folder, live.code)
     live.adapter.save(live.bound, folder / "model", trust=live.trust)
     _reads_back_equal(live, folder)
+
+
+def _write_parts(
+    folder: Path, live: _Live, explainer: str, outcome: Outcome, examples: Any, say: Progress
+) -> tuple[str, list[str]]:
+    """Write everything but the model, its plan and the manifest, and name the method that explains, with notes."""
     say("fitting the explainer")
     context = Context(
         model=live.model,
@@ -300,6 +308,7 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
         schema=live.signature.inputs,
         reference=live.sample,
         outputs=live.signature.outputs,
+        plan=outcome.plan,
     )
     method, notes = _fit_explainer(explainer, context, folder)
     say("describing the reference data")
@@ -437,7 +446,11 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
         chosen.save(folder / "explainer")
         unexplained = _cannot_explain(chosen, context)
     last = context.adapter.steps(context.model)[1]
-    near = {"linear": hasattr(last, "coef_"), "trees": type(last).__module__.startswith(("xgboost", "lightgbm"))}
+    grown = any(word in type(last).__name__ for word in OF_TREES)
+    near = {
+        "linear": hasattr(last, "coef_"),
+        "trees": grown or type(last).__module__.startswith(("xgboost", "lightgbm")),
+    }
     told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it
     notes = [f"No exact explanation by {reason}" for reason in told] if chosen.method == "sampling" else []
     return chosen.method, [*notes, *unexplained]

@@ -165,6 +165,7 @@ def _stump(threshold, missing_left, value=1.0):
         threshold=np.array([threshold, 0, 0]),
         missing_left=np.array([missing_left, 0, 0]),
         value=np.array([0, value, -value]),
+        cover=np.array([2.0, 1.0, 1.0]),
     )
 
 

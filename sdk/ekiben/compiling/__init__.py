@@ -17,7 +17,7 @@ from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc, Row, Table
-from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Grown, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
 from ekiben.schema import PARTS, Column, Signature
@@ -34,6 +34,7 @@ __all__ = [
     "UNMEASURED",
     "Certificate",
     "Costs",
+    "Grown",
     "NoPlan",
     "Outcome",
     "Plan",
@@ -111,6 +112,7 @@ class Outcome:
     reason: str = ""
     certificate: Certificate | None = None
     costs: Costs | None = None
+    plan: Plan | None = None
     native: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
 
@@ -163,7 +165,8 @@ def compiled(
         return _refused(folder, "its plan was no quicker")
     trees = any(path.suffix == ".onnx" for path in folder.iterdir())
     needed = ("onnxruntime",) if trees else ()
-    return Outcome(certificate=certificate, costs=costs, native=plan.native, requirements=needed)
+    plan.costs = costs
+    return Outcome(certificate=certificate, costs=costs, plan=plan, native=plan.native, requirements=needed)
 
 
 def _refused(folder: Path, reason: str) -> Outcome:

@@ -27,7 +27,8 @@ class Tree:
     """One tree as its library holds it: arrays of one entry a node, the first node its root.
 
     A row goes left where its number is at most the threshold (or below it, where `strict`), and where it is missing and
-    `missing_left`. `value` of shape (n_nodes,) is what a leaf adds to `target`.
+    `missing_left`. `value` of shape (n_nodes,) is what a leaf adds to `target`. `cover` of shape (n_nodes,) is the weight
+    of the training rows that came through each node.
     """
 
     left: Array
@@ -36,12 +37,17 @@ class Tree:
     threshold: Array
     missing_left: Array
     value: Array
+    cover: Array
     target: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forest:
-    """Every node of many trees in ONNX's tables: interior nodes, leaves, and the root of each tree."""
+    """Every node of many trees in ONNX's tables: interior nodes, leaves, and the root of each tree.
+
+    `cover` and `leaf_cover` are the weights of the training rows that came there; ONNX has no place for them, so that they
+    are None where trees were read from a file.
+    """
 
     n_features: int
     n_targets: int
@@ -56,6 +62,8 @@ class Forest:
     root: Array
     leaf_target: Array
     leaf_weight: Array
+    cover: Array | None = None
+    leaf_cover: Array | None = None
 
     @property
     def bits(self) -> int:
@@ -80,6 +88,7 @@ def grow(trees: Iterable[Tree], *, n_features: int, n_targets: int, strict: bool
     ...     threshold=np.array([0.5, 0, 0]),
     ...     missing_left=np.array([1, 0, 0]),
     ...     value=np.array([0, -1.0, 1.0]),
+    ...     cover=np.array([9.0, 5.0, 4.0]),
     ... )
     >>> forest = grow([stump], n_features=1, n_targets=1, strict=False, bits=64)
     >>> forest.leaf_weight.tolist(), forest.true_leaf.tolist()
@@ -129,6 +138,8 @@ def _placed(tree: Tree, n_nodes: int, n_leaves: int, mode: int, kind: Any) -> di
         "root": np.array([n_nodes]),
         "leaf_target": np.full(n_own, tree.target, dtype=np.int64),
         "leaf_weight": (tree.value[:1] if single else tree.value[leaf]).astype(kind),
+        "cover": np.asarray(tree.cover[:1] if single else tree.cover[node], dtype=np.float64),
+        "leaf_cover": np.asarray(tree.cover[:1] if single else tree.cover[leaf], dtype=np.float64),
     }
 
 
@@ -137,7 +148,14 @@ def constant(value: float, target: int = 0) -> Tree:
     none = np.array([NO_CHILD])
     zero = np.zeros(1)
     return Tree(
-        left=none, right=none, feature=zero, threshold=zero, missing_left=zero, value=np.array([value]), target=target
+        left=none,
+        right=none,
+        feature=zero,
+        threshold=zero,
+        missing_left=zero,
+        value=np.array([value]),
+        cover=np.ones(1),
+        target=target,
     )
 
 

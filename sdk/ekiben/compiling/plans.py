@@ -12,9 +12,10 @@ import numpy as np
 
 from ekiben.compiling import building
 from ekiben.compiling.building import Building
-from ekiben.compiling.nodes import Doc, Node, Row, Table, Values
+from ekiben.compiling.nodes import Doc, Node, Row, Table, Values, links, numbers
 from ekiben.compiling.nodes.columns import Select, Shared
 from ekiben.compiling.nodes.links import Linear
+from ekiben.compiling.nodes.trees import Trees
 from ekiben.compiling.nodes.voting import chooser, chosen
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.models import Answers
@@ -54,6 +55,40 @@ NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has
 UNMEASURED = Costs(
     row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
 )
+
+
+LINKS = (links.Power, links.Sigmoid, links.SignedSquare, links.SoftPlus, links.Softmax, numbers.Round, numbers.Stretch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """Trees at the end of a plan: an output's numbers are their sums at `keep`, divided by `by`, before any link."""
+
+    node: Trees
+    keep: tuple[int, ...]
+    by: float
+
+    @property
+    def leaves(self) -> Array:
+        """What each leaf adds to the numbers: shape (n_leaves, n_numbers)."""
+        forest = self.node.forest
+        if self.node.leaves is not None:
+            told = self.node.leaves[forest.leaf_weight.astype(np.intp)]
+        else:
+            told = np.zeros((len(forest.leaf_weight), forest.n_targets))
+            told[np.arange(len(told)), forest.leaf_target] = forest.leaf_weight
+        found: Array = told[:, self.keep] / self.by
+        return found
+
+    def numbers(self, features: Array) -> Array:
+        """Add up the leaves for features of shape (n_rows, n_features)."""
+        found: Array = self.node.apply(features)[:, self.keep] / self.by
+        return found
+
+    def one(self, features: Sequence[float]) -> list[float]:
+        """Add up the leaves for the features of one row."""
+        summed = self.node.summed(features)
+        return [summed[i] / self.by for i in self.keep]
 
 
 class Plan:
@@ -122,6 +157,19 @@ class Plan:
         while isinstance(node, Select | Shared):
             node = node.of
         return node if isinstance(node, Linear) else None
+
+    def trees(self, which: int = 0) -> Grown | None:
+        """Give the trees whose sums an output follows from, where nothing but a link is made of them."""
+        node, keep, by = self.heads[which].core, None, 1.0
+        while not isinstance(node, Trees):
+            if isinstance(node, Select) and keep is None:
+                keep = tuple(node.keep)
+            elif isinstance(node, numbers.Scale) and len(set(node.pairs)) == 1 and node.pairs[0][0] == 0:
+                by *= node.pairs[0][1]
+            elif not isinstance(node, (Shared, *LINKS)):
+                return None
+            node = node.of
+        return Grown(node=node, keep=tuple(range(node.width)) if keep is None else keep, by=by)
 
     def predictions(self, rows: Sequence[Values]) -> list[dict[str, Any]]:
         """Answer rows as the body of an answer holds them.

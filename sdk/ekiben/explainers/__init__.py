@@ -33,6 +33,7 @@ GROUP = "ekiben.explainers"
 METHODS = {
     "linear": "ekiben.explainers.linear:Linear",
     "trees": "ekiben.explainers.trees:Trees",
+    "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
 }
@@ -51,7 +52,7 @@ def method(name: str) -> Method:
     --------
     >>> method("anchors")
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The explainer must be one of 'auto', 'anchor', 'linear', 'sampling', 'trees'. Got 'anchors'. \
+    ekiben.errors.SpecError: The explainer must be one of 'auto', 'anchor', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. \
 Did you mean 'anchor'?
     """
     if name in METHODS:

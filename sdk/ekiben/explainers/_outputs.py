@@ -60,7 +60,7 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
     if not context.classes:
         return "target" if np.allclose(margins, scores, rtol=tolerance, atol=tolerance) else "margin"
     if margins.shape[1] > 1:
-        return "margin"
+        return "probability" if np.allclose(margins, scores, rtol=0, atol=tolerance) else "margin"
     with np.errstate(over="ignore"):
         chance = 1 / (1 + np.exp(-margins[:, 0]))
     return "log-odds" if np.allclose(chance, scores[:, 1], rtol=0, atol=tolerance) else "margin"

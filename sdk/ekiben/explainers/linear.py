@@ -43,6 +43,7 @@ class Linear:
     """
 
     method: ClassVar[str] = "linear"
+    by_plan: ClassVar[bool] = True
 
     context: Context
     features: Callable[[pd.DataFrame], Matrix]
@@ -84,10 +85,16 @@ class Linear:
         started = perf_counter()
         return self._explained(self.features(self.context.rows(frame)), started)
 
-    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
-        """Explain rows that come as columns of plain values, without a frame; None where the model has no plan."""
+    @property
+    def quick(self) -> bool:
+        """Whether an explanation needs the plan alone."""
+        return self.planned is not None
+
+    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation]:
+        """Explain rows that come as columns of plain values, without a frame, where that is `quick`."""
         started = perf_counter()
-        return None if self.planned is None else self._explained(self.planned(columns, n_rows), started)
+        assert self.planned is not None
+        return self._explained(self.planned(columns, n_rows), started)
 
     def _explained(self, matrix: Matrix, started: float) -> list[Explanation]:
         margins = matrix @ self.weights.T + self.intercepts  # proved equal to the estimator's own when fitted

@@ -1,32 +1,46 @@
-"""TreeSHAP by XGBoost and LightGBM themselves, folded back to raw columns."""
+"""Exact Shapley values of trees, on raw columns: path-dependent, or interventional."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
+from ekiben.compiling import Grown, NoPlan, Plan, translate
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import described, measured_units, picked
+from ekiben.explainers.shapley import Broken, Prepared, features_of
 from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.schema import Signature
+from ekiben.tables import as_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
 
 TOLERANCE = 1e-3  # XGBoost adds leaves up in 32 bits
 LINK_TOLERANCE = 1e-5
 N_CHECKED = 500
+N_TRIED = 50  # by the tables, one after the other
+N_BACKGROUND = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trees:
-    """Path-dependent TreeSHAP on the margin [1]_: exact, with the training rows in each leaf as the background.
+    """Path-dependent TreeSHAP on the sum of the leaves [1]_: exact, with the training rows in each leaf as the background.
 
-    Where columns go together its numbers differ from those of an interventional method; `method` says which came.
+    What is asked of the trees is prepared when the model is packed, so that a row costs less than the model's own answer;
+    trees that no plan holds are asked by their own library, where it can. Binary classifiers are explained in log-odds of
+    the second class, forests in its probability, others by the score of the predicted class, regressors by the target or
+    the margin below their link. Where columns go together the numbers differ from those of an interventional method;
+    `method` says which came.
 
     References
     ----------
@@ -34,82 +48,195 @@ class Trees:
     """
 
     method: ClassVar[str] = "trees"
+    by_plan: ClassVar[bool] = True
+    named: ClassVar[str] = "tree-path-dependent"
 
     context: Context
-    transform: Transform
-    estimator: Any
+    engine: Prepared | Library
     owners: Rows
     units: Units
 
     @classmethod
     def fit(cls, context: Context) -> Trees:
-        """Find which column moves each feature, and prove on the reference that contributions add up."""
+        """Find which column moves each feature, prepare the trees, and prove on the reference that contributions add up."""
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.live)
         head = reference.iloc[:N_CHECKED]
-        parts, margins = _parts(context, estimator, dense(transform, head))
-        _refuse_gaps(parts, margins)
-        units = measured_units(context, margins, context.scores(head), tolerance=LINK_TOLERANCE)
+        grown = _grown(context)
+        engine: Prepared | Library
+        if grown is not None:
+            engine, units = cls._prepared(context, grown, reference)
+            _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))
+        else:
+            engine = cls._asked(context, transform, estimator)
+            _refuse_gaps(engine.broken(head))
+            units = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
         owners = feature_owners(transform, reference, context.schema)
-        return cls(context=context, transform=transform, estimator=estimator, owners=owners, units=units)
+        return cls(context=context, engine=engine, owners=owners, units=units)
+
+    @classmethod
+    def _prepared(cls, context: Context, grown: Grown, reference: pd.DataFrame) -> tuple[Prepared, Units]:
+        head = reference.iloc[:N_CHECKED]
+        margins = grown.numbers(features_of(grown, as_columns(head), len(head)))
+        units = measured_units(context, margins, context.scores(head), tolerance=LINK_TOLERANCE)
+        second = units == "probability" and margins.shape[1] == 2  # the first is what is missing to 1
+        return Prepared.of(
+            grown, [1] if second else list(range(margins.shape[1])), cls._background(grown, reference)
+        ), units
+
+    @classmethod
+    def _background(cls, grown: Grown, reference: pd.DataFrame) -> Matrix | None:  # noqa: ARG003 -- another method has one
+        return None
+
+    @classmethod
+    def _asked(cls, context: Context, transform: Transform, estimator: Any) -> Library:
+        return Library(context=context, transform=transform, estimator=estimator)
+
+    @property
+    def quick(self) -> bool:
+        """Whether an explanation needs the plan alone, and takes a fraction of a millisecond."""
+        return self.context.plan is not None and isinstance(self.engine, Prepared) and self.engine.tabled
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly up to 32-bit rounding."""
         started = perf_counter()
-        matrix = dense(self.transform, self.context.rows(frame))
-        parts, margins = _parts(self.context, self.estimator, matrix)
-        outputs = picked(margins)
-        chosen = parts[np.arange(len(parts)), outputs]
-        folded = [fold(row[:-1], self.owners, self.context.names) for row in chosen]
-        elapsed_ms = (perf_counter() - started) * 1e3 / max(len(matrix), 1)
+        return self._explained(self.engine.broken(self.context.rows(frame)), started)
+
+    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation]:
+        """Explain rows that come as columns of plain values, without a frame, where that is `quick`."""
+        assert isinstance(self.engine, Prepared)
+        started = perf_counter()
+        return self._explained(self.engine.of_columns(columns, n_rows), started)
+
+    def _explained(self, found: list[Broken], started: float) -> list[Explanation]:
+        folded = [fold(each.parts, self.owners, self.context.names) for each in found]
+        elapsed_ms = (perf_counter() - started) * 1e3 / max(len(found), 1)
         return [
             Attribution.of(
-                method="tree-path-dependent",
-                output=described(self.context, self.units, int(output), margins.shape[1]),
+                method=self.named,
+                output=described(self.context, self.units, each.output, len(each.margins)),
                 units=self.units,
-                base_value=float(row[-1]),
-                value=float(margin[output]),
+                base_value=each.base,
+                value=each.margins[each.output],
                 contributions=contributions,
                 elapsed_ms=elapsed_ms,
             )
-            for output, margin, row, contributions in zip(outputs, margins, chosen, folded, strict=True)
+            for each, contributions in zip(found, folded, strict=True)
         ]
 
     def save(self, folder: Path) -> None:
-        """Write the owner of each feature; the trees are the model's."""
-        write_header(folder, self.method, units=self.units)
+        """Write the owner of each feature, and what was prepared; the trees are the model's."""
+        prepared = self.engine.settings if isinstance(self.engine, Prepared) else None
+        write_header(folder, self.method, units=self.units, prepared=prepared)
         np.save(folder / "owners.npy", self.owners, allow_pickle=False)
+        if isinstance(self.engine, Prepared):
+            self.engine.save(folder)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Trees:
         """Read what `save` wrote; no reference is needed."""
-        transform, estimator = context.adapter.steps(context.live)
+        header = read_header(folder)
         owners = read_array(folder / "owners.npy")
-        return cls(
-            context=context,
-            transform=transform,
-            estimator=estimator,
-            owners=matching_owners(owners, getattr(estimator, "n_features_in_", len(owners))),
-            units=read_header(folder)["units"],
-        )
+        engine: Prepared | Library
+        if header.get("prepared") is None:
+            transform, estimator = context.adapter.steps(context.live)
+            engine, n_features = (
+                cls._asked(context, transform, estimator),
+                getattr(estimator, "n_features_in_", len(owners)),
+            )
+        else:
+            grown = _grown(context) if context.plan is None else context.plan.trees(context.which)
+            if grown is None:
+                raise ExplainError(
+                    "The trees of a packed model must have a plan to be explained by. They have none here."
+                )
+            engine, n_features = Prepared.load(folder, grown, header["prepared"]), grown.node.of.width
+        return cls(context=context, engine=engine, owners=matching_owners(owners, n_features), units=header["units"])
 
 
-def _parts(context: Context, estimator: Any, matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """Break margins down: contributions (n_rows, n_outputs, n_features + 1), and margins (n_rows, n_outputs)."""
-    parts = context.adapter.contributions(estimator, matrix)
-    if parts is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interventional(Trees):
+    """Interventional TreeSHAP on the sum of the leaves [1]_: exact, with rows of the reference as the background.
+
+    It asks what the trees would say if columns came from other rows, also where no such row was ever seen: so a column
+    that the trees do not look at adds nothing, whatever goes together with it. For trees of few splits on a path.
+
+    References
+    ----------
+    .. [1] Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020.
+    """
+
+    method: ClassVar[str] = "trees-interventional"
+    named: ClassVar[str] = "tree-interventional"
+
+    @classmethod
+    def _background(cls, grown: Grown, reference: pd.DataFrame) -> Matrix | None:
+        drawn = np.sort(np.random.default_rng(0).permutation(len(reference))[:N_BACKGROUND])
+        return features_of(grown, as_columns(reference.iloc[drawn]), len(drawn))
+
+    @classmethod
+    def _asked(cls, context: Context, transform: Transform, estimator: Any) -> Library:  # noqa: ARG003 -- none does it
         raise ExplainError(
-            "The method 'trees' takes a model whose last step is XGBoost's or LightGBM's, and of a kind that its library "
-            f"can break down. Got {type(estimator).__name__}. Explain it with the method 'sampling'."
+            "The method 'trees-interventional' takes trees that a plan can hold. "
+            f"Got {type(estimator).__name__}, which has none. Explain it with the method 'sampling'."
         )
-    margins = np.asarray(context.adapter.margin(estimator, matrix), dtype=np.float64)
-    return context.own(np.asarray(parts, dtype=np.float64)), context.own(margins)
 
 
-def _refuse_gaps(parts: Matrix, margins: Matrix) -> None:
-    gap = np.abs(parts.sum(axis=-1) - margins)
-    if (gap > TOLERANCE * np.maximum(1.0, np.abs(margins))).any():
-        raise ExplainError(
-            f"Contributions must add up to the margin within {TOLERANCE:g}. Got a gap of {gap.max():.3g}. "
-            "Explain this model with the method 'sampling'."
-        )
+def _grown(context: Context) -> Grown | None:
+    """Find the trees of a model, with the weights of their training rows; None where no plan holds them."""
+    signature = Signature(inputs=context.schema, task="other", outputs=context.outputs)
+    try:
+        document = translate(context.live, signature)
+    except NoPlan:
+        return None
+    grown = Plan(document, signature.inputs, signature.outputs, model=lambda: context.live).trees(context.which)
+    known = grown is not None and all(
+        cover is not None and np.isfinite(cover).all()
+        for cover in (grown.node.forest.cover, grown.node.forest.leaf_cover)
+    )
+    return grown if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Trees that their own library breaks down: XGBoost's or LightGBM's."""
+
+    context: Context
+    transform: Transform
+    estimator: Any
+
+    def margins(self, frame: pd.DataFrame) -> Matrix:
+        """Give the sums of the leaves: shape (n_rows, n_outputs)."""
+        return self._margins(dense(self.transform, frame))
+
+    def _margins(self, matrix: Matrix) -> Matrix:
+        found = np.asarray(self.context.adapter.margin(self.estimator, matrix), dtype=np.float64)
+        return self.context.own(found)
+
+    def broken(self, frame: pd.DataFrame) -> list[Broken]:
+        """Break the sums of each row down."""
+        matrix = dense(self.transform, frame)
+        parts = self.context.adapter.contributions(self.estimator, matrix)
+        if parts is None:
+            raise ExplainError(
+                "The method 'trees' takes a model whose last step is made of trees that a plan can hold, or of a kind "
+                f"that XGBoost or LightGBM breaks down itself. Got {type(self.estimator).__name__}. "
+                "Explain it with the method 'sampling'."
+            )
+        own, margins = self.context.own(np.asarray(parts, dtype=np.float64)), self._margins(matrix)
+        return [
+            Broken(margins=row.tolist(), output=int(output), base=float(part[output, -1]), parts=part[output, :-1])
+            for row, part, output in zip(margins, own, picked(margins), strict=True)
+        ]
+
+
+def _refuse_gaps(found: list[Broken]) -> None:
+    """See that contributions add up to the sum of the leaves."""
+    for each in found:
+        value = each.margins[each.output]
+        gap = abs(each.base + float(each.parts.sum()) - value)
+        if not gap <= TOLERANCE * max(1.0, abs(value)):
+            raise ExplainError(
+                f"Contributions must add up to the margin within {TOLERANCE:g}. Got a gap of {gap:.3g}. "
+                "Explain this model with the method 'sampling'."
+            )

@@ -82,6 +82,7 @@ def _tree(told: Mapping[str, str], target: int) -> Tree:
         threshold=np.concatenate([threshold, zeros]),
         missing_left=np.concatenate([_missing_left(kind, threshold), zeros.astype(np.int64)]),
         value=np.concatenate([np.zeros(n_nodes), leaves]),
+        cover=np.concatenate([_counts(told, "internal_count", n_nodes), _counts(told, "leaf_count", n_leaves)]),
         target=target,
     )
 
@@ -100,6 +101,12 @@ def _missing_left(kind: Array, threshold: Array) -> Array:
     if ((takes == ZEROS) & (default != zero)).any():
         raise NoPlan("LightGBM takes zeros for gaps")
     return np.where(takes == NANS, default, zero).astype(np.int64)
+
+
+def _counts(told: Mapping[str, str], name: str, n: int) -> Array:
+    """Give how many training rows came to each node; NaN where an older text does not tell."""
+    found = _floats(told.get(name, ""))
+    return found if len(found) == n else np.full(n, np.nan)
 
 
 def _floats(text: str) -> Array:

@@ -40,6 +40,7 @@ def of_sklearn(estimator: Any, value: Array, target: int = 0, features: Any = No
         threshold=np.minimum(tree.threshold, MOST),
         missing_left=np.asarray(tree.missing_go_to_left),
         value=value,
+        cover=tree.weighted_n_node_samples,
         target=target,
     )
 
@@ -192,5 +193,6 @@ def _of_hist(nodes: Any, target: int) -> Tree:
         threshold=np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], MOST)),
         missing_left=nodes["missing_go_to_left"],
         value=nodes["value"],
+        cover=nodes["count"],
         target=target,
     )

@@ -110,6 +110,7 @@ def _of_xgboost(tree: Any, target: int, weight: Any) -> Tree:
         threshold=condition,
         missing_left=np.array(tree["default_left"], dtype=np.int64),
         value=value,
+        cover=np.array(tree["sum_hessian"], dtype=np.float64),
         target=target,
     )
 

@@ -65,8 +65,16 @@ class Trees(Of):
     def thresholds(self) -> Mapping[int, Iterable[float]]:
         return {number: points.tolist() for number, points in self.forest.split_points.items()}
 
+    @property
+    def grown(self) -> Forest:
+        """The trees as they meet numbers of 64 bits."""
+        return self._grown
+
     def row(self, values: Values) -> Sequence[float]:
-        found = self._row(values)
+        return self.summed(self._row(values))
+
+    def summed(self, found: Sequence[float]) -> Sequence[float]:
+        """Add up the leaves for the features of one row."""
         total = sum(map(abs, found))
         if total <= LARGEST_32:  # none is missing, none is too large
             return self._ask(found)

@@ -1,0 +1,234 @@
+"""Shapley values as sums over the paths to the leaves: for trees of any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ekiben.compiling.forest import Forest
+from ekiben.errors import IntegrityError
+from ekiben.explainers._header import read_array
+from ekiben.explainers.shapley.bins import Bins
+
+if TYPE_CHECKING:
+    from ekiben.models import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """The paths on which as many distinct features lie: arrays of shape (n_paths, n_on_path), the features ascending.
+
+    A number is in a path's range where its bin lies in [low, high], and a missing one where `gap`. `share` is the share
+    of training rows that keep to the range, and `value` of shape (n_paths, n_numbers) what the leaf adds.
+    """
+
+    feature: Array
+    low: Array
+    high: Array
+    gap: Array
+    share: Array
+    value: Array
+
+
+NAMES = ("feature", "low", "high", "gap", "share", "value")
+
+
+def levels(forest: Forest, values: Array, bins: Bins) -> list[Level]:
+    """Follow all paths at once, a level of the trees at a time, and join the ranges of a feature that comes again.
+
+    Parameters
+    ----------
+    forest
+        Trees that know the weights of their training rows.
+    values
+        What each leaf adds: shape (n_leaves, n_numbers).
+    bins
+        Of the forest.
+    """
+    found: dict[int, list[Level]] = {}
+    for level in _unjoined(forest, values, bins):
+        for joined in _joined(level):
+            found.setdefault(joined.feature.shape[1], []).append(joined)
+    return [_stacked(found[n]) for n in sorted(found)]
+
+
+def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
+    """Give the paths that end at each depth, a column for each node on them."""
+    assert forest.cover is not None
+    assert forest.leaf_cover is not None
+    places, last = bins.places(forest), np.array([len(edges) for edges in bins.edges], dtype=np.int64)
+    alone = (forest.true_leaf == 1) & (forest.false_leaf == 1) & (forest.true_id == forest.false_id)
+    roots = forest.root
+    single = roots[alone[roots]]
+    if len(single):
+        none = np.empty((len(single), 0), dtype=np.int64)
+        yield Level(
+            feature=none, low=none, high=none, gap=none.astype(bool), share=none.astype(float),
+            value=values[forest.true_id[single]],
+        )  # fmt: skip
+    node = roots[~alone[roots]]
+    empty = np.empty((len(node), 0), dtype=np.int64)
+    on = Level(
+        feature=empty, low=empty, high=empty, gap=empty.astype(bool), share=empty.astype(np.float64), value=empty
+    )
+    while len(node):
+        feature, place = forest.feature[node], places[node]
+        sides = []
+        for true in (True, False):
+            leaf, number = (
+                (forest.true_leaf[node], forest.true_id[node])
+                if true
+                else (forest.false_leaf[node], forest.false_id[node])
+            )
+            is_leaf = leaf == 1
+            cover = np.where(
+                is_leaf, forest.leaf_cover[np.where(is_leaf, number, 0)], forest.cover[np.where(is_leaf, 0, number)]
+            )
+            step = Level(
+                feature=np.column_stack([on.feature, feature]),
+                low=np.column_stack([on.low, np.zeros_like(place) if true else place + 1]),
+                high=np.column_stack([on.high, place if true else last[feature]]),
+                gap=np.column_stack([on.gap, (forest.missing_true[node] == 1) == true]),
+                share=np.column_stack([on.share, _share(cover, forest.cover[node])]),
+                value=number,
+            )
+            sides.append((is_leaf, step))
+        for is_leaf, step in sides:
+            if is_leaf.any():
+                ended = _rows(step, is_leaf)
+                yield Level(
+                    feature=ended.feature, low=ended.low, high=ended.high, gap=ended.gap, share=ended.share,
+                    value=values[ended.value],
+                )  # fmt: skip
+        further = [_rows(step, ~is_leaf) for is_leaf, step in sides]
+        on = _stacked(further)
+        node = on.value
+
+
+def _share(cover: Array, of: Array) -> Array:
+    """Give the share of a node's training rows that go on to a child; where there are none, half."""
+    found: Array = np.divide(cover, of, out=np.full(len(of), 0.5), where=of > 0)
+    return found
+
+
+def _rows(level: Level, chosen: Array) -> Level:
+    return Level(
+        feature=level.feature[chosen], low=level.low[chosen], high=level.high[chosen], gap=level.gap[chosen],
+        share=level.share[chosen], value=level.value[chosen],
+    )  # fmt: skip
+
+
+def _stacked(parts: list[Level]) -> Level:
+    return Level(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in NAMES})
+
+
+def _joined(level: Level) -> Iterator[Level]:
+    """Join what a path says of one feature, and give the paths by how many features they have then."""
+    n_paths, depth = level.feature.shape
+    if not depth:
+        yield level
+        return
+    order = np.argsort(level.feature, axis=1, kind="stable")
+    feature, low, high, gap, share = (
+        np.take_along_axis(part, order, axis=1)
+        for part in (level.feature, level.low, level.high, level.gap, level.share)
+    )
+    first = np.ones((n_paths, depth), dtype=bool)
+    first[:, 1:] = feature[:, 1:] != feature[:, :-1]
+    starts = np.flatnonzero(first.ravel())
+    counts = first.sum(axis=1)
+    parts = (
+        feature.ravel()[starts],
+        np.maximum.reduceat(low.ravel(), starts),
+        np.minimum.reduceat(high.ravel(), starts),
+        np.logical_and.reduceat(gap.ravel(), starts),
+        np.multiply.reduceat(share.ravel(), starts),
+    )
+    of = np.repeat(np.arange(n_paths), counts)
+    for n in np.unique(counts):
+        here, chosen = np.flatnonzero(counts == n), counts[of] == n
+        shaped = [part[chosen].reshape(len(here), n) for part in parts]
+        yield Level(
+            **dict(zip(("feature", "low", "high", "gap", "share"), shaped, strict=True)), value=level.value[here]
+        )
+
+
+@cache
+def rule(n: int) -> tuple[Array, Array]:
+    """Give the points in [0, 1] and weights that integrate exactly what `n` features ask for."""
+    points, weights = np.polynomial.legendre.leggauss(max(1, (n + 1) // 2))  # type: ignore[no-untyped-call]
+    return (points + 1) / 2, weights / 2
+
+
+class Paths:
+    """What the paths to the leaves of a forest add to each feature of a row: path-dependent.
+
+    Parameters
+    ----------
+    parts
+        The paths.
+    bins
+        Of the forest.
+    """
+
+    def __init__(self, parts: list[Level], bins: Bins) -> None:
+        self.parts, self.bins, self.n_features = parts, bins, len(bins.edges)
+        summed = [(part.share.prod(axis=1)[:, None] * part.value).sum(axis=0) for part in parts]
+        self.base: list[float] = np.sum(summed, axis=0).tolist()  # what the forest gives on average, for each number
+
+    def row(self, features: list[float], number: int = 0) -> Array:
+        """Break one of the sums for a row down: shape (n_features,)."""
+        bins = np.array(self.bins.row(features))
+        gaps = bins < 0
+        total = np.zeros(self.n_features)
+        for part in self.parts:
+            if part.feature.shape[1]:
+                added = _added(part, bins, gaps if gaps.any() else None) * part.value[:, number, None]
+                total += np.bincount(part.feature.ravel(), weights=added.ravel(), minlength=self.n_features)
+        return total
+
+    def save(self, folder: Path) -> None:
+        """Write the paths, one array for each of their parts and for how many features lie on them."""
+        for part in self.parts:
+            for name in NAMES:
+                np.save(folder / f"paths-{part.feature.shape[1]}-{name}.npy", getattr(part, name), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path, bins: Bins) -> Paths:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            If the arrays do not fit the trees.
+        """
+        counts = sorted(int(path.name.split("-")[1]) for path in folder.glob("paths-*-value.npy"))
+        parts = [Level(**{name: read_array(folder / f"paths-{n}-{name}.npy") for name in NAMES}) for n in counts]
+        fits = bool(parts) and all(
+            len({len(getattr(part, name)) for name in NAMES}) == 1
+            and len({getattr(part, name).shape for name in NAMES if name != "value"}) == 1
+            and ((part.feature >= 0) & (part.feature < len(bins.edges))).all()
+            for part in parts
+        )
+        if not fits:
+            raise IntegrityError("The paths of an explainer must fit its trees. They do not. Pack the model again.")
+        return cls(parts, bins)
+
+
+def _added(part: Level, bins: Array, gaps: Array | None) -> Array:
+    """Give what each feature adds to 1 at the end of each path: shape (n_paths, n_on_path)."""
+    at = bins[part.feature]
+    inside = (part.low <= at) & (at <= part.high)
+    if gaps is not None:
+        inside |= part.gap & gaps[part.feature]
+    summed = np.zeros(part.share.shape)
+    for point, weight in zip(*rule(part.feature.shape[1]), strict=True):
+        each = part.share * (1 - point) + inside * point
+        whole = each.prod(axis=1, keepdims=True)
+        summed += weight * np.divide(whole, each, out=np.zeros_like(each), where=each > 0)
+    return (inside - part.share) * summed

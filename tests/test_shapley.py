@@ -1,0 +1,331 @@
+"""The values of trees are Shapley's: equal to going through all subsets, to XGBoost's own and to those of the package shap."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from math import factorial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import (
+    BaggingRegressor,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
+from xgboost import DMatrix, XGBClassifier, XGBRegressor
+
+import ekiben as ek
+from ekiben import explainers, models, packages, tables
+from ekiben.compiling.forest import grow
+from ekiben.errors import ExplainError, IntegrityError
+from ekiben.explainers import Context
+from ekiben.explainers.shapley.bins import Bins
+from ekiben.explainers.shapley.paths import Paths, levels
+from ekiben.explainers.shapley.tables import Tables, branches, tabulated
+from forests import forest_of, tree_of
+
+SHAP = Path(__file__).parent / "golden" / "shap.json"
+N_FEATURES = 5
+
+
+def context_of(model, X):
+    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
+
+
+# ── going through all subsets
+
+
+def goes_left(forest, node, value):
+    if np.isnan(value):
+        return forest.missing_true[node] == 1
+    return value < forest.threshold[node] if forest.mode[node] == 1 else value <= forest.threshold[node]
+
+
+def expected(forest, values, row, known):
+    """Give what the trees say on average where only the `known` features of a row are."""
+
+    def at(leaf, number):
+        if leaf:
+            return values[number]
+        left, right = (
+            (forest.true_leaf[number], forest.true_id[number]),
+            (forest.false_leaf[number], forest.false_id[number]),
+        )
+        if left == right:
+            return at(*left)
+        if forest.feature[number] in known:
+            return at(*(left if goes_left(forest, number, row[forest.feature[number]]) else right))
+        weights = [forest.leaf_cover[to] if is_leaf else forest.cover[to] for is_leaf, to in (left, right)]
+        return np.average([at(*left), at(*right)], weights=weights)
+
+    return sum(at(0, root) for root in forest.root)
+
+
+def shapley(answer, n):
+    """Weigh what each feature adds to each subset of the others."""
+    found = np.zeros(n)
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        for size in range(n):
+            weight = factorial(size) * factorial(n - size - 1) / factorial(n)
+            for subset in combinations(others, size):
+                found[i] += weight * (answer({*subset, i}) - answer(set(subset)))
+    return found
+
+
+def prepared(forest, target=0):
+    values = np.where(forest.leaf_target == target, forest.leaf_weight, 0.0)
+    bins = Bins.of(forest)
+    return values, bins, branches(forest, values, bins), Paths(levels(forest, values[:, None], bins), bins)
+
+
+def rows_of(rng, n):
+    rows = rng.normal(size=(n, N_FEATURES))
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    return rows
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.booleans())
+def test_tables_and_paths_equal_all_subsets(seed, n_splits, strict):
+    forest = forest_of(seed, n_trees=4, n_splits=n_splits, strict=strict)
+    values, bins, cut, paths = prepared(forest)
+    table = tabulated(cut, bins)
+    for row in rows_of(np.random.default_rng(seed), 3):
+        wanted = shapley(lambda known, row=row: expected(forest, values, row, known), N_FEATURES)
+        np.testing.assert_allclose(table.row(row.tolist()), wanted, atol=1e-12)
+        np.testing.assert_allclose(paths.row(row.tolist()), wanted, atol=1e-12)
+    assert [table.base, *paths.base] == pytest.approx([expected(forest, values, None, set())] * 2)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.booleans())
+def test_interventional_tables_equal_all_subsets(seed, n_splits, strict):
+    forest = forest_of(seed, n_trees=3, n_splits=n_splits, strict=strict)
+    values, bins, cut, _ = prepared(forest)
+    rng = np.random.default_rng(seed)
+    background = rows_of(rng, 6)
+    table = tabulated(cut, bins, bins.block(background))
+    for row in rows_of(rng, 2):
+
+        def answer(known, row=row):
+            mixed = np.where(np.isin(np.arange(N_FEATURES), list(known)), row, background)
+            return np.mean([expected(forest, values, each, set(range(N_FEATURES))) for each in mixed])
+
+        np.testing.assert_allclose(table.row(row.tolist()), shapley(answer, N_FEATURES), atol=1e-12)
+    assert table.base == pytest.approx(answer(set()))
+
+
+def test_large_trees_are_cut_into_branches_of_eight_questions():
+    rng = np.random.default_rng(0)
+    forest = grow([tree_of(rng, 60, 6, 0)], n_features=6, n_targets=1, strict=False, bits=64)
+    _, bins, cut, paths = prepared(forest)
+    assert len(cut) > 4
+    assert max(len(branch.questions) for branch in cut) <= 8
+    row = rng.normal(size=6).tolist()
+    np.testing.assert_allclose(tabulated(cut, bins).row(row), paths.row(row), atol=1e-12)
+
+
+def test_a_path_over_nine_features_has_no_branch():
+    rng = np.random.default_rng(1)
+    forest = grow([tree_of(rng, 400, 40, 0)], n_features=40, n_targets=1, strict=False, bits=64)
+    assert prepared(forest)[2] is None
+
+
+@pytest.mark.parametrize("name", ["slots", "begins", "owners", "answers", "widths"])
+def test_arrays_that_lead_nowhere_are_refused(name, tmp_path):
+    forest = forest_of(3)
+    _, bins, cut, _ = prepared(forest)
+    tabulated(cut, bins).save(tmp_path, "t")
+    array = np.load(tmp_path / f"t-{name}.npy")
+    np.save(tmp_path / f"t-{name}.npy", array[:-1] if name == "answers" else array + 10**6)
+    with pytest.raises(IntegrityError, match="must fit each other"):
+        Tables.load(tmp_path, "t", bins, 0.0)
+
+
+# ── the libraries
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    return load_diabetes(return_X_y=True, as_frame=True)
+
+
+def gappy(X):
+    """Take values out."""
+    return X.mask(np.random.default_rng(0).random(X.shape) < 0.1)
+
+
+def parts_of(found, X):
+    return np.array([[one.contributions[name] for name in X] for one in found])
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_xgboost_says_the_same(many, iris):
+    X, y = gappy(iris[0]), iris[1] if many else (iris[1] > 0).astype(int)
+    model = XGBClassifier(n_estimators=40, max_depth=4, n_jobs=1).fit(X, y)
+    made = explainers.choose("trees", context_of(model, X))
+    found = made.explain(X)
+    assert made.engine.tabled
+    asked = model.get_booster().predict(DMatrix(X, nthread=1), pred_contribs=True)
+    picked = model.predict(X, output_margin=True).argmax(axis=1) if many else None
+    wanted = asked[np.arange(len(X)), picked] if many else asked
+    np.testing.assert_allclose(parts_of(found, X), wanted[:, :-1], atol=1e-5)
+    np.testing.assert_allclose([one.base_value for one in found], wanted[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [float("nan"), -1.0])
+def test_xgboost_s_word_for_missing_is_kept(missing, diabetes):
+    X, y = diabetes
+    X = gappy(X).fillna(missing)
+    model = XGBRegressor(n_estimators=20, max_depth=3, n_jobs=1, missing=missing).fit(X, y)
+    found = explainers.choose("trees", context_of(model, X)).explain(X.head(40))
+    wanted = model.get_booster().predict(DMatrix(X.head(40), missing=missing, nthread=1), pred_contribs=True)
+    np.testing.assert_allclose(parts_of(found, X), wanted[:, :-1], atol=2e-4)  # of values in the hundreds
+
+
+def test_lightgbm_says_the_same(diabetes):
+    X, y = diabetes
+    model = LGBMRegressor(n_estimators=30, n_jobs=1, verbose=-1).fit(gappy(X), y)
+    found = explainers.choose("trees", context_of(model, gappy(X))).explain(gappy(X))
+    wanted = model.booster_.predict(gappy(X), pred_contrib=True)
+    np.testing.assert_allclose(parts_of(found, X), wanted[:, :-1], atol=1e-9)
+    np.testing.assert_allclose([one.base_value for one in found], wanted[:, -1], atol=1e-9)
+
+
+MADE = {
+    "random forest": RandomForestClassifier(20, max_depth=5, random_state=0),
+    "deep random forest": RandomForestRegressor(10, random_state=0),
+    "extra trees": ExtraTreesClassifier(10, max_depth=4, random_state=0),
+    "gradient boosting": GradientBoostingClassifier(n_estimators=20, random_state=0),
+    "histogram boosting": HistGradientBoostingRegressor(max_iter=20, max_depth=3, random_state=0),
+    "one tree": DecisionTreeRegressor(max_depth=4, random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_package_shap_says_the_same(name, iris, diabetes):
+    """What shap gave is kept with the line that asked it."""
+    kept = json.loads(SHAP.read_text())[name]
+    X, y = diabetes if "Regressor" in type(MADE[name]).__name__ else iris
+    y = (y == 2).astype(int) if name == "gradient boosting" else y  # of several classes shap has none
+    model = MADE[name].fit(X, y)
+    assert model.predict(X.head(5)).tolist() == pytest.approx(kept["predictions"])
+    found = explainers.choose("trees", context_of(model, X)).explain(X.head(5))
+    np.testing.assert_allclose(parts_of(found, X), kept["values"], rtol=1e-6, atol=1e-8)
+    assert [one.base_value for one in found] == pytest.approx(kept["base"])
+
+
+def test_a_forest_of_two_classes_speaks_of_the_second_class_s_probability(iris):
+    X, y = iris[0], (iris[1] > 0).map({True: "other", False: "a setosa"})
+    model = RandomForestClassifier(30, max_depth=4, random_state=0).fit(X, y)
+    one = explainers.choose("trees", context_of(model, X)).explain(X.head(1))[0]
+    assert (one.output, one.units) == ("probability of 'other'", "probability")
+    assert one.value == pytest.approx(model.predict_proba(X.head(1))[0, 1])
+    assert one.faithfulness_error < 1e-12
+
+
+def test_several_targets_are_explained_one_by_one(diabetes):
+    X, y = diabetes
+    both = pd.DataFrame({"a": y, "b": -y})
+    package = ek.pack(RandomForestRegressor(5, max_depth=3, random_state=0).fit(X, both), name="two", reference=X)
+    first, second = (package.explain(X.head(3), output=name) for name in ("y0", "y1"))
+    np.testing.assert_allclose(parts_of(first, X), -parts_of(second, X), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "model", [LGBMClassifier(n_estimators=15, n_jobs=1, verbose=-1), BaggingRegressor(random_state=0)]
+)
+def test_others_add_up(model, iris):
+    X, y = iris
+    found = explainers.choose("trees", context_of(model.fit(X, y), X)).explain(X.head(20))
+    assert max(one.faithfulness_error for one in found) < 1e-9
+
+
+def test_categories_that_no_plan_holds_are_left_to_the_library_or_to_sampling(iris):
+    X, y = iris
+    X = X.assign(kind=pd.Categorical(np.where(X.iloc[:, 0] > 5.5, "large", "small")))
+    boosted = XGBClassifier(n_estimators=5, enable_categorical=True, n_jobs=1).fit(X, y)
+    assert explainers.choose("auto", context_of(boosted, X)).method == "trees"
+    hist = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype").fit(X, y)
+    assert explainers.choose("auto", context_of(hist, X)).method == "sampling"
+
+
+# ── interventional
+
+
+def test_a_column_that_the_trees_do_not_look_at_adds_nothing_interventionally(diabetes):
+    X, y = diabetes
+    X = X.assign(twin=X["bmi"])
+    model = XGBRegressor(n_estimators=30, max_depth=3, n_jobs=1).fit(X.drop(columns="twin"), y)
+    context = context_of(model, X.drop(columns="twin"))
+    found = explainers.choose("trees-interventional", context).explain(X.drop(columns="twin").head(10))
+    assert {one.method for one in found} == {"tree-interventional"}
+    assert max(one.faithfulness_error for one in found) < 1e-3
+
+
+def test_interventional_values_are_those_that_sampling_finds(diabetes):
+    X, y = diabetes
+    model = HistGradientBoostingRegressor(max_iter=20, max_depth=3).fit(X, y)
+    context = context_of(model, X.head(60))
+    exact = explainers.choose("trees-interventional", context).explain(X.head(2))
+    drawn = explainers.method("sampling").fit(context, n_background=60, n_pairs=20).explain(X.head(2))
+    for one, other in zip(exact, drawn, strict=True):
+        assert one.base_value == pytest.approx(other.base_value)
+        gaps = np.array([one.contributions[name] - other.contributions[name] for name in X])
+        assert np.abs(gaps).max() < 0.05 * np.abs([*one.contributions.values()]).max()
+
+
+def test_trees_that_are_too_deep_have_no_interventional_values(diabetes):
+    X, y = diabetes
+    model = RandomForestRegressor(5, random_state=0).fit(X, y)
+    with pytest.raises(ExplainError, match="small"):
+        explainers.choose("trees-interventional", context_of(model, X))
+
+
+# ── packed and served
+
+
+def test_a_packed_forest_is_explained_by_its_plan_alone(tmp_path, iris):
+    X, y = iris[0].assign(kind=np.where(iris[1] > 1, "late", "early")), iris[1]
+    encoded = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    made = ek.pack(make_pipeline(encoded, RandomForestClassifier(10, max_depth=4)).fit(X, y), name="f", reference=X)
+    package = packages.load(made.save(tmp_path / "f"))
+    assert package.explains_by_plan
+    columns = {name: X[name].head(4).tolist() for name in X}
+    told, framed = package.explanations(columns), made.explain(X.head(4))
+    assert [replace(one, elapsed_ms=0) for one in told] == [replace(one, elapsed_ms=0) for one in framed]
+    assert "model" not in vars(package)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_was_saved_gives_the_same_bits(deep, tmp_path, diabetes):
+    X, y = diabetes
+    model = RandomForestRegressor(5, max_depth=None if deep else 4, random_state=0).fit(X, y)
+    context = context_of(model, X)
+    made = explainers.choose("trees", context)
+    made.save(tmp_path)
+    read = explainers.load(tmp_path, replace(context, reference=None, outputs=context.outputs))
+    assert [one.contributions for one in read.explain(X.head(5))] == [
+        one.contributions for one in made.explain(X.head(5))
+    ]
+    assert read.engine.tabled is made.engine.tabled is not deep
