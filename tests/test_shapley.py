@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import DMatrix, XGBClassifier, XGBRegressor
 
 import ekiben as ek
-from ekiben import explainers, models, packages, tables
+from ekiben import explainers, models, packages, sealing, tables
 from ekiben.compiling.forest import grow
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers import Context
@@ -309,7 +309,7 @@ def test_a_packed_forest_is_explained_by_its_plan_alone(tmp_path, iris):
     X, y = iris[0].assign(kind=np.where(iris[1] > 1, "late", "early")), iris[1]
     encoded = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
     made = ek.pack(make_pipeline(encoded, RandomForestClassifier(10, max_depth=4)).fit(X, y), name="f", reference=X)
-    package = packages.load(made.save(tmp_path / "f"))
+    package = packages.build(made.save(tmp_path / "f"), sealing.verify(tmp_path / "f"))
     assert package.explains_by_plan
     columns = {name: X[name].head(4).tolist() for name in X}
     told, framed = package.explanations(columns), made.explain(X.head(4))

@@ -449,6 +449,7 @@ def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list
     grown = any(word in type(last).__name__ for word in OF_TREES)
     near = {
         "linear": hasattr(last, "coef_"),
+        "additive": False,
         "trees": grown or type(last).__module__.startswith(("xgboost", "lightgbm")),
     }
     told = [reason for reason in reasons if near[reason.partition(":")[0]]]  # of the others nobody expected it

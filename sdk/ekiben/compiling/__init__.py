@@ -17,7 +17,7 @@ from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc, Row, Table
-from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Grown, Plan, load
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
 from ekiben.schema import PARTS, Column, Signature
@@ -39,6 +39,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Row",
+    "Sums",
     "Table",
     "certify",
     "compiled",

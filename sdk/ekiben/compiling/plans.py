@@ -61,12 +61,25 @@ LINKS = (links.Power, links.Sigmoid, links.SignedSquare, links.SoftPlus, links.S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grown:
-    """Trees at the end of a plan: an output's numbers are their sums at `keep`, divided by `by`, before any link."""
+class Sums:
+    """The numbers of a node that an output follows from: those at `keep`, divided by `by`, before any link."""
 
-    node: Trees
+    node: Node
     keep: tuple[int, ...]
     by: float
+
+    def block(self, table: Table) -> Array:
+        """Give them for many rows: shape (n_rows, n_numbers)."""
+        with np.errstate(all="ignore"):
+            found: Array = np.asarray(self.node.block(table), dtype=np.float64)[:, self.keep] / self.by
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown(Sums):
+    """Trees at the end of a plan."""
+
+    node: Trees
 
     @property
     def leaves(self) -> Array:
@@ -158,18 +171,19 @@ class Plan:
             node = node.of
         return node if isinstance(node, Linear) else None
 
-    def trees(self, which: int = 0) -> Grown | None:
-        """Give the trees whose sums an output follows from, where nothing but a link is made of them."""
+    def sums(self, which: int = 0) -> Sums:
+        """Give the numbers that an output follows from by nothing but links: margins, the sums of leaves, or the core's own."""
         node, keep, by = self.heads[which].core, None, 1.0
-        while not isinstance(node, Trees):
+        while True:
             if isinstance(node, Select) and keep is None:
                 keep = tuple(node.keep)
             elif isinstance(node, numbers.Scale) and len(set(node.pairs)) == 1 and node.pairs[0][0] == 0:
                 by *= node.pairs[0][1]
             elif not isinstance(node, (Shared, *LINKS)):
-                return None
+                break
             node = node.of
-        return Grown(node=node, keep=tuple(range(node.width)) if keep is None else keep, by=by)
+        kept = tuple(range(node.width)) if keep is None else keep
+        return Grown(node=node, keep=kept, by=by) if isinstance(node, Trees) else Sums(node=node, keep=kept, by=by)
 
     def predictions(self, rows: Sequence[Values]) -> list[dict[str, Any]]:
         """Answer rows as the body of an answer holds them.

@@ -1,6 +1,7 @@
 """Methods that explain a prediction on the raw columns.
 
-`linear` and `trees` are exact where they apply and refuse elsewhere; `sampling` takes any model; `anchor` gives a rule.
+`linear`, `additive` and `trees` are exact where they apply and refuse elsewhere; `sampling` takes any model; `anchor`
+gives a rule.
 Another package adds a method by an entry point in the group 'ekiben.explainers'.
 """
 
@@ -32,12 +33,13 @@ __all__ = [
 GROUP = "ekiben.explainers"
 METHODS = {
     "linear": "ekiben.explainers.linear:Linear",
+    "additive": "ekiben.explainers.additive:Additive",
     "trees": "ekiben.explainers.trees:Trees",
     "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
 }
-EXACT_FIRST = ("linear", "trees", "sampling")
+EXACT_FIRST = ("linear", "trees", "additive", "sampling")
 
 
 def method(name: str) -> Method:
@@ -52,7 +54,7 @@ def method(name: str) -> Method:
     --------
     >>> method("anchors")
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The explainer must be one of 'auto', 'anchor', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. \
+    ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. \
 Did you mean 'anchor'?
     """
     if name in METHODS:
@@ -70,7 +72,7 @@ def _unknown(name: str, offered: dict[str, EntryPoint]) -> str:
 
 
 def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> Explainer:
-    """Fit the method `name`; 'auto' takes the first that fits of linear, trees and sampling.
+    """Fit the method `name`; 'auto' takes the first that fits of linear, trees, additive and sampling.
 
     Why an exact method did not fit is added to `reasons`.
 

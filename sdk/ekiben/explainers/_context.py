@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ekiben.compiling import Plan
+from ekiben.compiling import NoPlan, Plan, translate
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.models import Answers, explained, numbers
-from ekiben.schema import Output, Part, Schema
+from ekiben.schema import Output, Part, Schema, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +79,14 @@ class Context:
     def live(self) -> Any:
         """The model itself."""
         return self.model.build() if isinstance(self.model, Later) else self.model
+
+    def translated(self) -> Plan | None:
+        """Make a plan of the model anew, with what its files do not hold; None where it has none."""
+        signature = Signature(inputs=self.schema, task="other", outputs=self.outputs)
+        try:
+            return Plan(translate(self.live, signature), self.schema, self.outputs, model=lambda: self.live)
+        except NoPlan:
+            return None
 
     @property
     def output(self) -> Output:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ekiben.compiling import Grown, NoPlan, Plan, translate
+from ekiben.compiling import Grown
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
@@ -17,7 +17,6 @@ from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import described, measured_units, picked
 from ekiben.explainers.shapley import Broken, Prepared, features_of
 from ekiben.explanations import Attribution, Explanation, Units
-from ekiben.schema import Signature
 from ekiben.tables import as_columns
 
 if TYPE_CHECKING:
@@ -145,8 +144,8 @@ class Trees:
                 getattr(estimator, "n_features_in_", len(owners)),
             )
         else:
-            grown = _grown(context) if context.plan is None else context.plan.trees(context.which)
-            if grown is None:
+            grown = _grown(context) if context.plan is None else context.plan.sums(context.which)
+            if not isinstance(grown, Grown):
                 raise ExplainError(
                     "The trees of a packed model must have a plan to be explained by. They have none here."
                 )
@@ -184,17 +183,12 @@ class Interventional(Trees):
 
 def _grown(context: Context) -> Grown | None:
     """Find the trees of a model, with the weights of their training rows; None where no plan holds them."""
-    signature = Signature(inputs=context.schema, task="other", outputs=context.outputs)
-    try:
-        document = translate(context.live, signature)
-    except NoPlan:
+    plan = context.translated()
+    grown = None if plan is None else plan.sums(context.which)
+    if not isinstance(grown, Grown):
         return None
-    grown = Plan(document, signature.inputs, signature.outputs, model=lambda: context.live).trees(context.which)
-    known = grown is not None and all(
-        cover is not None and np.isfinite(cover).all()
-        for cover in (grown.node.forest.cover, grown.node.forest.leaf_cover)
-    )
-    return grown if known else None
+    covers = (grown.node.forest.cover, grown.node.forest.leaf_cover)
+    return grown if all(cover is not None and np.isfinite(cover).all() for cover in covers) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

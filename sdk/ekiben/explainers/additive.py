@@ -1,0 +1,166 @@
+"""Exact Shapley values of models that add up what single columns say, on some scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from ekiben.compiling import Table
+from ekiben.errors import ExplainError
+from ekiben.explainers._context import Context, Matrix
+from ekiben.explainers._header import read_array, read_header, write_header
+from ekiben.explainers._outputs import described, measured_units, picked
+from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.tables import as_columns, as_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns: TypeAlias = Sequence[Sequence[Any]]
+Ask: TypeAlias = Callable[[Columns, int], Matrix]
+
+TOLERANCE = 1e-9  # of the span of the margins
+N_TRIED = 500
+N_MOSAICS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additive:
+    """Interventional Shapley values of a generalised additive model [1]_: what a column says does not depend on the others.
+
+    On its own scale (log-odds, a margin, the target) such a model is a sum of functions of one column each: naive Bayes,
+    splines or bins under a linear model, a Poisson regression, linear models that are averaged or stacked. What a column
+    adds is its own function's value less the mean of that over the reference. That the model is such a sum is proved on
+    rows that are patched together from the reference, and measured again on every row that is explained: one that does not
+    add up is refused.
+
+    References
+    ----------
+    .. [1] Hastie, Tibshirani, "Generalized Additive Models", 1990; for the values Strumbelj, Kononenko, 2014.
+    """
+
+    method: ClassVar[str] = "additive"
+    by_plan: ClassVar[bool] = True
+
+    context: Context
+    ask: Ask
+    ground: Sequence[Any]
+    says: Matrix
+    means: Matrix
+    span: float
+    units: Units
+
+    @classmethod
+    def fit(cls, context: Context) -> Additive:
+        """Find what each column says on its own, and prove that the model adds it up."""
+        reference = context.reference_rows(cls.method).iloc[:N_TRIED]
+        columns, ask = as_columns(reference), _asking(context)
+        ground = [column[0] for column in columns]
+        drawn = np.random.default_rng(0).integers(len(reference), size=(len(columns), N_MOSAICS))
+        mosaics = [[column[row] for row in rows] for column, rows in zip(columns, drawn.tolist(), strict=True)]
+        try:
+            margins, says, mixed = ask(columns, len(reference)), ask(_patched(ground, 1), 1)[0], ask(mosaics, N_MOSAICS)
+            alone = [
+                ask(_patched(ground, len(reference), {i: column}), len(reference)) for i, column in enumerate(columns)
+            ]
+        except (ArithmeticError, ValueError) as reason:
+            refusal = _refusal(f"has no answer for rows that mix others ({type(reason).__name__})")
+            raise ExplainError(refusal) from reason
+        parts = np.stack(alone) - says  # (n_columns, n_rows, n_margins)
+        span = float(np.ptp(margins)) or 1.0
+        gaps = says + parts.sum(axis=0) - margins, says + sum(map(np.take, parts, drawn, [0] * len(parts))) - mixed
+        if not max(np.abs(gap).max() for gap in gaps) <= TOLERANCE * span:
+            raise ExplainError(_refusal("does more than to add up what single columns say"))
+        units = measured_units(context, margins, context.scores(reference), tolerance=TOLERANCE)
+        means = parts.mean(axis=1)
+        return cls(context=context, ask=ask, ground=ground, says=says, means=means, span=span, units=units)
+
+    @property
+    def quick(self) -> bool:
+        """Whether an explanation needs the plan alone."""
+        return self.context.plan is not None
+
+    def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
+        """Explain each row, exactly.
+
+        Raises
+        ------
+        ExplainError
+            If the model does not add up what the columns of one of the rows say.
+        """
+        return self.explain_columns(as_columns(self.context.rows(frame)), len(frame))
+
+    def explain_columns(self, columns: Columns, n_rows: int) -> list[Explanation]:
+        """Explain rows that come as columns of plain values."""
+        return [self._explain([column[i] for column in columns]) for i in range(n_rows)]
+
+    def _explain(self, row: Sequence[Any]) -> Attribution:
+        started = perf_counter()
+        n = len(row)
+        alone = {i: [value if at in (i, n) else self.ground[i] for at in range(n + 1)] for i, value in enumerate(row)}
+        found = self.ask(_patched(self.ground, n + 1, alone), n + 1)
+        output = int(picked(found[n:])[0])
+        parts = found[:n, output] - self.says[output] - self.means[:, output]
+        one = Attribution.of(
+            method="additive-interventional",
+            output=described(self.context, self.units, output, found.shape[1]),
+            units=self.units,
+            base_value=float(self.says[output] + self.means[:, output].sum()),
+            value=float(found[n, output]),
+            contributions=dict(zip(self.context.names, parts.tolist(), strict=True)),
+            elapsed_ms=(perf_counter() - started) * 1e3,
+        )
+        if not one.faithfulness_error <= TOLERANCE * self.span * n:
+            raise ExplainError(_refusal("does more than to add up what the columns of this row say"))
+        return one
+
+    def save(self, folder: Path) -> None:
+        """Write a row to stand on, and what each column says on average."""
+        ground = [None if value != value else value for value in self.ground]
+        write_header(folder, self.method, units=self.units, span=self.span, ground=ground)
+        np.save(folder / "says.npy", self.says, allow_pickle=False)
+        np.save(folder / "means.npy", self.means, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Additive:
+        """Read what `save` wrote; no reference is needed."""
+        header = read_header(folder)
+        return cls(
+            context=context,
+            ask=_asking(context),
+            ground=header["ground"],
+            says=read_array(folder / "says.npy"),
+            means=read_array(folder / "means.npy"),
+            span=header["span"],
+            units=header["units"],
+        )
+
+
+def _asking(context: Context) -> Ask:
+    """Give what answers columns with margins of shape (n_rows, n_margins): the plan below its links, or a regressor itself."""
+    plan = context.plan or context.translated()
+    if plan is not None:
+        sums = plan.sums(context.which)
+        return lambda columns, n_rows: sums.block(Table(columns, n_rows))
+    if context.classes:
+        raise ExplainError(_refusal("has no plan, so that only its scores are known"))
+    names, contract = context.names, context.schema
+    return lambda columns, _: context.scores(as_frame(dict(zip(names, columns, strict=True)), contract))
+
+
+def _patched(ground: Sequence[Any], n_rows: int, columns: Mapping[int, Sequence[Any]] | None = None) -> Columns:
+    """Repeat a row, but for some columns."""
+    given = columns or {}
+    return [given[i] if i in given else [value] * n_rows for i, value in enumerate(ground)]
+
+
+def _refusal(reason: str) -> str:
+    return (
+        f"The method 'additive' takes a model that adds up what single columns say. This one {reason}. "
+        "Explain it with the method 'sampling'."
+    )
