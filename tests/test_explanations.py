@@ -2,13 +2,14 @@
 
 import json
 import re
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pandas as pd
 import pytest
 
 from ekiben.errors import SpecError
 from ekiben.explanations import Attribution, Explanations, Rule, from_json, to_json
+from ekiben.explanations.reasons import Speaker, languages
 
 
 @pytest.fixture
@@ -171,3 +172,64 @@ def test_a_rule_without_conditions_always_holds(rule):
 def test_no_explanations_show_as_none():
     assert repr(Explanations()) == "Explanations([])"
     assert Explanations().to_frame().empty
+
+
+# ── reasons
+
+
+def test_reasons_tell_labels_values_and_units(attribution):
+    about = Explanations([replace(attribution, label="bad")]).about(
+        [{"income": 32000.5, "age": 41, "<job>": None}],
+        labels={"income": "Annual income", "age": "Age"},
+        units={"income": "EUR", "age": "years"},
+    )
+    (raised,) = about[0].reasons(top=1)
+    assert (raised.column, raised.side, raised.amount) == ("age", "raised", 1.5)
+    assert str(raised) == "Age (41 years) raised the chance of 'bad'."
+    assert [str(one) for one in about[0].reasons(side="lowered")] == [
+        "Annual income (32,000.5 EUR) lowered the chance of 'bad'."
+    ]
+    assert [str(one) for one in about[0].reasons("fr", side="lowered")] == [
+        "Annual income (32\u202f000,5 EUR) a diminué la probabilité de 'bad'."
+    ]
+
+
+def test_a_missing_value_and_a_plain_answer_have_words(sampled):
+    about = Explanations([sampled]).about([{"a": None, "b": True}], labels={}, units={})
+    assert [one.text for one in about[0].reasons()] == [
+        "B (yes) raised the answer.",
+        "A (not given) raised the answer.",
+    ]
+    assert [one.text for one in sampled.reasons("fr", top=1)] == ["B a augmenté la réponse."]
+
+
+def test_reasons_go_to_the_side_on_which_the_answer_lies(sampled):
+    lower = replace(sampled, value=-1.0, contributions={"a": -2.5, "b": 0.5})
+    assert [one.side for one in lower.reasons()] == ["lowered"]
+    assert replace(sampled, contributions={"a": 0.0, "b": 0.0}).reasons() == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"language": "eng"}, "The 'language' must be one of 'en', 'fr'. Got 'eng'. Did you mean 'en'?"),
+        ({"side": "up"}, "The 'side' must be 'raised' or 'lowered'. Got 'up'."),
+        ({"top": 0}, "The 'top' must be a whole number of at least 1. Got 0."),
+    ],
+)
+def test_other_words_are_refused(sampled, given, says):
+    with pytest.raises(SpecError, match=re.escape(says)):
+        sampled.reasons(**given)
+
+
+def test_every_language_has_all_the_words():
+    english = Speaker.of("en").words
+    for language in languages():
+        words = Speaker.of(language).words
+        assert {(part, *group) for part, group in words.items()} == {(part, *group) for part, group in english.items()}
+
+
+def test_the_row_takes_no_part_in_comparisons_and_does_not_travel(attribution):
+    about = Explanations([attribution]).about([{"income": 1}], labels={}, units={})
+    assert about == Explanations([attribution])
+    assert "subject" not in to_json(about[0])

@@ -278,6 +278,8 @@ def _join(a: Column, b: Column) -> Column:
         low=_outer(a.low, b.low, min),
         high=_outer(a.high, b.high, max),
         alias=a.alias or b.alias,
+        label=a.label or b.label,
+        unit=a.unit if a.unit == b.unit else None,
         declared=(),
     )
 

@@ -266,7 +266,8 @@ class Package:
         which = self._which(output)
         known = which == 0 and method in (None, self.method)
         chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
-        return Explanations(chosen.explain(rows, seed=seed))
+        found = Explanations(chosen.explain(rows, seed=seed))
+        return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units)
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
         """Explain answers for columns of plain values that fit the contract; by the plan alone where that will do."""

@@ -416,6 +416,7 @@ def _explanation() -> dict[str, Any]:
             "base_value": {**_NUMBER, "description": "The output without knowing any column."},
             "value": {**_NUMBER, "description": "The output for this row: the base value and every contribution."},
             "contributions": {"type": "object", "additionalProperties": _NUMBER},
+            "label": {"nullable": True, "description": "The class that is explained; none for a value."},
             "standard_errors": {"type": "object", "nullable": True, "additionalProperties": _NUMBER},
             "conditions": {"type": "array", "items": TEXT},
             "precision": _NUMBER,

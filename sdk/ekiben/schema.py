@@ -61,6 +61,8 @@ class Column:
         What the author declared as a limit: a value beyond it is refused.
     alias
         Another name by which a row of JSON may bring the column, for a name that no program can spell.
+    label, unit
+        How people call the column, and what its numbers are counted in, as reasons say it: "Annual income", "EUR".
     declared
         Which of these the author declared.
 
@@ -87,6 +89,8 @@ class Column:
     minimum: Bound | None = None
     maximum: Bound | None = None
     alias: str | None = None
+    label: str | None = None
+    unit: str | None = None
     declared: tuple[str, ...] = ()
 
     @property
@@ -144,6 +148,16 @@ class Schema:
         return tuple(column.name for column in self.columns)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """How people call the columns of which that was declared."""
+        return {column.name: column.label for column in self.columns if column.label is not None}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What the columns' numbers are counted in, where that was declared."""
+        return {column.name: column.unit for column in self.columns if column.unit is not None}
+
+    @property
     def aliases(self) -> dict[str, str]:
         """For each alias the name that it stands for."""
         return {column.alias: column.name for column in self.columns if column.alias is not None}
@@ -166,6 +180,8 @@ class Schema:
         nullable: bool | EllipsisType = ...,
         unseen: Unseen | EllipsisType = ...,
         alias: str | EllipsisType | None = ...,
+        label: str | EllipsisType | None = ...,
+        unit: str | EllipsisType | None = ...,
     ) -> Schema:
         """Declare something of one column, and give the contract that says so; what is left out stays.
 
@@ -181,6 +197,8 @@ class Schema:
             Whether a text that was not seen is accepted or refused.
         alias
             Another name by which a row of JSON may bring the column; None takes it away.
+        label, unit
+            How people call the column, and what its numbers are counted in.
 
         Raises
         ------
@@ -196,6 +214,7 @@ class Schema:
         ekiben.errors.SpecError: The contract has no column 'Age'. Did you mean 'age'?
         """
         given = {"minimum": minimum, "maximum": maximum, "nullable": nullable, "unseen": unseen, "alias": alias}
+        given |= {"label": label, "unit": unit}
         changes = {key: value for key, value in given.items() if value is not ...}
         if name not in self.names:
             raise SpecError(f"The contract has no column {name!r}.{nearest(name, self.names)}")
@@ -253,6 +272,10 @@ def _declare(column: Column, changes: Mapping[str, Any]) -> Column:
         raise SpecError(f"The 'nullable' of {made.name!r} must be True or False. Got {made.nullable!r}.")
     if "unseen" in changes:
         _is_a_policy(made)
+    for word in ("label", "unit"):
+        said = getattr(made, word)
+        if said is not None and (type(said) is not str or not said.strip()):
+            raise SpecError(f"The {word!r} of {made.name!r} must be a text. Got {said!r}.")
     return made
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from ekiben import arrow, explanations, protocol, schema, spec
+from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
 from ekiben.errors import RequestError, UnreachableError
@@ -113,11 +113,15 @@ class Asking:
     def explained(self, frame: Any, unit: str | None) -> Steps[Explanations]:
         """Ask why, for each row."""
         frames.checked(frame)
+        yield from self._learn()
         ask = yield from self._for_rows("/explain", frame, unit)
         found = frames.document((yield from self._sent(ask))).get("explanations")
         if not isinstance(found, list) or len(found) != len(frame):
             raise self._no_answer("explanations")
-        return Explanations([explanations.from_json(each) for each in found])
+        told, contract = Explanations([explanations.from_json(each) for each in found]), self._contract or {}
+        columns = [schema.column_from_json(each) for each in contract.get("inputs", ())]
+        known = schema.Schema(columns=tuple(columns))
+        return told.about(tables.as_rows(frame), labels=known.labels, units=known.units)
 
     def page(self, path: str) -> Steps[dict[str, Any]]:
         """Ask for a page."""

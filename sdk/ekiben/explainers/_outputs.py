@@ -26,6 +26,12 @@ def label_of(context: Context, output: int, n_outputs: int) -> Any:
     return context.classes[1 if n_outputs == 1 and len(context.classes) > 1 else output]
 
 
+def explains(context: Context, units: Units, output: int, n_outputs: int) -> dict[str, Any]:
+    """Give what an attribution says of what it explains: its words, units, and the label."""
+    label = label_of(context, output, n_outputs) if context.classes else None
+    return {"output": described(context, units, output, n_outputs), "units": units, "label": label}
+
+
 def described(context: Context, units: Units, output: int, n_outputs: int) -> str:
     """Say what is explained, as in "log-odds of 'bad'"."""
     target = repr(context.output.name) if context.output.name else "the target"

@@ -14,7 +14,7 @@ from ekiben.compiling import Table
 from ekiben.errors import ExplainError
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import described, measured_units, picked
+from ekiben.explainers._outputs import explains, measured_units, picked
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns, as_frame
 
@@ -108,8 +108,7 @@ class Additive:
         parts = found[:n, output] - self.says[output] - self.means[:, output]
         one = Attribution.of(
             method="additive-interventional",
-            output=described(self.context, self.units, output, found.shape[1]),
-            units=self.units,
+            **explains(self.context, self.units, output, found.shape[1]),
             base_value=float(self.says[output] + self.means[:, output].sum()),
             value=float(found[n, output]),
             contributions=dict(zip(self.context.names, parts.tolist(), strict=True)),

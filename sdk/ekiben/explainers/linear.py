@@ -15,7 +15,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import described, label_of, measured_units, picked, softmax
+from ekiben.explainers._outputs import explains, measured_units, picked, softmax
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
 
@@ -106,8 +106,7 @@ class Linear:
         return [
             Attribution.of(
                 method="linear-interventional",
-                output=self._said(int(output), margins.shape[1]),
-                units=self.units,
+                **self._said(int(output), margins.shape[1]),
                 base_value=float(bases[output]),
                 value=float(margin[output]),
                 contributions=contributions,
@@ -116,10 +115,9 @@ class Linear:
             for output, margin, contributions in zip(outputs, margins, folded, strict=True)
         ]
 
-    def _said(self, output: int, n_outputs: int) -> str:
-        if self.centred:
-            return f"centred logit of {label_of(self.context, output, n_outputs)!r}"
-        return described(self.context, self.units, output, n_outputs)
+    def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
+        told = explains(self.context, self.units, output, n_outputs)
+        return {**told, "output": f"centred logit of {told['label']!r}"} if self.centred else told
 
     def save(self, folder: Path) -> None:
         """Write the owner and the mean of each feature; the coefficients are the model's."""

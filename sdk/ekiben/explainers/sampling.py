@@ -15,7 +15,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._outputs import described, picked, units_of_scores
+from ekiben.explainers._outputs import explains, picked, units_of_scores
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation
 
@@ -76,11 +76,9 @@ class Sampling:
         added = np.empty_like(gains)
         np.put_along_axis(added, orders, gains, axis=2)
         each = added.mean(axis=1)  # (n_background, n_columns)
-        units = units_of_scores(self.context)
         return Attribution.of(
             method="permutation-sampling",
-            output=described(self.context, units, output, self.scores.shape[1]),
-            units=units,
+            **explains(self.context, units_of_scores(self.context), output, self.scores.shape[1]),
             base_value=float(base.mean()),
             value=value,
             contributions=self._named(each.mean(axis=0)),

@@ -14,7 +14,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import described, measured_units, picked
+from ekiben.explainers._outputs import explains, measured_units, picked
 from ekiben.explainers.shapley import Broken, Prepared, features_of
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
@@ -113,8 +113,7 @@ class Trees:
         return [
             Attribution.of(
                 method=self.named,
-                output=described(self.context, self.units, each.output, len(each.margins)),
-                units=self.units,
+                **explains(self.context, self.units, each.output, len(each.margins)),
                 base_value=each.base,
                 value=each.margins[each.output],
                 contributions=contributions,

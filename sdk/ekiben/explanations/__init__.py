@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from html import escape
 from typing import Any, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.reasons import Reason, Subject
 from ekiben.explanations.rule import Rule
 
-__all__ = ["KINDS", "Attribution", "Explanation", "Explanations", "Rule", "Units", "from_json", "to_json"]
+__all__ = [
+    "KINDS",
+    "Attribution",
+    "Explanation",
+    "Explanations",
+    "Reason",
+    "Rule",
+    "Subject",
+    "Units",
+    "from_json",
+    "to_json",
+]
 
 Explanation: TypeAlias = Attribution | Rule
 KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Rule)}
@@ -36,8 +48,13 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     >>> from_json(to_json(one)) == one
     True
     """
-    told = {field.name: _plain(getattr(explanation, field.name)) for field in fields(explanation)}
+    told = {name: _plain(getattr(explanation, name)) for name in _travelling(explanation)}
     return {"kind": explanation.kind} | told
+
+
+def _travelling(kind: Explanation | type[Explanation]) -> list[str]:
+    """Name the fields that travel: all that explanations are compared by."""
+    return [field.name for field in fields(kind) if field.compare]
 
 
 def _plain(item: Any) -> Any:
@@ -65,7 +82,7 @@ def from_json(document: Mapping[str, Any]) -> Explanation:
         known = " or ".join(map(repr, KINDS))
         raise SpecError(f"The 'kind' of an explanation must be {known}. Got {kind!r}.{nearest(kind, KINDS)}")
     values = {key: item for key, item in document.items() if key != "kind"}
-    wrong = sorted({field.name for field in fields(KINDS[kind])} ^ set(values))
+    wrong = sorted({*_travelling(KINDS[kind])} ^ set(values))
     if wrong:
         raise SpecError(f"Every field of the {kind} must be there, and no other. Missing or unknown: {wrong}.")
     return KINDS[kind].of_json(values)
@@ -112,6 +129,14 @@ class Explanations(Sequence[Explanation]):
         return self._items == other._items if isinstance(other, Explanations) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # an attribution holds a mapping
+
+    def about(
+        self, rows: Iterable[Mapping[str, Any]], *, labels: Mapping[str, str], units: Mapping[str, str]
+    ) -> Explanations:
+        """Give them with the rows that were explained, so that reasons can tell values, in their columns' labels and units."""
+        subjects = [Subject(values=row, labels=labels, units=units) for row in rows]
+        told = zip(self._items, subjects, strict=True)
+        return Explanations([replace(one, subject=row) if isinstance(one, Attribution) else one for one, row in told])
 
     def to_frame(self) -> Any:
         """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.

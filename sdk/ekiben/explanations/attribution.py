@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from math import fsum
 from typing import Any, ClassVar, Literal
+
+from ekiben.errors import SpecError
+from ekiben.explanations.reasons import Reason, Side, Speaker, Subject
+from ekiben.explanations.rule import Label
 
 Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
@@ -19,7 +23,8 @@ class Attribution:
     """What each raw column added to one prediction.
 
     `value` is `base_value` plus the sum of `contributions`, up to `faithfulness_error`, all in `units`.
-    `standard_errors` is None for an exact method.
+    `standard_errors` is None for an exact method, and `label` for a value. `subject` is the row that was explained, where it
+    is at hand: it takes no part in comparisons, and does not travel.
 
     Examples
     --------
@@ -45,8 +50,10 @@ class Attribution:
     value: float
     contributions: Mapping[str, float]
     standard_errors: Mapping[str, float] | None = None
+    label: Label | None = None
     faithfulness_error: float
     elapsed_ms: float
+    subject: Subject = field(default_factory=Subject, compare=False, repr=False)
 
     @classmethod
     def of(cls, *, base_value: float, value: float, contributions: Mapping[str, float], **rest: Any) -> Attribution:
@@ -57,6 +64,58 @@ class Attribution:
     def strongest(self, n_columns: int = SHOWN_COLUMNS) -> list[tuple[str, float]]:
         """List the columns that moved the prediction most, the strongest first."""
         return sorted(self.contributions.items(), key=lambda item: -abs(item[1]))[:n_columns]
+
+    def reasons(self, language: str = "en", *, top: int = 4, side: Side | None = None) -> tuple[Reason, ...]:
+        """Say in plain words what moved the answer most, the strongest first.
+
+        Parameters
+        ----------
+        language
+            `en` or `fr`.
+        top
+            How many reasons at most.
+        side
+            `raised` for what raised the answer, `lowered` for what lowered it; by default the side to which the answer lies
+            from its base value, which is what a notice of a decision tells.
+
+        Raises
+        ------
+        SpecError
+            If there are no words of the language, or a parameter is another.
+
+        Examples
+        --------
+        >>> one = Attribution.of(
+        ...     method="m",
+        ...     output="log-odds of 'bad'",
+        ...     units="log-odds",
+        ...     label="bad",
+        ...     base_value=-1.0,
+        ...     value=0.5,
+        ...     contributions={"debt": 2.0, "income": -0.5},
+        ...     elapsed_ms=0.1,
+        ... )
+        >>> print(*one.reasons())
+        Debt raised the chance of 'bad'.
+        """
+        speaker = Speaker.of(language)
+        if side not in (None, "raised", "lowered"):
+            raise SpecError(f"The 'side' must be 'raised' or 'lowered'. Got {side!r}.")
+        if type(top) is not int or top < 1:
+            raise SpecError(f"The 'top' must be a whole number of at least 1. Got {top!r}.")
+        chosen: Side = side or ("raised" if self.value >= self.base_value else "lowered")
+        sign = 1 if chosen == "raised" else -1
+        what = speaker.what(self.units, self.label)
+        moved = [(name, amount) for name, amount in self.strongest(len(self.contributions)) if sign * amount > 0]
+        return tuple(
+            Reason(
+                column=name,
+                side=chosen,
+                amount=amount,
+                text=speaker.reason(chosen, speaker.column(name, self.subject), what),
+            )
+            for name, amount in moved[:top]
+        )
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Attribution:
