@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ekiben import pinning, running, spec, storing
-from ekiben.checks.laws import HTTP_LAWS, LAWS, Evidence, Law, Subject, sentence
+from ekiben.checks.laws import HTTP_LAWS, LAWS, sentence
 from ekiben.checks.reports import Finding, Report, State
+from ekiben.checks.subjects import Evidence, Law, Subject
 from ekiben.client import Client
 from ekiben.errors import SpecError
 from ekiben.packages import Package

@@ -7,96 +7,20 @@ with a sentence as its docstring and put it into `LAWS`, or into `HTTP_LAWS` whe
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ekiben import codecs, routing, tables
-from ekiben.client import Client
-from ekiben.errors import ExplainError, Fault, RequestError, SchemaError
-from ekiben.explanations import Attribution
+from ekiben import codecs, tables
+from ekiben.checks import explaining
+from ekiben.checks.subjects import ROWS, Evidence, Law, Subject
+from ekiben.errors import Fault, RequestError, SchemaError
 from ekiben.packages import Package
-from ekiben.pinning import Contract
 from ekiben.probing import unseen_texts
-from ekiben.spec import ServiceSpec
-from ekiben.values import misfit
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-6  # on scores; a label may never change
-ROWS = 40
-EXPLAINED_ROWS = 3
-MOST_TRIES = 5000  # requests without a unit, to meet an arm
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """An arm under the law: its package, and the running service it is part of, if there is one."""
-
-    arm: str
-    package: Package
-    spec: ServiceSpec | None = None
-    client: Client | None = None
-    promised: Contract | None = None
-
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """Real rows: the examples, and some of the reference."""
-        import pandas as pd
-
-        return pd.concat([self.package.example_frame, self.package.sample.head(ROWS)], ignore_index=True)
-
-    @cached_property
-    def askable(self) -> pd.DataFrame:
-        """The rows that the service takes too: another arm may take fewer texts, and no missing value."""
-        if self.promised is None:
-            return self.rows
-        known = [self.promised.signature.inputs[name] for name in self.package.schema.names]
-        fits = [
-            all(misfit(column, row[column.name]) is None for column in known) for row in tables.as_records(self.rows)
-        ]
-        return self.rows[fits]
-
-    def whole(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Give rows that hold the columns of the other arms too, from the service's own example."""
-        if self.promised is None:
-            return frame
-        absent = [name for name in self.promised.signature.inputs.names if name not in frame.columns]
-        return frame.assign(**{name: _repeated(self.promised.row[name], frame) for name in absent})
-
-    def over_http(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Ask the service until this arm answers."""
-        assert self.client is not None
-        frame = self.whole(frame)
-        assert self.spec is not None
-        unit = routing.unit_for(self.spec.route, self.arm, prefix="check") if self.spec.unit else None
-        tries = min(MOST_TRIES, math.ceil(12 / self.spec.route.share(self.arm)))  # fewer than one in 100,000 miss
-        for _ in range(1 if unit else tries):
-            answered = self.client.predict(frame, unit=unit)
-            if answered.attrs["arm"] == self.arm:
-                return answered
-        raise RequestError(f"The arm {self.arm!r} must answer its own unit. Another did.", status=200, code="wrong_arm")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What a law tried, and what it found broken; `note` says why nothing was tried."""
-
-    tried: int
-    faults: tuple[str, ...] = ()
-    note: str = ""
-
-
-Law = Callable[[Subject], Evidence]
-
-
-def _repeated(value: Any, frame: pd.DataFrame) -> pd.Series[Any]:
-    import pandas as pd
-
-    return pd.Series([value] * len(frame), index=frame.index, dtype=object)
 
 
 def examples_answer_as_recorded(subject: Subject) -> Evidence:
@@ -170,33 +94,6 @@ def json_changes_nothing(subject: Subject) -> Evidence:
     return _equal(subject.package.predict(back), subject.package.predict(subject.rows))
 
 
-def attributions_sum_to_the_output(subject: Subject) -> Evidence:
-    """Attributions sum to the output minus the base value."""
-    faults, tried = [], 0
-    try:
-        explained = subject.package.explain(subject.rows.head(EXPLAINED_ROWS))
-    except ExplainError as refusal:
-        return Evidence(tried=0, note=str(refusal).partition(".")[0])
-    for explanation in explained:
-        if isinstance(explanation, Attribution):
-            tried += 1
-            missed = abs(explanation.value - explanation.base_value - sum(explanation.contributions.values()))
-            if missed > 1e-4 * max(1.0, abs(explanation.value)):
-                faults.append(f"missed by {missed:.3g} in {explanation.units}")
-    return Evidence(tried=tried, faults=tuple(faults), note="" if tried else "the method gives rules, not sums")
-
-
-def the_same_seed_explains_the_same(subject: Subject) -> Evidence:
-    """The same seed explains the same."""
-    rows = subject.rows.head(EXPLAINED_ROWS)
-    try:
-        first, second = (list(map(_timeless, subject.package.explain(rows, seed=7))) for _ in range(2))
-    except ExplainError as refusal:
-        return Evidence(tried=0, note=str(refusal).partition(".")[0])
-    faults = [f"row {i} differs" for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
-    return Evidence(tried=len(rows), faults=tuple(faults))
-
-
 def http_answers_what_the_notebook_answers(subject: Subject) -> Evidence:
     """Over HTTP comes what the notebook answers."""
     assert subject.client is not None
@@ -233,8 +130,7 @@ LAWS: tuple[Law, ...] = (
     an_unknown_category_is_handled_as_the_contract_says,
     a_missing_value_is_answered_or_refused,
     json_changes_nothing,
-    attributions_sum_to_the_output,
-    the_same_seed_explains_the_same,
+    *explaining.LAWS,
 )
 HTTP_LAWS: tuple[Law, ...] = (http_answers_what_the_notebook_answers, http_refuses_by_row_and_column)
 
@@ -269,12 +165,6 @@ def _outcome(package: Package, frame: pd.DataFrame) -> str:
         return "answered" if _refused(package, frame) is None else "refused"
     except (ValueError, ArithmeticError):  # a 422 over HTTP
         return "unanswerable"
-
-
-def _timeless(explanation: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(explanation, elapsed_ms=0.0)
 
 
 def _equal(got: pd.DataFrame, wanted: pd.DataFrame) -> Evidence:

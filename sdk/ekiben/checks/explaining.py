@@ -1,0 +1,132 @@
+# ruff: noqa: D401 -- a law is a statement, not a command
+"""The laws that explanations keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ekiben.checks.subjects import Evidence, Law, Subject
+from ekiben.errors import ExplainError
+from ekiben.explanations import Attribution, Explanation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 3
+CLOSE = 1e-9  # of the larger number: sums of many rows are added up in another order
+TINY = 1e-9  # of a column's spread
+STILL = 1e-6  # of the sum of all contributions: the answer is the same
+MOVED = 0.1
+
+Told = list[Explanation]
+
+
+def attributions_sum_to_the_output(subject: Subject) -> Evidence:
+    """Attributions sum to the output minus the base value."""
+    return _judged(subject, _sums)
+
+
+def _sums(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    found = _attributions(subject.package.explain(rows))
+    faults = [
+        f"missed by {missed:.3g} in {one.units}"
+        for one in found
+        if (missed := abs(one.value - one.base_value - sum(one.contributions.values())))
+        > 1e-4 * max(1.0, abs(one.value))
+    ]
+    return Evidence(tried=len(found), faults=tuple(faults), note="" if found else NO_SUMS)
+
+
+def the_same_seed_explains_the_same(subject: Subject) -> Evidence:
+    """The same seed explains the same."""
+    return _judged(subject, _same_seed)
+
+
+def _same_seed(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    first, second = ([replace(one, elapsed_ms=0.0) for one in subject.package.explain(rows, seed=7)] for _ in range(2))
+    faults = [f"row {i} differs" for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+    return Evidence(tried=len(rows), faults=tuple(faults))
+
+
+def an_explanation_is_of_its_row_alone(subject: Subject) -> Evidence:
+    """An explanation does not depend on the rows beside it, nor on their order."""
+    return _judged(subject, _alone)
+
+
+def _alone(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    together = list(subject.package.explain(rows))
+    turned = list(subject.package.explain(rows.iloc[::-1]))[::-1]
+    alone = [subject.package.explain(rows.iloc[[i]])[0] for i in range(len(rows))]
+    faults = [
+        f"row {i} differs {how}"
+        for how, others in (("in another order", turned), ("alone", alone))
+        for i, (one, other) in enumerate(zip(together, others, strict=True))
+        if not _alike(one, other)
+    ]
+    return Evidence(tried=2 * len(rows), faults=tuple(faults))
+
+
+def _alike(one: Explanation, other: Explanation) -> bool:
+    if not (isinstance(one, Attribution) and isinstance(other, Attribution)):
+        return replace(one, elapsed_ms=0.0) == replace(other, elapsed_ms=0.0)
+    scale = CLOSE * max(1.0, abs(one.value), abs(one.base_value))
+    return one.output == other.output and bool(np.allclose(_numbers(one), _numbers(other), rtol=CLOSE, atol=scale))
+
+
+def _numbers(one: Attribution) -> list[float]:
+    return [one.base_value, one.value, *one.contributions.values()]
+
+
+def tiny_noise_moves_no_explanation(subject: Subject) -> Evidence:
+    """Noise that leaves the answer as it is leaves the explanation as it is."""
+    return _judged(subject, _still)
+
+
+def _still(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    spread = subject.package.sample.std(numeric_only=True)
+    numbers = [name for name in spread.index if rows[name].dtype.kind == "f" and spread[name] > 0]
+    if not numbers:
+        return Evidence(tried=0, note="no column of decimal numbers")
+    nudged = rows.assign(**{name: rows[name] + TINY * spread[name] for name in numbers})
+    pairs = zip(
+        _attributions(subject.package.explain(rows)), _attributions(subject.package.explain(nudged)), strict=True
+    )
+    moves = [move for one, other in pairs if (move := _move(one, other)) is not None]
+    faults = [f"a contribution moved by {move:.2g} of all" for move in moves if move > MOVED]
+    said = f"at most {max(moves):.1g} of all contributions" if moves else NO_SUMS
+    return Evidence(tried=len(moves), faults=tuple(faults), note=said)
+
+
+def _move(one: Attribution, other: Attribution) -> float | None:
+    """Tell how far a contribution moved, as a share of all; None where the answer itself did."""
+    whole = sum(map(abs, one.contributions.values())) or 1.0
+    if one.output != other.output or abs(one.value - other.value) > STILL * whole:
+        return None
+    return max(abs(amount - other.contributions[name]) for name, amount in one.contributions.items()) / whole
+
+
+NO_SUMS = "the method gives no sums"
+
+
+def _attributions(found: Any) -> list[Attribution]:
+    return [one for one in found if isinstance(one, Attribution)]
+
+
+def _judged(subject: Subject, judge: Callable[[Subject, pd.DataFrame], Evidence]) -> Evidence:
+    """Let a law look at some rows; where the method refuses one of them, nothing was tried."""
+    try:
+        return judge(subject, subject.rows.head(ROWS))
+    except ExplainError as refusal:
+        return Evidence(tried=0, note=str(refusal).partition(".")[0])
+
+
+LAWS: tuple[Law, ...] = (
+    attributions_sum_to_the_output,
+    the_same_seed_explains_the_same,
+    an_explanation_is_of_its_row_alone,
+    tiny_noise_moves_no_explanation,
+)
