@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from skops.io._protocol import PROTOCOL
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -22,7 +32,7 @@ from ekiben import models
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, measuring
 from ekiben.models.sklearn import ADAPTER as SKLEARN
-from ekiben.models.sklearn import FILE
+from ekiben.models.sklearn import BY_CHANCE, BY_CHANCE_BUT_TIES, FILE
 from ekiben.models.xgboost import ADAPTER as XGBOOST
 from ekiben.schema import Output
 
@@ -255,6 +265,47 @@ def test_preprocessing_runs_once_for_labels_and_scores():
     rows.clear()
     SKLEARN.answers(model, X.head(3))
     assert rows == [3]
+
+
+CLASSIFIERS = [
+    BaggingClassifier(DecisionTreeClassifier(max_depth=2), 4, random_state=0),
+    CalibratedClassifierCV(DecisionTreeClassifier(max_depth=2), cv=2),
+    DecisionTreeClassifier(max_depth=2),
+    ExtraTreeClassifier(max_depth=2, random_state=0),
+    ExtraTreesClassifier(4, max_depth=2, random_state=0),
+    GradientBoostingClassifier(n_estimators=3),
+    HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5),
+    LogisticRegression(),
+    LogisticRegressionCV(cv=2, use_legacy_attributes=False, scoring="accuracy", l1_ratios=(0,)),
+    RandomForestClassifier(4, max_depth=2, random_state=0),
+    VotingClassifier([("tree", DecisionTreeClassifier(max_depth=1)), ("line", LogisticRegression())], voting="soft"),
+]
+
+
+def test_every_classifier_that_is_asked_once_is_tried_here():
+    assert {type(each).__name__ for each in CLASSIFIERS} == {*BY_CHANCE, *BY_CHANCE_BUT_TIES}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda each: type(each).__name__)
+def test_labels_are_the_model_s_own_whether_it_is_asked_once_or_twice(classifier, n_classes):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 4, (400, 2)).astype(float)  # so few values that votes are even
+    y = np.array(["no", "perhaps", "yes"])[(x.sum(axis=1) + rng.integers(0, 4, 400)).astype(int) % n_classes]
+    model = clone(classifier).fit(x, y)
+    frame = pd.DataFrame(np.vstack([x, rng.normal(2, 5, (4000, 2))]))
+    (answered,) = SKLEARN.answers(model, frame)
+    assert answered.labels.tolist() == model.predict(frame.to_numpy()).tolist()
+    assert answered.scores.tolist() == model.predict_proba(frame.to_numpy()).tolist()
+
+
+@pytest.mark.parametrize("boundary", [0.0, 1e-18, -1e-18])
+def test_a_model_says_itself_how_it_breaks_a_tie(boundary):
+    model = LogisticRegression().fit(X, Y)
+    model.coef_, model.intercept_ = np.zeros((1, 2)), np.array([boundary])
+    (answered,) = SKLEARN.answers(model, X)
+    assert answered.scores.tolist() == [[0.5, 0.5]] * len(X)
+    assert answered.labels.tolist() == [int(boundary > 0)] * len(X)
 
 
 def test_steps_take_a_nested_pipeline_apart_before_its_last_estimator():

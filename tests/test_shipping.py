@@ -83,9 +83,10 @@ def ship(folder):
     """Ship a folder; what was begun is ended."""
     begun = []
 
-    def begin(dsn, to=folder, most_bytes=float("inf"), bar=lambda _why: None):
+    def begin(dsn, to=folder, most_bytes=float("inf"), keep_s=float("inf"), bar=lambda _why: None):
         told = Counted()
-        begun.append(Shipper(to, Database(lambda: dsn), most_bytes=most_bytes, told=told, bar=bar))
+        to_database = Database(lambda: dsn)
+        begun.append(Shipper(to, to_database, most_bytes=most_bytes, keep_s=keep_s, told=told, bar=bar))
         return begun[-1], told
 
     yield begin
@@ -228,6 +229,41 @@ def test_a_backlog_is_shipped_whole_and_what_is_whole_may_be_deleted_only_then(r
     assert ids(dsn) == [fields(number)[0] for number in range(3000)]
     tidy(folder, keep_s=3600, may_go=Cursor(folder).may_go)
     assert segments(folder) == []
+
+
+def test_rows_that_are_too_old_are_deleted_a_few_at_a_time(recorder, ship, dsn, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "TIDIED", 3)
+    now = time.time_ns()
+    recorder(to=tmp_path / "fraud", header=Header(service="fraud", columns=("z", "a"), arms={})).write(fields(99))
+    ship(dsn, to=tmp_path / "fraud")
+    writer = recorder()
+    for i in range(8):
+        writer.write(fields(i))
+    for i in range(8, 11):
+        writer.write(fields(i, ns=now + i))
+    until(lambda: ids(dsn) == [fields(99)[0]])
+    ship(dsn, keep_s=3600)
+    kept = [fields(i)[0] for i in (99, 8, 9, 10)]  # the other service keeps its own
+    until(lambda: ids(dsn) == kept)
+    writer.write(fields(11, ns=now + 11))
+    until(lambda: ids(dsn) == [*kept, fields(11)[0]])
+
+
+def test_a_user_who_may_not_delete_ships_and_is_told_of_once(recorder, ship, dsn, folder, caplog):
+    owner, writes = Database(lambda: dsn), f"writer_{time.time_ns()}"
+    owner.ask()
+    owner.close()
+    databases.ask(dsn, f"CREATE ROLE {writes} LOGIN")
+    databases.ask(dsn, f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {writes}")
+    writer = recorder()
+    writer.write(fields(1))
+    with caplog.at_level(logging.ERROR):
+        _, told = ship(dsn.replace("//ekiben@", f"//{writes}@"), keep_s=3600)
+        until(lambda: "too old" in caplog.text)
+        writer.write(fields(2))
+        until(lambda: told.n_shipped == 2)
+    assert (told.n_failed, caplog.text.count("too old")) == (0, 1)
+    assert ids(dsn) == [fields(1)[0], fields(2)[0]]
 
 
 def test_nothing_is_shipped_twice_where_the_cursor_is_lost(recorder, ship, dsn, folder):

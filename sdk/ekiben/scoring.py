@@ -7,16 +7,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ekiben import packages, tables
 from ekiben._optional import require
+from ekiben.arrow import frames
 from ekiben.errors import SchemaError, SpecError
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown
+from ekiben.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +80,7 @@ def score(
     >>> score(ek.load("packages/churn"), "customers.parquet", "scores.parquet", keep=["customer_id"])  # doctest: +SKIP
     Scored(rows=1000000, resumed=0, seconds=9.6)
     """
-    arrow = require("pyarrow", to="score a file")
-    feather = require("pyarrow.feather", to="score a file")
+    require("pyarrow", to="score a file")
     began, source, out = time.monotonic(), Path(source), Path(out)
     if out.suffix not in PARQUET:
         raise SpecError(
@@ -90,32 +93,49 @@ def score(
     _begin(parts, _job(package, source, keep, n_rows))
     done = resumed = 0
     with shown(progress) as say:
-        for number, batch in enumerate(_batches(source, package, keep, n_rows)):
+        for number, batch in enumerate(_ahead(_batches(source, package, keep, n_rows))):
             part = parts / f"{number:06}.arrow"
             if part.exists():
                 resumed += len(batch)
             else:
-                answered = _answered(package, batch, keep, done)
-                beside = part.with_suffix(".part")
-                table = arrow.Table.from_pandas(answered, preserve_index=False)
-                feather.write_feather(table, beside, compression="uncompressed")
-                beside.replace(part)
+                _write(_answered(package, batch, keep, done), part)
             done += len(batch)
             say(f"{done:,} rows answered, {done / (time.monotonic() - began):,.0f} a second")
         _join(parts, out)
     return Scored(rows=done, resumed=resumed, seconds=round(time.monotonic() - began, 3))
 
 
-def _answered(package: Package, batch: pd.DataFrame, keep: Sequence[str], before: int) -> pd.DataFrame:
+def _answered(package: Package, batch: Any, keep: Sequence[str], before: int) -> Any:
+    """Give the answers to a batch as a table of Arrow, what is kept beside them."""
+    arrow = require("pyarrow", to="score a file")
     try:
-        answers = package.predict(batch[[name for name in batch if name not in keep or name in package.schema.names]])
+        rows = _conformed(batch, package.schema, keep)
     except SchemaError as misfit:
         faults = [replace(fault, row=None if fault.row is None else fault.row + before) for fault in misfit.faults]
         first, last = before, before + len(batch) - 1
         raise SchemaError(f"Rows {first:,} to {last:,} of the file: {misfit}", faults) from None
-    beside = batch[list(keep)].set_axis([f"{name}_in" if name in answers else name for name in keep], axis=1)
-    answers.index = beside.index
-    return beside.join(answers) if len(keep) else answers
+    answers = packages.table(package.answers(rows), package.signature, rows.index)
+    found = arrow.Table.from_pandas(answers, preserve_index=False)
+    columns = {f"{name}_in" if name in found.column_names else name: batch[name] for name in keep}
+    return arrow.table({**columns, **dict(zip(found.column_names, found.columns, strict=True))})
+
+
+def _conformed(batch: Any, schema: Schema, keep: Sequence[str]) -> pd.DataFrame:
+    """Bring a batch into the contract: all of its columns but those that are only kept."""
+    import pandas as pd
+
+    is_frame = isinstance(batch, pd.DataFrame)
+    came = list(batch) if is_frame else batch.schema.names
+    beside = {alias for alias, name in schema.aliases.items() if alias in keep and name in came}
+    names = [name for name in came if name in {*schema.names, *schema.aliases} - beside]
+    return tables.conform(batch[names], schema) if is_frame else frames.fitted(batch.select(names), schema)
+
+
+def _write(table: Any, part: Path) -> None:
+    """Write a table whole or not at all."""
+    beside = part.with_suffix(".part")
+    require("pyarrow.feather", to="score a file").write_feather(table, beside, compression="uncompressed")
+    beside.replace(part)
 
 
 # ── the source ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +165,8 @@ def _has_columns(source: Path, package: Package, keep: Sequence[str]) -> None:
         )
 
 
-def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -> Iterator[pd.DataFrame]:
+def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -> Generator[Any, None, None]:
+    """Read the source batch by batch: frames of CSV, and Arrow's own batches of Parquet."""
     import pandas as pd
 
     known = {*package.schema.names, *package.schema.aliases, *keep}
@@ -154,12 +175,19 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
         texts = {column.name: str for column in package.schema.columns if column.kind in ("text", "category")}
         yield from pd.read_csv(source, usecols=names, chunksize=n_rows, dtype=texts)
         return
-    file = require("pyarrow.parquet", to="read Parquet").ParquetFile(source)
-    try:
-        for batch in file.iter_batches(batch_size=n_rows, columns=names):
-            yield batch.to_pandas()
-    finally:
-        file.close()
+    parquet = require("pyarrow.parquet", to="read Parquet")
+    repeated = frames.repeated(parquet.read_schema(source), package.schema)
+    with parquet.ParquetFile(source, read_dictionary=[name for name in repeated if name not in keep]) as file:
+        yield from file.iter_batches(batch_size=n_rows, columns=names)
+
+
+def _ahead(batches: Generator[Any, None, None]) -> Iterator[Any]:
+    """Read the next batch while the model answers this one."""
+    with closing(batches), ThreadPoolExecutor(1, "ekiben-reading") as apart:
+        coming = apart.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = apart.submit(next, batches, None)
+            yield batch
 
 
 # ── the job ─────────────────────────────────────────────────────────────────────────────────────────────────────────

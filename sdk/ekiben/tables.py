@@ -60,7 +60,7 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     frame = frame.rename(columns={} if faults else schema.aliases)
     faults += _name_faults([str(name) for name in frame.columns], schema)
     for column in schema.columns:
-        if column.name in frame.columns and not _plainly_fits(column, frame[column.name]):
+        if column.name in frame.columns and not plainly_fits(column, frame[column.name]):
             faults += _few(value_faults(column, enumerate(frame[column.name].tolist())))
     if faults:
         raise SchemaError.of(faults)
@@ -118,24 +118,33 @@ def _name_faults(names: Sequence[str], schema: Schema) -> Iterator[Fault]:
             )
 
 
-def _plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
-    """Answer for a whole column at once where dtypes can tell; anything else is looked at value by value."""
+def plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
+    """Answer for a whole column at once where dtypes can tell; anything else is to be looked at value by value."""
     import numpy as np
 
     if column.kind in ("text", "category"):
         return _texts_fit(column, values.tolist())
-    if column.kind not in ("number", "integer", "boolean", "datetime") or (values.isna().any() and not column.nullable):
+    code = values.dtype.kind if isinstance(values.dtype, np.dtype) else "O"
+    if column.kind in ("number", "integer"):
+        return code in ("iuf" if column.kind == "number" else "iu") and _numbers_fit(column, values.to_numpy())
+    if column.kind not in ("boolean", "datetime") or (values.isna().any() and not column.nullable):
         return False
     if column.kind == "datetime":
         limited = column.minimum is not None or column.maximum is not None
         return not limited and column.dtype.startswith("datetime64[ns") and str(values.dtype) == column.dtype
-    code = values.dtype.kind if isinstance(values.dtype, np.dtype) else "O"
-    if column.kind == "boolean":
-        return code == "b"
-    if code not in ("iuf" if column.kind == "number" else "iu"):
-        return False
+    return code == "b"
+
+
+def _numbers_fit(column: Column, numbers: Any) -> bool:
+    """Look at the least and the largest number."""
+    least, most = numbers.min(), numbers.max()
+    if least != least:  # one is missing
+        numbers = numbers[numbers == numbers]
+        if not column.nullable or not len(numbers):
+            return bool(column.nullable)
+        least, most = numbers.min(), numbers.max()
     low, high = bounds(column)
-    return bool(values.dropna().between(low, high).all())
+    return bool(low <= least.item() and most.item() <= high)
 
 
 def _texts_fit(column: Column, values: list[Any]) -> bool:
@@ -196,7 +205,10 @@ def as_columns(frame: pd.DataFrame) -> list[list[Any]]:
 def _as_list(values: pd.Series[Any]) -> list[Any]:
     if getattr(values.dtype, "kind", "O") in "iufb" and not hasattr(values.dtype, "na_value"):
         return values.tolist()
-    return [_plain(value) for value in values.tolist()]
+    cells = values.tolist()
+    if {*map(type, cells)} <= {str, int, bool, type(None)}:
+        return cells
+    return [_plain(value) for value in cells]
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -54,6 +54,24 @@ NAMES = (
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
 )
+# Classifiers whose label is the class of the largest probability, by their own code; and those whose label follows from the
+# number that the probability is made of, which rounding may turn into a tie.
+BY_CHANCE = (
+    "BaggingClassifier",
+    "CalibratedClassifierCV",
+    "DecisionTreeClassifier",
+    "ExtraTreeClassifier",
+    "ExtraTreesClassifier",
+    "RandomForestClassifier",
+    "VotingClassifier",
+)
+BY_CHANCE_BUT_TIES = (
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "LogisticRegression",
+    "LogisticRegressionCV",
+)
+CLOSE = 1e-6  # scores that differ by more are in the right order, those of 32 bits too
 TRUSTED = "A packed model may use classes of scikit-learn, XGBoost and LightGBM, and numpy's ufuncs."
 # What only further fitting needs: functions of scikit-learn's own by class; of another library's estimators a history,
 # functions of the notebook, and what they were told.
@@ -323,7 +341,7 @@ def _answers(last: Any, data: Any, parts: Sequence[Part]) -> tuple[Answers, ...]
     scores = _scores(last, data) if "scores" in parts and _gives_scores(last) else None
     if scores is not None and "label" not in parts:
         return tuple(Answers(scores=each) for each in scores)
-    labels = _labels(last, data)
+    labels = _labels(last, data) if scores is None else _labels_beside(last, data, scores)
     if scores is None:
         return tuple(Answers(labels=each) for each in labels)
     return tuple(Answers(labels=each, scores=chances) for each, chances in zip(labels, scores, strict=True))
@@ -360,6 +378,25 @@ def _labels(last: Any, data: Any) -> list[Array]:
     if isinstance(fitted, list):  # a chain passes them on as floats
         return [each.astype(known.dtype) for each, known in zip(predicted.T, fitted, strict=True)]
     return list(predicted.T)
+
+
+def _labels_beside(last: Any, data: Any, scores: Sequence[Array]) -> list[Array]:
+    """Give the labels that belong to scores; a model is asked again only where they do not tell."""
+    name = type(last).__name__ if type(last).__module__.startswith("sklearn.") else ""
+    if len(scores) == 1 and (name in BY_CHANCE or (name in BY_CHANCE_BUT_TIES and not _has_ties(scores[0]))):
+        labels: Array = last.classes_.take(scores[0].argmax(axis=1), axis=0)
+        return [labels]
+    return _labels(last, data)
+
+
+def _has_ties(scores: Array) -> bool:
+    """Tell whether the two largest scores of some row are so close that rounding may have turned them."""
+    import numpy as np
+
+    if scores.shape[1] < 2:
+        return True
+    two = np.partition(scores, -2, axis=1)[:, -2:] if scores.shape[1] > 2 else scores
+    return not bool((np.abs(two[:, 1] - two[:, 0]) > CLOSE).all())
 
 
 def _classes(last: Any, predicted: Array) -> list[tuple[Label, ...]]:

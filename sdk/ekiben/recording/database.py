@@ -78,12 +78,17 @@ FROM ekiben_records r JOIN ekiben_columns c ON c.id = r.columns
 WHERE r.service = $1 AND at >= timestamptz 'epoch' + $2::bigint / 1000 * interval '1 microsecond' AND ns >= $2::bigint
 ORDER BY ns, r.id, row
 """
+DELETE = """
+DELETE FROM ekiben_records WHERE ctid = ANY (ARRAY (
+  SELECT ctid FROM ekiben_records
+  WHERE service = $1 AND at < timestamptz 'epoch' + $2::bigint / 1000 * interval '1 microsecond' ORDER BY at LIMIT $3))
+"""
 
 # What a state of SQL means for whoever runs the service; the server's own words may hold names and values.
 _STATES = {
     "28": "it does not take the user or the password",
     "3D": "it has no database of that name",
-    "42501": "the user may not make or fill the tables",
+    "42501": "the user may not make, fill or empty the tables",
     "42": "its tables are not those of ekiben",
     "53": "it has no room or no connection left",
     "57": "it is being stopped or started",
@@ -204,6 +209,16 @@ class Database:
             names = _decode(found["names"])
             yield names, _decision(found, names)
 
+    def delete(self, service: str, before_ns: int, most: int) -> int:
+        """Delete the oldest rows of a service that are older than a moment, and tell how many there were.
+
+        Raises
+        ------
+        UnreachableError
+            If the database does not answer, or does not let its user delete.
+        """
+        return self._done(lambda: self._delete(service, before_ns, most))
+
     def ask(self) -> None:
         """Ask whether the database is there.
 
@@ -265,6 +280,10 @@ class Database:
             while some := await cursor.fetch(FETCHED):
                 found += some
         return found
+
+    async def _delete(self, service: str, before_ns: int, most: int) -> int:
+        told: str = await (await self._connected()).execute(DELETE, service, before_ns, most)
+        return int(told.rpartition(" ")[2])  # as in: DELETE 5
 
     async def _query(self, statement: str) -> list[Any]:
         found: list[Any] = await (await self._connected()).fetch(statement)

@@ -57,14 +57,12 @@ def opened(
     """
     kept = dict.fromkeys(told.hash, "hash") | dict.fromkeys(told.drop, "drop")
     header = Header(service=folder.name, columns=tuple(columns), arms=arms, kept=kept)
-    keep_bytes, ships = told.keep_mb * 1_000_000, told.to == "postgres"
+    keep_bytes, keep_s, ships = told.keep_mb * 1_000_000, told.keep_days * DAY_S, told.to == "postgres"
     to = _database() if ships else None
     may_go = Cursor(folder).may_go if ships else lambda _path: True
-    recorder = Recorder(
-        folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=told.keep_days * DAY_S, may_go=may_go
-    )
+    recorder = Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s, may_go=may_go)
     key = key_of(folder) if told.hash else b""
-    ended = _shipping(recorder, to, keep_bytes, counted) if to else lambda: None
+    ended = _shipping(recorder, to, keep_bytes, keep_s, counted) if to else lambda: None
     return Keeper(
         recorder,
         columns,
@@ -88,10 +86,12 @@ def _database() -> Database:
     return Database(database.address)
 
 
-def _shipping(recorder: Recorder, to: Database, most_bytes: float, counted: Told) -> Callable[[], object]:
+def _shipping(
+    recorder: Recorder, to: Database, most_bytes: float, keep_s: float, counted: Told
+) -> Callable[[], object]:
     """Ship the records of a folder, and give what ends that."""
 
     def bar(why: str) -> None:
         recorder.barred = why
 
-    return Shipper(recorder.folder, to, most_bytes=most_bytes, told=counted, bar=bar).close
+    return Shipper(recorder.folder, to, most_bytes=most_bytes, keep_s=keep_s, told=counted, bar=bar).close

@@ -30,6 +30,7 @@ LOOK_S = 0.5  # how long a record may wait where the database keeps up
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.5, 15.0  # before the database is asked again
 CLOSE_S = 3.0  # for what waits when the service ends; the next one ships the rest
 BATCH = 200  # rows, so that answering in the same process waits a millisecond at most
+TIDIED, TIDY_S = 2_000, 60.0  # rows that are deleted at once, and how long until the next look where there are no more
 DONE = -1
 
 
@@ -94,11 +95,13 @@ class Shipper:
     Parameters
     ----------
     folder
-        Where the segments lie.
+        Where the segments lie; it has the name of the service.
     database
         Where records go.
     most_bytes
         How much may wait.
+    keep_s
+        How old a row of the table may become.
     told
         Who counts.
     bar
@@ -106,13 +109,21 @@ class Shipper:
     """
 
     def __init__(
-        self, folder: Path, database: Database, *, most_bytes: float, told: Told, bar: Callable[[str], object]
+        self,
+        folder: Path,
+        database: Database,
+        *,
+        most_bytes: float,
+        keep_s: float = float("inf"),
+        told: Told,
+        bar: Callable[[str], object],
     ) -> None:
         self._folder, self._database, self._cursor = folder, database, Cursor(folder)
         self._most_bytes, self._told, self._bar = most_bytes, told, bar
         self._lock, self._broken = -1, set[str]()
         self._is_new, self._is_away = True, False
         self._pause_s, self._next_s = LEAST_PAUSE_S, 0.0
+        self._keep_s, self._tidy_next_s, self._may_delete = keep_s, 0.0, True
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ekiben-shipping", daemon=True)
         self._thread.start()
@@ -139,6 +150,7 @@ class Shipper:
         try:
             if self._is_ours() and time.monotonic() >= self._next_s:
                 self._ship()
+                self._tidy()
             waits = waiting_bytes(self._folder, self._cursor.read())
         except (EkibenError, OSError) as reason:
             self._failed(
@@ -183,6 +195,20 @@ class Shipper:
         if self._is_away:
             logger.warning("the database takes records again")
         self._is_new, self._is_away, self._pause_s = False, False, LEAST_PAUSE_S
+
+    def _tidy(self) -> None:
+        """Delete some of the rows that are too old; what cannot be deleted stops no shipping."""
+        if self._keep_s == float("inf") or time.monotonic() < self._tidy_next_s:
+            return
+        try:
+            n = self._database.delete(self._folder.name, time.time_ns() - int(self._keep_s * 1e9), TIDIED)
+            self._may_delete = True
+        except EkibenError as reason:
+            n = 0
+            if self._may_delete:
+                logger.error("rows that are too old stay in the database: %s", reason)
+            self._may_delete = False
+        self._tidy_next_s = time.monotonic() + (0 if n == TIDIED else TIDY_S)
 
     def _ship_segment(self, path: Path, told: dict[str, int]) -> None:
         name, is_whole = name_of(path), not path.name.endswith(OPEN)  # looked at before its end is

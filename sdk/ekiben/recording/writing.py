@@ -24,7 +24,7 @@ if os.name == "posix":
     import fcntl
 
 SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
-_encode, _framed = msgspec.msgpack.Encoder().encode, FRAME.pack
+_encode, _framed, _append = msgspec.msgpack.Encoder().encode, FRAME.pack, os.write
 Fields = tuple[Any, ...]  # those of a Record in their order; a tuple costs less to make
 
 
@@ -68,6 +68,7 @@ class Recorder:
         self.folder, self._header, self._sync = folder, header, sync
         self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
         self._lock, self._file, self._size, self._path = threading.Lock(), -1, 0, folder
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._until_ns, self._segment_s = 0, min(SEGMENT_S, keep_s)
         self._tidying: threading.Thread | None = None
         self.barred = ""  # why nothing more may be written, where that is so
@@ -94,22 +95,23 @@ class Recorder:
         except OverflowError:  # an integer of more than 64 bits, where a column takes any number
             payload = _encode(_narrowed(record))
         frame = _framed(len(payload), crc32(payload)) + payload
-        with self._lock:
-            try:
-                if self._file < 0 or self.barred:
-                    self._may_begin()
-                written = os.write(self._file, frame)
-                if self._sync or written < len(frame):
-                    self._settle(written, len(frame))
-                self._size += written
-                if self._size >= self._segment_bytes or record[1] > self._until_ns:
-                    self._end()
-                    self._begin()
-                    self._tidy()
-            except OSError as reason:
-                raise RecordsError(
-                    f"A record must be written before its answer. It was not: {reason.strerror}."
-                ) from None
+        size = len(frame)
+        self._acquire()  # `with` takes four times as long
+        try:
+            if self._file < 0 or self.barred:
+                self._may_begin()
+            written = _append(self._file, frame)
+            if written < size or self._sync:
+                self._settle(written, size)
+            self._size += written
+            if self._size >= self._segment_bytes or record[1] > self._until_ns:
+                self._end()
+                self._begin()
+                self._tidy()
+        except OSError as reason:
+            raise RecordsError(f"A record must be written before its answer. It was not: {reason.strerror}.") from None
+        finally:
+            self._release()
 
     def close(self) -> None:
         """End the segment; what was written stays."""
