@@ -155,6 +155,7 @@ class ModelService(Hooks):
             setattr(cls, endpoint.name, endpoint)
 
     def __init__(self) -> None:
+        supervising.follow()
         Front.keys, Front.drain = _told(keys.of_environment), Drain(_told(draining.seconds))
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
