@@ -17,7 +17,7 @@ from ekiben.schema import Schema, Signature
 from ekiben.spec import Limits, ServiceSpec, parse_unit
 
 
-def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
+def plane_of(arms, *, hooks=None, paces=None, unit="customer_id", route=None, **settings):
     """Make a data plane of packages, the first of which promises the contract; what it observed is in `seen`."""
     described = ServiceSpec(
         name="risk",
@@ -42,6 +42,7 @@ def plane_of(arms, *, hooks=None, unit="customer_id", route=None, **settings):
         lambda *what: seen.extend((*what[:-1], each) for each in what[-1]),
         "Answers.",
         lambda *what: unseen.append(what),
+        paces=paces,
     )
     plane.seen, plane.unseen = seen, unseen
     return plane

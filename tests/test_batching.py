@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from ekiben.batching import Batcher
+from ekiben.pacing import Pace
 
 PATIENCE_S = 30
 
@@ -28,11 +29,11 @@ class Model:
         return [2 * item for item in items]
 
 
-def run(model, story, most=100):
+def run(model, story, most=100, pace=None):
     """Play an asynchronous story with a batcher."""
 
     async def played():
-        batcher = Batcher(model, most=most, name="test")
+        batcher = Batcher(model, most=most, name="test", pace=pace)
         try:
             return await asyncio.wait_for(story(batcher), PATIENCE_S)
         finally:
@@ -167,3 +168,55 @@ def test_a_batcher_outlives_the_loop_that_asked_it_first(n_loops):
 
     assert [asyncio.run(asked()) for _ in range(n_loops)] == [6, 6]
     batcher.close()
+
+
+def test_an_item_is_expected_to_take_what_the_batch_before_it_and_its_own_take():
+    model, pace = Model(held=True), Pace()
+    for size in (1, 2, 4):
+        pace.took(10.0 + size, size)
+
+    async def story(batcher):
+        alone = batcher.expected_s(3)
+        asked = [batcher.ask(1, 5), *(batcher.ask(n, 4) for n in (2, 3))]
+        behind = batcher.expected_s(2), batcher.expected_s()
+        asked[1].cancel()
+        await asyncio.sleep(0)
+        fewer = batcher.expected_s(2)
+        model.go.set()
+        await asked[0], await asked[2]
+        return alone, behind, fewer
+
+    alone, behind, fewer = run(model, story, most=8, pace=pace)
+    assert alone == pytest.approx(13)
+    assert behind[0] == pytest.approx(15 + 18 + 12)  # what is asked, a full batch, and the rest
+    assert behind[1] == pytest.approx(15 + 18 + 14)  # as large as those that are here
+    assert fewer == pytest.approx(15 + 16)
+
+
+def test_a_batch_that_takes_longer_than_it_should_is_expected_to_take_as_long_again():
+    model, pace = Model(held=True), Pace()
+    pace.took(0.001, 1)
+
+    async def story(batcher):
+        asked = batcher.ask(1)
+        await begun(model)
+        first = batcher.expected_s()
+        await asyncio.sleep(0.05)
+        second = batcher.expected_s()
+        model.go.set()
+        await asked
+        return first, second
+
+    first, second = run(model, story, pace=pace)
+    assert second - first > 0.04
+
+
+def test_what_batches_took_is_learnt():
+    model = Model()
+
+    async def story(batcher):
+        assert batcher.expected_s() == 0
+        await batcher.ask(1)
+        return batcher.expected_s()
+
+    assert 0 < run(model, story) < PATIENCE_S

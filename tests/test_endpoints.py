@@ -21,8 +21,10 @@ from ekiben.errors import EkibenError
 from ekiben.front import Front, _explain, _predict
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
+from ekiben.pacing import Pace
 from ekiben.routing import Route
 from ekiben.spec import Limits
+from ekiben.waiting import FEW
 from planes import plane_of, unplanned
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
@@ -76,8 +78,9 @@ def with_plan(package, **settings):
     return made
 
 
-def held(package, **settings):
-    return unplanned(package, adapter=Held(package.adapter, **settings))
+def held(package, *, manifest=None, **settings):
+    changes = {} if manifest is None else {"manifest": manifest}
+    return unplanned(package, adapter=Held(package.adapter, **settings), **changes)
 
 
 @pytest.fixture
@@ -442,6 +445,59 @@ def test_more_requests_at_once_than_the_spec_says_are_refused_before_any_work(fr
     assert code(refused) == (429, "too_many_requests")
     assert refused.headers["retry-after"] == "1"
     assert [code(answer) for answer in (*first, after)] == [(200, "ok")] * 3
+
+
+def slowly(seconds):
+    pace = Pace()
+    pace.took(seconds, 1)
+    return pace
+
+
+@pytest.mark.parametrize("asked_alone", [False, True])
+@pytest.mark.parametrize(
+    ("headers", "taken_before"),
+    [
+        ({}, FEW),  # four may wait in turn for a model that takes a second
+        ({"x_ekiben_deadline_ms": "30000"}, 20),
+        ({"x_ekiben_deadline_ms": "900"}, 1),  # the second would be late
+    ],
+)
+def test_what_would_be_late_behind_others_is_refused_at_once(front, champion, row, headers, taken_before, asked_alone):
+    slow = held(champion, **({"manifest": {**champion.manifest, "carries": ["code"]}} if asked_alone else {}))
+    served = front(packages={"champion": slow}, paces={"champion": slowly(1.0)}, threads=1)
+    assert bool(served.endpoint._batchers) is not asked_alone
+
+    async def story():
+        with let_go(slow.adapter):
+            asked = [asyncio.ensure_future(post(served.endpoint, {"rows": [row]}, **headers)) for _ in range(22)]
+            await begun(slow.adapter)
+            refused = [each for each in asked if each.done()]
+        return [each.result() for each in refused], await asyncio.gather(*asked)
+
+    refused, answers = asyncio.run(story())
+    assert len(refused) == len(answers) - taken_before
+    for each in refused:
+        assert code(each) == (429, "too_many_requests")
+        assert int(each.headers["retry-after"]) >= 1
+    assert {each.status for each in answers if each not in refused} == {200}
+
+
+def test_a_service_of_one_arm_refuses_what_would_be_late_before_its_body_is_read(front, champion, row):
+    slow = held(champion)
+    served = front(packages={"champion": slow}, paces={"champion": slowly(1.0)})
+
+    async def story():
+        with let_go(slow.adapter):
+            first = [asyncio.ensure_future(post(served.endpoint, {"rows": [row]})) for _ in range(FEW)]
+            await begun(slow.adapter)
+            _, named = sent({"rows": [row]})
+            refused = await ask(served.endpoint, "POST", "/predict", headers=named, caller=Caller(silent=True))
+        return refused, await asyncio.gather(*first)
+
+    refused, first = asyncio.run(story())
+    assert code(refused) == (429, "too_many_requests")
+    assert 1 <= int(refused.headers["retry-after"]) <= 6
+    assert [code(answer) for answer in first] == [(200, "ok")] * FEW
 
 
 def test_a_body_is_refused_by_its_announced_length_before_it_is_read(front, row):

@@ -21,6 +21,7 @@ from ekiben.dialects.tables import Tables
 from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError
 from ekiben.explanations import Explanation
 from ekiben.observing import Count, new_id
+from ekiben.pacing import Pace
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.recording.keeping import Keeper
@@ -78,6 +79,8 @@ class DataPlane:
         Called with the arm, the column and how many of its texts the arm takes and has never seen.
     keeper
         What keeps each decision before its answer leaves; None keeps none.
+    paces
+        How long the models of some arms were measured to take.
     """
 
     def __init__(
@@ -90,9 +93,10 @@ class DataPlane:
         description: str = "",
         unseen: Unseen = lambda _arm, _column, _n: None,
         keeper: Keeper | None = None,
+        paces: Mapping[str, Pace] | None = None,
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
-        self.description, self.keeper = description, keeper
+        self.description, self.keeper, self.paces = description, keeper, paces or {}
         self.observe, self.tell_unseen = observe, unseen
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()

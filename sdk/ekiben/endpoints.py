@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
@@ -19,13 +18,14 @@ from ekiben import shortcut
 from ekiben.arrow import KINDS
 from ekiben.batching import Batcher
 from ekiben.dataplane import DataPlane, n_rows
-from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
+from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type
 from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
+from ekiben.pacing import Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
-from ekiben.waiting import Until, deadline_s, too_large
+from ekiben.waiting import Until, deadline_s, too_large, too_many
 
 DEADLINE = b"x-ekiben-deadline-ms"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
@@ -74,9 +74,11 @@ class Endpoint:
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
         unit = plane.spec.unit
         self._by_cookie = unit is not None and unit.source == "cookie"
-        n_arms = sum(weight > 0 for weight in plane.spec.route.weights.values())
-        self._most_of_arm = self._most if n_arms < 2 else max(1, int(self._most * BUSY_ARM))
-        self._limiter = anyio.CapacityLimiter(plane.spec.threads)
+        arms = [arm for arm, weight in plane.spec.route.weights.items() if weight > 0]
+        self._most_of_arm = self._most if len(arms) < 2 else max(1, int(self._most * BUSY_ARM))
+        self._only = self._batchers.get(arms[0]) if dialect is not None and len(arms) == 1 else None
+        self._patience_s = plane.spec.limits.wait_ms / 1000
+        self._limiter, self._turns = anyio.CapacityLimiter(plane.spec.threads), Turns(plane.spec.threads, plane.paces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -127,12 +129,9 @@ class Endpoint:
             if isinstance(found, Answer):
                 return self._refused(found)
             waits_s = min(waits_s, found)
-        length = headers.get(b"content-length", b"")
-        if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
-            return self._refused(too_large(self._most_bytes))
-        until = Until(began, waits_s, receive)
-        if asked_ms is not None and until.left_s <= 0:
-            return self._refused(until.late())
+        until = Until(began, waits_s, receive, self._patience_s if asked_ms is None else None)
+        if (barred := self._barred(headers, until)) is not None:
+            return self._refused(barred)
         body = await until.body(self._most_bytes)
         if isinstance(body, Answer):
             return self._refused(body)
@@ -152,6 +151,16 @@ class Endpoint:
                     return outcome
         return await self._slowly(scope, body, until)
 
+    def _barred(self, headers: Mapping[bytes, bytes], until: Until) -> Answer | None:
+        """Refuse, before its body costs anything, what is too large, too late, or would be."""
+        length = headers.get(b"content-length", b"")
+        if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
+            return too_large(self._most_bytes)
+        if DEADLINE in headers and until.left_s <= 0:
+            return until.late()
+        only = self._only
+        return None if only is None else until.in_vain(only.expected_s(), only.n_unanswered)
+
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
         plan = asked.arm.plan
@@ -162,18 +171,20 @@ class Endpoint:
             if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
                 outcome = lane.planned(asked)
             else:
-                found = await until.done(self._in_thread(lane.planned, asked))
+                work = self._in_turn(asked.arm.name, n_asked, until, lane.planned, asked)
+                found = work if isinstance(work, Answer) else await until.done(work)
                 outcome = self._refused(found, asked) if isinstance(found, Answer) else found
         elif (each := self._batchers.get(asked.arm.name)) is not None:
             columns = lane.columns(asked)
             lane.count_unseen(asked)
-            outcome = await self._computed(lane, asked, columns, self._together(each, columns), until)
+            outcome = await self._computed(lane, asked, columns, self._together(each, columns, until), until)
         elif self._dialect is None:
             columns = lane.columns(asked)
             if self.plane.explains_at_once(asked.arm.name):
                 return self._explained(lane, asked, columns)
-            work = self._in_thread(self.plane.explanations, asked.arm.name, columns)
-            outcome = await self._computed(lane, asked, columns, work, until)
+            n_asked, arm = len(asked.body.rows), asked.arm.name
+            explained = self._in_turn(arm, n_asked, until, self.plane.explanations, arm, columns)
+            outcome = await self._computed(lane, asked, columns, explained, until)
         else:
             return None
         return outcome
@@ -203,7 +214,8 @@ class Endpoint:
         request = Request(body=body, headers=named, cookies=_cookies(scope))
         if self._dialect is not None:
             return await self._in_steps(request, self._dialect, until)
-        answer = await until.done(self._in_thread(self.plane.respond, "explain", request))
+        work = self._in_turn("", 1, until, self.plane.respond, "explain", request)
+        answer = work if isinstance(work, Answer) else await until.done(work)
         if ID not in answer.headers:  # it was given up
             return self._refused(answer)
         return _as_outcome(self.plane, answer, answer.headers[ID])
@@ -244,15 +256,29 @@ class Endpoint:
         arm, columns = routed.choice.arm, routed.columns
         if (found := shortcut.at_once(self.plane, arm, columns)) is not None:
             return found
-        each = self._batchers.get(arm)
-        work = self._together(each, columns) if each else self._in_thread(self.plane.predictions, arm, columns)
+        if each := self._batchers.get(arm):
+            work = self._together(each, columns, until)
+        else:
+            work = self._in_turn(arm, n_rows(columns), until, self.plane.predictions, arm, columns)
         return work if isinstance(work, Answer) else await until.done(work)
 
-    def _together(self, batcher: Batcher[Columns, Any], columns: Columns) -> asyncio.Future[Any] | Answer:
-        """Ask a model together with what waits for it; refuse when one arm's requests hold too many slots."""
+    def _together(self, batcher: Batcher[Columns, Any], columns: Columns, until: Until) -> asyncio.Future[Any] | Answer:
+        """Ask a model together with what waits for it; refuse when that is too much."""
         if batcher.n_unanswered >= self._most_of_arm:
             return _too_many(self._most_of_arm)
-        return batcher.ask(columns, n_rows(columns))
+        n = n_rows(columns)
+        return until.in_vain(batcher.expected_s(n), batcher.n_unanswered) or batcher.ask(columns, n)
+
+    def _in_turn(
+        self, arm: str, n_asked: int, until: Until, act: Callable[..., Any], *given: Any
+    ) -> asyncio.Future[Any] | Answer:
+        """Do in a thread what takes long; refuse when too much waits for a thread."""
+        turns = self._turns
+        if (refused := until.in_vain(turns.expected_s(arm, n_asked), turns.n_unanswered)) is not None:
+            return refused
+        work = self._in_thread(turns.timed(arm, n_asked, act), *given)
+        work.add_done_callback(turns.take(arm, n_asked))
+        return work
 
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
         return asyncio.ensure_future(
@@ -269,8 +295,7 @@ class Endpoint:
 
 
 def _too_many(most: int) -> Answer:
-    says = f"At most {most} requests are answered here at once. They are. Come back in a second."
-    return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", says, headers={"retry-after": "1"})
+    return too_many(f"At most {most} requests are answered here at once. They are. Come back in a second.")
 
 
 _NONE: Mapping[str, str] = {}

@@ -25,6 +25,7 @@ from ekiben.draining import Drain
 from ekiben.errors import EkibenError, RecordsError
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
 from ekiben.metering import meter
+from ekiben.pacing import Pace, measured
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.recording.keeping import Keeper
@@ -154,13 +155,16 @@ class ModelService(Hooks):
             setattr(cls, endpoint.name, endpoint)
 
     def __init__(self) -> None:
+        supervising.follow()
         Front.keys, Front.drain = _told(keys.of_environment), Drain(_told(draining.seconds))
         pins = self.served.contract.pins  # the word of whoever deploys: a package of that digest may be code
         packages = {arm: storing.get(pin.tag, digest=pin.digest) for arm, pin in pins.items()}
-        for package in packages.values():
+        paces: dict[str, Pace] = {}
+        for arm, package in packages.items():
             # read now, so that no request waits for it; what needs more than a plan is read when it is first asked for
             if package.plan is None or package.plan.native:
                 _ = package.model, package.explainer
+                paces |= _paced(arm, package)
             else:
                 package.predictions({name: [value] for name, value in package.examples[0]["row"].items()})
                 _ = package.explains_by_plan
@@ -174,6 +178,7 @@ class ModelService(Hooks):
             description=inspect.getdoc(type(self)) or "",
             unseen=counted.unseen,
             keeper=_keeper(self.served, packages, counted),
+            paces=paces,
         )
         _settle()
         Front.tracers = _tracers()
@@ -260,6 +265,16 @@ def _told(read: Callable[[], S]) -> S:
         return read()
     except EkibenError as reason:
         raise ServiceError(str(reason)) from None
+
+
+def _paced(arm: str, package: Package) -> dict[str, Pace]:
+    """Measure how long a model takes for its own example, so that it is known before many ask."""
+    row = package.examples[0]["row"]
+    try:
+        return {arm: measured(lambda n: package.predictions({name: [value] * n for name, value in row.items()}))}
+    except Exception as reason:  # noqa: BLE001 -- a model may fail in any way; requests will tell
+        logger.warning("the arm %s does not answer its own example: %s", arm, type(reason).__name__)
+        return {}
 
 
 def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -> Keeper | None:

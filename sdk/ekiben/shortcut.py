@@ -223,7 +223,7 @@ def batchers(plane: DataPlane) -> dict[str, Together]:
         return {}
     weights, packages = plane.spec.route.weights, plane.packages
     return {
-        arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}")
+        arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}", pace=plane.paces.get(arm))
         for arm in weights
         if weights[arm] > 0 and _quick(packages[arm].plan) is None and _is_row_by_row(packages[arm])
     }

@@ -148,6 +148,7 @@ _LIMITS: Mapping[str, Rule] = {
     "max_body_mb": _amount,
     "explain_rows": _count,
     "concurrency": _count,
+    "wait_ms": _amount,
 }
 _LOG: Mapping[str, Rule] = {"access": _share}
 _RECORDS: Mapping[str, Rule] = {
@@ -230,7 +231,8 @@ class Budgets:
 class Limits:
     """How much one request may ask (rows, megabytes of body, rows to explain), and how many may ask at once.
 
-    `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered.
+    `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `wait_ms` is how many
+    milliseconds a request may be expected to take behind others, where its caller sends no deadline of its own.
 
     >>> Limits(max_rows=100).max_body_mb
     4
@@ -240,6 +242,7 @@ class Limits:
     max_body_mb: float = 4
     explain_rows: int = 10
     concurrency: int = 64
+    wait_ms: float = 1000
 
     def __post_init__(self) -> None:
         _refuse("Limits", _table(_LIMITS)("limits", _as_table(self)))
@@ -674,7 +677,11 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
 
 def _limits_block(spec: ServiceSpec) -> list[str]:
     notes = {"max_rows": "of one request", "max_body_mb": "of one request", "explain_rows": "explained by one request"}
-    lines = _changed(spec.limits, notes | {"concurrency": "requests of one endpoint at once, in each process"})
+    notes |= {
+        "concurrency": "requests of one endpoint at once, in each process",
+        "wait_ms": "behind others, where the caller names no deadline",
+    }
+    lines = _changed(spec.limits, notes)
     return ["[limits]", *lines] if lines else []
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
+import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +17,9 @@ from bentoml.exceptions import BentoMLException
 logger = logging.getLogger("bentoml.ekiben")
 
 CHECK_S = 1.0  # how often the supervisor looks after its workers; BentoML's own pace is ten seconds
+SUPERVISOR = "EKIBEN_SUPERVISOR"  # its process id, which it tells its workers
+WORKER = "_bentoml_impl.worker.service"  # the module that a worker is started with
+PARENT_DEATH_SIGNAL = 1  # as Linux calls it for prctl
 FAILED_START = 3  # the exit code of a worker whose service could not be made
 LONGEST_PAUSE_S = 30.0
 
@@ -23,6 +30,7 @@ def attend() -> None:
     BentoML looks every ten seconds, and in a container never. Where its parts are not as they are known here, it is
     left alone, and one warning says so.
     """
+    os.environ[SUPERVISOR] = str(os.getpid())
     try:
         from bentoml._internal.utils import circus
 
@@ -32,6 +40,16 @@ def attend() -> None:
         logger.warning(
             "a worker that dies is replaced at BentoML's own pace, and in a container not at all: %s", reason
         )
+
+
+def follow() -> None:
+    """Let a worker be told to end when its supervisor dies, so that it does not hold the port for ever; on Linux."""
+    started, supervisor = sys.modules["__main__"].__spec__, os.environ.get(SUPERVISOR)
+    if sys.platform != "linux" or started is None or started.name != WORKER or supervisor is None:
+        return
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if supervisor != str(os.getppid()):  # it died before this worker was there
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Ends:

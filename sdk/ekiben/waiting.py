@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import types
 from collections.abc import Callable, Generator
 from http import HTTPStatus
@@ -14,6 +15,9 @@ from starlette.types import Message, Receive
 from ekiben.dialects import Answer, refuse
 
 LONGEST_MS = 86_400_000  # a day: who waits longer has mistaken the unit
+SAFELY = 0.7  # of the time that is left may be expected to pass: what is expected is not what comes
+FEW = 4  # that may wait for a slow model in turn, where nobody has said until when
+LONGEST_RETRY_S = 30
 
 
 class Until:
@@ -25,12 +29,14 @@ class Until:
         When it came, by `perf_counter`, and how many seconds it may take from there.
     receive
         Where its body comes from, and after it the news that its caller has left.
+    patience_s
+        Within how many seconds the answer is wanted, where the caller has not said it; None where it has.
     """
 
-    __slots__ = ("_began", "_receive", "_waits_s")
+    __slots__ = ("_began", "_patience_s", "_receive", "_waits_s")
 
-    def __init__(self, began: float, waits_s: float, receive: Receive) -> None:
-        self._began, self._waits_s, self._receive = began, waits_s, receive
+    def __init__(self, began: float, waits_s: float, receive: Receive, patience_s: float | None = None) -> None:
+        self._began, self._waits_s, self._receive, self._patience_s = began, waits_s, receive, patience_s
 
     @property
     def left_s(self) -> float:
@@ -79,6 +85,21 @@ class Until:
             work.cancel()
             gone.cancel()
 
+    def in_vain(self, expected_s: float, n_before: int) -> Answer | None:
+        """Refuse what would wait too long behind others; None lets it wait.
+
+        Who finds nobody before it is never refused, so that a slow model is asked, and measured, all the same.
+        """
+        if n_before < (1 if self._patience_s is None else FEW):
+            return None
+        wanted_s = self._waits_s if self._patience_s is None else min(self._patience_s, self._waits_s)
+        if expected_s <= SAFELY * (self._began + wanted_s - perf_counter()):
+            return None
+        says = (
+            f"An answer must be there within {wanted_s:g} s. It would not be, after those before it. Come back later."
+        )
+        return too_many(says, expected_s)
+
     def late(self) -> Answer:
         """Say that the answer was not there in time."""
         says = f"An answer must be there within {self._waits_s:g} s. It was not. Send fewer rows."
@@ -97,6 +118,12 @@ def deadline_s(asked_ms: bytes) -> float | Answer:
         says = f"x-ekiben-deadline-ms must be whole milliseconds from 0 to {LONGEST_MS:,}. Got something else."
         return refuse(HTTPStatus.BAD_REQUEST, "invalid_deadline", says)
     return int(asked_ms) / 1000
+
+
+def too_many(says: str, after_s: float = 1) -> Answer:
+    """Refuse a request that is one too many, and tell when to come back."""
+    retry = str(math.ceil(min(max(after_s, 1), LONGEST_RETRY_S)))
+    return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", says, headers={"retry-after": retry})
 
 
 def too_large(most_bytes: int) -> Answer:

@@ -64,7 +64,7 @@ def route():
 def folder(packages, route, tmp_path_factory):
     target = tmp_path_factory.mktemp("services") / "credit_risk"
     at_once = ek.Limits(concurrency=128)  # a hundred clients may all meet one worker
-    settings = {"unit": "customer_id", "workers": 2, "limits": at_once, "remake": "make demo"}
+    settings = {"unit": "customer_id", "workers": 2, "limits": at_once, "tables": True, "remake": "make demo"}
     return ek.scaffold(target, arms=packages, route=route, **settings)
 
 

@@ -52,6 +52,7 @@ def test_a_built_bento_pins_its_models_and_names_no_index(tag, packages):
     for absent in ("mlflow", "jupyterlab", "alibi", "nvidia-nccl"):
         assert absent not in requirements
     assert "xgboost-cpu==" in requirements
+    assert "\npyarrow==" in requirements  # as the spec says `tables = true`
     hashed = (Path(bento.path) / "src" / "requirements.hashed.txt").read_text()
     assert not re.search(r"https?://|index-url|find-links", hashed)
     assert requirements.count("--hash=sha256:") == hashed.count("--hash=sha256:")  # the image takes no other file
@@ -79,7 +80,10 @@ def test_the_locked_requirements_are_enough_and_nothing_else(tag, tmp_path):
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, place], check=True)
     into = ["pip", "install", "-q", "--no-deps", "--python", place / "bin" / "python", "-r", requirements]
     subprocess.run([uv, "--directory", root / "src", *into], check=True)
-    asked = "import ekiben.serving, sys; import service; print(service.CreditRisk.inner().predict.local)"
+    asked = (
+        "import ekiben.serving, service; print(service.CreditRisk.inner().predict.local); "
+        "from ekiben import arrow; assert arrow.is_here(), 'tables = true must bring pyarrow'"
+    )
     done = subprocess.run(
         [place / "bin" / "python", "-c", asked], cwd=root / "src", capture_output=True, text=True, check=False
     )

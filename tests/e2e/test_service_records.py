@@ -1,9 +1,11 @@
 """What a service answered is on the disk: counted against what its callers heard, whatever became of the process."""
 
 import os
+import random
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,9 @@ import databases
 import ekiben as ek
 from ekiben.serving import ServiceError, _keeper
 from ekiben.spec import Records
-from traffic.faults import full_disk, kill, until, workers_of
+from traffic.faults import draw_one, full_disk, kill, lives, until, workers_of
+
+SEED = 7
 
 
 @pytest.fixture
@@ -25,10 +29,10 @@ def recorded(packages, tmp_path, monkeypatch):
     """Serve one arm with records in a folder of the test's own."""
     monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path / "records"))
 
-    def serve(name="kept", **settings):
+    def serve(name="kept", port=None, **settings):
         arms = {"champion": packages["champion"]}
         folder = ek.scaffold(tmp_path / name, arms=arms, unit="customer_id", **settings)
-        return ek.serve(folder)
+        return ek.serve(folder, port=port)
 
     return serve
 
@@ -116,10 +120,42 @@ def kill_workers(server, heard, n_kills):
     until(lambda: len(heard) > so_far + 20)
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
-def test_a_worker_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row, n_kills):
-    with recorded(workers=2) as server, under_load(server, row) as heard:
-        kill_workers(server, heard, n_kills)
+class Upheld:
+    """A service that is started again at its port when its supervisor has died, as an init does."""
+
+    def __init__(self, serve):
+        self._serve, self.server, self.n_restarts = serve, serve(None), 0
+
+    @property
+    def url(self):
+        return self.server.url
+
+    def strike(self, draw):
+        """Kill a worker or the supervisor, and in the second case what is left of the group, and start anew."""
+        workers, victim = workers_of(self.server.pid), draw_one(self.server.pid, draw, supervisor=0.25)
+        kill(victim)
+        if victim.pid == self.server.pid:
+            self.server.stop()
+            until(lambda: not any(map(lives, workers)))
+            self.server, self.n_restarts = self._serve(self.server.port), self.n_restarts + 1
+
+
+@pytest.mark.parametrize("n_kills", [4, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_workers_and_supervisors_killed_at_random_under_load_lose_and_double_nothing_that_was_answered(
+    recorded, row, n_kills
+):
+    draw = random.Random(SEED)
+    service = Upheld(lambda port: recorded(port=port, workers=2))
+    try:
+        with under_load(service, row) as heard:
+            for _ in range(n_kills):
+                more(heard, 20)
+                service.strike(draw)
+            more(heard, 20)
+    finally:
+        service.server.stop()
+    print(f"{n_kills} kills, {service.n_restarts} of supervisors; {len(heard)} answers were heard")
+    assert 0 < service.n_restarts < n_kills
 
 
 def test_a_service_that_is_killed_under_load_loses_and_doubles_nothing_that_was_answered(recorded, row):
@@ -213,22 +249,30 @@ def waiting(server):
     return float(lines[0].split()[-1]) if lines else None
 
 
-@pytest.mark.parametrize("how", ["stopped", "halted"])
-def test_a_database_that_is_away_under_load_loses_and_doubles_nothing(own_postgres, recorded, row, monkeypatch, how):
+A_MINUTE = [pytest.param(how, 60, marks=pytest.mark.long) for how in ("stopped", "halted")]
+
+
+@pytest.mark.parametrize(("how", "seconds"), [("stopped", 0), ("halted", 0), *A_MINUTE])
+def test_a_database_that_is_away_under_load_loses_and_doubles_nothing(
+    own_postgres, recorded, row, monkeypatch, how, seconds
+):
     with under_load_to(own_postgres, recorded, row, monkeypatch) as (server, heard):
         more(heard)
         if how == "stopped":
             own_postgres.stop()
         else:
             own_postgres.halt()
+        back = time.monotonic() + seconds
         more(heard, 500)
         until(lambda: waiting(server) > 10_000)
+        until(lambda: time.monotonic() > back, seconds + 60)
         if how == "stopped":
             own_postgres.start()
         else:
             own_postgres.go_on()
         more(heard)
         until(lambda: {*heard[:400]} <= {*shipped_ids(own_postgres)})
+    print(f"away for {seconds} s; {len(heard)} answers were heard")
 
 
 @pytest.mark.parametrize("n_kills", [4, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 import time
@@ -13,14 +14,29 @@ import psutil
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """Give the worker processes that a supervisor has now."""
-    found = psutil.Process(pid).children(recursive=True)
-    return [each for each in found if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in psutil.Process(pid).children(recursive=True) if lives(each)]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Tell whether a process still runs: nobody may have asked yet how it ended."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill(*processes: psutil.Process) -> None:
     """End processes as the system does when it is out of memory: they do not hear of it."""
     for each in processes:
         each.send_signal(signal.SIGKILL)
+
+
+def draw_one(pid: int, draw: random.Random, *, supervisor: float) -> psutil.Process:
+    """Draw who is to die: the supervisor by a chance (0–1), or else one of its workers, as soon as it has one."""
+    if draw.random() < supervisor:
+        return psutil.Process(pid)
+    until(lambda: workers_of(pid))
+    return draw.choice(workers_of(pid))
 
 
 @contextmanager
