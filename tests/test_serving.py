@@ -5,9 +5,10 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import uvicorn.config
 
 import ekiben as ek
-from ekiben import storing
+from ekiben import storing, wire
 from ekiben.serving import Front, ServiceError, _tracers, config, front, read_spec
 
 
@@ -115,6 +116,24 @@ def test_the_front_is_put_in_front_once(service):
     app = service.to_asgi()
     assert type(app) is Front
     assert type(app.app) is not Front
+
+
+@pytest.fixture
+def protocol(monkeypatch):
+    """Give what a server takes that is told nothing of protocols."""
+    monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", wire.AUTO)
+    return lambda: uvicorn.config.HTTP_PROTOCOLS["auto"]
+
+
+def test_the_worker_s_server_asks_the_front_at_once(service, protocol):
+    front(service).to_asgi()
+    assert protocol() == "ekiben.wire:Wire"
+
+
+def test_a_server_does_not_pass_an_author_s_middleware_by(service, protocol):
+    service.add_asgi_middleware(Outer, name="guard")
+    front(service).to_asgi()
+    assert protocol() == wire.AUTO
 
 
 def test_an_author_s_middlewares_stand_before_the_front_the_first_outermost(service):

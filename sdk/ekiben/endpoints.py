@@ -23,7 +23,7 @@ from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.pacing import Turns
 from ekiben.protocol import ID
-from ekiben.shortcut import Asked, Lane, Outcome, Together
+from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
 from ekiben.waiting import Until, deadline_s, too_large, too_many
 
@@ -79,6 +79,8 @@ class Endpoint:
         self._only = self._batchers.get(arms[0]) if dialect is not None and len(arms) == 1 else None
         self._patience_s = plane.spec.limits.wait_ms / 1000
         self._limiter, self._turns = anyio.CapacityLimiter(plane.spec.threads), Turns(plane.spec.threads, plane.paces)
+        is_quick = lane is not None and spans is None and any(arm.plan for arm in lane.arms.values())
+        self.most_at_once = min(SMALL_BYTES, self._most_bytes) if is_quick else 0  # bytes of a body for `at_once`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,9 +98,22 @@ class Endpoint:
                 self.n_asked -= 1
         await send({"type": "http.response.start", "status": outcome.status, "headers": outcome.headers})
         await send({"type": "http.response.body", "body": outcome.body})
-        self._tell(outcome, headers, span, perf_counter() - began)
+        self.tell(outcome, headers, perf_counter() - began, span)
 
-    def _tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], span: Any, taken: float) -> None:
+    def at_once(self, named: Headers, headers: Mapping[bytes, bytes], body: bytes) -> Outcome | None:
+        """Answer a whole request without waiting; None, with nothing done, leaves it to `__call__`."""
+        lane = self._lane
+        if lane is None or not _is_plain(headers) or not _has_time(headers.get(DEADLINE)):
+            return None
+        if self.n_asked >= self._most:
+            return self._refused(_too_many(self._most))
+        try:
+            asked = lane.admit(body, headers, _cookies(named) if self._by_cookie else _NONE)
+            return lane.planned(asked) if asked is not None and lane.is_quick(asked) else None
+        except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+            return self._refused(self.plane.refused(self.name, failure))
+
+    def tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], taken: float, span: Any = None) -> None:
         """Write a request's line, by which it is counted too, and end its span."""
         parent = headers.get(b"traceparent")
         trace = trace_id(span) if span is not None else "" if parent is None else trace_of(parent)
@@ -138,15 +153,11 @@ class Endpoint:
         if asked_ms is not None and until.left_s <= 0:
             return self._refused(until.late())
         lane = self._lane
-        accept = headers.get(b"accept")
-        is_plain = headers.get(b"content-type") in READ_AS_JSON and (
-            accept in ANSWERED_IN_JSON or not names_one(accept)
-        )
-        if lane is not None and is_plain:
-            asked = lane.admit(body, headers, _cookies(scope) if self._by_cookie else _NONE)
+        if lane is not None and _is_plain(headers):
+            asked = lane.admit(body, headers, _cookies(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
-                at_once = asked.arm.plan is not None and len(asked.body.rows) == 1
-                outcome = lane.planned(asked) if at_once else await self._quickly(lane, asked, until)
+                is_quick = lane.is_quick(asked)
+                outcome = lane.planned(asked) if is_quick else await self._quickly(lane, asked, until)
                 if outcome is not None:
                     return outcome
         return await self._slowly(scope, body, until)
@@ -163,17 +174,12 @@ class Endpoint:
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
-        plan = asked.arm.plan
-        if plan is not None:
-            n_asked = len(asked.body.rows)
-            if asked.arm.plan_for(n_asked) is None:
+        if asked.arm.plan is not None:
+            if asked.arm.plan_for(len(asked.body.rows)) is None:
                 return None  # so many rows are the model's own
-            if shortcut.cost_us(plan, n_asked) < shortcut.INLINE_US:
-                outcome = lane.planned(asked)
-            else:
-                work = self._in_turn(asked.arm.name, n_asked, until, lane.planned, asked)
-                found = work if isinstance(work, Answer) else await until.done(work)
-                outcome = self._refused(found, asked) if isinstance(found, Answer) else found
+            work = self._in_turn(asked.arm.name, len(asked.body.rows), until, lane.planned, asked)
+            found = work if isinstance(work, Answer) else await until.done(work)
+            outcome = self._refused(found, asked) if isinstance(found, Answer) else found
         elif (each := self._batchers.get(asked.arm.name)) is not None:
             columns = lane.columns(asked)
             lane.count_unseen(asked)
@@ -211,7 +217,7 @@ class Endpoint:
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        request = Request(body=body, headers=named, cookies=_cookies(scope))
+        request = Request(body=body, headers=named, cookies=_cookies(scope["headers"]))
         if self._dialect is not None:
             return await self._in_steps(request, self._dialect, until)
         work = self._in_turn("", 1, until, self.plane.respond, "explain", request)
@@ -301,9 +307,21 @@ def _too_many(most: int) -> Answer:
 _NONE: Mapping[str, str] = {}
 
 
-def _cookies(scope: Scope) -> dict[str, str]:
+def _is_plain(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell a request in JSON that wants JSON."""
+    accept = headers.get(b"accept")
+    return headers.get(b"content-type") in READ_AS_JSON and (accept in ANSWERED_IN_JSON or not names_one(accept))
+
+
+def _has_time(asked_ms: bytes | None) -> bool:
+    """Tell whether a caller waits at all, by what its deadline says; none says that it does."""
+    found = 1.0 if asked_ms is None else deadline_s(asked_ms)
+    return isinstance(found, float) and found > 0
+
+
+def _cookies(named: Headers) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in scope["headers"]:
+    for name, value in named:
         if name == b"cookie":
             found |= cookie_parser(value.decode("latin-1"))
     return found

@@ -24,7 +24,7 @@ from ekiben.draining import Drain
 from ekiben.endpoints import Endpoint
 from ekiben.keys import Keys
 from ekiben.observing import AccessLog, Line, new_id
-from ekiben.shortcut import Lane
+from ekiben.shortcut import Headers, Lane
 
 logger = logging.getLogger("ekiben")
 V2, SERVICE = "/v2", "{service}"  # the name stands in the paths of the Open Inference Protocol
@@ -64,7 +64,7 @@ class Front:
             return
         if Front.drain.has_begun:
             send = Front.drain.closing(send)
-        if Front.keys is not None and (barred := _barred(Front.keys, scope)) is not None:
+        if (barred := _barred(scope)) is not None:
             await self._show(scope, receive, send, barred)
         elif Front.drain.has_begun and self._asks_readiness(scope):
             await self._show(scope, receive, send, _leaving(scope["path"]))
@@ -76,6 +76,12 @@ class Front:
             await self.app(scope, receive, send)
         else:
             await self._show(scope, receive, send)
+
+    def endpoint_at_once(self, path: bytes) -> Endpoint | None:
+        """Give the endpoint that may answer a whole request to a path at once; None for every other path."""
+        if Front.drain.has_begun or not self._endpoints() or self._opened is None:
+            return None
+        return self._opened.at_once.get(path)
 
     def _endpoints(self) -> Mapping[str, Endpoint]:
         """Give the endpoints of the data plane that lives by their paths; none while the models are being loaded."""
@@ -147,6 +153,7 @@ class _Opened:
             predict, health = VERTEX
             self.endpoints.setdefault(predict, self.endpoints["/invocations"])
             self.pages.setdefault(health, PAGES["/ping"])
+        self.at_once = {path.encode(): each for path, each in self.endpoints.items() if each.most_at_once}
         self.ready = {self._path(path) for path in READY}
         self._counted = {endpoint.name for endpoint in self.endpoints.values()}
         # What the log calls a path: a sender's own text has no place in it.
@@ -211,13 +218,20 @@ PROBES = {"/livez", "/readyz", "/healthz", "/health", "/ping", f"{V2}/health/liv
 NARROW = 'Bearer error="insufficient_scope"'
 
 
-def _barred(keys: Keys, scope: Scope) -> Answer | None:
+def why_not(name: str, named: Headers) -> str | None:
+    """Tell why a request may not have what is called so; None where it may, or where there are no keys."""
+    if Front.keys is None:
+        return None
+    shown = next((value for header, value in named if header == b"authorization"), None)
+    return Front.keys.judge(shown, "explain" if name == "explain" else "read")
+
+
+def _barred(scope: Scope) -> Answer | None:
     """Refuse who shows no key for what is asked."""
     path = scope["path"]
     if path in PROBES and scope["method"] in ("GET", "HEAD"):
         return None
-    shown = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-    why = keys.judge(shown, "explain" if path == "/explain" else "read")
+    why = why_not(path[1:], scope["headers"])
     if why is None:
         return None
     if why == "forbidden":

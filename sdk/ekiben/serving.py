@@ -252,11 +252,23 @@ def _fronted(kind: Any, service: Any) -> Any:
             Front.stands_first = True
         finally:
             self.middlewares = middlewares
+        if not middlewares:  # nobody is to see a request before the front
+            _wired()
         for make, options in reversed(middlewares):
             app = make(app, **options)
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _wired() -> None:
+    """Let the server of this process ask the front at once."""
+    try:
+        from ekiben import wire
+
+        wire.install()
+    except (AttributeError, ImportError, TypeError) as reason:
+        logger.warning("every request goes through ASGI, and is slower: %s", reason)
 
 
 def _told(read: Callable[[], S]) -> S:

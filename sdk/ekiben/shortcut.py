@@ -143,6 +143,13 @@ class Lane:
         arm = self._only or self.arms[self._choose(unit or asked_id)]
         return Asked(asked_id, arm, read, unit, cookie, perf_counter())
 
+    def is_quick(self, asked: Asked) -> bool:
+        """Tell whether the arm's plan answers it in so little time that nobody is kept waiting."""
+        plan, n = asked.arm.plan, len(asked.body.rows)
+        if plan is None or n == 1:
+            return plan is not None
+        return asked.arm.plan_for(n) is not None and cost_us(plan, n) < INLINE_US
+
     def planned(self, asked: Asked) -> Outcome | None:
         """Answer by the arm's plan; None where it has no answer."""
         arm, rows = asked.arm, list(map(asked.arm.values, asked.body.rows))

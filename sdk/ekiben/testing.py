@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from ekiben import checks, pinning, running, spec, storing
-from ekiben.checks.laws import HTTP_LAWS, LAWS, Law
+from ekiben.checks.laws import HTTP_LAWS, LAWS
+from ekiben.checks.subjects import Law
 from ekiben.errors import NotFoundError
 from ekiben.running import Server
 

@@ -1,0 +1,156 @@
+"""The wire: a small request that arrives whole is answered before uvicorn makes a task and an ASGI cycle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from time import perf_counter
+from typing import Any, cast
+
+import uvicorn.config
+from uvicorn.config import Config
+from uvicorn.protocols.http import auto, httptools_impl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from ekiben.endpoints import Endpoint
+from ekiben.front import Front, why_not
+from ekiben.shortcut import Headers, Outcome
+
+ODD = {b"expect", b"transfer-encoding", b"upgrade"}  # headers by which a body comes otherwise
+AUTO = "uvicorn.protocols.http.auto:AutoHTTPProtocol"  # what uvicorn takes, where nobody says otherwise
+# What is used of the protocol: the arguments of its methods, and the names that each of them sets or reads.
+KNOWN = {
+    "__init__": (
+        ["self", "config", "server_state", "app_state", "_loop"],
+        {"access_log", "cycle", "flow", "limit_concurrency", "parser", "root_path", "server_state", "transport"},
+    ),
+    "data_received": (["self", "data"], {"feed_data"}),
+    "on_message_begin": (["self"], {"headers", "url"}),
+    "on_headers_complete": (
+        ["self"],
+        {"cycle", "get_http_version", "get_method", "response_complete", "should_keep_alive"},
+    ),
+    "on_body": (["self", "body"], {"body"}),
+    "on_message_complete": (["self"], {"more_body"}),
+    "on_response_complete": (["self"], {"total_requests", "pipeline", "timeout_keep_alive"}),
+    "send_400_response": (["self", "msg"], {"default_headers"}),
+}
+
+
+class Wire(HttpToolsProtocol):
+    """uvicorn's protocol, which asks a `Front` at once for what it answers at once; all else goes uvicorn's own way.
+
+    Of the requests of one segment only the first may be answered so: others wait for their turn, and keep nobody waiting.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        is_plain = self.limit_concurrency is None and not self.root_path and not self.access_log
+        self._front = config.app if is_plain and isinstance(config.app, Front) else None
+        self._endpoint: Endpoint | None = None  # what is to answer, while its request arrives
+        self._by_name: dict[bytes, bytes] = {}
+        self._body, self._is_first = b"", True
+
+    def data_received(self, data: bytes) -> None:
+        """Read a segment; what it leaves unfinished is uvicorn's."""
+        self._is_first = True
+        super().data_received(data)
+        if self._endpoint is not None:
+            self._endpoint = None
+            self._hand_over()
+
+    def on_headers_complete(self) -> None:
+        """Look whether the front may answer at once; the body is to come."""
+        self._endpoint, self._is_first = self._found() if self._is_first else None, False
+        if self._endpoint is None:
+            super().on_headers_complete()
+        self._body = b""
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._endpoint is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """Answer, or leave it to uvicorn."""
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            if self._answers(endpoint):
+                return
+            self._hand_over()
+        super().on_message_complete()
+
+    def _found(self) -> Endpoint | None:
+        """Give what may answer at once the request whose head has arrived."""
+        if self._front is None or (endpoint := self._front.endpoint_at_once(self.url)) is None:
+            return None
+        parser, headers, before = self.parser, dict(self.headers), cast("RequestResponseCycle | None", self.cycle)
+        length, self._by_name = headers.get(b"content-length", b""), headers
+        is_usual = (
+            (before is None or before.response_complete)
+            and len(length) < 8
+            and length.isdigit()
+            and 0 < int(length) <= endpoint.most_at_once
+            and ODD.isdisjoint(headers)
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not self.flow.write_paused
+        )
+        return endpoint if is_usual else None
+
+    def _answers(self, endpoint: Endpoint) -> bool:
+        """Answer the request that has arrived whole, and tell whether that was done."""
+        began, headers = perf_counter(), self._by_name
+        if why_not(endpoint.name, self.headers) is not None:
+            return False
+        outcome = endpoint.at_once(self.headers, headers, self._body)
+        if outcome is None:
+            return False
+        self.transport.write(_written(outcome, self.server_state.default_headers))
+        self.on_response_complete()
+        endpoint.tell(outcome, headers, perf_counter() - began)
+        return True
+
+    def _hand_over(self) -> None:
+        """Let uvicorn make an ASGI cycle of what has arrived."""
+        super().on_headers_complete()
+        if self._body:
+            super().on_body(self._body)
+
+
+def _written(outcome: Outcome, default: Headers) -> bytes:
+    parts = [STATUS_LINE[outcome.status]]
+    for name, value in (*default, *outcome.headers):
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"\r\n", outcome.body)
+    return b"".join(parts)
+
+
+def install() -> None:
+    """Let uvicorn take it in this process, where it would take httptools of its own accord.
+
+    Raises
+    ------
+    TypeError, AttributeError
+        If uvicorn's own protocol is not made as it is known here; uvicorn is left as it was.
+    """
+    for name, (arguments, used) in KNOWN.items():
+        method = getattr(httptools_impl.HttpToolsProtocol, name)
+        if [*inspect.signature(method).parameters] != arguments or not used <= {*method.__code__.co_names}:
+            raise TypeError(f"{name} of uvicorn's protocol is not made as it is known here")
+    if auto.AutoHTTPProtocol is not HttpToolsProtocol or uvicorn.config.HTTP_PROTOCOLS.get("auto") not in (AUTO, TAKEN):
+        raise TypeError("uvicorn does not choose its protocol as it is known here")
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = TAKEN
+
+
+TAKEN = f"{__name__}:{Wire.__name__}"

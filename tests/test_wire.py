@@ -1,0 +1,454 @@
+"""The wire: what is answered before an ASGI cycle is made is, to the byte, what uvicorn and the front answer in one."""
+
+import asyncio
+import json
+import logging
+import re
+import socket
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+import ekiben as ek
+from ekiben import keys, observing, routing, spec, tracing
+from ekiben.draining import Drain
+from ekiben.front import Front
+from ekiben.wire import Wire
+from planes import plane_of
+
+DATE = (b"date", b"Thu, 26 Nov 2026 22:00:00 GMT")
+TRACE = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+PATIENCE_S = 10
+
+
+class Counted(Wire):
+    """The wire, and how often it answered."""
+
+    n = 0
+
+    def _answers(self, endpoint):
+        done = super()._answers(endpoint)
+        Counted.n += done
+        return done
+
+
+class Server:
+    """One of uvicorn's protocols before a front, and all that came of the connections to it."""
+
+    def __init__(self, kind, **settings):
+        self.kind, self.front, self.lines = kind, Front(None), []
+        given = {"app": self.front, "timeout_keep_alive": 60, "server_header": False} | settings
+        self.config = uvicorn.Config(log_config=None, http=kind, **given)
+        self.config.load()
+        self.state = ServerState()
+        self.state.default_headers = [DATE]
+
+    async def connect(self):
+        """Give a client's socket, and the protocol at the other end."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.connect_accepted_socket(lambda: self.kind(self.config, self.state, {}), theirs)
+        return ours, protocol
+
+    async def converse(self, segments):
+        """Send each segment when the one before was read, or, behind a None, when all before were answered."""
+        ours, _ = await self.connect()
+        loop, came = asyncio.get_running_loop(), b""
+        with ours:
+            for segment in segments:
+                if segment is None:
+                    await self.answered()
+                    continue
+                try:
+                    await asyncio.wait_for(loop.sock_sendall(ours, segment), PATIENCE_S)
+                except (BrokenPipeError, ConnectionResetError):  # the server hung up
+                    break
+                await turns()
+            await turns(40)
+            ours.shutdown(socket.SHUT_WR)
+            while part := await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S):
+                came += part
+        await self.answered()
+        return came
+
+    async def answered(self):
+        """Wait until nothing is under way."""
+        while self.state.tasks:
+            await asyncio.wait(self.state.tasks, timeout=PATIENCE_S)
+
+    def told(self):
+        """Give what was logged of every request, but for its time."""
+        if self.front._opened is None:
+            return []
+        self.front._opened.log.flush()
+        lines = [json.loads(line) for text in self.lines for line in text.splitlines()]
+        return [{name: line[name] for name in line if name not in ("time", "ms")} for line in lines]
+
+    def close(self):
+        if self.front._opened is not None:
+            self.front._opened.close()
+
+
+async def turns(n=4):
+    """Let the loop read what was sent, and begin what follows from it."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+def tasks_of(server, *segments):
+    """Count the ASGI cycles that some segments make, and give what was answered without any."""
+
+    async def ask():
+        ours, protocol = await server.connect()
+        with ours:
+            for segment in segments:
+                await asyncio.get_running_loop().sock_sendall(ours, segment)
+                await turns()
+            made = 0 if protocol.cycle is None else 1
+            answered = b"" if made else ours.recv(1 << 16)
+            await server.answered()
+        await turns()
+        return made, answered
+
+    return asyncio.run(ask())
+
+
+def talked(segments, *, lines=None, **settings):
+    """Hold one conversation with each of the two, and give what either answered and told."""
+    found = []
+    for kind in (Counted, HttpToolsProtocol):
+        server = Server(kind, **settings)
+        Front.live.seen.clear()
+        with heard(server):
+            came = asyncio.run(server.converse(segments))
+            told = server.told()
+            server.close()
+        counted = sorted(each[:3] for each in Front.live.seen)
+        found.append(SimpleNamespace(came=came, told=told, counted=counted, n=server.state))
+    wired, plain = found
+    assert wired.came == plain.came, segments
+    assert wired.told == plain.told
+    assert wired.counted == plain.counted
+    assert wired.n.total_requests == plain.n.total_requests
+    return wired
+
+
+class Same:
+    """Ids that do not differ, so that answers can be held against each other."""
+
+    def pop(self):
+        return "ab" * 16
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_worker(monkeypatch):
+    monkeypatch.setattr(observing, "_ids", Same())
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
+
+
+@contextmanager
+def heard(server):
+    """Write lines of the access log where the test can read them."""
+    before, observing._print = observing._print, server.lines.append
+    try:
+        yield
+    finally:
+        observing._print = before
+
+
+@pytest.fixture(params=["field", "cookie", "none"])
+def live(champion, challenger, monkeypatch, request):
+    unit = {"field": "customer_id", "cookie": "cookie:visitor", "none": None}[request.param]
+    arms = {"champion": champion, "challenger": challenger}
+    route = routing.only("champion") if request.param == "cookie" else routing.split(champion=1, challenger=1)
+    with living(plane_of(arms, unit=unit, route=route, timeout_s=PATIENCE_S), monkeypatch) as plane:
+        yield plane
+
+
+@pytest.fixture
+def alone(champion, monkeypatch):
+    with living(plane_of({"champion": champion}, unit=None, timeout_s=PATIENCE_S), monkeypatch) as plane:
+        yield plane
+
+
+@contextmanager
+def living(plane, monkeypatch):
+    monkeypatch.setattr(Front, "live", plane)
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def row(champion):
+    return champion.examples[0]["row"]
+
+
+def request(body, *headers, method="POST", path="/predict", version="1.1", length=None):
+    """Write a request."""
+    lines = [f"{method} {path} HTTP/{version}", "host: a", *headers]
+    if length != "none":
+        lines.append(f"content-length: {len(body) if length is None else length}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def plain(row):
+    return request(json.dumps({"rows": [row]}).encode(), "content-type: application/json")
+
+
+# ── equal to ASGI
+
+
+def bodies(row):
+    good = [{"rows": [row]}, {"rows": [row], "customer_id": "7"}, {"rows": [row] * 3, "customer_id": 7}]
+    other = [{"rows": [row | {"job": "never seen"}]}, {"rows": [row | {"income": None}]}]
+    bad = [{"rows": []}, {"rows": [row | {"age": "x"}]}, {"rows": [{}]}, {}, [], 3, {"rows": [row], "more": 1}]
+    made = [json.dumps(each).encode() for each in (*good * 4, *other, *bad)]
+    torn = [b"", b"{", b"\xff", made[0][:-1], made[0] + b" ", made[0] + b"x", b" " * 9000 + made[0], b'{"rows": NaN}']
+    return st.sampled_from(made + torn)
+
+
+def often(usual, *odd):
+    return st.sampled_from([usual] * 6 + [*odd])
+
+
+KINDS = often("content-type: application/json", "content-type: text/csv", "x-a: b", "Content-Type: application/json")
+WANTS = often("accept: */*", "accept: application/vnd.apache.arrow.stream", "accept: text/html, */*;q=0.1", "x-b: c")
+ENDS = often("x-c: d", "connection: close", "connection: keep-alive", "expect: 100-continue", "upgrade: websocket")
+BESIDE = often(TRACE, "x-ekiben-deadline-ms: 9000", "x-ekiben-deadline-ms: 0", "x-ekiben-deadline-ms: soon")
+UNITS = often("x-d: e", "cookie: visitor=anna", "cookie: a=b; visitor=bo", "x-d: \xfc")
+INFER = "/v2/models/risk/infer"
+WAYS = often(("POST", "/predict"), ("POST", INFER), ("GET", "/predict"), ("HEAD", "/schema"), ("PUT", "/nowhere"))
+PATHS = often("", "?a=b", "/")
+LENGTHS = often(None, "none", "+5", "007", 3, "x", "10\r\ncontent-length: 11")
+
+
+@st.composite
+def requests(draw, row):
+    """Draw a request, and whether it is one; half of them are as most are."""
+    if draw(st.booleans()):
+        return request(json.dumps({"rows": [row]}).encode(), *draw(st.sets(BESIDE | UNITS, max_size=1))), True
+    body, headers = draw(bodies(row)), [draw(each) for each in (KINDS, WANTS, ENDS, BESIDE, UNITS)]
+    (method, path), length = draw(WAYS), draw(LENGTHS)
+    if body and draw(often(False, True)):
+        body, headers, length = (
+            b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+            [*headers, "transfer-encoding: chunked"],
+            "none",
+        )
+    version = draw(often("1.1", "1.0", "2.0"))
+    is_one = length is None and version != "2.0"
+    return request(body, *headers, method=method, path=path + draw(PATHS), version=version, length=length), is_one
+
+
+@st.composite
+def conversations(draw, row):
+    """Draw segments of some requests; what is none comes when those before it were answered."""
+    drawn, runs = draw(st.lists(requests(row), min_size=1, max_size=4)), [b""]
+    for sent, is_one in drawn:
+        if not is_one or draw(st.booleans()):
+            runs.append(b"")
+        runs[-1] += sent
+    if not (is_whole := draw(often(True, False))):
+        runs[-1] = runs[-1][: draw(st.integers(1, len(runs[-1])))]
+    segments = []
+    for run in filter(None, runs):
+        cuts = sorted(draw(st.sets(st.integers(1, max(1, len(run) - 1)), max_size=2)))
+        segments += [None, *(run[a:b] for a, b in zip([0, *cuts], [*cuts, len(run)], strict=True) if run[a:b])]
+    return [*segments, None] if is_whole and all(is_one for _, is_one in drawn) else segments
+
+
+def test_whatever_is_sent_is_answered_and_told_as_through_asgi(live, row):
+    before = Counted.n
+
+    @settings(max_examples=60)
+    @given(conversations(row))
+    def law(segments):
+        found = talked(segments)
+        event(f"{len(found.told)} told, {len(segments)} segments")
+
+    law()
+    assert Counted.n - before > 10
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_pipelined_requests_are_answered_in_order(alone, row, n):
+    rows = [row | {"age": 20 + i} for i in range(n)]
+    sent = [request(json.dumps({"rows": [each]}).encode(), "content-type: application/json") for each in rows]
+    separate = [talked([each, None]).came for each in sent]
+    assert talked([b"".join(sent), None]).came == b"".join(separate)
+    assert talked([*sent, None]).came == b"".join(separate)
+    assert len({*separate}) == n
+
+
+@pytest.mark.parametrize("behind", [b"GET /schema HTTP/1.1\r\nhost: a\r\n\r\n", b"POST /pre"])
+def test_what_follows_in_the_same_segment_has_its_turn(alone, plain, behind):
+    assert talked([plain + behind, None]).came.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_request_is_answered_before_nonsense_that_follows_it_is_refused(alone, plain):
+    server = Server(Wire)
+    came = asyncio.run(server.converse([plain + b"nonsense\r\n\r\n"]))
+    server.close()
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200", b"400"]
+
+
+def test_a_request_waits_for_the_one_before_that_is_not_answered_yet(alone, plain, row):
+    slow = request(json.dumps({"rows": [row] * 300}).encode(), "content-type: application/json")
+    assert [each["rows"] for each in talked([slow + plain, plain, None]).told] == [300, 1, 1]
+
+
+def test_a_body_that_never_ends_is_refused_in_time(champion, plain, monkeypatch):
+    with living(plane_of({"champion": champion}, unit=None, timeout_s=0.05), monkeypatch):
+        found = talked([plain[:-1], None])
+    assert b'"slow_body"' in found.came
+    assert found.told[0]["status"] == 408
+
+
+# ── what takes the quick way
+
+
+def test_a_whole_small_request_makes_no_cycle(alone, plain):
+    made, answered = tasks_of(Server(Wire), plain)
+    assert made == 0
+    assert answered.startswith(
+        b"HTTP/1.1 200 OK\r\ndate: Thu, 26 Nov 2026 22:00:00 GMT\r\ncontent-type: application/json"
+    )
+    assert tasks_of(Server(Wire), plain[:40], plain[40:])[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda sent: [sent[:-9], sent[-9:]], id="its body comes in parts"),
+        pytest.param(lambda sent: [sent.replace(b"host", b"connection: close\r\nhost")], id="it closes"),
+        pytest.param(lambda sent: [sent.replace(b"host", b"expect: 100-continue\r\nhost")], id="it expects"),
+        pytest.param(lambda sent: [sent.replace(b"1.1", b"1.0")], id="it is of HTTP/1.0"),
+        pytest.param(lambda sent: [sent.replace(b"predict", b"explain")], id="it asks why"),
+        pytest.param(lambda sent: [sent.replace(b"rows", b"sows")], id="it does not fit"),
+        pytest.param(lambda sent: [sent.replace(b"application/json", b"text/csv")], id="it is a table"),
+    ],
+)
+def test_all_else_makes_one(alone, plain, change):
+    assert tasks_of(Server(Wire), *change(plain))[0] == 1
+    if b"/explain" not in change(plain)[0]:  # it says how long it took
+        talked([*change(plain), None])
+
+
+def test_a_server_that_counts_its_connections_makes_one(alone, plain):
+    assert tasks_of(Server(Wire, limit_concurrency=9), plain)[0] == 1
+
+
+def test_a_server_of_another_application_is_left_alone(plain):
+    async def other(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = Server(Wire, app=other)
+    assert tasks_of(server, plain)[0] == 1
+
+
+# ── what else holds
+
+
+def begun():
+    drain = Drain(1)
+    drain.has_begun = True
+    return drain
+
+
+def test_a_process_that_is_about_to_end_closes_each_connection(alone, plain, monkeypatch):
+    monkeypatch.setattr(Front, "drain", begun())
+    assert talked([plain, None, plain, None]).came.count(b"connection: close") == 1
+
+
+def test_who_shows_no_key_is_refused(alone, plain, monkeypatch):
+    token, lines = keys.make("batch", ["read"])
+    monkeypatch.setattr(Front, "keys", keys.Keys(keys.parse(lines)))
+    shown = plain.replace(b"host", f"authorization: Bearer {token}\r\nhost".encode())
+    twice = shown.replace(b"host", b"authorization: Bearer ek_none\r\nhost")
+    statuses = [found[9:12] for found in (talked([sent, None]).came for sent in (plain, shown, twice))]
+    assert statuses == [b"401", b"200", b"200"]
+    assert tasks_of(Server(Wire), shown)[0] == 0
+
+
+def test_one_too_many_at_once_is_told_so(champion, plain, monkeypatch):
+    limits = spec.Limits(concurrency=1)
+    with living(plane_of({"champion": champion}, unit=None, timeout_s=5, limits=limits), monkeypatch):
+        held, found = {}, {}
+        for kind in (Wire, HttpToolsProtocol):
+            server = Server(kind)
+
+            async def ask(server=server, kind=kind):
+                ours, _ = await server.connect()
+                with ours:  # a body that is still to come holds the only slot
+                    await asyncio.get_running_loop().sock_sendall(ours, plain[:-1])
+                    await turns()
+                    found[kind] = await server_answers(server)
+                    held[kind] = server.front._opened.endpoints["/predict"].n_asked
+                await turns()
+
+            async def server_answers(server):
+                other, _ = await server.connect()
+                with other:
+                    await asyncio.get_running_loop().sock_sendall(other, plain)
+                    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(other, 1 << 16), PATIENCE_S)
+
+            asyncio.run(ask())
+            server.close()
+        assert held == {Wire: 1, HttpToolsProtocol: 1}
+        assert found[Wire].startswith(b"HTTP/1.1 429 ")
+        assert found[Wire] == found[HttpToolsProtocol]
+
+
+def test_spans_are_made_where_somebody_configured_them(alone, plain, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        tracing, "found", lambda _: SimpleNamespace(begin=lambda *_: 1, end=lambda *_, **__: made.append(1))
+    )
+    monkeypatch.setattr("ekiben.endpoints.trace_id", lambda _span: "")
+    talked([plain, None])
+    assert len(made) == 2
+
+
+def test_a_connection_that_is_kept_and_not_used_is_closed_in_time(alone, plain):
+    async def ask():
+        ours, protocol = await Server(Wire, timeout_keep_alive=0.05).connect()
+        with ours:
+            loop = asyncio.get_running_loop()
+            for _ in range(2):
+                await loop.sock_sendall(ours, plain)
+                assert (await loop.sock_recv(ours, 1 << 16)).startswith(b"HTTP/1.1 200")
+                assert protocol.timeout_keep_alive_task is not None
+            return await asyncio.wait_for(loop.sock_recv(ours, 1), PATIENCE_S)
+
+    assert asyncio.run(ask()) == b""
+
+
+def test_a_server_that_ends_closes_connections_that_wait(alone, plain):
+    async def ask():
+        server = Server(Wire)
+        ours, protocol = await server.connect()
+        with ours:
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(ours, plain)
+            await loop.sock_recv(ours, 1 << 16)
+            protocol.shutdown()
+            return await asyncio.wait_for(loop.sock_recv(ours, 1), PATIENCE_S), len(server.state.connections)
+
+    assert asyncio.run(ask()) == (b"", 0)
+
+
+def test_a_decision_that_cannot_be_recorded_is_refused_in_the_one_shape(alone, plain, monkeypatch):
+    def keep(*_):
+        raise ek.EkibenError("No room.")
+
+    monkeypatch.setattr(alone, "keeper", SimpleNamespace(keep=keep, close=list))
+    assert talked([plain, None]).came.startswith(b"HTTP/1.1 500")
