@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,27 +174,74 @@ def dense(transform: Transform, frame: pd.DataFrame) -> Matrix:
     return np.asarray(transform(frame), dtype=np.float64)
 
 
-def fold(parts: Matrix, owners: Rows, names: list[str]) -> dict[str, float]:
-    """Add the parts of the features, of shape (n_features,), up to raw columns.
+class Folding:
+    """Adds up what features are told to raw columns.
 
-    Raises
-    ------
-    ExplainError
-        If a feature that no known value moves takes part: its column holds a value that the reference lacks.
+    Parameters
+    ----------
+    owners
+        Which column each feature is of, of shape (n_features,); -1 for a feature that no known value moves.
+    names
+        The columns.
 
     Examples
     --------
-    >>> fold(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 1]), ["a", "b"])
+    >>> Folding(np.array([0, 1, 1]), ["a", "b"])([1.0, 2.0, 4.0])
     {'a': 1.0, 'b': 6.0}
     """
-    owned = owners >= 0
-    if np.abs(parts[~owned]).max(initial=0.0) > 1e-9 * np.abs(parts).max():
+
+    def __init__(self, owners: Rows, names: Sequence[str]) -> None:
+        self._names, self._owners, self._n = list(names), owners, len(names)
+        self._is_plain = owners.tolist() == list(range(self._n))
+        self._free = np.flatnonzero(owners < 0)
+        self._owned = np.where(owners < 0, self._n, owners)
+        self._places: list[int] = self._owned.tolist()
+
+    def __call__(self, parts: Matrix) -> dict[str, float]:
+        """Add the parts of the features of one row up.
+
+        Raises
+        ------
+        ExplainError
+            If a feature that no known value moves takes part: its column holds a value that the reference lacks.
+        """
+        if len(self._free):
+            self._refuse_moved(parts)
+        totals = parts if self._is_plain else np.bincount(self._owned, parts, self._n + 1)
+        return dict(zip(self._names, totals.tolist(), strict=False))
+
+    def summed(self, parts: Sequence[float]) -> list[float]:
+        """Add parts up, the last number what no column owns."""
+        totals = [0.0] * (self._n + 1)
+        for place, part in zip(self._places, parts, strict=True):
+            totals[place] += part
+        return totals
+
+    def sparse(self, row: Sequence[float], weights: Sequence[float], starts: Sequence[float]) -> dict[str, float]:
+        """Add weighed features of one row to what `summed` gave, most of them 0.
+
+        Raises
+        ------
+        ExplainError
+            As above.
+        """
+        totals = list(starts)
+        for place, weight, value in zip(self._places, weights, row, strict=True):
+            if value:
+                totals[place] += weight * value
+        if abs(totals[-1]) > 1e-9 * max(map(abs, totals)) and len(self._free):
+            self._refuse()
+        return dict(zip(self._names, totals, strict=False))
+
+    def _refuse_moved(self, parts: Matrix) -> None:
+        if np.abs(parts[self._free]).max() > 1e-9 * np.abs(parts).max():
+            self._refuse()
+
+    def _refuse(self) -> None:
         raise ExplainError(
             "Every value of a row must be one that the reference knows. Got a value that moves a feature that no "
             "reference row moves. Add such rows to the reference, or explain with the method 'sampling'."
         )
-    totals = np.bincount(owners[owned], weights=parts[owned], minlength=len(names))
-    return dict(zip(names, totals.tolist(), strict=True))
 
 
 def matching_owners(owners: Rows, n_features: int) -> Rows:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from operator import mul
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ekiben.compiling import Row, Table
+from ekiben.compiling import Node, Row, Table
 from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import explains, measured_units, picked, softmax
+from ekiben.explainers._outputs import explains, measured_units, softmax
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
 
@@ -53,7 +54,13 @@ class Linear:
     means: Matrix
     units: Units
     centred: bool
-    planned: Callable[[Sequence[Sequence[Any]], int], Matrix] | None = None
+    below: Node | None = None
+    sums: Sums = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to weigh one row after the other."""
+        fold = Folding(self.owners, self.context.names)
+        object.__setattr__(self, "sums", Sums(self.weights, self.intercepts, self.means, fold))
 
     @classmethod
     def fit(cls, context: Context) -> Linear:
@@ -83,36 +90,34 @@ class Linear:
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly."""
         started = perf_counter()
-        return self._explained(self.features(self.context.rows(frame)), started)
+        return self._explained(self.features(self.context.rows(frame)).tolist(), started)
 
     @property
     def quick(self) -> bool:
         """Whether an explanation needs the plan alone."""
-        return self.planned is not None
+        return self.below is not None
 
     def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation]:
         """Explain rows that come as columns of plain values, without a frame, where that is `quick`."""
+        assert self.below is not None
         started = perf_counter()
-        assert self.planned is not None
-        return self._explained(self.planned(columns, n_rows), started)
+        if n_rows > FEW:
+            return self._explained(self.below.block(Table(columns, n_rows)).tolist(), started)
+        return self._explained([self.below.row(Row.of(values)) for values in zip(*columns, strict=True)], started)
 
-    def _explained(self, matrix: Matrix, started: float) -> list[Explanation]:
-        margins = matrix @ self.weights.T + self.intercepts  # proved equal to the estimator's own when fitted
-        outputs = picked(margins)
-        parts = (matrix - self.means) * self.weights[outputs]
-        folded = [fold(row, self.owners, self.context.names) for row in parts]
-        bases = self.weights @ self.means + self.intercepts
-        elapsed_ms = (perf_counter() - started) * 1e3 / max(len(matrix), 1)
+    def _explained(self, rows: Sequence[Sequence[float]], started: float) -> list[Explanation]:
+        told = [self.sums.of(row) for row in rows]
+        elapsed_ms = (perf_counter() - started) * 1e3 / max(len(rows), 1)
         return [
             Attribution.of(
                 method="linear-interventional",
-                **self._said(int(output), margins.shape[1]),
-                base_value=float(bases[output]),
-                value=float(margin[output]),
+                **self._said(output, self.sums.n_outputs),
+                base_value=self.sums.bases[output],
+                value=value,
                 contributions=contributions,
                 elapsed_ms=elapsed_ms,
             )
-            for output, margin, contributions in zip(outputs, margins, folded, strict=True)
+            for output, value, contributions in told
         ]
 
     def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
@@ -140,17 +145,35 @@ class Linear:
             means=read_array(folder / "means.npy"),
             units=header["units"],
             centred=header["centred"],
-            planned=found.planned,
+            below=found.below,
         )
 
 
+class Sums:
+    """The weighed sums of a linear model, of one row after the other: proved equal to the estimator's own when fitted."""
+
+    def __init__(self, weights: Matrix, intercepts: Matrix, means: Matrix, fold: Folding) -> None:
+        self.n_outputs, self._fold = len(weights), fold
+        self.bases: list[float] = (weights @ means + intercepts).tolist()
+        self._weights: list[list[float]] = weights.tolist()
+        self._intercepts: list[float] = intercepts.tolist()
+        self._starts = [fold.summed((-each * means).tolist()) for each in weights]
+
+    def of(self, row: Sequence[float]) -> tuple[int, float, dict[str, float]]:
+        """Give the explained output, its sum for a row, and what each raw column added to its base."""
+        known = zip(self._intercepts, self._weights, strict=True)
+        sums = [intercept + sum(map(mul, weights, row)) for intercept, weights in known]
+        output = max(range(self.n_outputs), key=sums.__getitem__) if self.n_outputs > 1 else 0
+        return output, sums[output], self._fold.sparse(row, self._weights[output], self._starts[output])
+
+
 class _Form(NamedTuple):
-    """What is linear in a model: its features, of a frame and of columns, and how they are weighed."""
+    """What is linear in a model: its features, of a frame and by a node of the plan, and how they are weighed."""
 
     features: Callable[[pd.DataFrame], Matrix]
     weights: Matrix
     intercepts: Matrix
-    planned: Callable[[Sequence[Sequence[Any]], int], Matrix] | None = None
+    below: Node | None = None
 
 
 def _of_plan(context: Context) -> _Form | None:
@@ -158,17 +181,13 @@ def _of_plan(context: Context) -> _Form | None:
     node = None if context.plan is None else context.plan.linear
     if node is None:
         return None
-
-    def planned(columns: Sequence[Sequence[Any]], n_rows: int) -> Matrix:
-        if n_rows <= FEW:
-            return np.array([node.of.row(Row.of(values)) for values in zip(*columns, strict=True)], dtype=np.float64)
-        made: Matrix = node.of.block(Table(columns, n_rows))
-        return made
+    below = node.of
 
     def features(frame: pd.DataFrame) -> Matrix:
-        return planned(as_columns(frame), len(frame))
+        found: Matrix = below.block(Table(as_columns(frame), len(frame)))
+        return found
 
-    return _Form(features, node.coef, node.intercept, planned)
+    return _Form(features, node.coef, node.intercept, below)
 
 
 def _of_model(context: Context) -> _Form:

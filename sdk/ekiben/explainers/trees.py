@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +11,7 @@ import numpy as np
 
 from ekiben.compiling import Grown
 from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Rows, dense, feature_owners, fold, matching_owners
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
@@ -54,6 +54,11 @@ class Trees:
     engine: Prepared | Library
     owners: Rows
     units: Units
+    fold: Folding = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to add features up to columns."""
+        object.__setattr__(self, "fold", Folding(self.owners, self.context.names))
 
     @classmethod
     def fit(cls, context: Context) -> Trees:
@@ -108,7 +113,7 @@ class Trees:
         return self._explained(self.engine.of_columns(columns, n_rows), started)
 
     def _explained(self, found: list[Broken], started: float) -> list[Explanation]:
-        folded = [fold(each.parts, self.owners, self.context.names) for each in found]
+        folded = [self.fold(each.parts) for each in found]
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(found), 1)
         return [
             Attribution.of(

@@ -212,8 +212,8 @@ class Tables:
         bins, answers = self.bins.row(features), self.answers
         told = [answers[i][bins[i]] for i in range(len(bins))]
         bits = np.unpackbits(np.concatenate([*told, _NONE]), bitorder="little")
-        asked = np.packbits(bits.take(self.slots).reshape(-1, 8), axis=1, bitorder="little")
-        found = self.table.take(self.begins + asked[:, 0], axis=0)
+        asked = np.packbits(bits.take(self.slots), bitorder="little")  # eight a branch: a byte
+        found = self.table.take(self.begins + asked, axis=0)
         n_features = len(bins)
         summed: Array = np.bincount(self.owners, weights=found.ravel(), minlength=n_features + 1)[:n_features]
         return summed
@@ -239,7 +239,7 @@ class Tables:
         """
         names = ("widths", "answers", "slots", "begins", "owners")
         widths, flat, slots, begins, owners = (read_array(folder / f"{stem}-{name}.npy") for name in names)
-        table = np.load(folder / f"{stem}-table.npy", mmap_mode="r", allow_pickle=False)
+        table = np.asarray(np.load(folder / f"{stem}-table.npy", mmap_mode="r", allow_pickle=False))
         ends = np.cumsum(widths.prod(axis=1)).tolist()
         if (ends[-1] if ends else 0) != len(flat) or (widths < 0).any():
             raise IntegrityError(_UNFIT)
