@@ -161,4 +161,5 @@ def _of_rows(parts: Sequence[Gathered], order: Any) -> pd.DataFrame:
 
 
 def _listed(cells: Cells) -> list[Any]:
-    return cells.tolist() if isinstance(cells, np.ndarray) else cells
+    found: list[Any] = cells.tolist() if isinstance(cells, np.ndarray) else cells
+    return found
