@@ -121,16 +121,26 @@ def columns(predictions: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """
     if not predictions:
         return {}
+    if (found := alike(predictions)) is not None:
+        return found
+    rows = [flat(each) for each in predictions]
+    return {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+
+
+def alike(predictions: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+    """Turn predictions into columns where all of them have the same parts; None where they do not.
+
+    >>> alike([{"label": "bad"}, {"label": "good", "scores": {"bad": 0.2}}])
+    """
     first = predictions[0]
     if any(part in first and not isinstance(first[part], Mapping) for part in ("label", "value")):
         named: dict[str, Sequence[Mapping[str, Any]]] = {"": predictions}
     else:
         named = {name: [each.get(name) for each in predictions] for name in first}  # type: ignore[misc]
-    alike = all(each.keys() == first.keys() for each in predictions)
-    if alike and all(_are_alike(answered) for answered in named.values()):
-        return {key: cells for name, answered in named.items() for key, cells in _columns(name, answered)}
-    rows = [flat(each) for each in predictions]
-    return {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    same = all(each.keys() == first.keys() for each in predictions)
+    if not same or not all(_are_alike(answered) for answered in named.values()):
+        return None
+    return {key: cells for name, answered in named.items() for key, cells in _columns(name, answered)}
 
 
 def _are_alike(answered: Sequence[Any]) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ekiben import codecs, protocol, recording
+from ekiben import gathering, recording
 from ekiben.errors import EkibenError, NotFoundError, SpecError, nearest
+from ekiben.gathering import Gathered
 from ekiben.recording import database
 from ekiben.recording.database import Database
 from ekiben.recording.reading import read
-from ekiben.recording.segments import Decision, decisions, segments
+from ekiben.recording.segments import segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,19 +56,7 @@ def records(
     >>> decisions = ek.records("credit_risk")  # doctest: +SKIP
     >>> decisions.groupby("arm")["output.score_1"].mean()  # doctest: +SKIP
     """
-    import pandas as pd
-
-    first = 0 if since is None else _moment(since)
-    told = [_row(names, each) for names, each in _found(place, service, first)]
-    frame = pd.DataFrame(sorted(told, key=itemgetter("time", "id", "row")))
-    if not len(frame):
-        return pd.DataFrame({name: [] for name in FACTS})
-    frame["time"] = pd.to_datetime(frame["time"], utc=True)
-    return frame
-
-
-Found = tuple[Sequence[str], Decision]  # with the names of its columns
-FACTS = ("id", "row", "time", "endpoint", "unit", "arm", "propensity", "model", "digest", "latency_ms")
+    return gathering.frame(_found(place, service, 0 if since is None else _moment(since)))
 
 
 def find(place: str | os.PathLike[str]) -> Path:
@@ -101,28 +89,23 @@ def _moment(since: str | pd.Timestamp) -> int:
     return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
 
 
-def _found(place: str | os.PathLike[str], service: str | None, first: int) -> Iterator[Found]:
-    """Give the decisions of a place with the names of their columns, whichever kind of place it is."""
+def _found(place: str | os.PathLike[str], service: str | None, first: int) -> Iterator[Gathered]:
+    """Give the decisions of a place, whichever kind of place it is."""
     dsn = database.checked(str(place)) if database.is_address(place) else None
     if dsn is None and service is not None:
         raise SpecError(f"The 'service' chooses one of a database. {str(place)!r} is none: leave it out.")
     if dsn is None and not Path(place).is_dir():
         dsn, service = database.address(), str(place)
     if dsn is None:
-        yield from (each for path in segments(find(place)) for each in _in_segment(path, first))
+        for path in segments(find(place)):
+            header, found = read(path)
+            yield from gathering.of_records(header, (record for record in found if record.ns >= first))
         return
     with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
         yield from apart.submit(_in_database, dsn, service, first).result()
 
 
-def _in_segment(path: Path, first: int) -> Iterator[Found]:
-    header, found = read(path)
-    for record in found:
-        if record.ns >= first:
-            yield from ((header.columns, each) for each in decisions(header, record))
-
-
-def _in_database(dsn: str, service: str | None, first: int) -> list[Found]:
+def _in_database(dsn: str, service: str | None, first: int) -> list[Gathered]:
     to = Database(lambda: dsn)
     try:
         known = to.services()
@@ -130,7 +113,7 @@ def _in_database(dsn: str, service: str | None, first: int) -> list[Found]:
             (service,) = known
         if service not in known:
             raise _unknown(service, known)
-        return list(to.fetch(service, first))
+        return list(gathering.of_decisions(to.fetch(service, first)))
     finally:
         to.close()
 
@@ -141,11 +124,3 @@ def _unknown(service: str | None, known: Sequence[str]) -> EkibenError:
         return SpecError(f"The database has records of several services: {names}. Choose one: service={known[0]!r}")
     hint = nearest(service or "", known) or f" It has {names}."
     return NotFoundError(f"Records must be of a service that the database has. {service!r} is none.{hint}")
-
-
-def _row(columns: Sequence[str], told: Decision) -> dict[str, Any]:
-    """Write a decision as a row of the frame."""
-    who = (told.id, told.row, told.ns, told.endpoint, told.unit, told.arm, told.propensity)
-    row = dict(zip(FACTS, (*who, told.model, told.digest, round(told.us / 1000, 4)), strict=True))
-    row |= {f"input.{name}": value for name, value in zip(columns, told.inputs, strict=True)}
-    return row | {f"output.{name}": value for name, value in protocol.flat(codecs.decode(told.output)).items()}
