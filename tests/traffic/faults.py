@@ -5,24 +5,18 @@ from __future__ import annotations
 import random
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """Give the worker processes that a supervisor has now."""
-    return [each for each in psutil.Process(pid).children(recursive=True) if lives(each)]
-
-
-def lives(process: psutil.Process) -> bool:
-    """Tell whether a process still runs: nobody may have asked yet how it ended."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    found = psutil.Process(pid).children(recursive=True)
+    return [each for each in found if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 def kill(*processes: psutil.Process) -> None:
@@ -37,6 +31,16 @@ def draw_one(pid: int, draw: random.Random, *, supervisor: float) -> psutil.Proc
         return psutil.Process(pid)
     until(lambda: workers_of(pid))
     return draw.choice(workers_of(pid))
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens at a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
 
 
 @contextmanager
