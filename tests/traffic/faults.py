@@ -25,12 +25,14 @@ def kill(*processes: psutil.Process) -> None:
         each.send_signal(signal.SIGKILL)
 
 
-def draw_one(pid: int, draw: random.Random, *, supervisor: float) -> psutil.Process:
-    """Draw who is to die: the supervisor by a chance (0–1), or else one of its workers, as soon as it has one."""
-    if draw.random() < supervisor:
-        return psutil.Process(pid)
+def draw_victims(pid: int, draw: random.Random) -> list[psutil.Process]:
+    """Draw who is to die: three times in four a worker, as soon as there is one; or the supervisor, alone or with them all."""
+    kind, which, supervisor = draw.random(), draw.random(), psutil.Process(pid)
+    if kind < 0.25:
+        return [supervisor, *(workers_of(pid) if kind < 0.125 else ())]
     until(lambda: workers_of(pid))
-    return draw.choice(workers_of(pid))
+    workers = workers_of(pid)
+    return [workers[int(which * len(workers))]]
 
 
 def is_free(port: int) -> bool:
