@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import ekiben
 from ekiben import routing
 from ekiben.dialects import Refusal, Request
 from ekiben.dialects.invocations import Invocations
@@ -244,6 +245,11 @@ def test_too_many_rows_are_refused_with_the_limit(served, champion):
 @pytest.mark.parametrize("kind", ["text/plain", "application/vnd.bentoml+pickle", "multipart/form-data"])
 def test_another_kind_of_body_is_refused(served, kind):
     assert invoke(served, b"x", kind).status == 415
+
+
+def test_it_tells_its_version(served):
+    answer = asked_in(served, "/version", b"", {}, method="GET")
+    assert (answer.status, answer.body.decode()) == (200, ekiben.__version__)
 
 
 def test_it_is_pinged(served):

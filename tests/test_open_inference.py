@@ -341,6 +341,13 @@ def test_another_model_is_not_found_in_the_protocol_s_words(served):
     assert "k3pt" not in answer.body.decode()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["", "/ready", "/infer"])
+def test_no_version_is_found_as_the_route_says_who_answers(served, method, path):
+    answer = asked_in(served, f"/v2/models/risk/versions/champion{path}", b"{}", {}, method=method)
+    assert (answer.status, [*answer.json]) == (404, ["error"])
+
+
 def test_metadata_names_every_column_and_output():
     scored = Output(name="risk", parts=("label", "scores"), classes=("bad", "good"))
     other = Output(name="rent", parts=("value",))

@@ -306,6 +306,7 @@ PAGES: dict[str, Callable[[DataPlane], Response]] = {
     "/routing": lambda live: _json_page(live.routing()),
     "/ping": lambda _live: Response(b"\n", media_type=JSON),
     "/health": lambda _live: Response(b"\n", media_type=JSON),
+    "/version": lambda _live: Response(version("ekiben"), media_type="text/plain"),
     V2: lambda _live: _json_page(
         {"name": "ekiben", "version": version("ekiben"), "extensions": ["binary_tensor_data"]}
     ),

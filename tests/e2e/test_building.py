@@ -114,8 +114,6 @@ def test_a_broken_law_refuses_the_build_and_is_named(packages, tmp_path):
     service = folder / "service.py"
     body = "    def unit_of(self, request, body):\n        raise RuntimeError('no unit')\n"
     service.write_text(service.read_text().replace("\n\n\nfront(", f"\n\n{body}\n\nfront("))
-    report = ek.check(folder)
-    assert {finding.law for finding in report.broken} >= {"Over HTTP comes what the notebook answers."}
     with pytest.raises(BuildError, match="Over HTTP comes what the notebook answers"):
         ek.build(folder)
 

@@ -13,6 +13,7 @@ from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
+import ekiben
 import strangers
 from planes import asked_in, plane_of
 
@@ -130,6 +131,7 @@ def documents(frame):
         "a gap in texts": changed(job=None),
         "a gap in booleans": changed(member=None),
         "a text that no training row had": changed(job="pilot"),
+        "a text that is an address": changed(job="http://127.0.0.1:9/path"),
         "NaN": changed(income=float("nan")),
         "Infinity": changed(income=float("inf")),
     }
@@ -259,6 +261,40 @@ DIFFERENT = {
 }
 
 
+# The cases of MLflow's own tests of its scoring server that go over HTTP, by their names, and our bodies of their kind. The
+# tests themselves start MLflow's server for each case, hold it to its own words, and are in none of its distributions.
+# Their other cases are about functions inside MLflow, and one about a value of a parameter that a model declares: here
+# a contract has no such parameters.
+CASES = {
+    "responds_to_malformed_json_input": (400, ["no JSON", "no body"]),
+    "responds_to_invalid_json_format": (400, ["a number", "a text", "a list", "no form", "two forms"]),
+    "responds_to_invalid_pandas_input_format": (400, ["split that is a list", "records that are split"]),
+    "responds_to_invalid_dataframe": (400, ["split with an index of others"]),
+    "responds_to_incompatible_inference_dataframe": (400, ["a column left out", "the form before MLflow 2"]),
+    "responds_to_invalid_csv_input": (400, ["no CSV"]),
+    "successfully_evaluates_correct_dataframes_with_pandas_records_orientation": (200, ["records"]),
+    "successfully_evaluates_correct_dataframes_with_pandas_split_orientation": (200, ["split", "UTF-8 in capitals"]),
+    "responds_to_invalid_content_type_request_with_unsupported_content_type_code": (415, ["a kind that is none"]),
+    "responds_to_invalid_content_type_request_with_unrecognized_content_param": (415, ["another parameter"]),
+    "successfully_evaluates_correct_tf_serving_sklearn": (200, ["instances of lists"]),
+    "successfully_evaluates_correct_tf_serving_keras_instances": (200, ["instances of objects"]),
+    "successfully_evaluates_correct_tf_serving_keras_inputs": (200, ["inputs of columns"]),
+    "serving_model_with_schema": (200, ["split in another order", "records in another order", "inputs of columns"]),
+    "serving_model_with_param_schema": (200, ["no params", "params that the model does not have"]),
+    "parse_json_input_including_path": (200, ["a text that is an address"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_case_of_mlflow_s_own_scoring_tests_is_met(worth_server, frame, case):
+    bodies = {name: (json.dumps(document).encode(), JSON) for name, document in documents(frame).items()}
+    status, names = CASES[case]
+    for name in names:
+        answer = ask(worth_server.url, *(bodies | texts(frame))[name])
+        assert answer.status_code == status, (name, answer.text)
+        assert "predictions" in answer.json() if status == 200 else answer.json()["error_code"] == "BAD_REQUEST"
+
+
 def ask(url, body, kind):
     named = {} if kind is None else {"content-type": kind}
     return httpx.post(f"{url}/invocations", content=body, headers=named, timeout=60, trust_env=False)
@@ -286,11 +322,13 @@ def test_each_body_is_answered_or_refused_as_by_mlflow(theirs, worth_server, fra
 
 
 def test_mlflow_s_client_reads_the_same_frame_from_both(theirs, worth_server, worth):
-    rows, read = worth.rows.head(20), []
+    rows, read, versions = worth.rows.head(20), [], []
     for url in (theirs, worth_server.url):
         client = ScoringServerClient("127.0.0.1", int(url.rpartition(":")[2]))
         client.ping()
+        versions.append(client.get_version())
         read.append(client.invoke(rows, params={}).get_predictions())
+    assert versions == [mlflow.__version__, ekiben.__version__]
     assert list(read[0]) == list(read[1])
     np.testing.assert_allclose(read[1].to_numpy(), read[0].to_numpy(), rtol=1e-9)
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 import random
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """Give the worker processes that a supervisor has now."""
-    return [each for each in psutil.Process(pid).children(recursive=True) if lives(each)]
-
-
-def lives(process: psutil.Process) -> bool:
-    """Tell whether a process still runs: nobody may have asked yet how it ended."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    found = psutil.Process(pid).children(recursive=True)
+    return [each for each in found if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 def kill(*processes: psutil.Process) -> None:
@@ -31,12 +25,24 @@ def kill(*processes: psutil.Process) -> None:
         each.send_signal(signal.SIGKILL)
 
 
-def draw_one(pid: int, draw: random.Random, *, supervisor: float) -> psutil.Process:
-    """Draw who is to die: the supervisor by a chance (0–1), or else one of its workers, as soon as it has one."""
-    if draw.random() < supervisor:
-        return psutil.Process(pid)
+def draw_victims(pid: int, draw: random.Random) -> list[psutil.Process]:
+    """Draw who is to die: three times in four a worker, as soon as there is one; or the supervisor, alone or with them all."""
+    kind, which, supervisor = draw.random(), draw.random(), psutil.Process(pid)
+    if kind < 0.25:
+        return [supervisor, *(workers_of(pid) if kind < 0.125 else ())]
     until(lambda: workers_of(pid))
-    return draw.choice(workers_of(pid))
+    workers = workers_of(pid)
+    return [workers[int(which * len(workers))]]
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens at a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
 
 
 @contextmanager
