@@ -11,12 +11,13 @@ from functools import cache
 from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from ekiben.errors import SpecError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 # What a training machine has → what a server needs: the same import name, without the code for graphics cards.
 LEANER = {"xgboost": "xgboost-cpu"}
@@ -41,7 +42,7 @@ def installed(name: str) -> Distribution:
     >>> installed("Scikit_Learn").metadata["Name"]
     'scikit-learn'
     """
-    for each in (name, STANDS_FOR.get(canonicalize_name(name))):
+    for each in (name, STANDS_FOR.get(_canonical(name))):
         try:
             return importlib.metadata.distribution(each or name)
         except importlib.metadata.PackageNotFoundError:
@@ -135,7 +136,7 @@ def _tops_of(places: tuple[tuple[str, int], ...]) -> dict[str, tuple[str, ...]]:
     for folder in (folder for place, _ in places for folder in Path(place).glob("*.*-info")):
         for top in {file.partition("/")[0] for file in _files(Distribution.at(folder))}:
             name = top.partition(".")[0]
-            found.setdefault(name, set()).add(canonicalize_name(folder.name.partition("-")[0].removesuffix(".egg")))
+            found.setdefault(name, set()).add(_canonical(folder.name.partition("-")[0].removesuffix(".egg")))
     return {name: tuple(sorted(brought)) for name, brought in found.items()}
 
 
@@ -178,13 +179,13 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Dis
     >>> "threadpoolctl" in closure(["scikit-learn"])
     True
     """
-    asked = [Requirement("ekiben"), *(Requirement(line) for line in sorted(needed))]
-    roots = {canonicalize_name(each.name) for each in asked}
+    asked = [_requirement("ekiben"), *(_requirement(line) for line in sorted(needed))]
+    roots = {_canonical(each.name) for each in asked}
     found: dict[str, Distribution] = {}
     done: set[tuple[str, str]] = set()
     while asked:
         wanted = asked.pop()
-        key = canonicalize_name(wanted.name)
+        key = _canonical(wanted.name)
         extras = {(key, extra) for extra in ("", *wanted.extras)} - done
         if not extras or key.startswith(GPU_ONLY) or (key in UNUSED and key not in roots):
             continue
@@ -195,15 +196,27 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Dis
             if not missing_ok:
                 raise
         else:
-            found[canonicalize_name(each.name) if key in STANDS_FOR else key] = each
+            found[_canonical(each.name) if key in STANDS_FOR else key] = each
             asked += _needs(each, {extra for _, extra in extras})
     return found
+
+
+def _requirement(line: str) -> Requirement:
+    from packaging.requirements import Requirement  # only now: a service that starts asks for none
+
+    return Requirement(line)
+
+
+def _canonical(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
 
 
 def _needs(found: Distribution, extras: Iterable[str]) -> Iterator[Requirement]:
     wanted = [{"extra": extra} for extra in extras]
     for line in found.requires or []:
-        requirement = Requirement(line)
+        requirement = _requirement(line)
         if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
             yield requirement
 
@@ -217,7 +230,7 @@ def content(found: Distribution) -> str:
     Two installations of one wheel have the same, whoever installed them and where. What was edited by hand afterwards is
     not seen: the files themselves are not read.
     """
-    lines = _sources() if canonicalize_name(found.name) == "ekiben" else _lines(found)
+    lines = _sources() if _canonical(found.name) == "ekiben" else _lines(found)
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
@@ -246,7 +259,7 @@ def from_elsewhere(found: Distribution) -> str | None:
     True
     """
     told = found.read_text("direct_url.json")
-    if told is None or canonicalize_name(found.name) == "ekiben":  # ekiben travels as a wheel
+    if told is None or _canonical(found.name) == "ekiben":  # ekiben travels as a wheel
         return None
     where = "a repository" if "vcs_info" in json.loads(told) else "an archive"
     if "dir_info" in json.loads(told):

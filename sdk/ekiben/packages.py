@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, slicing, tables, trusting
+from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, tables, trusting
 from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
@@ -426,6 +426,8 @@ def _says_something(found: Signature) -> bool:
 
 
 def _model(folder: Path, adapter: Adapter, found: Mapping[str, Sequence[str]]) -> Any:
+    from ekiben import slicing  # a plan needs none of it
+
     try:
         code = slicing.importable(folder / "code") if "code" in found else None
         return adapter.load(folder / "model", trust=(*found.get("types", ()), *([code.__name__] if code else ())))

@@ -319,11 +319,12 @@ def _strongest(pulls: tuple[_Pull, ...], unit: str) -> _Pull:
     data = unit.encode("utf-8", "surrogatepass")
     best, strongest = pulls[0], -math.inf
     for pull in pulls:
-        keyed = pull.keyed.copy()
+        _, log_weight, begun, _ = pull  # at once: reading its fields by name takes longer than the hash
+        keyed = begun.copy()
         keyed.update(data)
         # 52 bits and a half: a fraction that is never 0 and never 1
         fraction = ((int.from_bytes(keyed.digest(), "big") >> 12) + 0.5) * 2.0**-52
-        strength = pull.log_weight - math.log(-math.log(fraction))
+        strength = log_weight - math.log(-math.log(fraction))
         if strength > strongest:
             best, strongest = pull, strength
     return best

@@ -18,7 +18,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, draining, keys, locking, pinning, recording, spec, storing, supervising
+from ekiben import codecs, draining, keys, pinning, recording, spec, storing, supervising
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.draining import Drain
@@ -128,6 +128,8 @@ def config(served: Served) -> dict[str, Any]:
         made["http"] = {"port": int(port)}
     requirements = served.folder / REQUIREMENTS
     if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
+        from ekiben import locking
+
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         image = bentoml.images.Image(python_version=python, lock_python_packages=False)
         lines = locking.to_install(served.folder)

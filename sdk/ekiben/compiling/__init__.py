@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
-from ekiben.compiling.heads import heads
-from ekiben.compiling.native import gains
 from ekiben.compiling.nodes import Doc, Node, Row, Table
 from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
@@ -75,6 +73,9 @@ def translate(model: Any, signature: Signature) -> Doc:
     >>> round(plan.predictions([(5.0,)])[0]["value"], 6)
     50.0
     """
+    from ekiben.compiling.heads import heads  # what packs needs them, and what serves does not
+    from ekiben.compiling.native import gains
+
     scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
     found = _heads(model, scope)
     answered = [{part for part in PARTS if getattr(head, part) is not None} for head in found]
@@ -94,7 +95,7 @@ def translate(model: Any, signature: Signature) -> Doc:
 def _heads(model: Any, scope: Scope) -> list[Head]:
     """Translate a model; what its library has not where it is looked for, in another version, is no reason to fail."""
     try:
-        return heads(model, scope.frame(), scope)
+        return scope.heads(model, scope.frame(), scope)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as reason:
         raise NoPlan(f"{type(model).__name__} is not as it is known here ({type(reason).__name__})") from reason
 
