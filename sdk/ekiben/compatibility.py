@@ -278,6 +278,7 @@ def _join(a: Column, b: Column) -> Column:
         low=_outer(a.low, b.low, min),
         high=_outer(a.high, b.high, max),
         alias=a.alias or b.alias,
+        change=a.change if a.change == b.change else "free",
         declared=(),
     )
 

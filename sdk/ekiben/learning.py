@@ -118,6 +118,7 @@ def _held(learnt: Column, declared: Column) -> Column:
         minimum=declared.minimum,
         maximum=declared.maximum,
         alias=declared.alias,
+        change=declared.change,
         nullable=declared.nullable if "nullable" in names else learnt.nullable,
         unseen=declared.unseen if "unseen" in names else learnt.unseen,
         declared=tuple(sorted(names)),

@@ -28,7 +28,7 @@ from ekiben.explainers import Context, Explainer, Later
 from ekiben.explanations import Explanation, Explanations
 from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
-from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
+from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
 
 if TYPE_CHECKING:
@@ -413,7 +413,10 @@ def _signature(manifest: Mapping[str, Any]) -> Signature:
 def _says_something(found: Signature) -> bool:
     """Tell whether every word of a signature is one that is known."""
     columns = all(
-        column.kind in get_args(Kind) and column.missing in get_args(Missing) and isinstance(column.name, str)
+        column.kind in get_args(Kind)
+        and column.missing in get_args(Missing)
+        and column.change in get_args(Change)
+        and isinstance(column.name, str)
         for column in found.inputs.columns
     )
     answers = all(

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from types import EllipsisType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ekiben import drawing
 from ekiben.errors import SpecError, nearest
@@ -20,6 +20,7 @@ Missing = Literal["nan", "none", "na", "nat"]
 Items = Literal["number", "integer", "text", "date", "datetime", "timestamp"]
 Unseen = Literal["accept", "refuse"]
 Extra = Literal["refuse", "ignore"]
+Change = Literal["free", "never", "up", "down"]
 Task = Literal["classification", "regression", "clustering", "outliers", "ranking", "other"]
 Part = Literal["label", "scores", "value"]
 PARTS: tuple[Part, ...] = ("label", "scores", "value")
@@ -27,6 +28,7 @@ Label = str | int | float | bool
 Bound = int | float | str  # a number, or a date as ISO 8601 text
 
 MAX_CATEGORIES = 200  # more distinct texts than this are free text, not categories
+CHANGES = {"never": "never changes", "up": "changes upward only", "down": "changes downward only"}
 LIMITED = ("number", "integer", "datetime")  # the kinds that have an order
 
 
@@ -61,6 +63,8 @@ class Column:
         What the author declared as a limit: a value beyond it is refused.
     alias
         Another name by which a row of JSON may bring the column, for a name that no program can spell.
+    change
+        What a counterfactual may do to it: anything (`free`), nothing (`never`), or only raise (`up`) or lower (`down`) it.
     declared
         Which of these the author declared.
 
@@ -87,6 +91,7 @@ class Column:
     minimum: Bound | None = None
     maximum: Bound | None = None
     alias: str | None = None
+    change: Change = "free"
     declared: tuple[str, ...] = ()
 
     @property
@@ -112,6 +117,8 @@ class Column:
             parts.append("others are refused")
         if self.nullable:
             parts.append("may be missing")
+        if self.change != "free":
+            parts.append(CHANGES[self.change])
         return ", ".join(parts)
 
     @property
@@ -166,6 +173,7 @@ class Schema:
         nullable: bool | EllipsisType = ...,
         unseen: Unseen | EllipsisType = ...,
         alias: str | EllipsisType | None = ...,
+        change: Change | EllipsisType = ...,
     ) -> Schema:
         """Declare something of one column, and give the contract that says so; what is left out stays.
 
@@ -181,6 +189,8 @@ class Schema:
             Whether a text that was not seen is accepted or refused.
         alias
             Another name by which a row of JSON may bring the column; None takes it away.
+        change
+            What a counterfactual may do to it: `free`, `never`, or only `up` or `down`.
 
         Raises
         ------
@@ -196,6 +206,7 @@ class Schema:
         ekiben.errors.SpecError: The contract has no column 'Age'. Did you mean 'age'?
         """
         given = {"minimum": minimum, "maximum": maximum, "nullable": nullable, "unseen": unseen, "alias": alias}
+        given |= {"change": change}
         changes = {key: value for key, value in given.items() if value is not ...}
         if name not in self.names:
             raise SpecError(f"The contract has no column {name!r}.{nearest(name, self.names)}")
@@ -233,7 +244,7 @@ def _cells(column: Column) -> tuple[str, ...]:
         column.dtype,
         "may be missing" if column.nullable else "",
         listed(column.categories).removeprefix("one of ") if column.categories is not None else seen,
-        between(column.minimum, column.maximum),
+        ", ".join(filter(None, (between(column.minimum, column.maximum), CHANGES.get(column.change)))),
         "others are refused" if column.is_closed else "others are taken" if column.categories is not None else "",
     )
 
@@ -253,6 +264,8 @@ def _declare(column: Column, changes: Mapping[str, Any]) -> Column:
         raise SpecError(f"The 'nullable' of {made.name!r} must be True or False. Got {made.nullable!r}.")
     if "unseen" in changes:
         _is_a_policy(made)
+    if "change" in changes:
+        _is_a_change(made)
     return made
 
 
@@ -284,6 +297,18 @@ def _is_a_policy(column: Column) -> None:
         raise SpecError(
             f"An 'unseen' needs a column of at most {MAX_CATEGORIES} texts. Got {column.unseen!r} for {column.name!r}, "
             f"a {column.noun}{' of more' if column.kind == 'text' else ''}."
+        )
+
+
+def _is_a_change(column: Column) -> None:
+    known = get_args(Change)
+    if column.change not in known:
+        words, hint = ", ".join(map(repr, known)), nearest(str(column.change), known)
+        raise SpecError(f"The 'change' of {column.name!r} must be one of {words}. Got {column.change!r}.{hint}")
+    ordered = column.kind in LIMITED or (column.kind == "category" and column.ordered)
+    if column.change in ("up", "down") and not ordered:
+        raise SpecError(
+            f"A direction needs a column that has an order. Got {column.change!r} for {column.name!r}, a {column.noun}."
         )
 
 

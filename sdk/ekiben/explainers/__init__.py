@@ -35,6 +35,7 @@ METHODS = {
     "trees": "ekiben.explainers.trees:Trees",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
+    "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
 }
 EXACT_FIRST = ("linear", "trees", "sampling")
 

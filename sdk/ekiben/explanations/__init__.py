@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from html import escape
 from typing import Any, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.counterfactual import Alternative, Change, Counterfactual
+from ekiben.explanations.examples import Examples, Neighbour
 from ekiben.explanations.rule import Rule
 
-__all__ = ["KINDS", "Attribution", "Explanation", "Explanations", "Rule", "Units", "from_json", "to_json"]
+__all__ = [
+    "KINDS",
+    "Alternative",
+    "Attribution",
+    "Change",
+    "Counterfactual",
+    "Examples",
+    "Explanation",
+    "Explanations",
+    "Neighbour",
+    "Rule",
+    "Units",
+    "from_json",
+    "to_json",
+]
 
-Explanation: TypeAlias = Attribution | Rule
-KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Rule)}
+Explanation: TypeAlias = Attribution | Counterfactual | Examples | Rule
+KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Counterfactual, Examples, Rule)}
 
 SHOWN_CARDS = 5
 
@@ -36,14 +52,15 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     >>> from_json(to_json(one)) == one
     True
     """
-    told = {field.name: _plain(getattr(explanation, field.name)) for field in fields(explanation)}
-    return {"kind": explanation.kind} | told
+    return {"kind": explanation.kind, **_plain(explanation)}
 
 
 def _plain(item: Any) -> Any:
+    if is_dataclass(item):
+        return {field.name: _plain(getattr(item, field.name)) for field in fields(item)}
     if isinstance(item, Mapping):
         return dict(item)
-    return list(item) if isinstance(item, tuple) else item
+    return [_plain(each) for each in item] if isinstance(item, tuple) else item
 
 
 def from_json(document: Mapping[str, Any]) -> Explanation:
@@ -58,12 +75,13 @@ def from_json(document: Mapping[str, Any]) -> Explanation:
     --------
     >>> from_json({"kind": "rul"})
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The 'kind' of an explanation must be 'attribution' or 'rule'. Got 'rul'. Did you mean 'rule'?
+    ekiben.errors.SpecError: The 'kind' of an explanation must be one of 'attribution', 'counterfactual', 'examples', 'rule'. \
+Got 'rul'. Did you mean 'rule'?
     """
     kind = str(document.get("kind"))
     if kind not in KINDS:
-        known = " or ".join(map(repr, KINDS))
-        raise SpecError(f"The 'kind' of an explanation must be {known}. Got {kind!r}.{nearest(kind, KINDS)}")
+        known = ", ".join(map(repr, KINDS))
+        raise SpecError(f"The 'kind' of an explanation must be one of {known}. Got {kind!r}.{nearest(kind, KINDS)}")
     values = {key: item for key, item in document.items() if key != "kind"}
     wrong = sorted({field.name for field in fields(KINDS[kind])} ^ set(values))
     if wrong:
@@ -116,7 +134,8 @@ class Explanations(Sequence[Explanation]):
     def to_frame(self) -> Any:
         """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.
 
-        A rule's row holds `label`, `rule`, `precision` and `coverage`.
+        A rule's row holds `label`, `rule`, `precision` and `coverage`; what the rows of the other kinds hold, their `record`
+        says.
         """
         import pandas as pd
 

@@ -1,0 +1,198 @@
+"""Rows as points: what a reference holds of each column as numbers, and how far apart two rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, log10
+from typing import Any
+
+import numpy as np
+
+from ekiben.explainers._context import Matrix
+from ekiben.moments import DAY, SECOND, iso, moment
+from ekiben.schema import Column, Schema
+from ekiben.values import is_missing
+
+MOST_DIGITS = 6  # after the point, for a column whose values have so few
+FINER = 3  # digits finer than its spread is a number that has more
+DATES = (DAY, SECOND, 1_000)  # nanoseconds in the step of a column of dates
+UNKNOWN = -1.0  # the code of a choice that the reference does not hold
+LARGEST = 2.0**53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One column as numbers: a number itself, a date as steps since 1970, of anything else the place among `choices`.
+
+    Parameters
+    ----------
+    column
+        The column of the contract.
+    choices
+        What is known of a column without an order; None for numbers and dates.
+    grid
+        The step between two values: a change ends on one of its multiples.
+    digits
+        How many digits after the point such a value has.
+    spread
+        The distance between the quartiles, or where that is 0 the range.
+    span
+        The range seen.
+    seen
+        The distinct numbers of the reference, rising.
+    step_ns
+        Of dates: nanoseconds in 1.
+    """
+
+    column: Column
+    choices: tuple[Any, ...] | None = None
+    grid: float = 1.0
+    digits: int = 0
+    spread: float = 1.0
+    span: float = 1.0
+    seen: Matrix
+    step_ns: int = 1
+
+    @classmethod
+    def of(cls, column: Column, values: Sequence[Any]) -> Axis:
+        """Look at what the reference holds of a column."""
+        if _has_order(column, values):
+            return cls._of_numbers(column, values)
+        seen = [value for value in values if not is_missing(value)]
+        known: Sequence[Any] = (False, True) if column.kind == "boolean" else (column.categories or ())
+        choices = {_key(value): value for value in (*known, *seen)}
+        return cls(column=column, choices=tuple(choices.values()), seen=np.empty(0))
+
+    @classmethod
+    def _of_numbers(cls, column: Column, values: Sequence[Any]) -> Axis:
+        step_ns = _step_ns(values) if column.kind == "datetime" else 1
+        every = np.array([_code(column, value, step_ns) for value in values if not is_missing(value)], dtype=np.float64)
+        codes = np.unique(every)
+        if not len(codes):
+            return cls(column=column, seen=codes, step_ns=step_ns)
+        span = float(codes[-1] - codes[0]) or 1.0
+        spread = float(np.subtract(*np.quantile(every, (0.75, 0.25)))) or span
+        digits = 0 if column.kind != "number" else _digits(codes, spread)
+        return cls(
+            column=column,
+            grid=10.0**-digits,
+            digits=digits,
+            spread=spread,
+            span=span,
+            seen=codes,
+            step_ns=step_ns,
+        )
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its codes are numbers, and not places."""
+        return self.choices is None
+
+    def codes(self, values: Sequence[Any]) -> Matrix:
+        """Give the numbers of values; NaN for a missing one."""
+        if self.choices is None:
+            found = [np.nan if is_missing(value) else _code(self.column, value, self.step_ns) for value in values]
+        else:
+            places = {_key(each): place for place, each in enumerate(self.choices)}
+            found = [np.nan if is_missing(value) else places.get(_key(value), UNKNOWN) for value in values]
+        return np.array(found, dtype=np.float64)
+
+    def values(self, codes: Matrix, own: Any, own_code: float) -> list[Any]:
+        """Give the values of codes; what has the code of a row's own value is that value."""
+        if self.choices is not None:
+            table = [*self.choices, None, own]  # -2 is missing, and -1 what nobody knows
+            return [table[place] for place in np.where(np.isnan(codes), -2, codes).astype(int).tolist()]
+        listed = codes.tolist()
+        if self.column.kind == "number" and not np.isnan(codes).any():
+            return listed
+        return [own if code == own_code else None if code != code else self._said(code) for code in listed]
+
+    def _said(self, code: float) -> Any:
+        if self.column.kind != "datetime":
+            return int(code) if self.column.kind == "integer" else code
+        told = iso(int(code) * self.step_ns, aware=self.column.is_aware)
+        return told.partition("T")[0] if self.column.items == "date" else told
+
+    def apart(self, codes: Matrix, own: float, scale: float) -> Matrix:
+        """Tell how far codes lie from one of them: by `scale`, or 1 for another choice and for one that is missing."""
+        gone = np.isnan(codes)
+        if own != own:
+            return np.where(gone, 0.0, 1.0)
+        far = np.abs(codes - own) / scale if self.choices is None else (codes != own).astype(np.float64)
+        return np.where(gone, 1.0, far)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The rows of a reference as points, of shape (n_rows, n_columns); NaN is missing."""
+
+    axes: tuple[Axis, ...]
+    points: Matrix
+
+    @classmethod
+    def of(cls, schema: Schema, columns: Sequence[Sequence[Any]]) -> Space:
+        """Code a reference, given in columns of plain values."""
+        axes = tuple(Axis.of(column, values) for column, values in zip(schema.columns, columns, strict=True))
+        return cls(axes=axes, points=points(axes, columns))
+
+    def changed(self, codes: Matrix, own: Matrix) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Tell which cells differ from a row."""
+        return np.asarray((codes != own) & ~(np.isnan(codes) & np.isnan(own)))
+
+    def effort(self, codes: Matrix, own: Matrix) -> Matrix:
+        """Add up, for each row, how far its columns lie from a row: in spreads, 1 for a choice."""
+        parts = [axis.apart(codes[:, i], own[i], axis.spread) for i, axis in enumerate(self.axes)]
+        return np.sum(parts, axis=0)
+
+    def gower(self, own: Matrix, points: Matrix) -> Matrix:
+        """Give the distance of each of some points to one, from 0 to 1: the mean over columns, in ranges [1]_.
+
+        References
+        ----------
+        .. [1] Gower, "A General Coefficient of Similarity and Some of Its Properties", 1971.
+        """
+        parts = [np.minimum(axis.apart(points[:, i], own[i], axis.span), 1) for i, axis in enumerate(self.axes)]
+        return np.asarray(np.mean(parts, axis=0))
+
+    def values(self, codes: Matrix, row: Sequence[Any], own: Matrix) -> list[list[Any]]:
+        """Give changed copies of a row as columns of plain values; `own` is the row itself as a point."""
+        return [axis.values(codes[:, i], row[i], own[i]) for i, axis in enumerate(self.axes)]
+
+
+def points(axes: Sequence[Axis], columns: Sequence[Sequence[Any]]) -> Matrix:
+    """Code rows that come in columns of plain values."""
+    return np.column_stack([axis.codes(values) for axis, values in zip(axes, columns, strict=True)])
+
+
+def _has_order(column: Column, values: Sequence[Any]) -> bool:
+    """Tell whether a column is one of numbers or dates that are held exactly."""
+    if column.kind not in ("number", "integer", "datetime"):
+        return False
+    return column.kind != "integer" or all(abs(value) < LARGEST for value in values if not is_missing(value))
+
+
+def _key(value: Any) -> Any:
+    if is_missing(value):
+        return None
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+def _code(column: Column, value: Any, step_ns: int) -> float:
+    if column.kind != "datetime":
+        return float(value)
+    found = moment(value)
+    assert found is not None
+    return found.ns / step_ns
+
+
+def _step_ns(values: Sequence[Any]) -> int:
+    """Find the longest step that all dates of a reference are multiples of."""
+    found = [moment(value) for value in values if not is_missing(value)]
+    return next((step for step in DATES if all(one is None or one.ns % step == 0 for one in found)), DATES[-1])
+
+
+def _digits(codes: Matrix, spread: float) -> int:
+    """Count the digits after the point of numbers that have few; of others, those that tell a thousandth of their spread."""
+    few = next((n for n in range(MOST_DIGITS + 1) if np.array_equal(np.round(codes, n), codes)), None)
+    return few if few is not None else min(max(FINER - floor(log10(spread)), 0), 15)
