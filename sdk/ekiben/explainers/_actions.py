@@ -8,7 +8,6 @@ from math import isfinite
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers._context import Matrix
@@ -19,7 +18,6 @@ from ekiben.values import misfit
 
 STEP_DIGITS = 12  # after the point, of a value some steps away
 WORDS = ("change", "minimum", "maximum", "categories", "step")
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

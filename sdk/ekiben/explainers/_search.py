@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from ekiben.explainers._actions import Flags, Room
+from ekiben.explainers._actions import Room
 from ekiben.explainers._context import Matrix
+from ekiben.explainers._space import Flags, changed
 
 MOST_SINGLES = 800  # rows of which one column is changed
 MOST_VALUES = 40  # of one column, among them
@@ -21,7 +22,8 @@ MOST_DEPTH = 5  # columns changed together, by the beam
 NEAREST = 48  # reference rows to start from
 THINNED, SHRUNK = 16, 8  # rows that are worked on together
 SECTIONS = 8  # of a change, looked at together
-ROUNDS = 9
+ROUNDS = 4  # of sections of sections
+OTHERS = 200  # rows among which other values of the same columns are looked for
 RANDOM = 1_500  # rows of a last resort
 
 Rows = npt.NDArray[np.int64]
@@ -74,7 +76,8 @@ class Search:
             return np.empty(0)
         self.n_asked += len(points)
         gaps = self.gaps(points)
-        self.found += list(points[gaps == 0])
+        if (gaps == 0).any():
+            self.found.append(points[gaps == 0])
         return gaps
 
     # ── one column, then several ──
@@ -112,7 +115,7 @@ class Search:
         rows, columns = np.arange(len(made)), owners[places]
         more = ~self._changed(made)[rows, columns]
         made[rows, columns] = options[places, columns]
-        return np.unique(made[more], axis=0)
+        return _distinct(made[more])
 
     def _joined(self, singles: Matrix, gaps: Matrix, owners: Rows) -> Matrix:
         """Join the best change of each column, the one that helps most first: one column, two, three, …."""
@@ -127,7 +130,7 @@ class Search:
 
     def _projected(self, points: Matrix) -> Matrix:
         """Bring points into the room, without the row itself, the nearest first."""
-        made = np.unique(self.room.fitting(points), axis=0) if len(points) else points
+        made = _distinct(self.room.fitting(points))
         made = made[self._changed(made).any(axis=1)]
         return made[np.argsort(self._effort(made), kind="stable")]
 
@@ -144,42 +147,36 @@ class Search:
         """Thin and shrink what was found, and choose ways that differ in their columns."""
         if not self.found:
             return []
-        thinned = self._thinned(np.array(self._ways(THINNED)))
-        self.found += list(thinned)
-        shrunk = self._shrunk(np.array(self._ways(SHRUNK)))
-        self.found += list(shrunk)
+        self.found.append(self._thinned(np.array(self._ways(THINNED))))
+        self.found.append(self._shrunk(np.array(self._ways(max(SHRUNK, self.n_wanted)))))
         return self._ways()
 
     def _ways(self, most: int | None = None) -> list[Matrix]:
         """Choose the least changes, of which none holds all columns of another; then, if they are few, other values of the same."""
         most = most or self.n_wanted
-        points = np.unique(np.array(self.found), axis=0) if self.found else np.empty((0, len(self.room.own)))
-        changed, effort = self._changed(points), self._effort(points)
-        order = np.lexsort((effort, changed.sum(axis=1)))
-        columns: list[Flags] = []
+        if not self.found:
+            return []
+        points = np.concatenate(self.found)
+        flags, effort = self._changed(points), self._effort(points)
+        order = np.lexsort((effort, flags.sum(axis=1)))
+        firsts = _firsts(flags, order)
         kept: list[int] = []
-        for i in order:
-            if not any((changed[i] | other == changed[i]).all() for other in columns):
-                columns.append(changed[i])
-                kept.append(int(i))
+        for i in firsts:
+            if not any((flags[i] >= flags[other]).all() for other in kept):
+                kept.append(i)
             if len(kept) == most:
-                break
-        kept += self._of_other_choices(points, changed, order, kept)[: most - len(kept)]
-        return [points[i] for i in sorted(kept, key=lambda i: (changed[i].sum(), effort[i]))]
+                return [points[i] for i in kept]
+        kept += self._of_other_choices(points, flags, order, kept)[: most - len(kept)]
+        return [points[i] for i in sorted(kept, key=lambda i: (flags[i].sum(), effort[i]))]
 
-    def _of_other_choices(self, points: Matrix, changed: Flags, order: Rows, kept: list[int]) -> list[int]:
+    def _of_other_choices(self, points: Matrix, flags: Flags, order: Rows, kept: list[int]) -> list[int]:
         """Find points that change the columns of one that is kept, to other choices."""
         chosen = np.array([not axis.is_ordered for axis in self.room.space.axes])
-        seen = {tuple(np.where(chosen & changed[i], points[i], np.nan).tolist()) for i in kept}
-        seen = {tuple(map(str, each)) for each in seen}
-        sets = [changed[i] for i in kept]
-        others = []
-        for i in order:
-            told = tuple(map(str, np.where(chosen & changed[i], points[i], np.nan).tolist()))
-            if told not in seen and any((changed[i] == each).all() for each in sets):
-                seen.add(told)
-                others.append(int(i))
-        return others
+        known = {flags[i].tobytes() for i in kept}
+        alike = [int(i) for i in order if flags[i].tobytes() in known][:OTHERS]
+        told = {i: (flags[i].tobytes(), points[i, chosen & flags[i]].tobytes()) for i in (*kept, *alike)}
+        seen = {told[i] for i in kept}
+        return [i for i in alike if told[i] not in seen and not seen.add(told[i])]  # type: ignore[func-returns-value]
 
     def _thinned(self, points: Matrix) -> Matrix:
         """Put back, in each point, every column that is not needed: first many together, then one by one."""
@@ -201,20 +198,17 @@ class Search:
         """Put back the columns that help least, as many of them as can go."""
         rows, columns = np.nonzero(self._changed(points))
         gaps = self._ask(self._put_back(points[rows], columns))
-        made = points.copy()
-        tries, owners = [], []
+        tried, owners = [], []
         for row, point in enumerate(points):
             own = np.flatnonzero(rows == row)
             order = columns[own[np.argsort(gaps[own], kind="stable")]]
             for n in range(2, len(order)):
-                tried = point.copy()
-                tried[order[:n]] = self.room.own[order[:n]]
-                tries.append(tried)
+                tried.append(np.where(np.isin(np.arange(len(point)), order[:n]), self.room.own, point))
                 owners.append(row)
-        if tries:
-            there = self._ask(np.array(tries)) == 0
-            for i in np.flatnonzero(there):  # the later one puts back more
-                made[owners[i]] = tries[i]
+        made = points.copy()
+        there = self._ask(np.array(tried)) == 0
+        for i in np.flatnonzero(there):  # the later one puts back more
+            made[owners[i]] = tried[i]
         return made
 
     def _put_back(self, points: Matrix, columns: Rows) -> Matrix:
@@ -223,57 +217,78 @@ class Search:
         return made
 
     def _shrunk(self, points: Matrix) -> Matrix:
-        """Bring numbers closer to the row's own, of each point the one that saves most at a time."""
-        ordered = np.array([axis.is_ordered for axis in self.room.space.axes])
-        for _ in range(ROUNDS):
-            tried, owners = self._closer(points, ordered)
-            if not len(tried):
-                break
-            there = self._ask(tried) == 0
-            saved = self._effort(points)[owners] - self._effort(tried)
-            if not (there & (saved > 0)).any():
-                break
-            for row in np.unique(owners[there]):
-                among = np.flatnonzero(there & (owners == row))
-                points[row] = tried[among[np.argmax(saved[among])]]
+        """Bring numbers closer to the row's own: of each point all together, then one by one, the one that changes most first."""
+        groups = [self._groups(point) for point in points]
+        for turn in range(max(map(len, groups))):
+            taken = [(i, each[turn]) for i, each in enumerate(groups) if turn < len(each)]
+            rows, masks = np.array([i for i, _ in taken]), np.array([mask for _, mask in taken])
+            points[rows] = self._closer(points[rows], masks)
         return points
 
-    def _closer(self, points: Matrix, ordered: Flags) -> tuple[Matrix, Rows]:
-        """Move one number at a time towards the row's own, and all together, by eighths and by the least step."""
-        tried, owners = [], []
-        for row, columns in _movable(self._changed(points) & ordered & ~np.isnan(self.room.own)):
-            groups = [[column] for column in columns] + ([columns] if len(columns) > 1 else [])
-            for group in groups:
-                for point in self._sections(points[row], group):
-                    tried.append(point)
-                    owners.append(row)
-        if not tried:
-            return np.empty((0, points.shape[1])), np.empty(0, dtype=np.int64)
-        made, places = np.array(tried), np.array(owners)
-        new = self._effort(made) < self._effort(points)[places]
-        return made[new], places[new]
+    def _groups(self, point: Matrix) -> list[Flags]:
+        """List the numbers that changed: all of them, then each."""
+        space, own = self.room.space, self.room.own
+        ordered = [axis.is_ordered for axis in space.axes]
+        moved = self._changed(point) & ordered & ~np.isnan(own)
+        each = [np.arange(len(point)) == column for column in np.flatnonzero(moved)]
+        each.sort(key=lambda mask: -self._effort(np.where(mask, point, own)[None])[0])
+        return [moved, *each] if len(each) > 1 else each
 
-    def _sections(self, point: Matrix, columns: list[int]) -> Iterator[Matrix]:
+    def _closer(self, points: Matrix, masks: Flags) -> Matrix:
+        """Find, by sections of sections, how little of the change in some columns is enough."""
+        low, high = np.zeros(len(points)), np.ones(len(points))
+        best = points
+        for _ in range(ROUNDS):
+            parts = np.arange(1, SECTIONS) / SECTIONS
+            shares = low[:, None] + (high - low)[:, None] * parts
+            tried = self._moved(points, masks, shares)
+            there = np.zeros(tried.shape[:2], dtype=bool)
+            new = self._changed(tried).any(axis=2) & changed(tried, best[:, None]).any(axis=2)
+            if not new.any():
+                break
+            there[new] = self._ask(tried[new]) == 0
+            first = np.where(there.any(axis=1), there.argmax(axis=1), len(parts))
+            rows = np.flatnonzero(first < len(parts))
+            best = best.copy()
+            best[rows] = tried[rows, first[rows]]
+            ends = np.column_stack([low, shares, high])
+            low, high = ends[np.arange(len(ends)), first], ends[np.arange(len(ends)), first + 1]
+        return best
+
+    def _moved(self, points: Matrix, masks: Flags, shares: Matrix) -> Matrix:
+        """Take shares of a change in some columns: of shape (n_points, n_shares, n_columns)."""
         own = self.room.own
-        shares = np.arange(1, SECTIONS) / SECTIONS
-        shares = np.concatenate([shares, [1 - 1 / 64, 1 - 1 / 512]])
-        made = np.tile(point, (len(shares), 1))
-        for column in columns:
-            side = self.room.sides[column]
-            made[:, column] = side.fitting(own[column] + shares * (point[column] - own[column]))
-        yield from made
+        made = np.repeat(points[:, None, :], shares.shape[1], axis=1)
+        for column in np.flatnonzero(masks.any(axis=0)):
+            rows = masks[:, column]
+            far = points[rows, column][:, None] - own[column]
+            found = self.room.sides[column].fitting((own[column] + shares[rows] * far).ravel())
+            made[rows, :, column] = found.reshape(-1, shares.shape[1])
+        return made
 
     def _changed(self, points: Matrix) -> Flags:
-        return self.room.space.changed(points, self.room.own)
+        return changed(points, self.room.own)
 
     def _effort(self, points: Matrix) -> Matrix:
         return self.room.space.effort(points, self.room.own)
 
 
-def _movable(flags: Flags) -> Iterator[tuple[int, list[int]]]:
-    for row in range(len(flags)):
-        if flags[row].any():
-            yield row, np.flatnonzero(flags[row]).tolist()
+def _firsts(flags: Flags, order: Rows) -> list[int]:
+    """Give, of rows in an order, the first of each pattern."""
+    found: dict[bytes, int] = {}
+    packed = np.packbits(flags, axis=1)
+    for i in order.tolist():
+        found.setdefault(packed[i].tobytes(), i)
+    return list(found.values())
+
+
+def _distinct(points: Matrix) -> Matrix:
+    """Leave out points that came before."""
+    whole = np.ascontiguousarray(points)
+    if not whole.size:
+        return whole
+    told = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
+    return whole[np.sort(np.unique(told, return_index=True)[1])]
 
 
 def _least(gaps: Matrix, places: Rows, most: int) -> Rows:

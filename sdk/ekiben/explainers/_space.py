@@ -8,6 +8,7 @@ from math import floor, log10
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ekiben.explainers._context import Matrix
 from ekiben.moments import DAY, SECOND, iso, moment
@@ -19,6 +20,8 @@ FINER = 3  # digits finer than its spread is a number that has more
 DATES = (DAY, SECOND, 1_000)  # nanoseconds in the step of a column of dates
 UNKNOWN = -1.0  # the code of a choice that the reference does not hold
 LARGEST = 2.0**53
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +117,6 @@ class Axis:
         told = iso(int(code) * self.step_ns, aware=self.column.is_aware)
         return told.partition("T")[0] if self.column.items == "date" else told
 
-    def apart(self, codes: Matrix, own: float, scale: float) -> Matrix:
-        """Tell how far codes lie from one of them: by `scale`, or 1 for another choice and for one that is missing."""
-        gone = np.isnan(codes)
-        if own != own:
-            return np.where(gone, 0.0, 1.0)
-        far = np.abs(codes - own) / scale if self.choices is None else (codes != own).astype(np.float64)
-        return np.where(gone, 1.0, far)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
@@ -136,28 +131,33 @@ class Space:
         axes = tuple(Axis.of(column, values) for column, values in zip(schema.columns, columns, strict=True))
         return cls(axes=axes, points=points(axes, columns))
 
-    def changed(self, codes: Matrix, own: Matrix) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell which cells differ from a row."""
-        return np.asarray((codes != own) & ~(np.isnan(codes) & np.isnan(own)))
-
     def effort(self, codes: Matrix, own: Matrix) -> Matrix:
-        """Add up, for each row, how far its columns lie from a row: in spreads, 1 for a choice."""
-        parts = [axis.apart(codes[:, i], own[i], axis.spread) for i, axis in enumerate(self.axes)]
-        return np.sum(parts, axis=0)
+        """Add up, for each point, how far its columns lie from one: in spreads, 1 for another choice and for a gap."""
+        return np.asarray(self._apart(codes, own, np.array([axis.spread for axis in self.axes])).sum(axis=1))
 
-    def gower(self, own: Matrix, points: Matrix) -> Matrix:
-        """Give the distance of each of some points to one, from 0 to 1: the mean over columns, in ranges [1]_.
+    def gower(self, codes: Matrix, own: Matrix) -> Matrix:
+        """Give the distance of each point to one, from 0 to 1: the mean over columns, in ranges [1]_.
 
         References
         ----------
         .. [1] Gower, "A General Coefficient of Similarity and Some of Its Properties", 1971.
         """
-        parts = [np.minimum(axis.apart(points[:, i], own[i], axis.span), 1) for i, axis in enumerate(self.axes)]
-        return np.asarray(np.mean(parts, axis=0))
+        apart = self._apart(codes, own, np.array([axis.span for axis in self.axes]))
+        return np.asarray(np.minimum(apart, 1).mean(axis=1))
+
+    def _apart(self, codes: Matrix, own: Matrix, scales: Matrix) -> Matrix:
+        other = changed(codes, own)
+        counted = np.isnan(codes) | np.isnan(own) | [not axis.is_ordered for axis in self.axes]
+        return np.where(counted, other, np.abs(codes - own) / scales)
 
     def values(self, codes: Matrix, row: Sequence[Any], own: Matrix) -> list[list[Any]]:
         """Give changed copies of a row as columns of plain values; `own` is the row itself as a point."""
         return [axis.values(codes[:, i], row[i], own[i]) for i, axis in enumerate(self.axes)]
+
+
+def changed(codes: Matrix, own: Matrix) -> Flags:
+    """Tell which cells of points differ from one."""
+    return np.asarray((codes != own) & ~(np.isnan(codes) & np.isnan(own)))
 
 
 def points(axes: Sequence[Axis], columns: Sequence[Sequence[Any]]) -> Matrix:

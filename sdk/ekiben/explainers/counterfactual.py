@@ -19,7 +19,7 @@ from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._reference import Reference
 from ekiben.explainers._search import Search
-from ekiben.explainers._space import points
+from ekiben.explainers._space import changed, points
 from ekiben.explainers._wanted import Answered, Wanted
 from ekiben.explanations import Alternative, Change, Counterfactual, Explanation
 from ekiben.explanations.counterfactual import Outcome
@@ -205,13 +205,13 @@ class _Row:
 
     def _alternative(self, way: Matrix, values: Sequence[Any], told: tuple[Any, float | None]) -> Alternative:
         space, names = self.reference.space, self.explainer.context.names
-        changed = np.flatnonzero(space.changed(way[None], self.own)[0]).tolist()
-        near = space.gower(way, self.nearest).min() if len(self.nearest) else None
+        places = np.flatnonzero(changed(way, self.own)).tolist()
+        near = space.gower(self.nearest, way).min() if len(self.nearest) else None
         return Alternative(
-            changes=tuple(Change(column=names[i], before=self.row[i], after=values[i]) for i in changed),
+            changes=tuple(Change(column=names[i], before=self.row[i], after=values[i]) for i in places),
             answer=told[0],
             score=told[1],
-            n_changed=len(changed),
+            n_changed=len(places),
             distance=float(space.effort(way[None], self.own)[0]),
             nearest_distance=None if near is None else float(near),
             verified=True,
