@@ -238,7 +238,13 @@ class Package:
         return thread
 
     def explain(
-        self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
+        self,
+        frame: pd.DataFrame,
+        *,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        output: str | None = None,
+        seed: int = 0,
     ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
@@ -248,6 +254,8 @@ class Package:
             Rows of shape (n_rows, n_columns), columns in any order.
         method
             One of ekiben's methods; by default the one that was packed.
+        settings
+            Settings of the method, such as `{"wanted": "good"}`; what is left out is as it was packed.
         output
             Which of several outputs to explain, by name; by default the first.
         seed
@@ -260,20 +268,25 @@ class Package:
         ExplainError
             If the method cannot explain this model.
         SpecError
-            If there is no such method or output.
+            If there is no such method, setting or output.
         """
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
         known = which == 0 and method in (None, self.method)
-        chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
+        if not known:
+            chosen = explainers.choose(method or self.method, self._context(which), settings=settings)
+        else:
+            chosen = explainers.adjusted(self.explainer, settings) if settings else self.explainer
         return Explanations(chosen.explain(rows, seed=seed))
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
-        """Explain answers for columns of plain values that fit the contract; a linear model by its plan, without a frame."""
-        if self.explains_by_plan:
+        """Explain answers for columns of plain values that fit the contract; by the plan, without a frame, where the method can."""
+        explain = getattr(self.explainer, "explain_columns", None) if self.plan is not None else None
+        if explain is not None:
             chosen = [columns[name] for name in self.schema.names]
-            found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
-            return Explanations(found)
+            found: list[Explanation] | None = explain(chosen, len(chosen[0]))
+            if found is not None:
+                return Explanations(found)
         return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
 
     @property

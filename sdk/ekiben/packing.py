@@ -54,6 +54,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     holdout: tuple[pd.DataFrame, Any] | None = None,
     owner: str | None = None,
     explainer: str = "auto",
+    settings: Mapping[str, Any] | None = None,
     examples: pd.DataFrame | None = None,
     training: tuple[pd.DataFrame, Any] | None = None,
     trust: Sequence[str] = (),
@@ -81,6 +82,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         Who answers for the model.
     explainer
         `auto` takes the exact method where there is one; otherwise the method's name.
+    settings
+        Settings of the named method, such as `{"wanted": "good"}` of `counterfactual`.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
     training
@@ -106,7 +109,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     UnsupportedModelError
         If no adapter knows the model, or it cannot be written without pickle.
     SpecError
-        If the data or a name cannot be used.
+        If the data, a name or a setting cannot be used.
     ExplainError
         If the named method cannot explain this model.
 
@@ -134,7 +137,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         }
         folder = Path(tempfile.mkdtemp(prefix="ekiben-"))
         try:
-            method, notes = _write_parts(folder, live, explainer, examples, say)
+            method, notes = _write_parts(folder, live, (explainer, settings), examples, say)
             say("compiling a plan, and trying it against the model")
             outcome = _compiled(folder, live)
             say("measuring and sealing")
@@ -286,7 +289,9 @@ def _write_code(folder: Path, code: slicing.Sliced | None) -> None:
         path.write_bytes(content)
 
 
-def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: Progress) -> tuple[str, list[str]]:
+def _write_parts(
+    folder: Path, live: _Live, explainer: tuple[str, Any], examples: Any, say: Progress
+) -> tuple[str, list[str]]:
     """Write everything but the manifest, see that the model reads back equal, and name the method that explains, with notes."""
     say("writing the model")
     (folder / "model").mkdir()
@@ -301,7 +306,7 @@ def _write_parts(folder: Path, live: _Live, explainer: str, examples: Any, say: 
         reference=live.sample,
         outputs=live.signature.outputs,
     )
-    method, notes = _fit_explainer(explainer, context, folder)
+    method, notes = _fit_explainer(*explainer, context, folder)
     say("describing the reference data")
     _write_reference(folder, live.rows, live.sample)
     given = _telling(live.sample) if examples is None else tables.conformed("examples", examples, live.signature.inputs)
@@ -428,12 +433,12 @@ def _sampled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sample(SAMPLE_ROWS, random_state=0).sort_index().reset_index(drop=True)
 
 
-def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list[str]]:
+def _fit_explainer(name: str, settings: Any, context: Context, folder: Path) -> tuple[str, list[str]]:
     """Fit, save, and tell the method, and why it is no exact one."""
     (folder / "explainer").mkdir()
     reasons: list[str] = []
     with probing.quiet():
-        chosen = explainers.choose(name, context, reasons=reasons)
+        chosen = explainers.choose(name, context, settings=settings, reasons=reasons)
         chosen.save(folder / "explainer")
         unexplained = _cannot_explain(chosen, context)
     last = context.adapter.steps(context.model)[1]

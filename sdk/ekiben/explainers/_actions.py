@@ -91,8 +91,13 @@ def _read(name: str, told: Any, said: Action) -> Action:
             f"The action of {name!r} must be a word, a list of values, or a table of {', '.join(WORDS)}. Got another."
         )
     if not isinstance(told.get("categories", ()), list | tuple):
-        raise SpecError(f"The 'categories' of {name!r} must be a list of values. Got {type(told['categories']).__name__}.")
-    made = replace(said, **{key: tuple(value) if key == "categories" else value for key, value in told.items()})
+        raise SpecError(
+            f"The 'categories' of {name!r} must be a list of values. Got {type(told['categories']).__name__}."
+        )
+    changes: dict[str, Any] = dict(told)
+    if "categories" in changes:
+        changes["categories"] = tuple(changes["categories"])
+    made = replace(said, **changes)
     known = get_args(Change)
     if made.change not in known:
         words = ", ".join(map(repr, known))
@@ -227,7 +232,9 @@ class Room:
     def of(cls, space: Space, own: Matrix, actions: Mapping[str, Action]) -> Room:
         """Find the room that the actions leave a row."""
         pairs = zip(space.axes, own.tolist(), strict=True)
-        return cls(space=space, own=own, sides=tuple(_side(axis, code, actions[axis.column.name]) for axis, code in pairs))
+        return cls(
+            space=space, own=own, sides=tuple(_side(axis, code, actions[axis.column.name]) for axis, code in pairs)
+        )
 
     @property
     def free(self) -> list[int]:
@@ -250,7 +257,9 @@ class Room:
 
     def holds(self, codes: Matrix, values: Sequence[Any]) -> bool:
         """Tell whether a row keeps to all of it."""
-        return all(side.holds(code, value) for side, code, value in zip(self.sides, codes.tolist(), values, strict=True))
+        return all(
+            side.holds(code, value) for side, code, value in zip(self.sides, codes.tolist(), values, strict=True)
+        )
 
 
 def _side(axis: Axis, own: float, action: Action) -> Side:

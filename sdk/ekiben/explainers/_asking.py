@@ -35,8 +35,11 @@ class Asking:
         """Answer many rows at once."""
         if n_rows > MOST_ROWS:
             starts = range(0, n_rows, MOST_ROWS)
-            parts = [self._many([each[at : at + MOST_ROWS] for each in columns], min(MOST_ROWS, n_rows - at)) for at in starts]
-            labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])  # type: ignore[misc]
+            parts = [
+                self._many([each[at : at + MOST_ROWS] for each in columns], min(MOST_ROWS, n_rows - at))
+                for at in starts
+            ]
+            labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])
             return Answered(numbers=np.concatenate([part.numbers for part in parts]), labels=labels)
         return self._many(columns, n_rows)
 
@@ -54,7 +57,7 @@ class Asking:
             with suppress(*NO_ANSWER):
                 return self._answered(plan.answers_by_row(list(zip(*columns, strict=True)))[self.context.which])
         each = [self._by_model([[column[i]] for column in columns]) for i in range(n_rows)]
-        labels = None if each[0].labels is None else np.concatenate([one.labels for one in each])  # type: ignore[misc]
+        labels = None if each[0].labels is None else np.concatenate([one.labels for one in each])
         return Answered(numbers=np.concatenate([one.numbers for one in each]), labels=labels)
 
     def _by_model(self, columns: Sequence[Sequence[Any]]) -> Answered:

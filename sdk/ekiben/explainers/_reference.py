@@ -61,5 +61,7 @@ class Reference:
         """Read what `save` wrote."""
         columns = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if list(columns) != context.names:
-            raise IntegrityError("A saved explainer must fit its model. It speaks of other columns. Pack the model again.")
+            raise IntegrityError(
+                "A saved explainer must fit its model. It speaks of other columns. Pack the model again."
+            )
         return cls(context, columns)

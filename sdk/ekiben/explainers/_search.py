@@ -88,7 +88,9 @@ class Search:
         most = int(np.clip(MOST_SINGLES // len(free), 4, MOST_VALUES))
         values = {i: self.room.sides[i].some(most) for i in free}
         points = np.tile(self.room.own, (sum(map(len, values.values())), 1))
-        for (start, end), (i, tried) in zip(pairwise(accumulate(map(len, values.values()), initial=0)), values.items(), strict=True):
+        for (start, end), (i, tried) in zip(
+            pairwise(accumulate(map(len, values.values()), initial=0)), values.items(), strict=True
+        ):
             points[start:end, i] = tried
         return points, self._ask(points)
 
@@ -132,7 +134,7 @@ class Search:
         """Bring points into the room, without the row itself, the nearest first."""
         made = _distinct(self.room.fitting(points))
         made = made[self._changed(made).any(axis=1)]
-        return made[np.argsort(self._effort(made), kind="stable")]
+        return np.asarray(made[np.argsort(self._effort(made), kind="stable")])
 
     def _drawn(self) -> Matrix:
         """Mix the row with reference rows, a random share of its columns."""
@@ -288,9 +290,9 @@ def _distinct(points: Matrix) -> Matrix:
     if not whole.size:
         return whole
     told = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
-    return whole[np.sort(np.unique(told, return_index=True)[1])]
+    return np.asarray(whole[np.sort(np.unique(told, return_index=True)[1])])
 
 
 def _least(gaps: Matrix, places: Rows, most: int) -> Rows:
     """Give the places of the smallest gaps among some."""
-    return places[np.argsort(gaps[places], kind="stable")[:most]]
+    return np.asarray(places[np.argsort(gaps[places], kind="stable")[:most]])

@@ -106,7 +106,7 @@ class Axis:
         if self.choices is not None:
             table = [*self.choices, None, own]  # -2 is missing, and -1 what nobody knows
             return [table[place] for place in np.where(np.isnan(codes), -2, codes).astype(int).tolist()]
-        listed = codes.tolist()
+        listed: list[Any] = codes.tolist()
         if self.column.kind == "number" and not np.isnan(codes).any():
             return listed
         return [own if code == own_code else None if code != code else self._said(code) for code in listed]

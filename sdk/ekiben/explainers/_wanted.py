@@ -115,7 +115,8 @@ def read(words: Any, context: Context) -> Wanted:
             raise SpecError(
                 f"A range is of a value, or of one label's probability. Got a bare one. Give it: wanted={{{classes[-1]!r}: {RANGE}}}."
             )
-        return Wanted(**_ends(words))
+        low, high = _ends(words)
+        return Wanted(low=low, high=high)
     if words not in classes:
         hint = nearest(str(words), map(str, classes))
         known = f"one of {list(classes)}" if classes else f"a range: wanted={RANGE}"
@@ -132,17 +133,18 @@ def _of_score(words: Mapping[Any, Any], context: Context) -> Wanted:
         )
     (label, ends), *_ = words.items()
     place = texts.index(str(label))
-    return Wanted(label=classes[place], place=place, **_ends(ends))
+    low, high = _ends(ends)
+    return Wanted(label=classes[place], place=place, low=low, high=high)
 
 
-def _ends(ends: Any) -> dict[str, float | None]:
+def _ends(ends: Any) -> tuple[float | None, float | None]:
     fits = isinstance(ends, list | tuple) and len(ends) == 2 and any(end is not None for end in ends)
     if not fits or not all(end is None or (type(end) in (int, float) and np.isfinite(end)) for end in ends):
         raise SpecError(f"A wanted range must be {RANGE}, of finite numbers. Got {ends!r}.")
     low, high = (None if end is None else float(end) for end in ends)
     if low is not None and high is not None and low > high:
         raise SpecError(f"A wanted range must not begin above its end. Got {ends!r}.")
-    return {"low": low, "high": high}
+    return low, high
 
 
 def to_json(wanted: Wanted) -> Any:

@@ -58,10 +58,13 @@ class Counterfactuals:
     n: int = 3
 
     @classmethod
-    def fit(cls, context: Context) -> Counterfactuals:
-        """Keep the reference rows."""
+    def fit(cls, context: Context, *, wanted: Any = None, actions: Any = None, n: int = 3) -> Counterfactuals:
+        """Keep the reference rows; `adjusted` says what the settings are."""
+        if wanted is None:
+            _wanted.read(None, context)  # of a value it must be told
         reference = Reference.fit(cls.method, context)
-        return cls(context=context, reference=reference, actions=_actions.read({}, context.schema))
+        bare = cls(context=context, reference=reference, actions=_actions.read({}, context.schema))
+        return bare.adjusted(wanted=wanted, actions=actions, n=n)
 
     def adjusted(self, *, wanted: Any = None, actions: Any = None, n: int | None = None) -> Counterfactuals:
         """Give the same with other settings; what is left out stays.
@@ -134,7 +137,9 @@ class Counterfactuals:
     def load(cls, folder: Path, context: Context) -> Counterfactuals:
         """Read what `save` wrote; no reference is needed."""
         header = read_header(folder)
-        bare = cls(context=context, reference=Reference.load(folder, context), actions=_actions.read({}, context.schema))
+        bare = cls(
+            context=context, reference=Reference.load(folder, context), actions=_actions.read({}, context.schema)
+        )
         return bare.adjusted(wanted=header["wanted"], actions=header["actions"], n=header["n"])
 
 
@@ -177,13 +182,12 @@ class _Row:
     def nearest(self) -> Matrix:
         """The reference rows with a wanted answer."""
         there = self.wanted.gaps(self.reference.answered, self.now, self.classes) == 0
-        return self.reference.space.points[there]
+        return np.asarray(self.reference.space.points[there])
 
     def searched(self, rng: np.random.Generator) -> tuple[Outcome, list[Alternative], float]:
         """Search, and ask again for what was found, each row alone."""
-        if self.wanted.label is not None or self.wanted.is_range:
-            if self.wanted.gaps(self.first, self.now, self.classes)[0] == 0:
-                return "held already", [], 0.0
+        if self.wanted.gaps(self.first, self.now, self.classes)[0] == 0:  # never so where another label is wanted
+            return "held already", [], 0.0
         room = Room.of(self.reference.space, self.own, self.explainer.actions)
         search = Search(room, self._gaps, self.nearest, rng, self.explainer.n)
         ways, is_empty = search.run()

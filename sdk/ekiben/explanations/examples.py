@@ -83,7 +83,9 @@ class Examples:
     def html(self) -> str:
         """Draw a table of the rows, nearest first."""
         columns = list(dict.fromkeys(name for each in (*self.alike, *self.unlike) for name in each.row))
-        rows = [_cells("≈", each, columns) for each in self.alike] + [_cells("≠", each, columns) for each in self.unlike]
+        rows = [_cells("≈", each, columns) for each in self.alike] + [
+            _cells("≠", each, columns) for each in self.unlike
+        ]
         told = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in [["", "answer", "distance", *columns], *rows])
         return (
             f"<div><b>{escape(said(self.answer))}</b>, and the reference rows nearest to it: "
