@@ -139,8 +139,8 @@ class NearRows:
 
     def _neighbour(self, i: int, distance: float) -> Neighbour:
         answer, score = self._told(self.reference.answered, i)
-        row = {name: value for name, value in self.reference.row(i).items() if name not in self.hidden}
-        return Neighbour(row=row, answer=answer, score=score, distance=float(distance))
+        near = Neighbour(row=self.reference.row(i), answer=answer, score=score, distance=float(distance))
+        return near.without(self.hidden)
 
     def _error(self, asking: Asking, shown: npt.NDArray[np.int64]) -> float:
         """Ask for the shown rows again, each alone, and give the share that is answered otherwise."""

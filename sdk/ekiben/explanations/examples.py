@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, ClassVar
 
@@ -19,6 +19,10 @@ class Neighbour:
     answer: Label
     score: float | None
     distance: float
+
+    def without(self, columns: Collection[str]) -> Neighbour:
+        """Give the same without some columns of its row."""
+        return replace(self, row={name: value for name, value in self.row.items() if name not in columns})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,12 @@ class Examples:
         """Read the values of its fields back from JSON."""
         sides = {side: tuple(Neighbour(**each) for each in values[side]) for side in ("alike", "unlike")}
         return cls(**{**values, **sides, "left_out": tuple(values["left_out"])})
+
+    def without(self, columns: Collection[str]) -> Examples:
+        """Give the same without some columns of its rows."""
+        hidden = tuple(dict.fromkeys((*self.left_out, *columns)))
+        alike, unlike = (tuple(each.without(hidden) for each in side) for side in (self.alike, self.unlike))
+        return replace(self, alike=alike, unlike=unlike, left_out=hidden)
 
     def record(self) -> dict[str, Any]:
         """Give the cells of a table's row: `answer`, and of both sides the nearest answer and its distance."""
