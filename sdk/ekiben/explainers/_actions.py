@@ -124,7 +124,10 @@ def _faults(axis: Axis, action: Action) -> Iterator[str]:
     if action.categories is not None and axis.is_ordered:
         yield f"Numbers and dates have a range and no 'categories'. Got them for {name!r}."
     values = [value for value in (action.minimum, action.maximum, *(action.categories or ())) if value is not None]
-    for got in filter(None, (misfit(axis.column, value) for value in values)):
+    taken = (
+        replace(axis.column, kind="number") if axis.column.kind == "integer" else axis.column
+    )  # a bound may have a fraction
+    for got in filter(None, (misfit(taken, value) for value in values)):
         yield f"What {name!r} may become must be what the contract takes. Got {got}."
     if action.categories is not None and (axis.codes(action.categories) < 0).any():
         yield f"The 'categories' of {name!r} must be values that the reference holds. Got others as well."
@@ -194,9 +197,11 @@ class Side:
 
     def every(self) -> Matrix:
         """List all that it may become, its own first."""
-        first, last = self._ends()
+        if not self.is_free:
+            return np.array([self.own])
+        first, last = self._ends() if self.axis.is_ordered else (0.0, 0.0)
         others = self._at(np.arange(first, last + 1)) if self.axis.is_ordered else self.choices
-        return np.array([self.own, *others[others != self.own]]) if self.is_free else np.array([self.own])
+        return np.array([self.own, *others[others != self.own]])
 
     def some(self, most: int) -> Matrix:
         """List values to try: all choices, or numbers spread as they were seen."""
