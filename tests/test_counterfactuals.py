@@ -213,7 +213,7 @@ def test_a_longer_search_finds_hardly_any_row_that_this_one_missed(case):
         flipped = (
             answered.labels != found[i].before
             if context.classes
-            else (4300 <= answered.values) & (answered.values <= 4500)
+            else (answered.values >= 4300) & (answered.values <= 4500)
         )
         there += bool(flipped.any())
     assert there <= 0.05 * len(rows)
@@ -274,7 +274,7 @@ def constraints(draw):
             )
         else:
             low, high = X[name].min(), X[name].max()
-            ends = st.tuples(*[st.floats(0, 1)] * 2).map(lambda pair: sorted(pair))  # noqa: C414
+            ends = st.tuples(*[st.floats(0, 1)] * 2).map(sorted)
             a, b = (float(low + share * (high - low)) for share in draw(ends))
             table = {"change": draw(st.sampled_from(["free", "never", "up", "down"]))}
             table |= draw(st.sampled_from([{}, {"minimum": a}, {"maximum": b}, {"minimum": a, "maximum": b}]))

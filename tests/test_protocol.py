@@ -107,6 +107,17 @@ def test_real_answers_and_refusals_fit_the_document(plane, flats):
             validator(document, "Error").validate(json.loads(refusal.body))
 
 
+@pytest.mark.parametrize("method", ["counterfactual", "examples"])
+def test_each_kind_of_explanation_fits_the_document(champion, people, method):
+    served = plane_of({"only": champion}, unit=None)
+    (one,) = champion.explain(people[0].head(1), method=method)
+    check = validator(described(served), "Explanation")
+    check.validate(json.loads(json.dumps(explanations.to_json(one), allow_nan=False)))
+    assert set(explanations.to_json(one)) <= set(
+        described(served)["components"]["schemas"]["Explanation"]["properties"]
+    )
+
+
 def test_what_the_contract_refuses_the_document_refuses(plane):
     check = validator(described(plane), "PredictRequest")
     row = dict(plane.contract.row)

@@ -8,7 +8,7 @@ with a sentence as its docstring and put it into `LAWS`, or into `HTTP_LAWS` whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ekiben import codecs, routing, tables
 from ekiben.client import Client
 from ekiben.errors import ExplainError, Fault, RequestError, SchemaError
-from ekiben.explanations import Attribution
+from ekiben.explainers.actions import Action, broken, said_of
+from ekiben.explanations import Alternative, Attribution, Counterfactual
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.probing import unseen_texts
@@ -197,6 +198,29 @@ def the_same_seed_explains_the_same(subject: Subject) -> Evidence:
     return Evidence(tried=len(rows), faults=tuple(faults))
 
 
+def counterfactuals_are_answered_as_told(subject: Subject) -> Evidence:
+    """A counterfactual is answered as told, and changes nothing that must stay."""
+    package = subject.package
+    own = package.method == "counterfactual"
+    if not own and (package.plan is None or not package.signature.outputs[0].classes):
+        return Evidence(tried=0, note="the model has no plan, or no classes")
+    rows = subject.rows.head(EXPLAINED_ROWS)
+    try:
+        explained = package.explain(rows, method="counterfactual")
+    except ExplainError as refusal:
+        return Evidence(tried=0, note=str(refusal).partition(".")[0])
+    said = (getattr(package.explainer, "actions", None) if own else None) or said_of({}, package.schema)
+    faults: list[str] = []
+    tried = 0
+    for one, row in zip(explained, tables.as_rows(rows), strict=True):
+        for each in one.alternatives if isinstance(one, Counterfactual) else ():
+            tried += 1
+            faults += _faults_of(package, each, row, said)
+    return Evidence(
+        tried=tried, faults=tuple(dict.fromkeys(faults)), note="" if tried else "no row has a counterfactual"
+    )
+
+
 def http_answers_what_the_notebook_answers(subject: Subject) -> Evidence:
     """Over HTTP comes what the notebook answers."""
     assert subject.client is not None
@@ -235,6 +259,7 @@ LAWS: tuple[Law, ...] = (
     json_changes_nothing,
     attributions_sum_to_the_output,
     the_same_seed_explains_the_same,
+    counterfactuals_are_answered_as_told,
 )
 HTTP_LAWS: tuple[Law, ...] = (http_answers_what_the_notebook_answers, http_refuses_by_row_and_column)
 
@@ -246,6 +271,26 @@ def sentence(law: Law) -> str:
     'JSON there and back changes nothing.'
     """
     return (law.__doc__ or law.__name__).strip().partition("\n")[0]
+
+
+def _faults_of(
+    package: Package, each: Alternative, row: Mapping[str, Any], said: Mapping[str, Action]
+) -> Iterator[str]:
+    """Say what is wrong with one alternative to a row."""
+    after = {**row} | {change.column: change.after for change in each.changes}
+    columns = {name: [value] for name, value in after.items()}
+    answered = package.answers(tables.as_frame(columns, package.schema))[0]
+    got = answered.values if answered.labels is None else answered.labels
+    if got is None or (got[0] != each.answer if answered.labels is not None else _differs(got[0], each.answer)):
+        yield "an alternative is answered otherwise than it is told"
+    for change in each.changes:
+        column = package.schema[change.column]
+        if broken(said[column.name], column, change.before, change.after) or misfit(column, change.after) is not None:
+            yield f"{column.name!r} is changed as it must not be"
+
+
+def _differs(got: float, told: Any) -> bool:
+    return bool(abs(got - told) > TOLERANCE * max(1.0, abs(got)))
 
 
 def _misfits(subject: Subject) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ekiben.errors import SpecError
-from ekiben.explainers import _actions, _wanted
-from ekiben.explainers._actions import Action, Room
+from ekiben.explainers import _wanted
 from ekiben.explainers._asking import Asking
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
@@ -21,6 +20,7 @@ from ekiben.explainers._reference import Reference
 from ekiben.explainers._search import Search
 from ekiben.explainers._space import changed, points
 from ekiben.explainers._wanted import Answered, Wanted
+from ekiben.explainers.actions import Action, Room, checked, said_of
 from ekiben.explanations import Alternative, Change, Counterfactual, Explanation
 from ekiben.explanations.counterfactual import Outcome
 from ekiben.values import is_missing
@@ -63,7 +63,7 @@ class Counterfactuals:
         if wanted is None:
             _wanted.read(None, context)  # of a value it must be told
         reference = Reference.fit(cls.method, context)
-        bare = cls(context=context, reference=reference, actions=_actions.read({}, context.schema))
+        bare = cls(context=context, reference=reference, actions=said_of({}, context.schema))
         return bare.adjusted(wanted=wanted, actions=actions, n=n)
 
     def adjusted(self, *, wanted: Any = None, actions: Any = None, n: int | None = None) -> Counterfactuals:
@@ -89,8 +89,8 @@ class Counterfactuals:
         if wanted is not None:
             made = replace(made, wanted=_wanted.read(wanted, self.context))
         if actions is not None:
-            read = _actions.read(actions, self.context.schema, made.actions)
-            _actions.checked(read, self.reference.space.axes)
+            read = said_of(actions, self.context.schema, made.actions)
+            checked(read, self.reference.space.axes)
             made = replace(made, actions=read)
         if n is not None:
             if type(n) is not int or not 1 <= n <= MOST_WAYS:
@@ -137,9 +137,7 @@ class Counterfactuals:
     def load(cls, folder: Path, context: Context) -> Counterfactuals:
         """Read what `save` wrote; no reference is needed."""
         header = read_header(folder)
-        bare = cls(
-            context=context, reference=Reference.load(folder, context), actions=_actions.read({}, context.schema)
-        )
+        bare = cls(context=context, reference=Reference.load(folder, context), actions=said_of({}, context.schema))
         return bare.adjusted(wanted=header["wanted"], actions=header["actions"], n=header["n"])
 
 

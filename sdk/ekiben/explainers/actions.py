@@ -13,7 +13,7 @@ from ekiben.errors import SpecError, nearest
 from ekiben.explainers._context import Matrix
 from ekiben.explainers._space import Axis, Space
 from ekiben.moments import DAY
-from ekiben.schema import Bound, Change, Schema
+from ekiben.schema import Bound, Change, Column, Schema, place
 from ekiben.values import misfit
 
 STEP_DIGITS = 12  # after the point, of a value some steps away
@@ -43,7 +43,7 @@ class Action:
     step: float | None = None
 
 
-def read(words: Any, schema: Schema, before: Mapping[str, Action] | None = None) -> dict[str, Action]:
+def said_of(words: Any, schema: Schema, before: Mapping[str, Action] | None = None) -> dict[str, Action]:
     """Read what a user says of some columns; of the others it is what was said before, or what the contract says.
 
     Parameters
@@ -61,9 +61,9 @@ def read(words: Any, schema: Schema, before: Mapping[str, Action] | None = None)
     --------
     >>> from ekiben.schema import Column
     >>> age = Schema(columns=(Column(name="age", kind="integer", dtype="int64", nullable=False),))
-    >>> read({"age": {"change": "up", "maximum": 70}}, age)["age"].maximum
+    >>> said_of({"age": {"change": "up", "maximum": 70}}, age)["age"].maximum
     70
-    >>> read({"age": "upward"}, age)
+    >>> said_of({"age": "upward"}, age)
     Traceback (most recent call last):
     ...
     ekiben.errors.SpecError: The 'change' of 'age' must be one of 'free', 'never', 'up', 'down'. Got 'upward'. Did you mean 'up'?
@@ -104,6 +104,31 @@ def _read(name: str, told: Any, said: Action) -> Action:
         hint = nearest(str(made.change), known)
         raise SpecError(f"The 'change' of {name!r} must be one of {words}. Got {made.change!r}.{hint}")
     return made
+
+
+def broken(action: Action, column: Column, before: Any, after: Any) -> bool:
+    """Tell whether a change of plain values is one that an action does not allow.
+
+    >>> age = Column(name="age", kind="integer", dtype="int64", nullable=False)
+    >>> [broken(Action(change="up", maximum=70), age, 30, after) for after in (29, 31, 71)]
+    [True, False, True]
+    """
+    if after is None or (action.categories is not None and after not in action.categories):
+        return True
+    if action.change in ("never", "free") and action.minimum is None and action.maximum is None:
+        return action.change == "never"
+    if action.change != "free" and before is None:
+        return True
+    was: Any = None if before is None else _place(column, before)
+    now: Any = _place(column, after)
+    low, high = (None if bound is None else place(bound) for bound in (action.minimum, action.maximum))
+    wrong = {"up": was is not None and now <= was, "down": was is not None and now >= was}.get(action.change, False)
+    return wrong or (low is not None and now < low) or (high is not None and now > high)
+
+
+def _place(column: Column, value: Any) -> Any:
+    """Give where a value lies in its order."""
+    return (column.categories or ()).index(value) if column.kind == "category" else place(value)
 
 
 def checked(actions: Mapping[str, Action], axes: Sequence[Axis]) -> None:
