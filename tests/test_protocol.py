@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
-from ekiben import protocol, schema
+from ekiben import explanations, protocol, schema
 from ekiben.dialects import Request
 from ekiben.errors import Fault
 from ekiben.schema import Column, Output, Schema, Signature
