@@ -245,6 +245,30 @@ def test_a_number_moves_no_further_than_it_must():
     assert [type(each.changes[0].after) for each in below.alternatives] == [int]
 
 
+def test_wide_frames_tiny_references_and_columns_of_one_value_are_searched():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 200)), columns=[f"c{i}" for i in range(200)]).assign(same=1.0)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, X["c3"] + X["c7"] > 0)
+    (one,) = found_by(context_of(model, X), X.iloc[[0]])
+    assert one.outcome == "found"
+    assert one.n_asked < 20_000
+    (few,) = found_by(replace(context_of(model, X), reference=X.iloc[:10]), X.iloc[[0]])
+    assert few.outcome == "found"
+    stuck = {name: "never" for name in X if name not in ("c150", "same")} | {"c150": {"step": 1}}
+    (none,) = found_by(context_of(model, X), X.iloc[[0]], actions=stuck)
+    assert none.outcome in ("found", "none exists")
+
+
+def test_numbers_of_32_bits_are_answered_so_as_json_and_in_a_frame(tmp_path):
+    model, X, _ = boosted()
+    context = context_of(model, X, tmp_path)
+    for i, one in enumerate(found_by(context, X.iloc[:8])):
+        for each in one.alternatives:
+            values = tables.as_rows(X.iloc[[i]])[0] | {change.column: change.after for change in each.changes}
+            as_json = context.plan.predictions([tuple(values.values())])[0]["label"]
+            assert as_json == model.predict(changed(context, X.iloc[[i]], each))[0] == each.answer
+
+
 # ── what may change ──
 
 

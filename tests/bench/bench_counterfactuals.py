@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def main(n_rows: int) -> None:
                 cpu.append((time.process_time() - began) * 1000)
                 found.append(one)
                 if not one.alternatives and one.outcome != "held already":
-                    missed += longer(package, rows.iloc[[i]], free, lambda answers, one=one: wanted(answers, one, told))
+                    missed += longer(package, rows.iloc[[i]], free, partial(wanted, before=one.before, told=told))
             n_found = sum(one.outcome == "found" for one in found)
             share = n_found / max(n_found + missed, 1)
             asked = statistics.median(one.n_asked for one in found)
@@ -105,12 +106,12 @@ def ek_explainer(package: ek.Package, settings: dict[str, Any]) -> Any:
     return explainer
 
 
-def wanted(answers: Any, one: Any, told: dict[str, Any]) -> Any:
+def wanted(answers: Any, *, before: Any, told: dict[str, Any]) -> Any:
     """Tell which answers are those that were wanted."""
     if told:
         low, high = told["wanted"]
         return (answers.values >= low) & (answers.values <= high)
-    return np.asarray(answers.labels, dtype=object) != one.before
+    return np.asarray(answers.labels, dtype=object) != before
 
 
 if __name__ == "__main__":

@@ -60,8 +60,10 @@ class Reference:
     def load(cls, folder: Path, context: Context) -> Reference:
         """Read what `save` wrote."""
         columns = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if list(columns) != context.names:
+        if list(columns) != context.names or len({*map(len, columns.values())}) != 1:
             raise IntegrityError(
                 "A saved explainer must fit its model. It speaks of other columns. Pack the model again."
             )
-        return cls(context, columns)
+        made = cls(context, columns)
+        _ = made.space  # what is no reference is known now
+        return made

@@ -17,6 +17,7 @@ MOST_SINGLES = 800  # rows of which one column is changed
 MOST_VALUES = 40  # of one column, among them
 MOST_EVERY = 20_000  # rows that are all asked, where the room holds no more
 OPTIONS = 2  # values of each column that are joined with those of others
+MOST_OPTIONS = 60
 BEAM = 12
 MOST_DEPTH = 5  # columns changed together, by the beam
 NEAREST = 48  # reference rows to start from
@@ -99,10 +100,10 @@ class Search:
         if not len(singles):
             return
         owners = self._changed(singles).argmax(axis=1)
-        options = [i for owner in self.room.free for i in _least(gaps, np.flatnonzero(owners == owner), OPTIONS)]
-        options = [i for i in options if gaps[i] > 0]
+        each = [i for owner in self.room.free for i in _least(gaps, np.flatnonzero(owners == owner), OPTIONS)]
+        options = _least(gaps, np.array([i for i in each if gaps[i] > 0], dtype=np.int64), MOST_OPTIONS)
         self._ask(self._joined(singles, gaps, owners))
-        states = singles[_least(gaps, np.array(options, dtype=np.int64), BEAM)]
+        states = singles[options[:BEAM]]
         for _ in range(MOST_DEPTH - 1):
             if len(self._ways()) >= self.n_wanted or not len(states):
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
@@ -20,6 +21,8 @@ FINER = 3  # digits finer than its spread is a number that has more
 DATES = (DAY, SECOND, 1_000)  # nanoseconds in the step of a column of dates
 UNKNOWN = -1.0  # the code of a choice that the reference does not hold
 LARGEST = 2.0**53
+
+NARROW = re.compile(r"^(half)?float(16|32)?(?:\[pyarrow\])?$")  # Arrow calls 32 bits `float`
 
 Flags = npt.NDArray[np.bool_]
 
@@ -92,6 +95,12 @@ class Axis:
         """Whether its codes are numbers, and not places."""
         return self.choices is None
 
+    @property
+    def narrow(self) -> Any:
+        """The type of a frame's numbers that hold fewer digits than JSON's; None for any other."""
+        found = NARROW.search(self.column.dtype.lower()) if self.column.kind == "number" else None
+        return None if found is None else np.dtype("float16" if found[1] else f"float{found[2] or 32}")
+
     def codes(self, values: Sequence[Any]) -> Matrix:
         """Give the numbers of values; NaN for a missing one."""
         if self.choices is None:
@@ -149,6 +158,15 @@ class Space:
         other = changed(codes, own)
         counted = np.isnan(codes) | np.isnan(own) | [not axis.is_ordered for axis in self.axes]
         return np.where(counted, other, np.abs(codes - own) / scales)
+
+    def narrowed(self, columns: Sequence[list[Any]]) -> list[list[Any]]:
+        """Give values as a frame of narrower numbers holds them."""
+        return [
+            column
+            if axis.narrow is None
+            else [None if each is None else float(axis.narrow.type(each)) for each in column]
+            for axis, column in zip(self.axes, columns, strict=True)
+        ]
 
     def values(self, codes: Matrix, row: Sequence[Any], own: Matrix) -> list[list[Any]]:
         """Give changed copies of a row as columns of plain values; `own` is the row itself as a point."""

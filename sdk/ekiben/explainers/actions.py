@@ -282,8 +282,11 @@ class Room:
 
     def every(self) -> Matrix:
         """List every row that it may become."""
-        listed = np.meshgrid(*[side.every() for side in self.sides], indexing="ij")
-        return np.column_stack([each.ravel() for each in listed])
+        free = self.free
+        listed = np.meshgrid(*[self.sides[i].every() for i in free], indexing="ij")
+        made = np.tile(self.own, (listed[0].size, 1))
+        made[:, free] = np.column_stack([each.ravel() for each in listed])
+        return made
 
     def holds(self, codes: Matrix, values: Sequence[Any]) -> bool:
         """Tell whether a row keeps to all of it."""

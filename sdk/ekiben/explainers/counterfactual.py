@@ -200,6 +200,9 @@ class _Row:
         columns = self._values(ways)
         together, alone = self.asking.many(columns, len(ways)), self.asking.alone(columns, len(ways))
         there = self.wanted.gaps(alone, self.now, self.classes) == 0
+        narrowed = self.reference.space.narrowed(columns)
+        if narrowed != columns:  # a frame holds fewer digits than JSON: both must be answered so
+            there &= self.wanted.gaps(self.asking.alone(narrowed, len(ways)), self.now, self.classes) == 0
         rows = list(zip(*columns, strict=True))
         kept = [i for i in range(len(ways)) if there[i] and room.holds(ways[i], rows[i])]
         error = float(np.abs(alone.numbers - together.numbers)[kept].max(initial=0.0))
