@@ -199,7 +199,7 @@ def the_same_seed_explains_the_same(subject: Subject) -> Evidence:
 
 
 def counterfactuals_are_answered_as_told(subject: Subject) -> Evidence:
-    """A counterfactual is answered as told, and changes nothing that must stay."""
+    """Counterfactuals hold, and change nothing that must stay."""
     package = subject.package
     own = package.method == "counterfactual"
     if not own and (package.plan is None or not package.signature.outputs[0].classes):
