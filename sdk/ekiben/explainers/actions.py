@@ -66,7 +66,7 @@ def said_of(words: Any, schema: Schema, before: Mapping[str, Action] | None = No
     >>> said_of({"age": "upward"}, age)
     Traceback (most recent call last):
     ...
-    ekiben.errors.SpecError: The 'change' of 'age' must be one of 'free', 'never', 'up', 'down'. Got 'upward'. Did you mean 'up'?
+    ekiben.errors.SpecError: The 'change' of 'age' must be one of 'free', 'never', 'up', 'down'. Got 'upward'.
     """
     if not isinstance(words, Mapping):
         raise SpecError(
