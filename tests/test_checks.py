@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import ekiben as ek
-from ekiben import routing, values
+from ekiben import explainers, routing, values
 from ekiben.checks import Finding, Report, Subject, examine, laws
 from ekiben.client import Client
 from ekiben.dataplane import Hooks
@@ -126,6 +126,31 @@ def forgetful(package):
     return made
 
 
+def countered(package, change):
+    """A package that explains by counterfactuals, which are changed before anybody sees them."""
+    made = replace(package, manifest={**package.manifest, "explainer": "counterfactual"})
+    made.__dict__["explainer"] = Explaining(explainers.choose("counterfactual", package._context()), change)
+    return made
+
+
+def meddling(package):
+    """A package whose explainer changes what its contract says must stay."""
+    explainer = countered(package, lambda one: one).__dict__["explainer"]
+    stuck = with_columns(package, **{name: {"change": "never"} for name in package.schema.names})
+    made = replace(stuck, manifest={**package.manifest, "explainer": "counterfactual"})
+    made.__dict__["explainer"] = explainer
+    return made
+
+
+def unchanged(one):
+    """Tell the row itself as an alternative to it."""
+    ways = [
+        replace(each, changes=tuple(replace(change, after=change.before) for change in each.changes))
+        for each in one.alternatives
+    ]
+    return replace(one, alternatives=tuple(ways))
+
+
 # law → what makes a package that breaks it of a sound one, or of a strict one; and what the law finds
 BROKEN = {
     "examples_answer_as_recorded": [(lambda p, _: forgetful(p), "score_bad differs by up to")],
@@ -159,6 +184,10 @@ BROKEN = {
         (lambda p, _: explained(p, noisy), "row 0 differs in another order; row 1 differs in another order"),
     ],
     "tiny_noise_moves_no_explanation": [(lambda p, _: explained(p, turned()), "a contribution moved by")],
+    "counterfactuals_are_answered_as_told": [
+        (lambda p, _: countered(p, unchanged), "an alternative is answered otherwise than it is told"),
+        (lambda p, _: meddling(p), "is changed as it must not be"),
+    ],
 }
 NAMED = {law.__name__: law for law in laws.LAWS}
 

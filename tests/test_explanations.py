@@ -8,7 +8,18 @@ import pandas as pd
 import pytest
 
 from ekiben.errors import SpecError
-from ekiben.explanations import Attribution, Explanations, Rule, from_json, to_json
+from ekiben.explanations import (
+    Alternative,
+    Attribution,
+    Change,
+    Counterfactual,
+    Examples,
+    Explanations,
+    Neighbour,
+    Rule,
+    from_json,
+    to_json,
+)
 from ekiben.explanations.reasons import Speaker, languages
 
 
@@ -53,6 +64,46 @@ def rule():
     )
 
 
+@pytest.fixture
+def counterfactual():
+    changes = (
+        Change(column="<job>", before="parttime", after="fixed"),
+        Change(column="since", before=None, after="2024-01-01T00:00:00"),
+    )
+    way = Alternative(
+        changes=changes, answer="good", score=0.52, n_changed=2, distance=2.0, nearest_distance=0.1, verified=True
+    )
+    return Counterfactual(
+        method="counterfactual",
+        output="the label",
+        before="bad",
+        score=0.61,
+        wanted="another label",
+        outcome="found",
+        alternatives=(way, replace(way, changes=changes[:1], n_changed=1, distance=1.0, nearest_distance=None)),
+        n_asked=400,
+        faithfulness_error=0.0,
+        elapsed_ms=9.0,
+    )
+
+
+@pytest.fixture
+def examples():
+    near = Neighbour(row={"<job>": "fixed", "since": None}, answer="good", score=0.7, distance=0.25)
+    return Examples(
+        method="examples",
+        output="the label",
+        answer="bad",
+        score=0.6,
+        tolerance=None,
+        alike=(replace(near, answer="bad"), near),
+        unlike=(near,),
+        left_out=(),
+        faithfulness_error=0.0,
+        elapsed_ms=1.0,
+    )
+
+
 def test_what_does_not_add_up_is_measured(attribution):
     made = Attribution.of(
         method="m", output="target", units="target", base_value=1.0, value=4.0, contributions={"a": 2.0}, elapsed_ms=0.0
@@ -61,7 +112,7 @@ def test_what_does_not_add_up_is_measured(attribution):
     assert attribution.faithfulness_error < 1e-15
 
 
-@pytest.mark.parametrize("name", ["attribution", "sampled", "rule"])
+@pytest.mark.parametrize("name", ["attribution", "sampled", "rule", "counterfactual", "examples"])
 def test_json_gives_back_the_same_explanation(name, request):
     explanation = request.getfixturevalue(name)
     text = json.dumps(to_json(explanation), allow_nan=False)
@@ -167,6 +218,40 @@ def test_a_rule_without_conditions_always_holds(rule):
     document = to_json(rule) | {"conditions": []}
     assert from_json(document).sentence() == "Always 'good', whatever the columns hold."
     assert "Always <b>" in Explanations([from_json(document)])._repr_html_()
+
+
+def test_a_counterfactual_says_what_was_and_what_it_becomes(counterfactual):
+    assert counterfactual.sentence() == (
+        "'bad' (0.61), wanted another label: <job> 'parttime' → 'fixed', since missing → '2024-01-01T00:00:00' gives 'good' "
+        "(0.52); or <job> 'parttime' → 'fixed' gives 'good' (0.52)."
+    )
+    html = Explanations([counterfactual])._repr_html_()
+    assert "<job>" not in html
+    assert "line-through" in html
+    assert html.index("&#x27;parttime&#x27;") < html.index("&#x27;fixed&#x27;")
+    assert "1 column changes" in html
+    assert Explanations([counterfactual]).to_frame()["n_alternatives"].tolist() == [2]
+    assert "the label  'bad'  'good'" in repr(Explanations([counterfactual]))
+
+
+@pytest.mark.parametrize("outcome", ["held already", "none exists", "none found"])
+def test_a_counterfactual_without_alternatives_says_why(counterfactual, outcome):
+    none = replace(counterfactual, outcome=outcome, alternatives=())
+    said = none.sentence().partition(": ")[2]
+    assert said in Explanations([none])._repr_html_()
+    assert said in repr(Explanations([none]))
+    assert none.record()["distance"] is None
+
+
+def test_examples_are_a_table_of_rows_without_what_is_left_out(examples):
+    html = Explanations([examples])._repr_html_()
+    assert html.count("≈") == 3  # two rows, and the words that say what it means
+    assert "&lt;job&gt;" in html
+    less = examples.without(["<job>"])
+    assert (less.left_out, less.unlike[0].row) == (("<job>",), {"since": None})
+    assert "job" not in Explanations([less])._repr_html_()
+    assert examples.record()["unlike_distance"] == 0.25
+    assert "alike: 'bad' at 0.250, 'good' at 0.250; unlike: 'good' at 0.250" in repr(Explanations([examples]))
 
 
 def test_no_explanations_show_as_none():

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
-from ekiben import protocol, schema
+from ekiben import explanations, protocol, schema
 from ekiben.dialects import Request
 from ekiben.errors import Fault
 from ekiben.schema import Column, Output, Schema, Signature
@@ -105,6 +105,17 @@ def test_real_answers_and_refusals_fit_the_document(plane, flats):
             refusal = act(Request(body=json.dumps({"rows": [{**row, next(iter(row)): []}]}).encode()))
             assert refusal.status == 400
             validator(document, "Error").validate(json.loads(refusal.body))
+
+
+@pytest.mark.parametrize("method", ["counterfactual", "examples"])
+def test_each_kind_of_explanation_fits_the_document(champion, people, method):
+    served = plane_of({"only": champion}, unit=None)
+    (one,) = champion.explain(people[0].head(1), method=method)
+    check = validator(described(served), "Explanation")
+    check.validate(json.loads(json.dumps(explanations.to_json(one), allow_nan=False)))
+    assert set(explanations.to_json(one)) <= set(
+        described(served)["components"]["schemas"]["Explanation"]["properties"]
+    )
 
 
 def test_what_the_contract_refuses_the_document_refuses(plane):

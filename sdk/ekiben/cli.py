@@ -61,7 +61,7 @@ def pack(
         str | None, typer.Option(help="Rows and labels it has not seen, as `module:rows,labels`.")
     ] = None,
     owner: Annotated[str | None, typer.Option(help="Who answers for the model.")] = None,
-    explainer: Annotated[str, typer.Option(help="auto, or a method: linear, trees, sampling, anchor.")] = "auto",
+    explainer: Annotated[str, typer.Option(help="auto, or a method: linear, trees, sampling, anchor, …")] = "auto",
     trust: Annotated[
         list[str] | None, typer.Option(help="A library whose classes the model may hold. Once for each.")
     ] = None,

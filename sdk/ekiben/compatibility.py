@@ -280,6 +280,7 @@ def _join(a: Column, b: Column) -> Column:
         alias=a.alias or b.alias,
         label=a.label or b.label,
         unit=a.unit if a.unit == b.unit else None,
+        change=a.change if a.change == b.change else "free",
         declared=(),
     )
 

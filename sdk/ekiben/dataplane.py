@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ekiben")
 QUICK_METHODS = ("linear", "trees")  # exact and within milliseconds; the others wait for one of a few slots
+NOT_SHOWN = (
+    "Reference rows leave a service only where its spec says so. This one's does not. "
+    "Set in ekiben.toml: [explain] show_reference = true"
+)
 MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
 
 
@@ -370,6 +374,8 @@ class DataPlane:
         return {"predictions": protocol.predictions(tables.as_records(answered), package.signature)}
 
     def _explanations(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
+        if package.method == "examples" and not self.spec.explain.show_reference:
+            raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
         slow = package.method not in QUICK_METHODS
         if slow and not self._slow_slots.acquire(blocking=False):
             message = "Every slot for slow explanations is taken. Come back in a second."
@@ -384,7 +390,14 @@ class DataPlane:
         finally:
             if slow:
                 self._slow_slots.release()
-        return {"explanations": [explanations.to_json(each) for each in found]}
+        return {"explanations": [explanations.to_json(self._shown(package, each)) for each in found]}
+
+    def _shown(self, package: Package, explanation: Explanation) -> Explanation:
+        """Leave out of reference rows what the records do not keep in clear."""
+        if not isinstance(explanation, explanations.Examples):
+            return explanation
+        private = {*self.spec.records.hash, *self.spec.records.drop}
+        return explanation.without([name for name in package.schema.names if name in private])
 
     def _watch(self, columns: dict[str, list[Any]]) -> None:
         """Let every shadow answer; what it says or raises reaches nobody but the counters."""

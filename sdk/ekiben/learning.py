@@ -120,6 +120,7 @@ def _held(learnt: Column, declared: Column) -> Column:
         alias=declared.alias,
         label=declared.label,
         unit=declared.unit,
+        change=declared.change,
         nullable=declared.nullable if "nullable" in names else learnt.nullable,
         unseen=declared.unseen if "unseen" in names else learnt.unseen,
         declared=tuple(sorted(names)),

@@ -28,7 +28,7 @@ from ekiben.explainers import Context, Explainer, Later
 from ekiben.explanations import Explanation, Explanations
 from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
-from ekiben.schema import PARTS, Kind, Missing, Schema, Signature, Task
+from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
 
 if TYPE_CHECKING:
@@ -238,7 +238,13 @@ class Package:
         return thread
 
     def explain(
-        self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
+        self,
+        frame: pd.DataFrame,
+        *,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        output: str | None = None,
+        seed: int = 0,
     ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
@@ -248,6 +254,8 @@ class Package:
             Rows of shape (n_rows, n_columns), columns in any order.
         method
             One of ekiben's methods; by default the one that was packed.
+        settings
+            Settings of the method, such as `{"wanted": "good"}`; what is left out is as it was packed.
         output
             Which of several outputs to explain, by name; by default the first.
         seed
@@ -260,30 +268,34 @@ class Package:
         ExplainError
             If the method cannot explain this model.
         SpecError
-            If there is no such method or output.
+            If there is no such method, setting or output.
         """
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
         known = which == 0 and method in (None, self.method)
-        chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
+        if not known:
+            chosen = explainers.choose(method or self.method, self._context(which), settings=settings)
+        else:
+            chosen = explainers.adjusted(self.explainer, settings) if settings else self.explainer
         found = Explanations(chosen.explain(rows, seed=seed))
         return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units)
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
-        """Explain answers for columns of plain values that fit the contract; by the plan alone where that will do."""
-        if self.explains_by_plan:
+        """Explain answers for columns of plain values that fit the contract; by the plan, without a frame, where the method can."""
+        explain = getattr(self.explainer, "explain_columns", None) if self.plan is not None else None
+        if explain is not None:
             chosen = [columns[name] for name in self.schema.names]
-            found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
-            return Explanations(found)
+            found: list[Explanation] | None = explain(chosen, len(chosen[0]))
+            if found is not None:
+                return Explanations(found)
         return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
 
     @property
     def explains_by_plan(self) -> bool:
         """Whether explanations need nothing but the plan."""
-        by_plan = self.plan is not None and getattr(explainers.method(self.method), "by_plan", False)
-        return by_plan and bool(
-            getattr(self.explainer, "quick", False)
-        )  # to read one of another method takes the model
+        if self.plan is None or not getattr(explainers.method(self.method), "by_plan", False):
+            return False  # to read one of another method takes the model
+        return bool(getattr(self.explainer, "quick", False))
 
     def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
         """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""
@@ -416,7 +428,10 @@ def _signature(manifest: Mapping[str, Any]) -> Signature:
 def _says_something(found: Signature) -> bool:
     """Tell whether every word of a signature is one that is known."""
     columns = all(
-        column.kind in get_args(Kind) and column.missing in get_args(Missing) and isinstance(column.name, str)
+        column.kind in get_args(Kind)
+        and column.missing in get_args(Missing)
+        and column.change in get_args(Change)
+        and isinstance(column.name, str)
         for column in found.inputs.columns
     )
     answers = all(

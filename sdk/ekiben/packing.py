@@ -55,6 +55,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     holdout: tuple[pd.DataFrame, Any] | None = None,
     owner: str | None = None,
     explainer: str = "auto",
+    settings: Mapping[str, Any] | None = None,
     examples: pd.DataFrame | None = None,
     training: tuple[pd.DataFrame, Any] | None = None,
     trust: Sequence[str] = (),
@@ -82,6 +83,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         Who answers for the model.
     explainer
         `auto` takes the exact method where there is one; otherwise the method's name.
+    settings
+        Settings of the named method, such as `{"wanted": "good"}` of `counterfactual`.
     examples
         Rows to replay wherever the model goes; by default a few of the reference.
     training
@@ -107,7 +110,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     UnsupportedModelError
         If no adapter knows the model, or it cannot be written without pickle.
     SpecError
-        If the data or a name cannot be used.
+        If the data, a name or a setting cannot be used.
     ExplainError
         If the named method cannot explain this model.
 
@@ -138,7 +141,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
             _write_model(folder, live, say)
             say("compiling a plan, and trying it against the model")
             outcome = _compiled(folder, live)
-            method, notes = _write_parts(folder, live, explainer, outcome, examples, say)
+            method, notes = _write_parts(folder, live, (explainer, settings), outcome, examples, say)
             say("measuring and sealing")
             described = _described(live, holdout, method, outcome)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
@@ -298,7 +301,7 @@ def _write_model(folder: Path, live: _Live, say: Progress) -> None:
 
 
 def _write_parts(
-    folder: Path, live: _Live, explainer: str, outcome: Outcome, examples: Any, say: Progress
+    folder: Path, live: _Live, explainer: tuple[str, Any], outcome: Outcome, examples: Any, say: Progress
 ) -> tuple[str, list[str]]:
     """Write everything but the model, its plan and the manifest, and name the method that explains, with notes."""
     say("fitting the explainer")
@@ -310,7 +313,7 @@ def _write_parts(
         outputs=live.signature.outputs,
         plan=outcome.plan,
     )
-    method, notes = _fit_explainer(explainer, context, folder)
+    method, notes = _fit_explainer(*explainer, context, folder)
     say("describing the reference data")
     _write_reference(folder, live.rows, live.sample)
     given = _telling(live.sample) if examples is None else tables.conformed("examples", examples, live.signature.inputs)
@@ -437,12 +440,12 @@ def _sampled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sample(SAMPLE_ROWS, random_state=0).sort_index().reset_index(drop=True)
 
 
-def _fit_explainer(name: str, context: Context, folder: Path) -> tuple[str, list[str]]:
+def _fit_explainer(name: str, settings: Any, context: Context, folder: Path) -> tuple[str, list[str]]:
     """Fit, save, and tell the method, and why it is no exact one."""
     (folder / "explainer").mkdir()
     reasons: list[str] = []
     with probing.quiet():
-        chosen = explainers.choose(name, context, reasons=reasons)
+        chosen = explainers.choose(name, context, settings=settings, reasons=reasons)
         chosen.save(folder / "explainer")
         unexplained = _cannot_explain(chosen, context)
     last = context.adapter.steps(context.model)[1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from ekiben.errors import Fault
+from ekiben.explanations import KINDS
+from ekiben.explanations.counterfactual import Outcome
 from ekiben.pinning import Contract
 from ekiben.schema import PARTS, Column, Output, Signature
 from ekiben.spec import ServiceSpec
@@ -20,7 +22,7 @@ ID, ARM, MODEL = "x-ekiben-id", "x-ekiben-arm", "x-ekiben-model"
 REFUSALS = {
     400: "The body does not fit the contract; `fields` names each row and column. Or a header cannot be what it is.",
     401: "The service asks for a key, and none that it knows came.",
-    403: "The key is for something else.",
+    403: "The key is for something else, or the service does not show its reference rows.",
     408: "The body did not arrive in time.",
     413: "The body or its number of rows is above the service's limits.",
     415: "The content type is none that is taken here.",
@@ -413,13 +415,26 @@ def _answered(output: Output) -> dict[str, Any]:
     return closed({part: known[part] for part in output.parts})
 
 
+_ANY = {"description": "A text, a number, a boolean, or null."}
+_MAYBE = {**_NUMBER, "nullable": True}
+
+
+def _alternative() -> dict[str, Any]:
+    """Describe one of a counterfactual's alternatives."""
+    change = closed({"column": TEXT, "before": _ANY, "after": _ANY})
+    counted = {"n_changed": {"type": "integer"}, "distance": _NUMBER, "nearest_distance": _MAYBE}
+    answer = {"answer": _ANY, "score": _MAYBE, **counted, "verified": {"type": "boolean"}}
+    return closed({"changes": array(change), **answer})
+
+
 def _explanation() -> dict[str, Any]:
-    """Describe both kinds together: an attribution sums to its value, a rule holds for rows like this one."""
+    """Describe all kinds together; `kind` says which of the fields are there."""
+    near = array(closed({"row": {"type": "object"}, "answer": _ANY, "score": _MAYBE, "distance": _NUMBER}))
     return {
         "type": "object",
         "required": ["kind", "method", "faithfulness_error", "elapsed_ms"],
         "properties": {
-            "kind": {"type": "string", "enum": ["attribution", "rule"]},
+            "kind": {"type": "string", "enum": [*KINDS]},
             "method": TEXT,
             "output": {**TEXT, "description": "What is explained."},
             "units": {**TEXT, "description": "The scale of every number here."},
@@ -431,6 +446,17 @@ def _explanation() -> dict[str, Any]:
             "conditions": {"type": "array", "items": TEXT},
             "precision": _NUMBER,
             "coverage": _NUMBER,
+            "before": {**_ANY, "description": "What the model answers now."},
+            "score": {**_MAYBE, "description": "The score of that label."},
+            "wanted": {**TEXT, "description": "What a changed row is to be answered."},
+            "outcome": {**TEXT, "enum": [*get_args(Outcome)]},
+            "alternatives": {**array(_alternative()), "description": "The least changes that give what is wanted."},
+            "n_asked": {"type": "integer", "description": "Rows that the model was asked about in the search."},
+            "answer": {**_ANY, "description": "What the model answers to the row."},
+            "tolerance": {**_MAYBE, "description": "How far a value may lie off and be the same answer."},
+            "alike": {**near, "description": "The nearest reference rows with the same answer."},
+            "unlike": {**near, "description": "The nearest reference rows with another answer."},
+            "left_out": {"type": "array", "items": TEXT, "description": "Columns that are not shown."},
             "faithfulness_error": {**_NUMBER, "description": "What the explanation misses of the output."},
             "elapsed_ms": _NUMBER,
         },

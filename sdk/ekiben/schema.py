@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from types import EllipsisType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ekiben import drawing
 from ekiben.errors import SpecError, nearest
@@ -20,6 +20,7 @@ Missing = Literal["nan", "none", "na", "nat"]
 Items = Literal["number", "integer", "text", "date", "datetime", "timestamp"]
 Unseen = Literal["accept", "refuse"]
 Extra = Literal["refuse", "ignore"]
+Change = Literal["free", "never", "up", "down"]
 Task = Literal["classification", "regression", "clustering", "outliers", "ranking", "other"]
 Part = Literal["label", "scores", "value"]
 PARTS: tuple[Part, ...] = ("label", "scores", "value")
@@ -27,6 +28,7 @@ Label = str | int | float | bool
 Bound = int | float | str  # a number, or a date as ISO 8601 text
 
 MAX_CATEGORIES = 200  # more distinct texts than this are free text, not categories
+CHANGES = {"never": "never changes", "up": "changes upward only", "down": "changes downward only"}
 LIMITED = ("number", "integer", "datetime")  # the kinds that have an order
 
 
@@ -63,6 +65,8 @@ class Column:
         Another name by which a row of JSON may bring the column, for a name that no program can spell.
     label, unit
         How people call the column, and what its numbers are counted in, as reasons say it: "Annual income", "EUR".
+    change
+        What a counterfactual may do to it: anything (`free`), nothing (`never`), or only raise (`up`) or lower (`down`) it.
     declared
         Which of these the author declared.
 
@@ -91,6 +95,7 @@ class Column:
     alias: str | None = None
     label: str | None = None
     unit: str | None = None
+    change: Change = "free"
     declared: tuple[str, ...] = ()
 
     @property
@@ -116,6 +121,8 @@ class Column:
             parts.append("others are refused")
         if self.nullable:
             parts.append("may be missing")
+        if self.change != "free":
+            parts.append(CHANGES[self.change])
         return ", ".join(parts)
 
     @property
@@ -182,6 +189,7 @@ class Schema:
         alias: str | EllipsisType | None = ...,
         label: str | EllipsisType | None = ...,
         unit: str | EllipsisType | None = ...,
+        change: Change | EllipsisType = ...,
     ) -> Schema:
         """Declare something of one column, and give the contract that says so; what is left out stays.
 
@@ -199,6 +207,8 @@ class Schema:
             Another name by which a row of JSON may bring the column; None takes it away.
         label, unit
             How people call the column, and what its numbers are counted in.
+        change
+            What a counterfactual may do to it: `free`, `never`, or only `up` or `down`.
 
         Raises
         ------
@@ -215,6 +225,7 @@ class Schema:
         """
         given = {"minimum": minimum, "maximum": maximum, "nullable": nullable, "unseen": unseen, "alias": alias}
         given |= {"label": label, "unit": unit}
+        given |= {"change": change}
         changes = {key: value for key, value in given.items() if value is not ...}
         if name not in self.names:
             raise SpecError(f"The contract has no column {name!r}.{nearest(name, self.names)}")
@@ -252,7 +263,7 @@ def _cells(column: Column) -> tuple[str, ...]:
         column.dtype,
         "may be missing" if column.nullable else "",
         listed(column.categories).removeprefix("one of ") if column.categories is not None else seen,
-        between(column.minimum, column.maximum),
+        ", ".join(filter(None, (between(column.minimum, column.maximum), CHANGES.get(column.change)))),
         "others are refused" if column.is_closed else "others are taken" if column.categories is not None else "",
     )
 
@@ -276,6 +287,8 @@ def _declare(column: Column, changes: Mapping[str, Any]) -> Column:
         said = getattr(made, word)
         if said is not None and (type(said) is not str or not said.strip()):
             raise SpecError(f"The {word!r} of {made.name!r} must be a text. Got {said!r}.")
+    if "change" in changes:
+        _is_a_change(made)
     return made
 
 
@@ -307,6 +320,18 @@ def _is_a_policy(column: Column) -> None:
         raise SpecError(
             f"An 'unseen' needs a column of at most {MAX_CATEGORIES} texts. Got {column.unseen!r} for {column.name!r}, "
             f"a {column.noun}{' of more' if column.kind == 'text' else ''}."
+        )
+
+
+def _is_a_change(column: Column) -> None:
+    known = get_args(Change)
+    if column.change not in known:
+        words, hint = ", ".join(map(repr, known)), nearest(str(column.change), known)
+        raise SpecError(f"The 'change' of {column.name!r} must be one of {words}. Got {column.change!r}.{hint}")
+    ordered = column.kind in LIMITED or (column.kind == "category" and column.ordered)
+    if column.change in ("up", "down") and not ordered:
+        raise SpecError(
+            f"A direction needs a column that has an order. Got {column.change!r} for {column.name!r}, a {column.noun}."
         )
 
 

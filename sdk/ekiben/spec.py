@@ -160,6 +160,7 @@ _RECORDS: Mapping[str, Rule] = {
     "keep_days": _amount,
     "keep_mb": _amount,
 }
+_EXPLAIN: Mapping[str, Rule] = {"show_reference": _flag}
 _ROUTE: Mapping[str, Rule] = dict.fromkeys(("weights", "shadows", "salt"), _anything)  # `faults_of_route` judges them
 _SPEC: Mapping[str, Rule] = {
     "format": _format,
@@ -176,6 +177,7 @@ _SPEC: Mapping[str, Rule] = {
     "limits": _table(_LIMITS),
     "log": _table(_LOG),
     "records": _table(_RECORDS),
+    "explain": _table(_EXPLAIN),
 }
 
 
@@ -301,6 +303,23 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    """What explanations may tell.
+
+    `show_reference` lets rows of the reference leave the service, as the method `examples` gives them; without the columns
+    that the records hash or drop.
+
+    >>> Explain().show_reference
+    False
+    """
+
+    show_reference: bool = False
+
+    def __post_init__(self) -> None:
+        _refuse("Explain", _table(_EXPLAIN)("explain", _as_table(self)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """Say what one bento serves.
 
@@ -314,8 +333,9 @@ class ServiceSpec:
         Which arms answer and which watch; each is one of `arms`.
     unit
         Who sticks to an arm. Without it each request is its own unit.
-    budgets, limits, log, records
-        How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision.
+    budgets, limits, log, records, explain
+        How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision; what
+        explanations may tell.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -346,6 +366,7 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     records: Records = field(default_factory=Records)
+    explain: Explain = field(default_factory=Explain)
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -483,7 +504,7 @@ def dumps(spec: ServiceSpec) -> str:
     """
     blocks = (
         *(_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec)),
-        *(_limits_block(spec), _log_block(spec), _records_block(spec)),
+        *(_limits_block(spec), _log_block(spec), _records_block(spec), _explain_block(spec)),
     )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
 
@@ -538,7 +559,7 @@ def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
     kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
-    kinds |= {"limits": Limits, "log": Log, "records": Records}
+    kinds |= {"limits": Limits, "log": Log, "records": Records, "explain": Explain}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -599,6 +620,7 @@ def _spec(document: Mapping[str, Any]) -> ServiceSpec:
         limits=Limits(**document.get("limits", {})),
         log=Log(**document.get("log", {})),
         records=Records(**document.get("records", {})),
+        explain=Explain(**document.get("explain", {})),
         **rest,
     )
 
@@ -619,6 +641,7 @@ def _document(spec: ServiceSpec) -> dict[str, object]:
         "limits": _as_table(spec.limits),
         "log": _as_table(spec.log),
         "records": _as_table(spec.records),
+        "explain": _as_table(spec.explain),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -702,6 +725,11 @@ def _records_block(spec: ServiceSpec) -> list[str]:
     }
     lines = _changed(spec.records, notes)
     return ["[records]", *lines] if lines else []
+
+
+def _explain_block(spec: ServiceSpec) -> list[str]:
+    lines = _changed(spec.explain, {"show_reference": "rows of the reference may leave the service, as examples"})
+    return ["[explain]", *lines] if lines else []
 
 
 def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
-from bench import models
-from bench.inside import cpu_us, repeats
 from xgboost import DMatrix
 
 import ekiben as ek
+from bench import models
+from bench.inside import cpu_us, repeats
 
 Call = Callable[[int], Any]
 ROUNDS = 15
@@ -57,11 +58,11 @@ def calls_of_linear() -> Mapping[str, Call]:
 
 def measure(calls: Mapping[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
     """Give the median CPU of each call, in microseconds, all measured in turn."""
-    times = {name: repeats(lambda call=call: call(0)) for name, call in calls.items()}
+    times = {name: repeats(partial(call, 0)) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for round_ in range(rounds):
+    for i in range(rounds):
         for name, call in calls.items():
-            found[name].append(cpu_us(lambda call=call: call(round_ % models.N_ASKED), times[name]))
+            found[name].append(cpu_us(partial(call, i % models.N_ASKED), times[name]))
     return {name: median(each) for name, each in found.items()}
 
 

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.checks.subjects import Evidence, Law, Subject
+from ekiben import tables
+from ekiben.checks.subjects import TOLERANCE, Evidence, Law, Subject
 from ekiben.errors import ExplainError
-from ekiben.explanations import Attribution, Explanation
+from ekiben.explainers.actions import Action, broken, said_of
+from ekiben.explanations import Alternative, Attribution, Counterfactual, Explanation
+from ekiben.packages import Package
+from ekiben.values import misfit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,9 +128,52 @@ def _judged(subject: Subject, judge: Callable[[Subject, pd.DataFrame], Evidence]
         return Evidence(tried=0, note=str(refusal).partition(".")[0])
 
 
+def counterfactuals_are_answered_as_told(subject: Subject) -> Evidence:
+    """Counterfactuals hold, and change nothing that must stay."""
+    package = subject.package
+    if package.method != "counterfactual" and (package.plan is None or not package.signature.outputs[0].classes):
+        return Evidence(tried=0, note="the model has no plan, or no classes")
+    return _judged(subject, _answered)
+
+
+def _answered(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    package = subject.package
+    own = getattr(package.explainer, "actions", None) if package.method == "counterfactual" else None
+    said = own or said_of({}, package.schema)
+    faults: list[str] = []
+    tried = 0
+    for one, row in zip(package.explain(rows, method="counterfactual"), tables.as_rows(rows), strict=True):
+        for each in one.alternatives if isinstance(one, Counterfactual) else ():
+            tried += 1
+            faults += _faults_of(package, each, row, said)
+    note = "" if tried else "no row has a counterfactual"
+    return Evidence(tried=tried, faults=tuple(dict.fromkeys(faults)), note=note)
+
+
+def _faults_of(
+    package: Package, each: Alternative, row: Mapping[str, Any], said: Mapping[str, Action]
+) -> Iterator[str]:
+    """Say what is wrong with one alternative to a row."""
+    after = {**row} | {change.column: change.after for change in each.changes}
+    columns = {name: [value] for name, value in after.items()}
+    answered = package.answers(tables.as_frame(columns, package.schema))[0]
+    got = answered.values if answered.labels is None else answered.labels
+    if got is None or (got[0] != each.answer if answered.labels is not None else _differs(got[0], each.answer)):
+        yield "an alternative is answered otherwise than it is told"
+    for change in each.changes:
+        column = package.schema[change.column]
+        if broken(said[column.name], column, change.before, change.after) or misfit(column, change.after) is not None:
+            yield f"{column.name!r} is changed as it must not be"
+
+
+def _differs(got: float, told: Any) -> bool:
+    return bool(abs(got - told) > TOLERANCE * max(1.0, abs(got)))
+
+
 LAWS: tuple[Law, ...] = (
     attributions_sum_to_the_output,
     the_same_seed_explains_the_same,
     an_explanation_is_of_its_row_alone,
     tiny_noise_moves_no_explanation,
+    counterfactuals_are_answered_as_told,
 )

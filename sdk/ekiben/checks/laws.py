@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from ekiben import codecs, tables
 from ekiben.checks import explaining
-from ekiben.checks.subjects import ROWS, Evidence, Law, Subject
+from ekiben.checks.subjects import ROWS, TOLERANCE, Evidence, Law, Subject
 from ekiben.errors import Fault, RequestError, SchemaError
 from ekiben.packages import Package
 from ekiben.probing import unseen_texts
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TOLERANCE = 1e-6  # on scores; a label may never change
 
 
 def examples_answer_as_recorded(subject: Subject) -> Evidence:

@@ -19,6 +19,7 @@ from ekiben.values import misfit
 if TYPE_CHECKING:
     import pandas as pd
 
+TOLERANCE = 1e-6  # on scores; a label may never change
 ROWS = 40
 MOST_TRIES = 5000  # requests without a unit, to meet an arm
 

@@ -1,16 +1,18 @@
 """Methods that explain a prediction on the raw columns.
 
 `linear`, `additive` and `trees` are exact where they apply and refuse elsewhere; `sampling` takes any model; `anchor`
-gives a rule.
+gives a rule, `counterfactual` the smallest changes that change the answer, `examples` the reference rows most alike.
 Another package adds a method by an entry point in the group 'ekiben.explainers'.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ekiben.errors import ExplainError, SpecError, UnsupportedModelError, nearest
 from ekiben.explainers._context import Adapter, Context, Explainer, Later, Method
@@ -24,6 +26,7 @@ __all__ = [
     "Explainer",
     "Later",
     "Method",
+    "adjusted",
     "choose",
     "load",
     "method",
@@ -38,6 +41,8 @@ METHODS = {
     "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
+    "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
+    "examples": "ekiben.explainers.examples:NearRows",
 }
 EXACT_FIRST = ("linear", "trees", "additive", "sampling")
 
@@ -54,8 +59,8 @@ def method(name: str) -> Method:
     --------
     >>> method("anchors")
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. \
-Did you mean 'anchor'?
+    ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'counterfactual', 'examples', \
+'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
     """
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")
@@ -71,15 +76,17 @@ def _unknown(name: str, offered: dict[str, EntryPoint]) -> str:
     return f"The explainer must be one of {', '.join(map(repr, known))}. Got {name!r}.{nearest(name, known)}"
 
 
-def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> Explainer:
+def choose(
+    name: str, context: Context, *, settings: Mapping[str, Any] | None = None, reasons: list[str] | None = None
+) -> Explainer:
     """Fit the method `name`; 'auto' takes the first that fits of linear, trees, additive and sampling.
 
-    Why an exact method did not fit is added to `reasons`.
+    `settings` are those of the method's own `fit`. Why an exact method did not fit is added to `reasons`.
 
     Raises
     ------
     SpecError
-        If nobody offers a method of this name.
+        If nobody offers a method of this name, or it has no such setting.
     ExplainError
         If the method cannot explain this model; the message says why, and what to do.
 
@@ -95,7 +102,9 @@ def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> 
     100.0
     """
     if name != "auto":
-        return method(name).fit(context)
+        return cast(Explainer, _set(name, method(name).fit, settings, context))
+    if settings:
+        raise SpecError("The 'settings' are of one method. Got them with explainer='auto'. Name the method.")
     *exact, last = EXACT_FIRST
     for candidate in exact:
         try:
@@ -104,6 +113,32 @@ def choose(name: str, context: Context, *, reasons: list[str] | None = None) -> 
             if reasons is not None:
                 reasons.append(f"{candidate}: {reason}")
     return method(last).fit(context)
+
+
+def adjusted(explainer: Explainer, settings: Mapping[str, Any]) -> Explainer:
+    """Give a fitted method with other settings; those that are left out stay as they are.
+
+    Raises
+    ------
+    SpecError
+        If the method has no such setting, or none that can be changed once it is fitted.
+    """
+    adjust = getattr(explainer, "adjusted", None)
+    if adjust is None:
+        raise SpecError(f"The method {explainer.method!r} has no settings to change. Got {sorted(settings)}.")
+    return cast(Explainer, _set(explainer.method, adjust, settings))
+
+
+def _set(name: str, make: Callable[..., Any], settings: Mapping[str, Any] | None, *given: Any) -> Any:
+    given_by_name = {} if settings is None else settings
+    if not isinstance(given_by_name, Mapping):
+        raise SpecError(f"The 'settings' must be a table, such as {{'n': 3}}. Got {type(settings).__name__}.")
+    known = sorted(key for key, each in signature(make).parameters.items() if each.kind is each.KEYWORD_ONLY)
+    unknown = sorted(str(key) for key in given_by_name if key not in known)
+    if unknown:
+        hint = nearest(unknown[0], known)
+        raise SpecError(f"The settings of the method {name!r} must be of {known}. Got {unknown}.{hint}")
+    return make(*given, **given_by_name)
 
 
 def requirements(name: str) -> tuple[str, ...]:

@@ -97,9 +97,10 @@ class Linear:
         """Whether an explanation needs the plan alone."""
         return self.below is not None
 
-    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation]:
-        """Explain rows that come as columns of plain values, without a frame, where that is `quick`."""
-        assert self.below is not None
+    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
+        """Explain rows that come as columns of plain values, without a frame; None where the model has no plan."""
+        if self.below is None:
+            return None
         started = perf_counter()
         if n_rows > FEW:
             return self._explained(self.below.block(Table(columns, n_rows)).tolist(), started)

@@ -106,9 +106,10 @@ class Trees:
         started = perf_counter()
         return self._explained(self.engine.broken(self.context.rows(frame)), started)
 
-    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation]:
-        """Explain rows that come as columns of plain values, without a frame, where that is `quick`."""
-        assert isinstance(self.engine, Prepared)
+    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
+        """Explain rows that come as columns of plain values, without a frame; None where the library is asked."""
+        if not isinstance(self.engine, Prepared):
+            return None
         started = perf_counter()
         return self._explained(self.engine.of_columns(columns, n_rows), started)
 

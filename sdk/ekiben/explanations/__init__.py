@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from html import escape
 from typing import Any, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.counterfactual import Alternative, Change, Counterfactual
+from ekiben.explanations.examples import Examples, Neighbour
 from ekiben.explanations.reasons import Reason, Subject
 from ekiben.explanations.rule import Rule
 
 __all__ = [
     "KINDS",
+    "Alternative",
     "Attribution",
+    "Change",
+    "Counterfactual",
+    "Examples",
     "Explanation",
     "Explanations",
+    "Neighbour",
     "Reason",
     "Rule",
     "Subject",
@@ -25,8 +32,8 @@ __all__ = [
     "to_json",
 ]
 
-Explanation: TypeAlias = Attribution | Rule
-KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Rule)}
+Explanation: TypeAlias = Attribution | Counterfactual | Examples | Rule
+KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Counterfactual, Examples, Rule)}
 
 SHOWN_CARDS = 5
 
@@ -48,19 +55,20 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     >>> from_json(to_json(one)) == one
     True
     """
-    told = {name: _plain(getattr(explanation, name)) for name in _travelling(explanation)}
-    return {"kind": explanation.kind} | told
+    return {"kind": explanation.kind, **_plain(explanation)}
 
 
-def _travelling(kind: Explanation | type[Explanation]) -> list[str]:
+def _travelling(kind: Any) -> list[str]:
     """Name the fields that travel: all that explanations are compared by."""
     return [field.name for field in fields(kind) if field.compare]
 
 
 def _plain(item: Any) -> Any:
+    if is_dataclass(item):
+        return {name: _plain(getattr(item, name)) for name in _travelling(item)}
     if isinstance(item, Mapping):
         return dict(item)
-    return list(item) if isinstance(item, tuple) else item
+    return [_plain(each) for each in item] if isinstance(item, tuple) else item
 
 
 def from_json(document: Mapping[str, Any]) -> Explanation:
@@ -75,12 +83,13 @@ def from_json(document: Mapping[str, Any]) -> Explanation:
     --------
     >>> from_json({"kind": "rul"})
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The 'kind' of an explanation must be 'attribution' or 'rule'. Got 'rul'. Did you mean 'rule'?
+    ekiben.errors.SpecError: The 'kind' of an explanation must be one of 'attribution', 'counterfactual', 'examples', 'rule'. \
+Got 'rul'. Did you mean 'rule'?
     """
     kind = str(document.get("kind"))
     if kind not in KINDS:
-        known = " or ".join(map(repr, KINDS))
-        raise SpecError(f"The 'kind' of an explanation must be {known}. Got {kind!r}.{nearest(kind, KINDS)}")
+        known = ", ".join(map(repr, KINDS))
+        raise SpecError(f"The 'kind' of an explanation must be one of {known}. Got {kind!r}.{nearest(kind, KINDS)}")
     values = {key: item for key, item in document.items() if key != "kind"}
     wrong = sorted({*_travelling(KINDS[kind])} ^ set(values))
     if wrong:
@@ -141,7 +150,8 @@ class Explanations(Sequence[Explanation]):
     def to_frame(self) -> Any:
         """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.
 
-        A rule's row holds `label`, `rule`, `precision` and `coverage`.
+        A rule's row holds `label`, `rule`, `precision` and `coverage`; what the rows of the other kinds hold, their `record`
+        says.
         """
         import pandas as pd
 

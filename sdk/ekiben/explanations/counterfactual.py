@@ -1,0 +1,199 @@
+"""The smallest changes of one row after which a model answers otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from ekiben.explanations.attribution import DOWN, UP
+from ekiben.explanations.rule import Label
+
+Outcome: TypeAlias = Literal["found", "held already", "none exists", "none found"]
+
+SAYINGS = {
+    "held already": "The row has the wanted answer already.",
+    "none exists": "No row within the constraints has the wanted answer: every one was asked.",
+    "none found": "No row within the constraints was found to have the wanted answer; one may exist.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of one column: values as JSON has them, None for a missing one."""
+
+    column: str
+    before: Any
+    after: Any
+
+    def sentence(self) -> str:
+        """Say the change.
+
+        >>> Change(column="Income", before=80, after=112.5).sentence()
+        'Income 80 → 112.5'
+        """
+        return f"{self.column} {said(self.before)} → {said(self.after)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One changed row, and what the model answers to it.
+
+    Parameters
+    ----------
+    changes
+        The columns that change; the others stay.
+    answer, score
+        What the model answers, and its score of that label; of a value there is none.
+    n_changed
+        How many columns change.
+    distance
+        How far: the sum of each change in spreads of the reference, and 1 for another category.
+    nearest_distance
+        How far the nearest reference row with a wanted answer lies, from 0 to 1: a row far from all of them is less plausible.
+    verified
+        Whether the model was asked for this very row again, and gave the wanted answer.
+    """
+
+    changes: tuple[Change, ...]
+    answer: Label
+    score: float | None
+    n_changed: int
+    distance: float
+    nearest_distance: float | None
+    verified: bool
+
+    def sentence(self) -> str:
+        """Say what changes, and what comes of it."""
+        score = "" if self.score is None else f" ({self.score:.2f})"
+        return f"{', '.join(change.sentence() for change in self.changes)} gives {said(self.answer)}{score}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counterfactual:
+    """The smallest plausible changes of one row after which the model gives a wanted answer.
+
+    `before` and `score` are what it answers now. `outcome` is `found`; or it says that the row `held already` the wanted
+    answer, that `none exists` within the constraints (every row was asked), or that `none` was `found` among the `n_asked`
+    rows that were asked. `faithfulness_error` is the largest difference between a told score or value and what the model
+    gave for that very row, asked alone.
+
+    Examples
+    --------
+    >>> raised = Change(column="Income", before=80, after=112)
+    >>> other = Alternative(
+    ...     changes=(raised,),
+    ...     answer="good",
+    ...     score=0.52,
+    ...     n_changed=1,
+    ...     distance=0.4,
+    ...     nearest_distance=0.1,
+    ...     verified=True,
+    ... )
+    >>> one = Counterfactual(
+    ...     method="counterfactual",
+    ...     output="the label",
+    ...     before="bad",
+    ...     score=0.61,
+    ...     wanted="another label",
+    ...     outcome="found",
+    ...     alternatives=(other,),
+    ...     n_asked=400,
+    ...     faithfulness_error=0.0,
+    ...     elapsed_ms=9.0,
+    ... )
+    >>> print(one.sentence())
+    'bad' (0.61), wanted another label: Income 80 → 112 gives 'good' (0.52).
+    """
+
+    kind: ClassVar[str] = "counterfactual"
+
+    method: str
+    output: str
+    before: Label
+    score: float | None
+    wanted: str
+    outcome: Outcome
+    alternatives: tuple[Alternative, ...]
+    n_asked: int
+    faithfulness_error: float
+    elapsed_ms: float
+
+    def sentence(self) -> str:
+        """Say what the answer is, what was wanted, and what gives it."""
+        score = "" if self.score is None else f" ({self.score:.2f})"
+        ways = "; or ".join(each.sentence() for each in self.alternatives)
+        return f"{said(self.before)}{score}, wanted {self.wanted}: {f'{ways}.' if ways else SAYINGS[self.outcome]}"
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Counterfactual:
+        """Read the values of its fields back from JSON."""
+        return cls(**{**values, "alternatives": tuple(map(_alternative, values["alternatives"]))})
+
+    def record(self) -> dict[str, Any]:
+        """Give the cells of a table's row: `before`, `wanted`, `outcome`, and the first alternative's changes, answer and distance."""
+        first = self.alternatives[0] if self.alternatives else None
+        return {
+            "before": self.before,
+            "wanted": self.wanted,
+            "outcome": self.outcome,
+            "changes": ", ".join(change.sentence() for change in first.changes) if first else None,
+            "answer": first.answer if first else None,
+            "distance": first.distance if first else None,
+            "n_alternatives": len(self.alternatives),
+        }
+
+    def line(self) -> tuple[str, str, str, str]:
+        """Say what is explained, from where, to where, and by which changes."""
+        ways = "; or ".join(", ".join(change.sentence() for change in each.changes) for each in self.alternatives)
+        after = said(self.alternatives[0].answer) if self.alternatives else ""
+        return self.output, said(self.before), after, ways or SAYINGS[self.outcome]
+
+    def html(self) -> str:
+        """Draw each alternative as what was, struck out, beside what it becomes."""
+        head = f"<b>{escape(said(self.before))}</b>{_score(self.score)}, wanted {escape(self.wanted)}"
+        ways = "".join(map(_way, self.alternatives))
+        none = "" if ways else f'<div style="opacity:.75;margin-top:4px">{SAYINGS[self.outcome]}</div>'
+        return f"<div>{head}</div>{ways}{none}"
+
+
+def said(value: Any) -> str:
+    """Say a value: a text in quotes, a number in a few digits.
+
+    >>> said("fixed"), said(1234.5678), said(True), said(None)
+    ("'fixed'", '1234.57', 'True', 'missing')
+    """
+    if value is None:
+        return "missing"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def _alternative(told: Mapping[str, Any]) -> Alternative:
+    return Alternative(**{**told, "changes": tuple(Change(**each) for each in told["changes"])})
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f' <span style="opacity:.65">({score:.2f})</span>'
+
+
+def _way(each: Alternative) -> str:
+    cell = "border-left:3px solid {};padding:0 6px;border-radius:2px"
+    rows = "".join(
+        f'<div style="overflow-wrap:anywhere;text-align:right">{escape(change.column)}</div>'
+        f'<div style="{cell.format(UP)};text-decoration:line-through;opacity:.75">− {escape(said(change.before))}</div>'
+        f'<div style="{cell.format(DOWN)}"><b>+ {escape(said(change.after))}</b></div>'
+        for change in each.changes
+    )
+    near = "" if each.nearest_distance is None else f", {each.nearest_distance:.2g} from a row that was seen"
+    return (
+        '<div style="margin-top:8px;padding-top:6px;border-top:1px solid rgba(128,128,128,.25)">'
+        f'<div style="margin-bottom:4px">→ <b>{escape(said(each.answer))}</b>{_score(each.score)} '
+        f'<span style="opacity:.65">{_counted(each.n_changed)}, distance {each.distance:.2g}{near}</span></div>'
+        '<div style="display:grid;grid-template-columns:fit-content(16em) fit-content(16em) minmax(6em,1fr);'
+        f'gap:3px 12px;align-items:center">{rows}</div></div>'
+    )
+
+
+def _counted(n_changed: int) -> str:
+    return "1 column changes" if n_changed == 1 else f"{n_changed} columns change"
