@@ -238,7 +238,13 @@ class Package:
         return thread
 
     def explain(
-        self, frame: pd.DataFrame, *, method: str | None = None, output: str | None = None, seed: int = 0
+        self,
+        frame: pd.DataFrame,
+        *,
+        method: str | None = None,
+        output: str | None = None,
+        seed: int = 0,
+        rounds: int | None = None,
     ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
@@ -252,6 +258,8 @@ class Package:
             Which of several outputs to explain, by name; by default the first.
         seed
             Seeds the methods that draw samples; the same seed explains the same.
+        rounds
+            How many rounds a method draws that draws several, such as `sampling`: more make smaller errors. One by default.
 
         Raises
         ------
@@ -260,13 +268,19 @@ class Package:
         ExplainError
             If the method cannot explain this model.
         SpecError
-            If there is no such method or output.
+            If there is no such method or output, or it draws no rounds.
         """
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
         known = which == 0 and method in (None, self.method)
         chosen = self.explainer if known else explainers.choose(method or self.method, self._context(which))
-        return Explanations(chosen.explain(rows, seed=seed))
+        if rounds is None:
+            return Explanations(chosen.explain(rows, seed=seed))
+        if not explainers.draws_rounds(chosen):
+            raise SpecError(
+                f"The 'rounds' are for a method that draws them. {chosen.method!r} does not. Leave them out."
+            )
+        return Explanations(chosen.explain_rounds(rows, seed=seed, n_rounds=rounds)[0])  # type: ignore[attr-defined]
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
         """Explain answers for columns of plain values that fit the contract; a linear model by its plan, without a frame."""
@@ -274,7 +288,23 @@ class Package:
             chosen = [columns[name] for name in self.schema.names]
             found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
             return Explanations(found)
-        return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
+        return Explanations(self.explainer.explain(self.rows(columns)))
+
+    def rows(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+        """Make a frame of columns of plain values that fit the contract."""
+        return tables.as_frame(columns, self.schema)
+
+    def fitted(self, method: str) -> Explainer:
+        """Fit another method than the packed one to the model and the sample of its reference.
+
+        Raises
+        ------
+        ExplainError
+            If the method cannot explain this model.
+        SpecError
+            If there is no such method.
+        """
+        return explainers.choose(method, self._context())
 
     @property
     def explains_by_plan(self) -> bool:

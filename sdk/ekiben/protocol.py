@@ -27,7 +27,7 @@ REFUSALS = {
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
     429: "As many as may be are answered at once; come back after `Retry-After` seconds.",
     500: "The service failed; its log says why.",
-    503: "The models are being loaded.",
+    503: "The models are being loaded, or an explanation was given up.",
     504: "The answer was not there in time: the service's, or what `x-ekiben-deadline-ms` asked for.",
 }
 
@@ -290,7 +290,10 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
         "Prediction": _prediction(contract.signature),
         "PredictResponse": closed({**head, "predictions": array(ref("Prediction"))}),
         "Explanation": _explanation(),
-        "ExplainResponse": closed({**head, "explanations": array(ref("Explanation"))}),
+        "ExplainResponse": closed(
+            {**head, "explanations": array(ref("Explanation")), **EXPLAINED},
+            required=[*head, "explanations", "rung", "why", "elapsed_ms"],
+        ),
         "Error": closed({"error": closed({"code": TEXT, "message": TEXT, "fields": array(ref("Field"))})}),
         "Field": closed(
             {
@@ -307,6 +310,13 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
 
 TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
+EXPLAINED: dict[str, Any] = {
+    "rung": {**TEXT, "enum": ["exact", "sampled", "cached"], "description": "What the time allowed."},
+    "why": {**TEXT, "description": "Why it is this rung."},
+    "elapsed_ms": _NUMBER,
+    "rounds": {"type": "integer", "description": "How many rounds a method drew: as many give the same again."},
+    "distance": {**_NUMBER, "description": "How far the row is that stood in for this one, from 0 to 1."},
+}
 
 
 def closed(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _SOURCES: tuple[Source, ...] = ("field", "header", "cookie")
 _SERVICE = re.compile(r"[a-z]([a-z0-9_]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # what HTTP allows as the name of a header or cookie
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that TOML takes without quotes
+_METHOD = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MOST = 10**9
 
 
@@ -71,6 +72,20 @@ def _columns(key: str, value: object) -> Iterator[str]:
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
+
+
+def _methods(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) and _METHOD.fullmatch(name) for name in value
+    ):
+        yield f"{key} must be a list of methods, such as ['sampling']. Got {shown(value)}."
+    elif len({*value}) < len(value):
+        yield f"{key} must name each method once. Got one twice."
+
+
+def _maybe(rule: Rule) -> Rule:
+    """Take nothing as well."""
+    return lambda key, value: iter(()) if value is None else rule(key, value)
 
 
 def _format(key: str, value: object) -> Iterator[str]:
@@ -148,6 +163,18 @@ _LIMITS: Mapping[str, Rule] = {
     "max_body_mb": _amount,
     "explain_rows": _count,
     "concurrency": _count,
+    "explain_per_s": _maybe(_amount),
+}
+_EXPLAIN: Mapping[str, Rule] = {
+    "methods": _methods,
+    "processes": _count,
+    "waiting": _count,
+    "longest_s": _amount,
+    "memory_mb": _amount,
+    "nearest": _maybe(_share),
+    "keep_s": _amount,
+    "keep_tickets": _count,
+    "keep_mb": _amount,
 }
 _LOG: Mapping[str, Rule] = {"access": _share}
 _RECORDS: Mapping[str, Rule] = {
@@ -175,6 +202,7 @@ _SPEC: Mapping[str, Rule] = {
     "limits": _table(_LIMITS),
     "log": _table(_LOG),
     "records": _table(_RECORDS),
+    "explain": _table(_EXPLAIN),
 }
 
 
@@ -230,7 +258,8 @@ class Budgets:
 class Limits:
     """How much one request may ask (rows, megabytes of body, rows to explain), and how many may ask at once.
 
-    `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered.
+    `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `explain_per_s` is
+    how many explanations one worker takes in a second; None for as many as come.
 
     >>> Limits(max_rows=100).max_body_mb
     4
@@ -240,6 +269,7 @@ class Limits:
     max_body_mb: float = 4
     explain_rows: int = 10
     concurrency: int = 64
+    explain_per_s: float | None = None
 
     def __post_init__(self) -> None:
         _refuse("Limits", _table(_LIMITS)("limits", _as_table(self)))
@@ -298,6 +328,44 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    """Who explains what a plan cannot, and what is kept for those who come back.
+
+    Parameters
+    ----------
+    methods
+        What may be asked for beside the packed method.
+    processes, waiting
+        Explaining processes beside each worker, and how many explanations may wait for them.
+    longest_s, memory_mb
+        How long an explanation may take, and how much memory its process; then the process is ended.
+    nearest
+        How far the nearest row that was explained may be, from 0 to 1, to stand in when time is short; None for never.
+    keep_s, keep_tickets, keep_mb
+        How long a result is kept for its ticket, how many tickets there may be, and how many megabytes of results.
+
+    Examples
+    --------
+    >>> Explain(methods=("sampling",)).processes
+    1
+    """
+
+    methods: tuple[str, ...] = ()
+    processes: int = 1
+    waiting: int = 16
+    longest_s: float = 60
+    memory_mb: float = 2000
+    nearest: float | None = None
+    keep_s: float = 3600
+    keep_tickets: int = 1000
+    keep_mb: float = 50
+
+    def __post_init__(self) -> None:
+        _refuse("Explain", _table(_EXPLAIN)("explain", _as_table(self)))
+        object.__setattr__(self, "methods", tuple(self.methods))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """Say what one bento serves.
 
@@ -311,8 +379,9 @@ class ServiceSpec:
         Which arms answer and which watch; each is one of `arms`.
     unit
         Who sticks to an arm. Without it each request is its own unit.
-    budgets, limits, log, records
-        How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision.
+    budgets, limits, log, records, explain
+        How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision;
+        who explains.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -343,6 +412,7 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     records: Records = field(default_factory=Records)
+    explain: Explain = field(default_factory=Explain)
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -475,12 +545,12 @@ def dumps(spec: ServiceSpec) -> str:
     <BLANKLINE>
     [budgets]
     predict_p99_ms = 50             # what 99 of 100 answers should take; `check` measures
-    explain_ms = 1000               # what an explanation should take
+    explain_ms = 1000               # what a caller waits for an explanation
     <BLANKLINE>
     """
     blocks = (
         *(_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec)),
-        *(_limits_block(spec), _log_block(spec), _records_block(spec)),
+        *(_limits_block(spec), _log_block(spec), _records_block(spec), _explain_block(spec)),
     )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
 
@@ -535,7 +605,7 @@ def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
     kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
-    kinds |= {"limits": Limits, "log": Log, "records": Records}
+    kinds |= {"limits": Limits, "log": Log, "records": Records, "explain": Explain}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -596,6 +666,7 @@ def _spec(document: Mapping[str, Any]) -> ServiceSpec:
         limits=Limits(**document.get("limits", {})),
         log=Log(**document.get("log", {})),
         records=Records(**document.get("records", {})),
+        explain=Explain(**document.get("explain", {})),
         **rest,
     )
 
@@ -616,6 +687,7 @@ def _document(spec: ServiceSpec) -> dict[str, object]:
         "limits": _as_table(spec.limits),
         "log": _as_table(spec.log),
         "records": _as_table(spec.records),
+        "explain": _as_table(spec.explain),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -668,13 +740,14 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
             f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}",
             "what 99 of 100 answers should take; `check` measures",
         ),
-        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what an explanation should take"),
+        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what a caller waits for an explanation"),
     ]
 
 
 def _limits_block(spec: ServiceSpec) -> list[str]:
     notes = {"max_rows": "of one request", "max_body_mb": "of one request", "explain_rows": "explained by one request"}
-    lines = _changed(spec.limits, notes | {"concurrency": "requests of one endpoint at once, in each process"})
+    notes |= {"concurrency": "requests of one endpoint at once, in each process"}
+    lines = _changed(spec.limits, notes | {"explain_per_s": "explanations a second, in each process"})
     return ["[limits]", *lines] if lines else []
 
 
@@ -695,6 +768,22 @@ def _records_block(spec: ServiceSpec) -> list[str]:
     }
     lines = _changed(spec.records, notes)
     return ["[records]", *lines] if lines else []
+
+
+def _explain_block(spec: ServiceSpec) -> list[str]:
+    notes = {
+        "methods": "may be asked for beside the packed one",
+        "processes": "that explain, beside each worker",
+        "waiting": "explanations that may wait for them",
+        "longest_s": "then an explanation is given up, and its process ended",
+        "memory_mb": "then its process is ended",
+        "nearest": "how far a row that was explained may be, to stand in for another",
+        "keep_s": "then a result is deleted",
+        "keep_tickets": "then the oldest is deleted",
+        "keep_mb": "then the oldest is deleted",
+    }
+    lines = _changed(spec.explain, notes)
+    return ["[explain]", *lines] if lines else []
 
 
 def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:

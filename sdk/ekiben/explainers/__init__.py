@@ -24,6 +24,8 @@ __all__ = [
     "Later",
     "Method",
     "choose",
+    "draws_rounds",
+    "is_exact",
     "load",
     "method",
     "requirements",
@@ -112,6 +114,24 @@ def requirements(name: str) -> tuple[str, ...]:
     ((), ('alibi',))
     """
     return tuple(getattr(method(name), "requirements", ()))
+
+
+def is_exact(name: str) -> bool:
+    """Tell whether a method is exact where it applies: ekiben's own that are, or one that says `exact = True`.
+
+    >>> is_exact("trees"), is_exact("sampling")
+    (True, False)
+    """
+    return name in EXACT_FIRST[:-1] or bool(getattr(method(name), "exact", False))
+
+
+def draws_rounds(explainer: object) -> bool:
+    """Tell whether a method, or what it fitted, can stop after any of its rounds: it has `explain_rounds`.
+
+    >>> draws_rounds(method("sampling")), draws_rounds(method("linear"))
+    (True, False)
+    """
+    return callable(getattr(explainer, "explain_rounds", None))
 
 
 def load(folder: Path | str, context: Context) -> Explainer:
