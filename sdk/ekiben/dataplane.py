@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ekiben import arrow, codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, refuse
+from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, bounded, refuse
 from ekiben.dialects.rows import Rows
 from ekiben.dialects.tables import Tables
 from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError, place_of
@@ -82,6 +82,8 @@ class DataPlane:
         What keeps each decision before its answer leaves; None keeps none.
     explaining
         What explains within a time, slow methods in a process of their own; None explains here, whatever it takes.
+    may_explain
+        Tells by the key that a request shows whether `/predict` may explain as well.
     """
 
     def __init__(
@@ -95,14 +97,17 @@ class DataPlane:
         unseen: Unseen = lambda _arm, _column, _n: None,
         keeper: Keeper | None = None,
         explaining: Explaining | None = None,
+        may_explain: Callable[[bytes | None], bool] = lambda _shown: True,
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
         self.description, self.keeper, self.explaining = description, keeper, explaining
-        self.observe, self.tell_unseen = observe, unseen
+        self.observe, self.tell_unseen, self.may_explain = observe, unseen, may_explain
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
         self._prepares = "preprocess" in hooks.changed()
         shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
-        self.rows = Rows(spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), shows_rows=shows_rows)
+        self.rows = Rows(
+            spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), explains=True, shows_rows=shows_rows
+        )
         self._explained = Rows(spec, contract, spec.limits.explain_rows)
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
@@ -180,8 +185,29 @@ class DataPlane:
             If it cannot be answered as it is.
         """
         routed = self._routed(request, new_id(), dialect or self.rows)
+        if routed.explains:
+            self._check_beside(request, routed)
         self._count_unseen(routed)
         return routed
+
+    def _check_beside(self, request: Request, routed: Routed) -> None:
+        """Refuse explanations beside predictions that are not for this key, or not as quick as they are."""
+        shown = request.headers.get("authorization")
+        if not self.may_explain(None if shown is None else shown.encode("latin-1")):
+            says = "The key must be for explanations. It is for something else."
+            raise Refusal(HTTPStatus.FORBIDDEN, "forbidden", says)
+        bounded(n_rows(routed.columns), self.spec.limits.explain_rows)
+        if not self.explains_at_once(routed.choice.arm):
+            says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
+            raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
+
+    def beside(self, arm: str, columns: Columns) -> Found:
+        """Explain at once what is predicted, by the plan."""
+        return self._explained_here(arm, columns, PLAIN)
+
+    def why(self, found: Found) -> list[dict[str, Any]]:
+        """Say for each row how its explanation was made, for its record."""
+        return [] if self.explaining is None else self.explaining.audit(found)
 
     def answered(self, routed: Routed, predictions: list[dict[str, Any]], dialect: Dialect | None = None) -> Answer:
         """Answer a request that was admitted with what was computed for it, and keep the decision.
@@ -191,6 +217,11 @@ class DataPlane:
         Refusal
             If a number is not finite, or the decision cannot be recorded.
         """
+        recorded = predictions
+        if routed.explains:
+            explained = self.beside(routed.choice.arm, routed.columns)
+            routed = replace(routed, beside={"explanations": explained.explanations, **explained.told()})
+            recorded = [each | why for each, why in zip(predictions, self.why(explained), strict=False)] or predictions
         try:
             body, told = (dialect or self.rows).write(routed, predictions)
         except SchemaError:
@@ -205,7 +236,7 @@ class DataPlane:
                 choice.propensity,
                 time.perf_counter() - routed.began,
                 list(zip(*routed.columns.values(), strict=True)),
-                self.encoded(predictions),
+                self.encoded(recorded),
             )
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
@@ -346,7 +377,7 @@ class DataPlane:
         request_id, routed, is_predict = new_id(), None, endpoint == "predict"
         try:
             routed = self._routed(request, request_id, self.rows if is_predict else self._explained)
-            answer = self._predicted(routed) if is_predict else self._explanation(routed)
+            answer = self._predicted(request, routed) if is_predict else self._explanation(routed)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
             answer = self.refused(endpoint, failure)
         headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
@@ -366,9 +397,12 @@ class DataPlane:
             model=model,
             headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
             wants=read.wants,
+            explains=read.explains,
         )
 
-    def _predicted(self, routed: Routed) -> Answer:
+    def _predicted(self, request: Request, routed: Routed) -> Answer:
+        if routed.explains:
+            self._check_beside(request, routed)
         self._count_unseen(routed)
         found = self.predictions(routed.choice.arm, routed.columns)
         answer = self.answered(routed, found)

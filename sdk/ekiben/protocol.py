@@ -285,10 +285,13 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
     head = {"id": {"type": "string"}, "arm": {"type": "string", "enum": list(spec.arms)}, "model": {"type": "string"}}
     return {
         "Row": _row(contract),
-        "PredictRequest": _request(spec, spec.limits.max_rows),
+        "PredictRequest": _request(spec, spec.limits.max_rows, beside=_beside(spec)),
         "ExplainRequest": _request(spec, spec.limits.explain_rows),
         "Prediction": _prediction(contract.signature),
-        "PredictResponse": closed({**head, "predictions": array(ref("Prediction"))}),
+        "PredictResponse": closed(
+            {**head, "predictions": array(ref("Prediction")), "explanations": array(ref("Explanation")), **EXPLAINED},
+            required=[*head, "predictions"],
+        ),
         "Explanation": _explanation(),
         "ExplainResponse": closed(
             {**head, "explanations": array(ref("Explanation")), **EXPLAINED},
@@ -395,9 +398,15 @@ def _unit(spec: ServiceSpec) -> dict[str, Any]:
     return {spec.unit.name: {"description": says, "oneOf": [{"type": "string"}, {"type": "integer"}]}}
 
 
-def _request(spec: ServiceSpec, max_rows: int) -> dict[str, Any]:
+def _beside(spec: ServiceSpec) -> dict[str, Any]:
+    """Describe the field that asks for explanations beside predictions, where the unit is not called so."""
+    says = f"Explain as well, {spec.limits.explain_rows} rows at most: for arms that their plans explain at once."
+    return {} if "explain" in _unit(spec) else {"explain": {"type": "boolean", "description": says}}
+
+
+def _request(spec: ServiceSpec, max_rows: int, beside: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     rows = {"type": "array", "items": ref("Row"), "minItems": 1, "maxItems": max_rows}
-    return closed({"rows": rows, **_unit(spec)}, required=["rows"])
+    return closed({"rows": rows, **_unit(spec), **beside}, required=["rows"])
 
 
 def _prediction(signature: Signature) -> dict[str, Any]:

@@ -177,6 +177,7 @@ class ModelService(Hooks):
             unseen=counted.unseen,
             keeper=_keeper(self.served, packages, counted),
             explaining=Explaining(self.served.spec, packages, counted, _tickets(self.served)),
+            may_explain=_may_explain,
         )
         _settle()
         Front.tracers = _tracers()
@@ -278,6 +279,11 @@ def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -
     except EkibenError as reason:
         fix = f'Set {recording.HOME} to a folder of yours, or `to = "off"` under [records] in ekiben.toml.'
         raise ServiceError(f"{reason} {fix}" if isinstance(reason, RecordsError) else str(reason)) from None
+
+
+def _may_explain(shown: bytes | None) -> bool:
+    """Tell whether a key that is shown is for explanations."""
+    return Front.keys is None or Front.keys.judge(shown, "explain") is None
 
 
 def _tickets(served: Served) -> Tickets | None:

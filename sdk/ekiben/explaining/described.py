@@ -24,7 +24,12 @@ def extended(document: dict[str, Any], methods: Sequence[str], columns: Sequence
 
 def _parameters(methods: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
     top, seed = {"type": "integer", "minimum": 1, "maximum": 10_000}, {"type": "integer", "minimum": 0}
-    several = {"type": "array", "items": {**TEXT, "enum": [*columns]}, "minItems": 1, "uniqueItems": True}
+    several: dict[str, Any] = {
+        "type": "array",
+        "items": {**TEXT, "enum": [*columns]},
+        "minItems": 1,
+        "uniqueItems": True,
+    }
     return [
         _query("method", {**TEXT, "enum": [*methods]}, "By which method; by default the packed one."),
         {
@@ -71,7 +76,7 @@ def _answer(says: str, name: str | None) -> dict[str, Any]:
 
 
 def _schema() -> dict[str, Any]:
-    told = dict.fromkeys(("id", "arm", "model", "ticket", "poll", "why"), TEXT)
+    told: dict[str, Any] = dict.fromkeys(("id", "arm", "model", "ticket", "poll", "why"), TEXT)
     told |= {"rung": {**TEXT, "enum": ["later"]}, "status": {**TEXT, "enum": ["running"]}}
     told |= {"progress": {**_NUMBER, "maximum": 1, "nullable": True}}
     return closed(told, required=[name for name in told if name != "why"])
