@@ -14,6 +14,8 @@ from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ekiben import arrow, codecs, explanations, packages, protocol, routing, schema, tables
 from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, bounded, refuse
 from ekiben.dialects.rows import Rows
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger("ekiben")
+_encode = msgspec.json.Encoder().encode
 MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
 
 
@@ -103,6 +106,7 @@ class DataPlane:
         self.description, self.keeper, self.explaining = description, keeper, explaining
         self.observe, self.tell_unseen, self.may_explain = observe, unseen, may_explain
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self._at_once = dict[str, bool]()
         self._prepares = "preprocess" in hooks.changed()
         shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
         self.rows = Rows(
@@ -298,13 +302,7 @@ class DataPlane:
         Refusal, RecordsError
             If a number in it is not finite, or it cannot be recorded.
         """
-        document = {
-            "id": routed.id,
-            "arm": routed.choice.arm,
-            "model": routed.model,
-            "explanations": found.explanations,
-        }
-        body = self.encoded(document | found.told())
+        body = self.encoded_of(found, {"id": routed.id, "arm": routed.choice.arm, "model": routed.model})
         self.keep_explained(routed, found)
         headers, n = {"content-type": JSON, **routed.headers}, n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers=headers, choice=routed.choice, rows=n)
@@ -320,11 +318,10 @@ class DataPlane:
 
     def explains_at_once(self, arm: str) -> bool:
         """Tell whether an explanation takes microseconds: it needs the plan alone."""
-        return (
-            not self.hooks.changed()
-            and self.packages[arm].explains_by_plan
-            and (self.explaining is None or self.explaining.is_quick(arm))
-        )
+        if arm not in self._at_once:
+            quick = self.explaining is None or self.explaining.is_quick(arm)
+            self._at_once[arm] = quick and not self.hooks.changed() and self.packages[arm].explains_by_plan
+        return self._at_once[arm]
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.
@@ -338,6 +335,19 @@ class DataPlane:
             return codecs.encode(document)
         except SchemaError:
             raise _not_finite() from None
+
+    def encoded_of(self, found: Found, beside: Mapping[str, Any]) -> bytes:
+        """Write what explains as JSON, with what stands beside it.
+
+        Raises
+        ------
+        Refusal
+            If a number in it is not finite.
+        """
+        document = {**beside, "explanations": found.explanations, **found.told()}
+        encoded = _encode(document)
+        n_gaps = sum(value is None for each in found.explanations for value in each.values())
+        return encoded if encoded.count(b"null") == n_gaps else self.encoded(document)  # what is not finite is null
 
     @property
     def is_watched(self) -> bool:

@@ -42,8 +42,13 @@ class Meter:
 
     def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
         """Count an explanation, and how long it took."""
-        self._explained.labels(arm, method, rung).inc()
-        self._explain_seconds.labels(method).observe(seconds)
+        counter, times = self._of_explained(arm, method, rung)
+        counter.inc()
+        _observe(times, [seconds])
+
+    @cache  # noqa: B019 -- there is one meter in a process, and looking labels up costs more than counting
+    def _of_explained(self, arm: str, method: str, rung: str) -> tuple[Any, Any]:
+        return self._explained.labels(arm, method, rung), self._explain_seconds.labels(method)
 
     def killed(self, why: str) -> None:
         """Count an explaining process that was ended."""

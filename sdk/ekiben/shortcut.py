@@ -163,7 +163,7 @@ class Lane:
             more, recorded = b"", encoded
             if self._read.asks_why(asked.body):
                 explained = self.plane.beside(arm.name, self._read.columns(asked.body))
-                more = b"," + codecs.encode({"explanations": explained.explanations, **explained.told()})[1:-1]
+                more = b"," + self.plane.encoded_of(explained, {})[1:-1]
                 recorded = _with(found, self.plane.why(explained)) or encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
             return None
