@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 import ekiben as ek
 from ekiben import keys, spec
+from ekiben.errors import RequestError
 from ekiben.recording.reading import read
 from ekiben.recording.segments import segments
 from odd_explainers import CRASHES, GROWS, HANGS, RAISES, offered
@@ -255,6 +256,10 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
         answer = settled(
             lambda: http.post("/explain?seed=11&wait=2", json=asked), lambda each: each.status_code == 200
         ).json()
+        later = server.explain(pd.DataFrame(asked["rows"]), wait=0, top=1, seed=11)  # by a ticket, which it follows
+        with pytest.raises(RequestError, match="offers: sampling"):
+            server.explain(pd.DataFrame(asked["rows"]), method="anchor")
+    assert {*later[0].contributions} in ({"rooms", "other"}, {"area", "other"})
     assert (answer["rung"], "standard_errors" in answer["explanations"][0]) == ("sampled", True)
     decisions = ek.records(tmp_path / "kept" / "dear")
     told = decisions[decisions["id"] == answer["id"]].iloc[0]
