@@ -135,7 +135,7 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
 
 def _seconds(text: str) -> float:
     try:
-        found = float(text) if len(text) < 20 else math.nan
+        found = float(text) if len(text) < 40 else math.nan
     except ValueError:
         found = math.nan
     if not 0 <= found <= LONGEST_S:
