@@ -38,18 +38,6 @@ class Bent:
         return getattr(self.adapter, name)
 
 
-class Slow:
-    """An explainer that waits to be let go."""
-
-    def __init__(self):
-        self.began, self.go = threading.Event(), threading.Event()
-
-    def explain(self, frame, *, seed=0):
-        self.began.set()
-        assert self.go.wait(PATIENCE_S)
-        return []
-
-
 def bent(package, answers):
     return unplanned(package, adapter=Bent(package.adapter, answers))
 
@@ -355,35 +343,6 @@ def test_a_failure_of_the_service_is_500_without_details(plane, champion, rows, 
         error = refused(served.predict(post({"rows": rows})), 500, "internal")
     assert error == {"code": "internal", "message": "The service failed. Its log says why.", "fields": []}
     assert "predict failed" in caplog.text
-
-
-def test_when_every_slot_for_slow_explanations_is_taken_the_next_is_429(plane, challenger, rows):
-    slow = Slow()
-    served = plane(
-        packages={"challenger": with_explainer(challenger, slow)}, route=routing.only("challenger"), threads=2
-    )
-    first = threading.Thread(target=served.explain, args=(post({"rows": rows}),))
-    first.start()
-    assert slow.began.wait(PATIENCE_S)
-    busy = served.explain(post({"rows": rows}))
-    error = refused(busy, 429, "busy")
-    assert error["message"] == "Every slot for slow explanations is taken. Come back in a second."
-    assert busy.headers["retry-after"] == "1"
-    assert served.predict(post({"rows": rows})).status == 200
-    slow.go.set()
-    first.join(PATIENCE_S)
-    assert served.explain(post({"rows": rows})).status == 200
-
-
-def test_a_slow_explanation_that_fails_gives_its_slot_back(plane, challenger, rows):
-    class Failing:
-        def explain(self, frame, *, seed=0):
-            raise RuntimeError("no")
-
-    served = plane(
-        packages={"challenger": with_explainer(challenger, Failing())}, route=routing.only("challenger"), threads=2
-    )
-    assert [served.explain(post({"rows": rows})).status for _ in range(3)] == [500, 500, 500]
 
 
 # ── the author's hooks

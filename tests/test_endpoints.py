@@ -409,7 +409,7 @@ def test_an_explanation_is_what_the_data_plane_explains(front, champion, row):
     quick = posted(served.endpoint, document, path="/explain").json
     slow = json.loads(served.plane.explain(Request(body=json.dumps(document).encode())).body)
     for each in (quick, slow):
-        each["id"] = each["explanations"][0]["elapsed_ms"] = 0
+        each["id"] = each["elapsed_ms"] = each["explanations"][0]["elapsed_ms"] = 0
     assert quick == slow
 
 
@@ -616,3 +616,51 @@ def test_another_protocol_is_another_path_and_endpoint(front, champion, row, mon
     body, named = sent({"rows": [row]})
     answer = asyncio.run(ask(Front(None), "POST", "/mirror", body[::-1], headers=named))
     assert code(answer) == (200, "ok")
+
+
+# ── explanations beside predictions
+
+
+def test_predictions_may_bring_their_explanations(front, champion, row):
+    served = front()
+    document = {"rows": [row], "customer_id": "c-1", "explain": True}
+    quick = posted(served.endpoint, document).json
+    slow = json.loads(served.plane.predict(Request(body=json.dumps(document).encode())).body)
+    alone = posted(served.endpoint, {**document, "explain": False}).json
+    explained = json.loads(served.plane.explain(Request(body=json.dumps({"rows": [row]}).encode())).body)
+    for each in (quick, slow, alone, explained):
+        each["id"] = each["elapsed_ms"] = 0
+    for each in (quick, slow, explained):
+        each["explanations"][0]["elapsed_ms"] = 0
+    assert quick == slow
+    assert quick["predictions"] == alone["predictions"]
+    assert quick["explanations"] == explained["explanations"]
+    assert quick["rung"] == "exact"
+    assert "explanations" not in alone
+
+
+def test_what_is_not_explained_at_once_is_not_explained_beside_predictions(front, challenger, row):
+    served = front(route=routing.only("challenger"))
+    answer = posted(served.endpoint, {"rows": [row], "explain": True})
+    assert code(answer) == (400, "not_at_once")
+    assert "POST /explain" in answer.json["error"]["message"]
+    assert posted(served.endpoint, {"rows": [row], "explain": False}).status == 200
+
+
+def test_explanations_beside_predictions_keep_to_the_limit_and_the_key(front, row):
+    served = front(limits=Limits(explain_rows=2))
+    assert code(posted(served.endpoint, {"rows": [row] * 3, "explain": True})) == (413, "too_many_rows")
+    assert posted(served.endpoint, {"rows": [row] * 3}).status == 200
+    assert code(posted(served.endpoint, {"rows": [row], "explain": "yes"})) == (400, "invalid_request")
+    served.plane.may_explain = lambda shown: shown == b"Bearer good"
+    assert code(posted(served.endpoint, {"rows": [row], "explain": True})) == (403, "forbidden")
+    assert posted(served.endpoint, {"rows": [row], "explain": True}, authorization="Bearer good").status == 200
+    assert posted(served.endpoint, {"rows": [row]}).status == 200
+
+
+def test_more_explanations_a_second_than_may_be_hear_when_to_come_back(front, row):
+    served = front(made=_explain, limits=Limits(explain_per_s=0.001))
+    assert posted(served.endpoint, {"rows": [row]}, path="/explain").status == 200
+    refused = posted(served.endpoint, {"rows": [row]}, path="/explain")
+    assert code(refused) == (429, "too_many_explanations")
+    assert int(refused.headers["retry-after"]) > 900

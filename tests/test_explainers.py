@@ -450,9 +450,46 @@ def test_sampling_equals_the_shapley_values_of_all_coalitions_on_its_background(
     model = RandomForestClassifier(20, random_state=0).fit(X, y)
     explainer = Sampling.fit(context_of(model, X), n_background=10, n_pairs=200)
     (found,) = explainer.explain(X.iloc[[60]])
-    expected = brute_force(lambda rows: model.predict_proba(rows)[:, 1], explainer.background, X.iloc[[60]])
+    background = explainer.background.iloc[: explainer.n_block]  # of the one round
+    expected = brute_force(lambda rows: model.predict_proba(rows)[:, 1], background, X.iloc[[60]])
     assert found.output == "probability of 1"
     assert found.contributions == pytest.approx(expected, abs=0.01)
+
+
+def test_more_rounds_of_sampling_make_smaller_errors_and_as_many_give_the_same(iris):
+    X, y = iris
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+    explainer = Sampling.fit(context_of(model, X), n_background=10)
+    few, drawn = explainer.explain_rounds(X.iloc[[60]], n_rounds=1, seed=3)
+    (many,), _ = explainer.explain_rounds(X.iloc[[60]], n_rounds=12, seed=3)
+    beside, _ = explainer.explain_rounds(X.iloc[[5, 60]], n_rounds=12, seed=3)
+    assert drawn == 1
+    assert timeless(few) == timeless(explainer.explain(X.iloc[[60]], seed=3))
+    assert many.contributions == beside[1].contributions
+    assert many.standard_errors == beside[1].standard_errors
+    assert sum(many.standard_errors.values()) < 0.7 * sum(few[0].standard_errors.values())
+    assert many.faithfulness_error < 1e-9
+
+
+def test_sampling_draws_until_its_time_is_over_and_one_round_at_least(iris):
+    X, y = iris
+    explainer = Sampling.fit(context_of(RandomForestClassifier(5, random_state=0).fit(X, y), X), n_background=5)
+    late, drawn = explainer.explain_rounds(X.iloc[[60]], seconds=-1.0)
+    assert drawn == 1
+    assert timeless(late) == timeless(explainer.explain(X.iloc[[60]]))
+    found, drawn = explainer.explain_rounds(X.iloc[[60]], seconds=0.5)
+    again, _ = explainer.explain_rounds(X.iloc[[60]], n_rounds=drawn)
+    assert timeless(found) == timeless(again)
+
+
+def test_sampling_of_an_older_package_has_one_block(iris, tmp_path):
+    X, y = iris
+    context = context_of(RandomForestClassifier(5, random_state=0).fit(X, y), X)
+    Sampling.fit(context, n_background=200).save(tmp_path)
+    header = json.loads((tmp_path / "explainer.json").read_text())
+    (tmp_path / "explainer.json").write_text(json.dumps({k: v for k, v in header.items() if k != "n_block"}))
+    loaded = Sampling.load(tmp_path, context)
+    assert loaded.n_block == len(loaded.background) == len(X)
 
 
 def test_sampling_takes_one_column():

@@ -30,6 +30,23 @@ PANELS = [
         "s",
         [(f'histogram_quantile(0.99, sum by (le, arm) (rate({SECONDS}{{endpoint="explain"}}[5m])))', "{{arm}} p99")],
     ),
+    ("Explanations a second, by rung", "reqps", [("sum by (rung) (rate(ekiben_explanations_total[5m]))", "{{rung}}")]),
+    (
+        "Time to an explanation, by method",
+        "s",
+        [("histogram_quantile(0.99, sum by (le, method) (rate(ekiben_explain_seconds_bucket[5m])))", "{{method}} p99")],
+    ),
+    (
+        "Explaining processes at work, and what waits",
+        "short",
+        [("sum(ekiben_explainers_busy)", "at work"), ("sum(ekiben_explanations_waiting)", "waiting")],
+    ),
+    (
+        "Explaining processes that were ended, in an hour",
+        "short",
+        [("sum by (why) (increase(ekiben_explainers_killed_total[1h]))", "{{why}}")],
+    ),
+    ("Tickets a second", "reqps", [("sum by (state) (rate(ekiben_tickets_total[5m]))", "{{state}}")]),
     (
         "Share of requests by arm",
         "percentunit",

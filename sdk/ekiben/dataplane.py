@@ -6,20 +6,26 @@ import logging
 import queue
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ekiben import arrow, codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, refuse
+from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, bounded, refuse
 from ekiben.dialects.rows import Rows
 from ekiben.dialects.tables import Tables
-from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError
-from ekiben.explanations import Explanation
+from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError, place_of
+from ekiben.explaining import answering, refusals, wishes
+from ekiben.explaining.answering import Begun, Explaining, Found
+from ekiben.explaining.apart import Broken, Full
+from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.explanations import Explanations
 from ekiben.observing import Count, new_id
 from ekiben.pacing import Pace
 from ekiben.packages import Package
@@ -31,11 +37,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger("ekiben")
-QUICK_METHODS = ("linear", "trees")  # exact and within milliseconds; the others wait for one of a few slots
 NOT_SHOWN = (
     "Reference rows leave a service only where its spec says so. This one's does not. "
     "Set in ekiben.toml: [explain] show_reference = true"
 )
+_encode = msgspec.json.Encoder().encode
 MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
 
 
@@ -60,7 +66,6 @@ class Hooks:
 
 
 Columns = Mapping[str, list[Any]]
-Compute = Callable[[Package, Any], dict[str, Any]]
 Unseen = Callable[[str, str, int], None]
 
 
@@ -85,9 +90,13 @@ class DataPlane:
         What keeps each decision before its answer leaves; None keeps none.
     paces
         How long the models of some arms were measured to take.
+    explaining
+        What explains within a time, slow methods in a process of their own; None explains here, whatever it takes.
+    may_explain
+        Tells by the key that a request shows whether `/predict` may explain as well.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that a process serves with
         self,
         spec: ServiceSpec,
         contract: Contract,
@@ -98,16 +107,21 @@ class DataPlane:
         unseen: Unseen = lambda _arm, _column, _n: None,
         keeper: Keeper | None = None,
         paces: Mapping[str, Pace] | None = None,
+        explaining: Explaining | None = None,
+        may_explain: Callable[[bytes | None], bool] = lambda _shown: True,
     ) -> None:
         self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
-        self.description, self.keeper, self.paces = description, keeper, paces or {}
-        self.observe, self.tell_unseen = observe, unseen
+        self.description, self.keeper, self.explaining = description, keeper, explaining
+        self.observe, self.tell_unseen, self.may_explain = observe, unseen, may_explain
+        self.paces = paces or {}
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self._at_once = dict[str, bool]()
         self._prepares = "preprocess" in hooks.changed()
         shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
-        self.rows = Rows(spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), shows_rows=shows_rows)
+        self.rows = Rows(
+            spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), explains=True, shows_rows=shows_rows
+        )
         self._explained = Rows(spec, contract, spec.limits.explain_rows)
-        self._slow_slots = threading.BoundedSemaphore(max(1, spec.threads // 2))
         self._watcher = _Watcher(self._watch) if spec.route.shadows else None
 
     def predict(self, request: Request) -> Answer:
@@ -165,7 +179,9 @@ class DataPlane:
         }
 
     def close(self) -> None:
-        """Let the shadows finish what waits for them, and end the records."""
+        """Let the shadows finish what waits for them, and end the explaining processes and the records."""
+        if self.explaining is not None:
+            self.explaining.close()
         if self._watcher is not None:
             self._watcher.close()
         if self.keeper is not None:
@@ -182,8 +198,29 @@ class DataPlane:
             If it cannot be answered as it is.
         """
         routed = self._routed(request, new_id(), dialect or self.rows)
+        if routed.explains:
+            self._check_beside(request, routed)
         self._count_unseen(routed)
         return routed
+
+    def _check_beside(self, request: Request, routed: Routed) -> None:
+        """Refuse explanations beside predictions that are not for this key, or not as quick as they are."""
+        shown = request.headers.get("authorization")
+        if not self.may_explain(None if shown is None else shown.encode("latin-1")):
+            says = "The key must be for explanations. It is for something else."
+            raise Refusal(HTTPStatus.FORBIDDEN, "forbidden", says)
+        bounded(n_rows(routed.columns), self.spec.limits.explain_rows)
+        if not self.explains_at_once(routed.choice.arm):
+            says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
+            raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
+
+    def beside(self, arm: str, columns: Columns) -> Found:
+        """Explain at once what is predicted, by the plan."""
+        return self._explained_here(arm, columns, PLAIN)
+
+    def why(self, found: Found) -> list[dict[str, Any]]:
+        """Say for each row how its explanation was made, for its record."""
+        return [] if self.explaining is None else self.explaining.audit(found)
 
     def answered(self, routed: Routed, predictions: list[dict[str, Any]], dialect: Dialect | None = None) -> Answer:
         """Answer a request that was admitted with what was computed for it, and keep the decision.
@@ -193,6 +230,11 @@ class DataPlane:
         Refusal
             If a number is not finite, or the decision cannot be recorded.
         """
+        recorded = predictions
+        if routed.explains:
+            explained = self.beside(routed.choice.arm, routed.columns)
+            routed = replace(routed, beside={"explanations": explained.explanations, **explained.told()})
+            recorded = [each | why for each, why in zip(predictions, self.why(explained), strict=False)] or predictions
         try:
             body, told = (dialect or self.rows).write(routed, predictions)
         except SchemaError:
@@ -207,7 +249,7 @@ class DataPlane:
                 choice.propensity,
                 time.perf_counter() - routed.began,
                 list(zip(*routed.columns.values(), strict=True)),
-                self.encoded(predictions),
+                self.encoded(recorded),
             )
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
@@ -221,7 +263,9 @@ class DataPlane:
             If the model has no answer for them.
         """
         package = self.packages[arm]
-        found = self._computed(self._predictions, package, columns)["predictions"]
+        rows = self._asked(columns, package)
+        with self._answering(package):
+            found = self._predictions(package, rows)
         return self.hooks.postprocess(found)
 
     def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
@@ -230,21 +274,66 @@ class DataPlane:
         found = iter(self.predictions(arm, joined))
         return [list(islice(found, n_rows(columns))) for columns in asked]
 
-    def explanations(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-        """Explain the answers for columns that fit the contract, as the body's `explanations`.
+    def admit_to_explain(self, request: Request) -> Routed:
+        """Read a request for explanations, and choose whose answers are explained.
 
         Raises
         ------
-        Refusal
-            If they cannot be explained, or not now.
+        Refusal, SchemaError
+            If it cannot be explained as it is.
         """
-        package = self.packages[arm]
-        found: list[dict[str, Any]] = self._computed(self._explanations, package, columns)["explanations"]
-        return found
+        return self._routed(request, new_id(), self._explained)
+
+    def begin(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        """Explain at once, or begin what the time allows.
+
+        Raises
+        ------
+        Refusal, SpecError
+            If it cannot be explained, or not now, or not as it is wished.
+        """
+        arm, package = routed.choice.arm, self.packages[routed.choice.arm]
+        wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
+        if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
+            raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
+        rows = self._asked(routed.columns, package)
+        if self.explaining is None or self.explaining.is_quick(arm, wish):
+            return self._explained_here(arm, rows, wish)
+        columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
+        try:
+            return self.explaining.begin(arm, columns, wish, left_s)
+        except Full:
+            raise refusals.full() from None
+
+    def explained(self, routed: Routed, found: Found) -> Answer:
+        """Answer with what explains, and keep how it was made.
+
+        Raises
+        ------
+        Refusal, RecordsError
+            If a number in it is not finite, or it cannot be recorded.
+        """
+        found = self._shown(routed.choice.arm, found)
+        body = self.encoded_of(found, {"id": routed.id, "arm": routed.choice.arm, "model": routed.model})
+        self.keep_explained(routed, found)
+        headers, n = {"content-type": JSON, **routed.headers}, n_rows(routed.columns)
+        return Answer(status=HTTPStatus.OK, body=body, headers=headers, choice=routed.choice, rows=n)
+
+    def keep_explained(self, routed: Routed, found: Found) -> None:
+        """Record an explanation before it leaves: what it takes to make it again, and not the explanation itself."""
+        if self.keeper is None or self.explaining is None:
+            return
+        choice, rows = routed.choice, list(zip(*routed.columns.values(), strict=True))
+        unit = None if choice.unit == routed.id else choice.unit
+        seconds, audit = time.perf_counter() - routed.began, self.encoded(self.explaining.audit(found))
+        self.keeper.keep(routed.id, "explain", choice.arm, unit, choice.propensity, seconds, rows, audit)
 
     def explains_at_once(self, arm: str) -> bool:
         """Tell whether an explanation takes microseconds: it needs the plan alone."""
-        return not self.hooks.changed() and self.packages[arm].explains_by_plan
+        if arm not in self._at_once:
+            quick = self.explaining is None or self.explaining.is_quick(arm)
+            self._at_once[arm] = quick and not self.hooks.changed() and self.packages[arm].explains_by_plan
+        return self._at_once[arm]
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.
@@ -258,6 +347,19 @@ class DataPlane:
             return codecs.encode(document)
         except SchemaError:
             raise _not_finite() from None
+
+    def encoded_of(self, found: Found, beside: Mapping[str, Any]) -> bytes:
+        """Write what explains as JSON, with what stands beside it.
+
+        Raises
+        ------
+        Refusal
+            If a number in it is not finite.
+        """
+        document = {**beside, "explanations": found.explanations, **found.told()}
+        encoded = _encode(document)
+        n_gaps = sum(value is None for each in found.explanations for value in each.values())
+        return encoded if encoded.count(b"null") == n_gaps else self.encoded(document)  # what is not finite is null
 
     @property
     def is_watched(self) -> bool:
@@ -280,7 +382,7 @@ class DataPlane:
             logger.error("%s was refused: %s", endpoint, failure)
             says = "A decision must be recorded before its answer leaves. It cannot be now. Come back in a second."
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_recorded", says, headers={"retry-after": "1"})
-        logger.error("%s failed: %s", endpoint, _where(failure))
+        logger.error("%s failed: %s", endpoint, place_of(failure))
         return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
 
     # ── a request's way ──
@@ -297,7 +399,7 @@ class DataPlane:
         request_id, routed, is_predict = new_id(), None, endpoint == "predict"
         try:
             routed = self._routed(request, request_id, self.rows if is_predict else self._explained)
-            answer = self._predicted(routed) if is_predict else self._explanation(routed)
+            answer = self._predicted(request, routed) if is_predict else self._explanation(routed)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told without what was sent
             answer = self.refused(endpoint, failure)
         headers = {protocol.ID: request_id, **(routed.headers if routed else {}), **answer.headers}
@@ -317,9 +419,12 @@ class DataPlane:
             model=model,
             headers={protocol.ARM: choice.arm, protocol.MODEL: model, **cookie},
             wants=read.wants,
+            explains=read.explains,
         )
 
-    def _predicted(self, routed: Routed) -> Answer:
+    def _predicted(self, request: Request, routed: Routed) -> Answer:
+        if routed.explains:
+            self._check_beside(request, routed)
         self._count_unseen(routed)
         found = self.predictions(routed.choice.arm, routed.columns)
         answer = self.answered(routed, found)
@@ -327,9 +432,18 @@ class DataPlane:
         return answer
 
     def _explanation(self, routed: Routed) -> Answer:
-        found = self.explanations(routed.choice.arm, routed.columns)
-        document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "explanations": found}
-        return Answer(status=HTTPStatus.OK, body=self.encoded(document), headers={"content-type": JSON})
+        """Explain, and wait as long as a request may take."""
+        begun = self.begin(routed, PLAIN, self.spec.timeout_s)
+        if isinstance(begun, Found):
+            return self.explained(routed, begun)
+        try:
+            done = begun.job.future.result(self.spec.timeout_s)
+        except Broken as reason:
+            raise refusals.broken(reason) from None
+        except (TimeoutError, CancelledError):
+            begun.job.cancel()
+            raise refusals.late(self.spec.timeout_s) from None
+        return self.explained(routed, begun.of.found(begun, done))
 
     def _count_unseen(self, routed: Routed) -> None:
         """Count the texts that the arm takes and has never seen: the first sign that the world has moved."""
@@ -358,46 +472,44 @@ class DataPlane:
             return fresh, {} if known else {"set-cookie": cookie_of(unit.name, fresh)}
         return _named_unit(unit.name, read.units), {}
 
-    def _computed(self, compute: Compute, package: Package, columns: Columns) -> dict[str, Any]:
-        rows = self._asked(columns, package)
+    @contextmanager
+    def _answering(self, package: Package) -> Iterator[None]:
         try:
-            return compute(package, rows)
+            yield
         except (ValueError, ArithmeticError) as reason:
             logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
             message = "The model must have an answer for rows that fit the contract. It has none for these."
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
 
-    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
+    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> list[dict[str, Any]]:
         if isinstance(rows, Mapping):
-            return {"predictions": package.predictions(rows)}
+            return package.predictions(rows)
         answered = packages.table(package.answers(rows), package.signature, rows.index)
-        return {"predictions": protocol.predictions(tables.as_records(answered), package.signature)}
+        return protocol.predictions(tables.as_records(answered), package.signature)
 
-    def _explanations(self, package: Package, rows: Columns | pd.DataFrame) -> dict[str, Any]:
-        if package.method == "examples" and not self.spec.explain.show_reference:
-            raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
-        slow = package.method not in QUICK_METHODS
-        if slow and not self._slow_slots.acquire(blocking=False):
-            message = "Every slot for slow explanations is taken. Come back in a second."
-            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", message, headers={"retry-after": "1"})
+    def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
+        package, began = self.packages[arm], time.perf_counter()
         try:
-            if isinstance(rows, Mapping):
-                found: Iterable[Explanation] = package.explanations(rows)
-            else:
-                found = package.explainer.explain(rows)
+            with self._answering(package):
+                if isinstance(rows, Mapping):
+                    made = package.explanations(rows)
+                else:
+                    made = Explanations(package.explainer.explain(rows, seed=wish.seed))
         except ExplainError as reason:
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unexplainable", str(reason)) from reason
-        finally:
-            if slow:
-                self._slow_slots.release()
-        return {"explanations": [explanations.to_json(self._shown(package, each)) for each in found]}
+            raise refusals.unexplainable(str(reason)) from reason
+        found = [explanations.to_json(each) for each in made]
+        return answering.here(package, arm, found, wish, time.perf_counter() - began, self.explaining)
 
-    def _shown(self, package: Package, explanation: Explanation) -> Explanation:
+    def _shown(self, arm: str, found: Found) -> Found:
         """Leave out of reference rows what the records do not keep in clear."""
-        if not isinstance(explanation, explanations.Examples):
-            return explanation
         private = {*self.spec.records.hash, *self.spec.records.drop}
-        return explanation.without([name for name in package.schema.names if name in private])
+        hidden = [name for name in self.packages[arm].schema.names if name in private]
+        kinds = {each["kind"] for each in found.explanations}
+        if not hidden or explanations.Examples.kind not in kinds:
+            return found
+        told = map(explanations.from_json, found.explanations)
+        shown = [each.without(hidden) if isinstance(each, explanations.Examples) else each for each in told]
+        return replace(found, explanations=[explanations.to_json(each) for each in shown])
 
     def _watch(self, columns: dict[str, list[Any]]) -> None:
         """Let every shadow answer; what it says or raises reaches nobody but the counters."""
@@ -447,13 +559,6 @@ def cookie_of(name: str, unit: str) -> str:
 def n_rows(columns: Mapping[str, list[Any]]) -> int:
     """Count the rows of columns."""
     return len(next(iter(columns.values()), ()))
-
-
-def _where(failure: Exception) -> str:
-    """Tell what failed and where, without the words of the error: they may hold values."""
-    frames = traceback.extract_tb(failure.__traceback__)[-8:]
-    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"{type(failure).__name__} at {places}"
 
 
 class _Watcher:

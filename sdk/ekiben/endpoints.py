@@ -108,7 +108,7 @@ class Endpoint:
         if self.n_asked >= self._most:
             return self._refused(_too_many(self._most))
         try:
-            asked = lane.admit(body, headers, _cookies(named) if self._by_cookie else _NONE)
+            asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
             return lane.planned(asked) if asked is not None and lane.is_quick(asked) else None
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
             return self._refused(self.plane.refused(self.name, failure))
@@ -154,7 +154,7 @@ class Endpoint:
             return self._refused(until.late())
         lane = self._lane
         if lane is not None and _is_plain(headers):
-            asked = lane.admit(body, headers, _cookies(scope["headers"]) if self._by_cookie else _NONE)
+            asked = lane.admit(body, headers, cookies_of(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
                 is_quick = lane.is_quick(asked)
                 outcome = lane.planned(asked) if is_quick else await self._quickly(lane, asked, until)
@@ -184,22 +184,9 @@ class Endpoint:
             columns = lane.columns(asked)
             lane.count_unseen(asked)
             outcome = await self._computed(lane, asked, columns, self._together(each, columns, until), until)
-        elif self._dialect is None:
-            columns = lane.columns(asked)
-            if self.plane.explains_at_once(asked.arm.name):
-                return self._explained(lane, asked, columns)
-            n_asked, arm = len(asked.body.rows), asked.arm.name
-            explained = self._in_turn(arm, n_asked, until, self.plane.explanations, arm, columns)
-            outcome = await self._computed(lane, asked, columns, explained, until)
         else:
             return None
         return outcome
-
-    def _explained(self, lane: Lane, asked: Asked, columns: Columns) -> Outcome:
-        try:
-            return lane.computed(asked, self.plane.explanations(asked.arm.name, columns))
-        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
-            return self._refused(self.plane.refused(self.name, failure), asked)
 
     async def _computed(
         self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: Until
@@ -209,22 +196,15 @@ class Endpoint:
             if isinstance(found, Answer):
                 return self._refused(found, asked)
             outcome = lane.computed(asked, found)
-            if self._dialect is not None:
-                self.plane.watch(columns)
+            self.plane.watch(columns)
             return outcome
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        request = Request(body=body, headers=named, cookies=_cookies(scope["headers"]))
-        if self._dialect is not None:
-            return await self._in_steps(request, self._dialect, until)
-        work = self._in_turn("", 1, until, self.plane.respond, "explain", request)
-        answer = work if isinstance(work, Answer) else await until.done(work)
-        if ID not in answer.headers:  # it was given up
-            return self._refused(answer)
-        return _as_outcome(self.plane, answer, answer.headers[ID])
+        request = Request(body=body, headers=named, cookies=cookies_of(scope["headers"]))
+        return await self._in_steps(request, self._dialect or self.plane.rows, until)
 
     async def _in_steps(self, request: Request, dialect: Dialect, until: Until) -> Outcome:
         """Read a request, ask its arm in the way that is right for it, and write what came."""
@@ -248,7 +228,7 @@ class Endpoint:
         if found.code != "ok":
             found = dialect.refused(found)
         told = replace(found, headers={**found.headers, **routed.headers}, rows=n_rows(routed.columns))
-        return _as_outcome(self.plane, told, routed.id, routed.choice.arm)
+        return as_outcome(self.plane, told, routed.id, routed.choice.arm)
 
     async def _admitted(self, request: Request, dialect: Dialect, until: Until) -> Routed | Answer:
         is_small = len(request.body) <= SMALL_BYTES and media_type(request) not in KINDS  # a table may be packed
@@ -294,10 +274,10 @@ class Endpoint:
     def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
         answer = answer if self._dialect is None else self._dialect.refused(answer)
         if asked is None:
-            return _as_outcome(self.plane, answer, new_id())
+            return as_outcome(self.plane, answer, new_id())
         if asked.cookie is not None:
             answer = replace(answer, headers={**answer.headers, "set-cookie": asked.cookie})
-        return _as_outcome(self.plane, answer, asked.id, asked.arm.name)
+        return as_outcome(self.plane, answer, asked.id, asked.arm.name)
 
 
 def _too_many(most: int) -> Answer:
@@ -319,7 +299,8 @@ def _has_time(asked_ms: bytes | None) -> bool:
     return isinstance(found, float) and found > 0
 
 
-def _cookies(named: Headers) -> dict[str, str]:
+def cookies_of(named: Headers) -> dict[str, str]:
+    """Read the cookies of a request."""
     found: dict[str, str] = {}
     for name, value in named:
         if name == b"cookie":
@@ -327,7 +308,7 @@ def _cookies(named: Headers) -> dict[str, str]:
     return found
 
 
-def _as_outcome(plane: DataPlane, answer: Answer, request_id: str, arm: str = "") -> Outcome:
+def as_outcome(plane: DataPlane, answer: Answer, request_id: str, arm: str = "") -> Outcome:
     """Put an answer of the data plane, or a refusal, into the form that is sent."""
     arm = arm if answer.choice is None else answer.choice.arm
     model = str(plane.spec.arms[arm]) if arm else ""

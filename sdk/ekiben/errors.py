@@ -22,8 +22,10 @@ A message says what must hold, what came, and what to do next.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class EkibenError(Exception):
@@ -126,3 +128,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def place_of(failure: BaseException) -> str:
+    """Tell what failed and where, without the words of the error: they may hold values.
+
+    >>> place_of(ValueError("secret"))
+    'ValueError'
+    """
+    frames = traceback.extract_tb(failure.__traceback__)[-8:]
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(failure).__name__} at {places}" if places else type(failure).__name__

@@ -15,16 +15,19 @@ from typing import Any, ClassVar
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ekiben import codecs, protocol, shortcut, tracing
+from ekiben import codecs, protocol, shortcut, ticketing, tracing
 from ekiben.dataplane import DataPlane
 from ekiben.dialects import JSON, Answer, Dialect, described, open_inference, refuse
 from ekiben.dialects.invocations import Invocations
 from ekiben.dialects.open_inference import OpenInference
 from ekiben.draining import Drain
 from ekiben.endpoints import Endpoint
+from ekiben.explaining.described import extended
+from ekiben.explaining.tickets import owner_of
 from ekiben.keys import Keys
 from ekiben.observing import AccessLog, Line, new_id
 from ekiben.shortcut import Headers, Lane
+from ekiben.ticketing import Explained
 
 logger = logging.getLogger("ekiben")
 V2, SERVICE = "/v2", "{service}"  # the name stands in the paths of the Open Inference Protocol
@@ -68,6 +71,11 @@ class Front:
             await self._show(scope, receive, send, barred)
         elif Front.drain.has_begun and self._asks_readiness(scope):
             await self._show(scope, receive, send, _leaving(scope["path"]))
+        elif scope["path"].startswith(ticketing.PATH) and (live := Front.live) is not None:
+            headers = dict(scope["headers"])
+            await self._show(
+                scope, receive, send, ticketing.answered(live, scope["method"], scope["path"], headers, _owner)
+            )
         elif scope["method"] == "POST" and (endpoint := self._endpoints().get(scope["path"])) is not None:
             await endpoint(scope, receive, send)
         elif _is_bentomls(scope):
@@ -102,11 +110,12 @@ class Front:
             says = "The service failed. Its log says why."
             found = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", says)
         response, code = (_as_response(found), found.code) if isinstance(found, Answer) else (found, "ok")
-        response.headers[protocol.ID] = new_id()
+        response.headers.setdefault(protocol.ID, new_id())
         await response(scope, receive, send)
         if self._endpoints() and (opened := self._opened) is not None:
             ms = round((perf_counter() - began) * 1000, 3)
             told, name = response.headers[protocol.ID], opened.names.get(path, "")
+            name = "ticket" if path.startswith(ticketing.PATH) else name
             opened.log.tell(Line(datetime.now(UTC), told, name, "", "", response.status_code, code, ms, 0, ""))
 
     def _page(self, path: str, method: str) -> Response | Answer:
@@ -114,7 +123,7 @@ class Front:
         of_v2 = path.startswith(V2)
         endpoints, live = self._endpoints(), Front.live
         if live is None or self._opened is None:
-            known = of_v2 or path in (*ASKED_BY_POST, *PAGES, *BENTOMLS_OWN, *VERTEX)
+            known = of_v2 or path.startswith(ticketing.PATH) or path in (*ASKED_BY_POST, *PAGES, *BENTOMLS_OWN, *VERTEX)
             says = "The models are being loaded. Come back in a second."
             loading = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", says, headers={"retry-after": "1"})
             refused = (known and _misplaced(path, method, ASKED_BY_POST, () if of_v2 else PAGES)) or loading
@@ -183,7 +192,7 @@ def _predict(opened: _Opened) -> Endpoint:
 def _explain(opened: _Opened) -> Endpoint:
     plane = opened.plane
     lane = shortcut.lane(plane, part="explanations", max_rows=plane.spec.limits.explain_rows)
-    return Endpoint(plane, "explain", opened.log, opened.spans, lane=lane)
+    return Explained(plane, "explain", opened.log, opened.spans, lane=lane, owner=_owner)
 
 
 def _infer(opened: _Opened) -> Endpoint:
@@ -215,6 +224,11 @@ READY = ("/readyz", "/ping", "/health", f"{V2}/health/ready", f"{V2}/models/{SER
 PROBES = {"/livez", "/readyz", "/healthz", "/health", "/ping", f"{V2}/health/live", f"{V2}/health/ready", *VERTEX[1:]}
 
 
+def _owner(headers: Mapping[bytes, bytes]) -> str:
+    """Tell whose a ticket is: the key's that was shown, where keys are asked for."""
+    return owner_of(None if Front.keys is None else headers.get(b"authorization"))
+
+
 NARROW = 'Bearer error="insufficient_scope"'
 
 
@@ -231,7 +245,7 @@ def _barred(scope: Scope) -> Answer | None:
     path = scope["path"]
     if path in PROBES and scope["method"] in ("GET", "HEAD"):
         return None
-    why = why_not(path[1:], scope["headers"])
+    why = why_not("explain" if path.startswith(ticketing.PATH) else path[1:], scope["headers"])
     if why is None:
         return None
     if why == "forbidden":
@@ -282,6 +296,8 @@ def _json_page(document: dict[str, Any]) -> Response:
 
 def _described(live: DataPlane) -> Response:
     own = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
+    offered = {package.method for package in live.packages.values()} | {*live.spec.explain.methods}
+    own = extended(own, sorted(offered), live.contract.signature.inputs.names)
     own["paths"] |= described.paths(live.spec.name)
     own["components"]["schemas"] |= described.schemas()
     own["tags"].append({"name": "protocols", "description": "The same answers to other clients"})

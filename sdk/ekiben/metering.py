@@ -31,6 +31,38 @@ class Meter:
         )
         self._unseen = Counter("ekiben_unseen_total", "Texts that an arm took and has never seen", ["arm", "column"])
 
+        self._explained = Counter("ekiben_explanations_total", "Explanations", ["arm", "method", "rung"])
+        self._explain_seconds = Histogram(
+            "ekiben_explain_seconds", "Time to an explanation", ["method"], buckets=BUCKETS_S
+        )
+        self._killed = Counter("ekiben_explainers_killed_total", "Explaining processes that were ended", ["why"])
+        self._busy = Gauge("ekiben_explainers_busy", "Explaining processes at work", multiprocess_mode="livesum")
+        self._queued = Gauge("ekiben_explanations_waiting", "Explanations that wait", multiprocess_mode="livesum")
+        self._tickets = Counter("ekiben_tickets_total", "Tickets that were given, or came to an end", ["state"])
+
+    def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
+        """Count an explanation, and how long it took."""
+        counter, times = self._of_explained(arm, method, rung)
+        counter.inc()
+        _observe(times, [seconds])
+
+    @cache  # noqa: B019 -- there is one meter in a process, and looking labels up costs more than counting
+    def _of_explained(self, arm: str, method: str, rung: str) -> tuple[Any, Any]:
+        return self._explained.labels(arm, method, rung), self._explain_seconds.labels(method)
+
+    def killed(self, why: str) -> None:
+        """Count an explaining process that was ended."""
+        self._killed.labels(why).inc()
+
+    def explaining(self, n_busy: int, n_waiting: int) -> None:
+        """Say how many processes are at work, and how many explanations wait."""
+        self._busy.set(n_busy)
+        self._queued.set(n_waiting)
+
+    def ticket(self, state: str) -> None:
+        """Count a ticket that was given, or came to its end."""
+        self._tickets.labels(state).inc()
+
     def count(self, endpoint: str, arm: str, code: str, seconds: Sequence[float]) -> None:
         """Count requests of which the same came, by the seconds that each took."""
         self._answers.labels(endpoint, arm, code).inc(len(seconds))

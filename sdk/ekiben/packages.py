@@ -245,6 +245,7 @@ class Package:
         settings: Mapping[str, Any] | None = None,
         output: str | None = None,
         seed: int = 0,
+        rounds: int | None = None,
     ) -> Explanations:
         """Explain the answer for each row on the raw columns.
 
@@ -260,6 +261,8 @@ class Package:
             Which of several outputs to explain, by name; by default the first.
         seed
             Seeds the methods that draw samples; the same seed explains the same.
+        rounds
+            How many rounds a method draws that draws several, such as `sampling`: more make smaller errors. One by default.
 
         Raises
         ------
@@ -268,7 +271,7 @@ class Package:
         ExplainError
             If the method cannot explain this model.
         SpecError
-            If there is no such method, setting or output.
+            If there is no such method, setting or output, or it draws no rounds.
         """
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
@@ -277,7 +280,14 @@ class Package:
             chosen = explainers.choose(method or self.method, self._context(which), settings=settings)
         else:
             chosen = explainers.adjusted(self.explainer, settings) if settings else self.explainer
-        found = Explanations(chosen.explain(rows, seed=seed))
+        if rounds is None:
+            found = Explanations(chosen.explain(rows, seed=seed))
+        elif explainers.draws_rounds(chosen):
+            found = Explanations(chosen.explain_rounds(rows, seed=seed, n_rounds=rounds)[0])  # type: ignore[attr-defined]
+        else:
+            raise SpecError(
+                f"The 'rounds' are for a method that draws them. {chosen.method!r} does not. Leave them out."
+            )
         return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units)
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
@@ -288,7 +298,23 @@ class Package:
             found: list[Explanation] | None = explain(chosen, len(chosen[0]))
             if found is not None:
                 return Explanations(found)
-        return Explanations(self.explainer.explain(tables.as_frame(columns, self.schema)))
+        return Explanations(self.explainer.explain(self.rows(columns)))
+
+    def rows(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+        """Make a frame of columns of plain values that fit the contract."""
+        return tables.as_frame(columns, self.schema)
+
+    def fitted(self, method: str) -> Explainer:
+        """Fit another method than the packed one to the model and the sample of its reference.
+
+        Raises
+        ------
+        ExplainError
+            If the method cannot explain this model.
+        SpecError
+            If there is no such method.
+        """
+        return explainers.choose(method, self._context())
 
     @property
     def explains_by_plan(self) -> bool:

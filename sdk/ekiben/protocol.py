@@ -29,7 +29,7 @@ REFUSALS = {
     422: "The model has no finite answer, or no explanation, for rows that fit the contract.",
     429: "As many as may be are answered at once; come back after `Retry-After` seconds.",
     500: "The service failed; its log says why.",
-    503: "The models are being loaded.",
+    503: "The models are being loaded, or an explanation was given up.",
     504: "The answer was not there in time: the service's, or what `x-ekiben-deadline-ms` asked for.",
 }
 
@@ -297,12 +297,18 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
     head = {"id": {"type": "string"}, "arm": {"type": "string", "enum": list(spec.arms)}, "model": {"type": "string"}}
     return {
         "Row": _row(contract),
-        "PredictRequest": _request(spec, spec.limits.max_rows),
+        "PredictRequest": _request(spec, spec.limits.max_rows, beside=_beside(spec)),
         "ExplainRequest": _request(spec, spec.limits.explain_rows),
         "Prediction": _prediction(contract.signature),
-        "PredictResponse": closed({**head, "predictions": array(ref("Prediction"))}),
+        "PredictResponse": closed(
+            {**head, "predictions": array(ref("Prediction")), "explanations": array(ref("Explanation")), **EXPLAINED},
+            required=[*head, "predictions"],
+        ),
         "Explanation": _explanation(),
-        "ExplainResponse": closed({**head, "explanations": array(ref("Explanation"))}),
+        "ExplainResponse": closed(
+            {**head, "explanations": array(ref("Explanation")), **EXPLAINED},
+            required=[*head, "explanations", "rung", "why", "elapsed_ms"],
+        ),
         "Error": closed({"error": closed({"code": TEXT, "message": TEXT, "fields": array(ref("Field"))})}),
         "Field": closed(
             {
@@ -319,6 +325,13 @@ def _schemas(spec: ServiceSpec, contract: Contract) -> dict[str, Any]:
 
 TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
+EXPLAINED: dict[str, Any] = {
+    "rung": {**TEXT, "enum": ["exact", "sampled", "cached"], "description": "What the time allowed."},
+    "why": {**TEXT, "description": "Why it is this rung."},
+    "elapsed_ms": _NUMBER,
+    "rounds": {"type": "integer", "description": "How many rounds a method drew: as many give the same again."},
+    "distance": {**_NUMBER, "description": "How far the row is that stood in for this one, from 0 to 1."},
+}
 
 
 def closed(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
@@ -397,9 +410,15 @@ def _unit(spec: ServiceSpec) -> dict[str, Any]:
     return {spec.unit.name: {"description": says, "oneOf": [{"type": "string"}, {"type": "integer"}]}}
 
 
-def _request(spec: ServiceSpec, max_rows: int) -> dict[str, Any]:
+def _beside(spec: ServiceSpec) -> dict[str, Any]:
+    """Describe the field that asks for explanations beside predictions, where the unit is not called so."""
+    says = f"Explain as well, {spec.limits.explain_rows} rows at most: for arms that their plans explain at once."
+    return {} if "explain" in _unit(spec) else {"explain": {"type": "boolean", "description": says}}
+
+
+def _request(spec: ServiceSpec, max_rows: int, beside: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     rows = {"type": "array", "items": ref("Row"), "minItems": 1, "maxItems": max_rows}
-    return closed({"rows": rows, **_unit(spec)}, required=["rows"])
+    return closed({"rows": rows, **_unit(spec), **beside}, required=["rows"])
 
 
 def _prediction(signature: Signature) -> dict[str, Any]:

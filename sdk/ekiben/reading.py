@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from ekiben.schema import Column, Schema
 from ekiben.values import bounds
 
+EXPLAIN = "explain"  # the field of a body that asks for explanations beside its predictions
 INT64 = (-(2**63), 2**63 - 1)  # what msgspec compares integers with; larger ones are left to the slow path
 ODD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a body that does not fit makes msgspec raise
 
@@ -27,6 +28,8 @@ class Reader:
         How many rows a body may hold.
     unit
         The field that names the unit, in the body or in its rows; None for none.
+    explains
+        Whether a body may ask for explanations beside its predictions: `explain`.
 
     Raises
     ------
@@ -43,8 +46,9 @@ class Reader:
     True
     """
 
-    def __init__(self, inputs: Schema, *, max_rows: int, unit: str | None = None) -> None:
+    def __init__(self, inputs: Schema, *, max_rows: int, unit: str | None = None, explains: bool = False) -> None:
         self.names, self.unit = inputs.names, unit
+        self._explains = explains and unit != EXPLAIN
         self._fields = {name: f"column_{i}" for i, name in enumerate(self.names)}
         self._unit_of_row = None if unit is None else self._fields.get(unit, "unit")
         if inputs.extra == "ignore" and inputs.aliases:
@@ -59,7 +63,8 @@ class Reader:
 
     def _body(self, types: list[tuple[str, Any]], *, strict: bool, max_rows: int) -> Any:
         told: list[Any] = [] if self.unit is None else [("unit", str | int | UnsetType, UNSET)]
-        beside = told if self._unit_of_row == "unit" else []
+        beside = list(told) if self._unit_of_row == "unit" else []
+        told += [(EXPLAIN, bool, False)] if self._explains else []
         names = {field: name for name, field in self._fields.items()} | ({"unit": self.unit} if self.unit else {})
         row = msgspec.defstruct(
             "Row", [*types, *beside], rename=names.get, gc=False, frozen=True, forbid_unknown_fields=strict
@@ -77,6 +82,10 @@ class Reader:
             return self._decode(body)
         except ODD:
             return None
+
+    def asks_why(self, body: Any) -> bool:
+        """Tell whether a body asks for explanations too."""
+        return self._explains and body.explain is True
 
     def fields(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Name the attributes of a row that hold some columns."""
@@ -154,7 +163,7 @@ _KINDS: dict[str, Callable[[Column], Any]] = {
 }
 
 
-def reader(inputs: Schema, *, max_rows: int, unit: str | None = None) -> Reader | None:
+def reader(inputs: Schema, *, max_rows: int, unit: str | None = None, explains: bool = False) -> Reader | None:
     """Make the reader of a contract; None when its types cannot be told.
 
     >>> reader(
@@ -162,6 +171,6 @@ def reader(inputs: Schema, *, max_rows: int, unit: str | None = None) -> Reader 
     ... )
     """
     try:
-        return Reader(inputs, max_rows=max_rows, unit=unit)
+        return Reader(inputs, max_rows=max_rows, unit=unit, explains=explains)
     except (TypeError, ValueError, OverflowError):
         return None

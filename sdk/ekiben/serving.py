@@ -23,6 +23,9 @@ from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.draining import Drain
 from ekiben.errors import EkibenError, RecordsError
+from ekiben.explaining import tickets
+from ekiben.explaining.answering import Explaining
+from ekiben.explaining.tickets import Tickets
 from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
 from ekiben.metering import meter
 from ekiben.pacing import Pace, measured
@@ -165,11 +168,10 @@ class ModelService(Hooks):
         for arm, package in packages.items():
             # read now, so that no request waits for it; what needs more than a plan is read when it is first asked for
             if package.plan is None or package.plan.native:
-                _ = package.model, package.explainer
+                _ = package.model
                 paces |= _paced(arm, package)
             else:
                 package.predictions({name: [value] for name, value in package.examples[0]["row"].items()})
-                _ = package.explains_by_plan
         counted = meter()
         self.plane = DataPlane(
             self.served.spec,
@@ -181,6 +183,8 @@ class ModelService(Hooks):
             unseen=counted.unseen,
             keeper=_keeper(self.served, packages, counted),
             paces=paces,
+            explaining=Explaining(self.served.spec, packages, counted, _tickets(self.served)),
+            may_explain=_may_explain,
         )
         _settle()
         Front.tracers = _tracers()
@@ -304,6 +308,27 @@ def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -
     except EkibenError as reason:
         fix = f'Set {recording.HOME} to a folder of yours, or `to = "off"` under [records] in ekiben.toml.'
         raise ServiceError(f"{reason} {fix}" if isinstance(reason, RecordsError) else str(reason)) from None
+
+
+def _may_explain(shown: bytes | None) -> bool:
+    """Tell whether a key that is shown is for explanations."""
+    return Front.keys is None or Front.keys.judge(shown, "explain") is None
+
+
+def _tickets(served: Served) -> Tickets | None:
+    """Open the folder of tickets; None where it cannot be written, and nothing may come later."""
+    told = served.spec.explain
+    if os.name != "posix":
+        return None
+    try:
+        return Tickets(
+            tickets.home() / served.name, keep_s=told.keep_s, most=told.keep_tickets, most_bytes=told.keep_mb * 1e6
+        )
+    except OSError as reason:
+        logger.warning(
+            "no explanation can be fetched later: %s. Set %s to a folder", type(reason).__name__, tickets.HOME
+        )
+        return None
 
 
 def _settle() -> None:

@@ -124,11 +124,14 @@ class Lane:
         self._source = None if unit is None else unit.source
         self._unit_name = "" if unit is None else unit.name
         self._header = self._unit_name.encode()
+        self._most_explained = plane.spec.limits.explain_rows
 
     def admit(self, body: bytes, headers: Mapping[bytes, bytes], cookies: Mapping[str, str]) -> Asked | None:
         """Read a body and choose who answers it; None for what the data plane must look at."""
         read = self._read.read(body)
         if read is None:
+            return None
+        if self._read.asks_why(read) and not self._may_explain(read, headers):
             return None
         asked_id, cookie, unit = new_id(), None, ""
         if self._source == "field":
@@ -150,6 +153,12 @@ class Lane:
             return plan is not None
         return asked.arm.plan_for(n) is not None and cost_us(plan, n) < INLINE_US
 
+    def _may_explain(self, body: Any, headers: Mapping[bytes, bytes]) -> bool:
+        """Tell whether every arm explains at once, as few rows as these, to the key that is shown."""
+        few, shown = len(body.rows) <= self._most_explained, headers.get(b"authorization")
+        quick = all(arm.plan is not None and self.plane.explains_at_once(name) for name, arm in self.arms.items())
+        return few and quick and self.plane.may_explain(shown)
+
     def planned(self, asked: Asked) -> Outcome | None:
         """Answer by the arm's plan; None where it has no answer."""
         arm, rows = asked.arm, list(map(asked.arm.values, asked.body.rows))
@@ -158,15 +167,20 @@ class Lane:
             encoded = _encode(found)
             if b"null" in encoded:  # what is not finite is written so
                 encoded = codecs.encode(found)
+            more, recorded = b"", encoded
+            if self._read.asks_why(asked.body):
+                explained = self.plane.beside(arm.name, self._read.columns(asked.body))
+                more = b"," + self.plane.encoded_of(explained, {})[1:-1]
+                recorded = _with(found, self.plane.why(explained)) or encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
             return None
         if arm.texts and not (len(rows) == 1 and all(map(contains, arm.seen, arm.of_texts(rows[0])))):
             self._count_unseen(arm, rows)
         if self._keeper is not None:
-            self._keep(self._keeper, asked, rows, encoded)
+            self._keep(self._keeper, asked, rows, recorded)
         if self.plane.is_watched:
             self.plane.watch(self._read.columns(asked.body))
-        return self._outcome(asked, encoded, len(rows))
+        return self._outcome(asked, encoded, len(rows), more)
 
     def _keep(self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes) -> None:
         arm = asked.arm
@@ -202,13 +216,18 @@ class Lane:
             if n:
                 self.plane.tell_unseen(arm.name, column, n)
 
-    def _outcome(self, asked: Asked, encoded: bytes, n_rows: int) -> Outcome:
+    def _outcome(self, asked: Asked, encoded: bytes, n_rows: int, more: bytes = b"") -> Outcome:
         arm, asked_id = asked.arm, asked.id.encode()
-        body = b"".join((arm.head, asked_id, arm.tail, self._part, encoded, b"}"))
+        body = b"".join((arm.head, asked_id, arm.tail, self._part, encoded, more, b"}"))
         headers = [*arm.headers, (b"content-length", b"%d" % len(body)), (b"x-ekiben-id", asked_id)]
         if asked.cookie is not None:
             headers.append((b"set-cookie", asked.cookie.encode("latin-1")))
         return Outcome(asked.id, 200, headers, body, "ok", arm.name, arm.model, n_rows)
+
+
+def _with(predictions: Sequence[Mapping[str, Any]], why: Sequence[Mapping[str, Any]]) -> bytes:
+    """Put beside each prediction how its explanation was made, for its record."""
+    return _encode([{**each, **one} for each, one in zip(predictions, why, strict=True)]) if why else b""
 
 
 def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:
@@ -217,7 +236,7 @@ def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:
     if plane.hooks.changed(HOOKS):
         return None
     field = unit.name if unit is not None and unit.source == "field" else None
-    read = reader(plane.contract.signature.inputs, max_rows=max_rows, unit=field)
+    read = reader(plane.contract.signature.inputs, max_rows=max_rows, unit=field, explains=part == "predictions")
     return None if read is None else Lane(plane, read, part=part)
 
 

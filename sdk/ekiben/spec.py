@@ -27,6 +27,7 @@ _SOURCES: tuple[Source, ...] = ("field", "header", "cookie")
 _SERVICE = re.compile(r"[a-z]([a-z0-9_]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # what HTTP allows as the name of a header or cookie
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that TOML takes without quotes
+_METHOD = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MOST = 10**9
 
 
@@ -71,6 +72,20 @@ def _columns(key: str, value: object) -> Iterator[str]:
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
+
+
+def _methods(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) and _METHOD.fullmatch(name) for name in value
+    ):
+        yield f"{key} must be a list of methods, such as ['sampling']. Got {shown(value)}."
+    elif len({*value}) < len(value):
+        yield f"{key} must name each method once. Got one twice."
+
+
+def _maybe(rule: Rule) -> Rule:
+    """Take nothing as well."""
+    return lambda key, value: iter(()) if value is None else rule(key, value)
 
 
 def _format(key: str, value: object) -> Iterator[str]:
@@ -149,6 +164,19 @@ _LIMITS: Mapping[str, Rule] = {
     "explain_rows": _count,
     "concurrency": _count,
     "wait_ms": _amount,
+    "explain_per_s": _maybe(_amount),
+}
+_EXPLAIN: Mapping[str, Rule] = {
+    "show_reference": _flag,
+    "methods": _methods,
+    "processes": _count,
+    "waiting": _count,
+    "longest_s": _amount,
+    "memory_mb": _amount,
+    "nearest": _maybe(_share),
+    "keep_s": _amount,
+    "keep_tickets": _count,
+    "keep_mb": _amount,
 }
 _LOG: Mapping[str, Rule] = {"access": _share}
 _RECORDS: Mapping[str, Rule] = {
@@ -160,7 +188,6 @@ _RECORDS: Mapping[str, Rule] = {
     "keep_days": _amount,
     "keep_mb": _amount,
 }
-_EXPLAIN: Mapping[str, Rule] = {"show_reference": _flag}
 _ROUTE: Mapping[str, Rule] = dict.fromkeys(("weights", "shadows", "salt"), _anything)  # `faults_of_route` judges them
 _SPEC: Mapping[str, Rule] = {
     "format": _format,
@@ -235,6 +262,7 @@ class Limits:
 
     `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `wait_ms` is how many
     milliseconds a request may be expected to take behind others, where its caller sends no deadline of its own.
+    `explain_per_s` is how many explanations one worker takes in a second; None for as many as come.
 
     >>> Limits(max_rows=100).max_body_mb
     4
@@ -245,6 +273,7 @@ class Limits:
     explain_rows: int = 10
     concurrency: int = 64
     wait_ms: float = 1000
+    explain_per_s: float | None = None
 
     def __post_init__(self) -> None:
         _refuse("Limits", _table(_LIMITS)("limits", _as_table(self)))
@@ -304,19 +333,44 @@ class Records:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explain:
-    """What explanations may tell.
+    """What explanations may tell, who explains what a plan cannot, and what is kept for those who come back.
 
-    `show_reference` lets rows of the reference leave the service, as the method `examples` gives them; without the columns
-    that the records hash or drop.
+    Parameters
+    ----------
+    show_reference
+        Whether rows of the reference may leave the service, as the method `examples` gives them; without the columns that
+        the records hash or drop.
+    methods
+        What may be asked for beside the packed method.
+    processes, waiting
+        Explaining processes beside each worker, and how many explanations may wait for them.
+    longest_s, memory_mb
+        How long an explanation may take, and how much memory its process; then the process is ended.
+    nearest
+        How far the nearest row that was explained may be, from 0 to 1, to stand in when time is short; None for never.
+    keep_s, keep_tickets, keep_mb
+        How long a result is kept for its ticket, how many tickets there may be, and how many megabytes of results.
 
-    >>> Explain().show_reference
-    False
+    Examples
+    --------
+    >>> Explain(methods=("sampling",)).processes
+    1
     """
 
     show_reference: bool = False
+    methods: tuple[str, ...] = ()
+    processes: int = 1
+    waiting: int = 16
+    longest_s: float = 60
+    memory_mb: float = 2000
+    nearest: float | None = None
+    keep_s: float = 3600
+    keep_tickets: int = 1000
+    keep_mb: float = 50
 
     def __post_init__(self) -> None:
         _refuse("Explain", _table(_EXPLAIN)("explain", _as_table(self)))
+        object.__setattr__(self, "methods", tuple(self.methods))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,7 +389,7 @@ class ServiceSpec:
         Who sticks to an arm. Without it each request is its own unit.
     budgets, limits, log, records, explain
         How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision; what
-        explanations may tell.
+        explanations may tell, and who explains.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -499,7 +553,7 @@ def dumps(spec: ServiceSpec) -> str:
     <BLANKLINE>
     [budgets]
     predict_p99_ms = 50             # what 99 of 100 answers should take; `check` measures
-    explain_ms = 1000               # what an explanation should take
+    explain_ms = 1000               # what a caller waits for an explanation
     <BLANKLINE>
     """
     blocks = (
@@ -694,7 +748,7 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
             f"predict_p99_ms = {_toml(spec.budgets.predict_p99_ms)}",
             "what 99 of 100 answers should take; `check` measures",
         ),
-        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what an explanation should take"),
+        _noted(f"explain_ms = {_toml(spec.budgets.explain_ms)}", "what a caller waits for an explanation"),
     ]
 
 
@@ -703,6 +757,7 @@ def _limits_block(spec: ServiceSpec) -> list[str]:
     notes |= {
         "concurrency": "requests of one endpoint at once, in each process",
         "wait_ms": "behind others, where the caller names no deadline",
+        "explain_per_s": "explanations a second, in each process",
     }
     lines = _changed(spec.limits, notes)
     return ["[limits]", *lines] if lines else []
@@ -728,7 +783,19 @@ def _records_block(spec: ServiceSpec) -> list[str]:
 
 
 def _explain_block(spec: ServiceSpec) -> list[str]:
-    lines = _changed(spec.explain, {"show_reference": "rows of the reference may leave the service, as examples"})
+    notes = {
+        "show_reference": "rows of the reference may leave the service, as examples",
+        "methods": "may be asked for beside the packed one",
+        "processes": "that explain, beside each worker",
+        "waiting": "explanations that may wait for them",
+        "longest_s": "then an explanation is given up, and its process ended",
+        "memory_mb": "then its process is ended",
+        "nearest": "how far a row that was explained may be, to stand in for another",
+        "keep_s": "then a result is deleted",
+        "keep_tickets": "then the oldest is deleted",
+        "keep_mb": "then the oldest is deleted",
+    }
+    lines = _changed(spec.explain, notes)
     return ["[explain]", *lines] if lines else []
 
 

@@ -43,6 +43,10 @@ class Until:
         """How many seconds are left; below 0 when none are."""
         return self._began + self._waits_s - perf_counter()
 
+    def sooner(self, waits_s: float) -> Until:
+        """Give an earlier end, some seconds from now."""
+        return Until(perf_counter(), min(waits_s, self.left_s), self._receive)
+
     async def body(self, most_bytes: int) -> bytes | Answer:
         """Read the body up to a limit; give the refusal itself when it is larger, late or cut off."""
         waiting, message, rest = self._receive().__await__(), None, None

@@ -240,18 +240,18 @@ def test_the_command_line_page_is_the_help():
 
 
 def test_the_spec_page_names_every_key_and_its_default():
-    defaults = {each.name: each.default for kind in (spec.Budgets, spec.Limits, spec.Log) for each in fields(kind)}
+    kinds = {"budgets": spec.Budgets, "limits": spec.Limits, "log": spec.Log, "explain": spec.Explain}
+    defaults = {f"{table}.{each.name}": each.default for table, kind in kinds.items() for each in fields(kind)}
     defaults |= {
         name: spec.ServiceSpec.__dataclass_fields__[name].default for name in ("workers", "threads", "timeout_s")
     }
+    numbers = {name: float(value) for name, value in defaults.items() if isinstance(value, int | float)}
     rows = dict(re.findall(r"^\| `([\w.]+)` \|[^|]*\|[^|]*\| ([^|]*) \|$", reference("spec.md"), re.MULTILINE))
     tables = {"budgets": spec._BUDGETS, "limits": spec._LIMITS, "log": spec._LOG, "route": spec._ROUTE}
     tables |= {"records": spec._RECORDS, "explain": spec._EXPLAIN}
     keys = {f"{table}.{key}" for table, known in tables.items() for key in known}
     assert set(rows) == keys | (set(spec._SPEC) - set(tables))
-    assert {key: float(rows[key]) for key in rows if key.rpartition(".")[2] in defaults} == {
-        key: float(defaults[key.rpartition(".")[2]]) for key in rows if key.rpartition(".")[2] in defaults
-    }
+    assert {key: float(rows[key]) for key in numbers} == numbers
 
 
 def test_the_errors_page_names_every_error():

@@ -12,11 +12,19 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+EXPLAINS = "ekiben.explaining.child"
+
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """Give the worker processes that a supervisor has now."""
-    found = psutil.Process(pid).children(recursive=True)
-    return [each for each in found if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    """Give the worker processes that a supervisor has now, without those that explain beside them."""
+    return [each for each in psutil.Process(pid).children(recursive=True) if _works(each)]
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and EXPLAINS not in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill(*processes: psutil.Process) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -124,7 +124,12 @@ class Client(_Named):
         self._http = httpx.Client(**self._asking.settings)
 
     def predict(
-        self, frame: pd.DataFrame, *, unit: str | None = None, progress: Progress | None = None
+        self,
+        frame: pd.DataFrame,
+        *,
+        unit: str | None = None,
+        explain: bool = False,
+        progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Ask for an answer to each row.
 
@@ -134,6 +139,9 @@ class Client(_Named):
             Rows of shape (n_rows, n_columns).
         unit
             Who asks; the same unit is answered by the same arm.
+        explain
+            Whether to ask why in the same request, of an arm that its plan explains at once: what explains is in
+            `attrs["explanations"]`.
         progress
             Takes a few words after each of several requests.
 
@@ -151,6 +159,8 @@ class Client(_Named):
         UnreachableError
             If the service does not answer.
         """
+        if explain:
+            return _with_why(*self._run(self._asking.why(frame, unit)), frame)
         parts = self._run(self._asking.parts(frame))
         if len(parts) == 1:
             return frames.joined(self._run(self._asking.predicted(parts[0], unit)), frame.index)
@@ -161,9 +171,43 @@ class Client(_Named):
                 say(_so_far(answers, frame))
         return frames.joined(answers, frame.index)
 
-    def explain(self, frame: pd.DataFrame, *, unit: str | None = None) -> Explanations:
-        """Ask why, for each row."""
-        return self._run(self._asking.explained(frame, unit))
+    def explain(
+        self,
+        frame: pd.DataFrame,
+        *,
+        unit: str | None = None,
+        method: str | None = None,
+        columns: Sequence[str] | None = None,
+        top: int | None = None,
+        seed: int | None = None,
+        wait: float | None = None,
+    ) -> Explanations:
+        """Ask why, for each row; what the service explains later is fetched by its ticket.
+
+        Parameters
+        ----------
+        frame
+            Rows of shape (n_rows, n_columns).
+        unit
+            Who asks; the arm that answers this unit is explained.
+        method
+            One of those that the service offers; by default the packed one.
+        columns, top
+            Which columns to tell, and how many of the strongest; the rest is told as one number, `other`.
+        seed
+            Seeds the methods that draw samples; 0 by default.
+        wait
+            How many seconds the service may take before it gives a ticket; by default its own budget.
+
+        Raises
+        ------
+        RequestError
+            If the service refuses, or the explanation is not there within `timeout_s`: then it is cancelled.
+        UnreachableError
+            If the service does not answer.
+        """
+        wish = _wish(method=method, columns=columns, top=top, seed=seed, wait=wait)
+        return self._run(self._asking.explained(frame, unit, wish))
 
     def schema(self) -> dict[str, Any]:
         """Give the service's contract."""
@@ -246,9 +290,16 @@ class AsyncClient(_Named):
         self._at_once = at_once
 
     async def predict(
-        self, frame: pd.DataFrame, *, unit: str | None = None, progress: Progress | None = None
+        self,
+        frame: pd.DataFrame,
+        *,
+        unit: str | None = None,
+        explain: bool = False,
+        progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Ask for an answer to each row, as `Client.predict` does; several requests at once where one may not hold all rows."""
+        if explain:
+            return _with_why(*await self._run(self._asking.why(frame, unit)), frame)
         parts = await self._run(self._asking.parts(frame))
         if len(parts) == 1:
             return frames.joined(await self._run(self._asking.predicted(parts[0], unit)), frame.index)
@@ -278,9 +329,20 @@ class AsyncClient(_Named):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def explain(self, frame: pd.DataFrame, *, unit: str | None = None) -> Explanations:
-        """Ask why, for each row."""
-        return await self._run(self._asking.explained(frame, unit))
+    async def explain(
+        self,
+        frame: pd.DataFrame,
+        *,
+        unit: str | None = None,
+        method: str | None = None,
+        columns: Sequence[str] | None = None,
+        top: int | None = None,
+        seed: int | None = None,
+        wait: float | None = None,
+    ) -> Explanations:
+        """Ask why, for each row, as `Client.explain` does."""
+        wish = _wish(method=method, columns=columns, top=top, seed=seed, wait=wait)
+        return await self._run(self._asking.explained(frame, unit, wish))
 
     async def schema(self) -> dict[str, Any]:
         """Give the service's contract."""
@@ -326,6 +388,16 @@ class AsyncClient(_Named):
                     act = partial(steps.throw, reason)
             else:
                 await asyncio.sleep(step)
+
+
+def _wish(*, columns: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
+    return {**rest, "columns": None if columns is None else ",".join(columns)}
+
+
+def _with_why(answered: Answered, why: Explanations, frame: pd.DataFrame) -> pd.DataFrame:
+    made = frames.joined([answered], frame.index)
+    made.attrs["explanations"] = why
+    return made
 
 
 def _sent(ask: Ask) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
@@ -110,18 +112,50 @@ class Asking:
             raise self._no_answer("predictions")
         return [found]
 
-    def explained(self, frame: Any, unit: str | None) -> Steps[Explanations]:
-        """Ask why, for each row."""
+    def explained(self, frame: Any, unit: str | None, wish: Mapping[str, Any]) -> Steps[Explanations]:
+        """Ask why, for each row; what comes later is fetched by its ticket."""
         frames.checked(frame)
         yield from self._learn()
         ask = yield from self._for_rows("/explain", frame, unit)
-        found = frames.document((yield from self._sent(ask))).get("explanations")
+        query = urlencode({name: value for name, value in wish.items() if value is not None}, safe=",")
+        answer = yield from self._sent(replace(ask, path=f"{ask.path}?{query}" if query else ask.path))
+        if answer.status_code == httpx.codes.ACCEPTED:
+            answer = yield from self._fetched(answer)
+        return self._explanations(frames.document(answer), frame)
+
+    def why(self, frame: Any, unit: str | None) -> Steps[tuple[Answered, Explanations]]:
+        """Ask for an answer to each row, and why, in one request."""
+        frames.checked(frame)
+        ask = yield from self._for_rows("/predict", frame, unit, {"explain": True})
+        answer = yield from self._sent(ask)
+        found = frames.answered(answer)
+        if found is None or found.n_rows != len(frame):
+            raise self._no_answer("predictions")
+        return found, self._explanations(frames.document(answer), frame)
+
+    def _explanations(self, document: Mapping[str, Any], frame: Any) -> Explanations:
+        found = document.get("explanations")
         if not isinstance(found, list) or len(found) != len(frame):
             raise self._no_answer("explanations")
         told, contract = Explanations([explanations.from_json(each) for each in found]), self._contract or {}
         columns = [schema.column_from_json(each) for each in contract.get("inputs", ())]
         known = schema.Schema(columns=tuple(columns))
         return told.about(tables.as_rows(frame), labels=known.labels, units=known.units)
+
+    def _fetched(self, answer: httpx.Response) -> Steps[httpx.Response]:
+        """Follow a ticket until its result is there; give it up, and say so, when that takes too long."""
+        path, end = answer.headers.get("location", ""), time.monotonic() + self._timeout_s
+        if not path.startswith("/explain/"):
+            raise self._no_answer("ticket")
+        while answer.status_code == httpx.codes.ACCEPTED:
+            told = answer.headers.get("retry-after", "")
+            if time.monotonic() > end:
+                yield Ask(method="DELETE", path=path)
+                says = f"An explanation must be there within {self._timeout_s:g} s. It was not, and was cancelled."
+                raise RequestError(says, status=int(answer.status_code), code="late")
+            yield min(float(told) if told.isascii() and told.isdigit() else FIRST_WAIT_S, self._timeout_s)
+            answer = yield from self._sent(Ask(method="GET", path=path))
+        return answer
 
     def page(self, path: str) -> Steps[dict[str, Any]]:
         """Ask for a page."""
@@ -170,16 +204,18 @@ class Asking:
 
     # ── one request ──
 
-    def _for_rows(self, path: str, frame: pd.DataFrame, unit: str | None) -> Steps[Ask]:
+    def _for_rows(
+        self, path: str, frame: pd.DataFrame, unit: str | None, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> Steps[Ask]:
         """Make the request that asks about some rows, in the form that serves them best."""
         headers, beside = (yield from self._named(str(unit))) if unit is not None else ({}, {})
-        if path == "/predict" and len(frame) >= MANY_ROWS and self._takes_tables:
+        if path == "/predict" and not more and len(frame) >= MANY_ROWS and self._takes_tables:
             table = frames.as_arrow(frame, beside)
             if table is not None:
                 headers |= {"content-type": arrow.STREAM, "accept": arrow.STREAM}
                 return Ask(method="POST", path=path, headers=headers, content=table)
         headers["content-type"] = JSON
-        return Ask(method="POST", path=path, headers=headers, content=frames.as_json(frame, beside))
+        return Ask(method="POST", path=path, headers=headers, content=frames.as_json(frame, {**beside, **more}))
 
     def _named(self, unit: str) -> Steps[tuple[dict[str, str], dict[str, str]]]:
         """Put the unit where the service looks for it: in the headers, or beside the rows."""
@@ -201,7 +237,7 @@ class Asking:
             raise UnreachableError(
                 f"The service at {self.url} must answer. It did not: {type(reason).__name__}. Is it running?"
             ) from reason
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code not in (httpx.codes.OK, httpx.codes.ACCEPTED):
             raise _refused(answer.status_code, frames.document(answer))
         return answer
 

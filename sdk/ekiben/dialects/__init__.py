@@ -67,18 +67,19 @@ def refuse(
 class Read:
     """What a protocol read: columns that fit the contract, every value that names the unit, and what is wanted of the answer.
 
-    `body` is the body's document, as a service's own `unit_of` sees it.
+    `body` is the body's document, as a service's own `unit_of` sees it. `explains` asks for explanations beside predictions.
     """
 
     columns: dict[str, list[Any]]
     units: Sequence[Any] = ()
     body: Mapping[str, Any] = field(default_factory=dict)
     wants: Any = None
+    explains: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A request that fits: its id and columns, who answers it, and what every answer to it says."""
+    """A request that fits: its id and columns, who answers it, what every answer to it says, and what stands beside it."""
 
     id: str
     columns: dict[str, list[Any]]
@@ -86,6 +87,8 @@ class Routed:
     model: str
     headers: Mapping[str, str]
     wants: Any = None
+    explains: bool = False
+    beside: Mapping[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=perf_counter)
 
 

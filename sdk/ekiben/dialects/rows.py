@@ -11,6 +11,7 @@ from ekiben.dialects import JSON, Answer, Read, Request, Routed, bounded, media_
 from ekiben.dialects.tables import Table, Tables, wanted
 from ekiben.errors import Fault, SchemaError
 from ekiben.pinning import Contract
+from ekiben.reading import EXPLAIN
 from ekiben.spec import ServiceSpec
 
 
@@ -25,6 +26,8 @@ class Rows:
         How many rows a request may hold.
     tables
         What reads and writes tables; None takes JSON alone.
+    explains
+        Whether a body may ask for explanations beside predictions: `explain`.
     shows_rows
         Whether `body` must hold the rows of a table too: the service looks for its unit there.
     """
@@ -36,11 +39,13 @@ class Rows:
         max_rows: int,
         *,
         tables: Tables | None = None,
+        explains: bool = False,
         shows_rows: bool = False,
     ) -> None:
         self._inputs, self._max_rows = contract.signature.inputs, max_rows
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
-        self._known = {"rows"} | ({self._unit} if self._unit else set())
+        self._explains = explains and self._unit != EXPLAIN
+        self._known = {"rows", *([self._unit] if self._unit else []), *([EXPLAIN] if self._explains else [])}
         self._tables, self._shows_rows = tables, shows_rows
 
     def read(self, request: Request) -> Read:
@@ -54,7 +59,16 @@ class Rows:
         name, units = self._unit, list[Any]()
         if name is not None:
             units = [body[name]] if name in body else [row[name] for row in rows if name in row]
-        return Read(columns=columns, units=units, body=body, wants=None if tables is None else wanted(request, JSON))
+        wants = None if tables is None else wanted(request, JSON)
+        return Read(columns=columns, units=units, body=body, wants=wants, explains=self._asks_why(body, wants))
+
+    def _asks_why(self, body: Mapping[str, Any], wants: Any) -> bool:
+        asked = body.get(EXPLAIN, False) if self._explains else False
+        if type(asked) is not bool:
+            raise SchemaError(f"`{EXPLAIN}` must be true or false. Got something else.")
+        if asked and wants in KINDS:
+            raise SchemaError(f"`{EXPLAIN}` must be answered in JSON. A table was wanted. Leave `Accept` out.")
+        return asked
 
     def _of_table(self, table: Table, wants: str) -> Read:
         units, columns = self._units(table), table.columns
@@ -78,7 +92,7 @@ class Rows:
         if self._tables is not None and routed.wants in KINDS:
             return self._tables.write(routed, predictions, routed.wants), {"content-type": routed.wants}
         document = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model, "predictions": predictions}
-        return codecs.encode(document), {"content-type": JSON}
+        return codecs.encode(document | dict(routed.beside)), {"content-type": JSON}
 
     def refused(self, answer: Answer) -> Answer:
         """Leave a refusal as it is."""

@@ -19,6 +19,7 @@ from ekiben.explainers._context import Adapter, Context, Explainer, Later, Metho
 from ekiben.explainers._header import read_header
 
 __all__ = [
+    "EXACT",
     "GROUP",
     "METHODS",
     "Adapter",
@@ -28,6 +29,8 @@ __all__ = [
     "Method",
     "adjusted",
     "choose",
+    "draws_rounds",
+    "is_exact",
     "load",
     "method",
     "requirements",
@@ -44,6 +47,7 @@ METHODS = {
     "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
     "examples": "ekiben.explainers.examples:NearRows",
 }
+EXACT = ("linear", "trees", "trees-interventional", "additive")
 EXACT_FIRST = ("linear", "trees", "additive", "sampling")
 
 
@@ -150,6 +154,24 @@ def requirements(name: str) -> tuple[str, ...]:
     ((), ('alibi',))
     """
     return tuple(getattr(method(name), "requirements", ()))
+
+
+def is_exact(name: str) -> bool:
+    """Tell whether a method is exact where it applies: ekiben's own that are, or one that says `exact = True`.
+
+    >>> is_exact("trees"), is_exact("sampling")
+    (True, False)
+    """
+    return name in EXACT or bool(getattr(method(name), "exact", False))
+
+
+def draws_rounds(explainer: object) -> bool:
+    """Tell whether a method, or what it fitted, can stop after any of its rounds: it has `explain_rounds`.
+
+    >>> draws_rounds(method("sampling")), draws_rounds(method("linear"))
+    (True, False)
+    """
+    return callable(getattr(explainer, "explain_rounds", None))
 
 
 def load(folder: Path | str, context: Context) -> Explainer:

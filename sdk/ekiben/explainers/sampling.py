@@ -20,6 +20,8 @@ from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation
 
 MOST_ROWS = 20_000  # in one call of the model
+MOST_BLOCKS = 16  # of background rows that are kept
+MOST_ROUNDS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,9 @@ class Sampling:
     reverses; what a switch adds is that column's. Each background row starts equally many orders, and `base_value` is
     their mean score, so that contributions add up exactly. A standard error tells how far a contribution may lie from
     that of the whole reference.
+
+    A round takes one block of background rows, and the next round the next block; when all had their turn, the first
+    comes again with other orders. So more rounds make smaller errors, and as many rounds give the same numbers again.
 
     References
     ----------
@@ -43,82 +48,129 @@ class Sampling:
     background: pd.DataFrame
     scores: Matrix
     n_pairs: int
+    n_block: int
 
     @classmethod
     def fit(cls, context: Context, *, n_background: int = 32, n_pairs: int = 2) -> Sampling:
-        """Draw background rows; each will start `n_pairs` random orders and their reverses."""
+        """Draw blocks of `n_background` rows; in a round each row starts `n_pairs` random orders and their reverses."""
         reference = context.reference_rows(cls.method)
-        drawn = np.random.default_rng(0).permutation(len(reference))[:n_background]
-        return cls._with(context, reference.iloc[np.sort(drawn)].reset_index(drop=True), n_pairs)
+        drawn = np.random.default_rng(0).permutation(len(reference))[: n_background * MOST_BLOCKS]
+        n_block = min(n_background, len(drawn))
+        whole = drawn[: len(drawn) // n_block * n_block].reshape(-1, n_block)
+        rows = reference.iloc[np.sort(whole, axis=1).ravel()].reset_index(drop=True)
+        return cls._with(context, rows, n_pairs, n_block)
 
     @classmethod
-    def _with(cls, context: Context, background: pd.DataFrame, n_pairs: int) -> Sampling:
-        return cls(context=context, background=background, scores=context.scores(background), n_pairs=n_pairs)
+    def _with(cls, context: Context, background: pd.DataFrame, n_pairs: int, n_block: int) -> Sampling:
+        scores = context.scores(background)
+        return cls(context=context, background=background, scores=scores, n_pairs=n_pairs, n_block=n_block)
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
-        """Explain each row: the score of its class (the second of two), or the value."""
+        """Explain each row by one round: the score of its class (the second of two), or the value."""
+        return self.explain_rounds(frame, seed=seed, n_rounds=1)[0]
+
+    def explain_rounds(
+        self, frame: pd.DataFrame, *, seed: int = 0, seconds: float | None = None, n_rounds: int | None = None
+    ) -> tuple[list[Explanation], int]:
+        """Explain each row by as many rounds as are asked for, or as fit into some seconds; one at least.
+
+        Returns
+        -------
+        The explanations, and how many rounds were drawn for each.
+        """
+        began = perf_counter()
+        most = n_rounds or (1 if seconds is None else MOST_ROUNDS)
         rows = self.context.rows(frame).reset_index(drop=True)
         values = self.context.scores(rows)
         outputs = np.ones(len(values), dtype=np.int64) if values.shape[1] == 2 else picked(values)
-        return [
-            self._explain(rows.iloc[[i]], float(values[i, output]), int(output), seed)
-            for i, output in enumerate(outputs)
-        ]
+        walks = [_Walk(self, rows.iloc[[i]], float(values[i, output]), int(output)) for i, output in enumerate(outputs)]
+        longest, drawn = 0.0, 0
+        while drawn < most:
+            started = perf_counter()
+            if drawn and seconds is not None and started - began + 1.2 * longest > seconds:
+                break
+            for walk in walks:
+                walk.draw(drawn, seed)
+            drawn += 1
+            longest = max(longest, perf_counter() - started)
+        return [walk.attribution() for walk in walks], drawn
 
-    def _explain(self, row: pd.DataFrame, value: float, output: int, seed: int) -> Attribution:
-        started = perf_counter()
-        orders = self._orders(np.random.default_rng(seed))
-        base = self.scores[:, output]
-        steps = self._walk(orders, stack(self.background, row), output)
-        ends = np.full((*orders.shape[:2], 1), value)
-        starts = np.broadcast_to(base[:, None, None], ends.shape)
+    def save(self, folder: Path) -> None:
+        """Write the background rows."""
+        write_header(folder, self.method, n_pairs=self.n_pairs, n_block=self.n_block)
+        write_frame(self.background, folder / "background.json")
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Sampling:
+        """Read what `save` wrote; no reference is needed."""
+        background, header = read_frame(folder / "background.json"), read_header(folder)
+        return cls._with(context, background, header["n_pairs"], header.get("n_block", len(background)))
+
+
+class _Walk:
+    """What the rounds have found for one row."""
+
+    def __init__(self, of: Sampling, row: pd.DataFrame, value: float, output: int) -> None:
+        self._of, self._row, self._value, self._output = of, row, value, output
+        self._seconds = 0.0
+        n_rows, n_columns = len(of.background), len(of.context.names)
+        self._sums, self._times = np.zeros((n_rows, n_columns)), np.zeros(n_rows)
+
+    def draw(self, number: int, seed: int) -> None:
+        """Add a round, which depends on its number and the seed alone."""
+        started, of = perf_counter(), self._of
+        first = number * of.n_block % len(of.background)
+        block = slice(first, first + of.n_block)
+        orders = self._orders(np.random.default_rng([seed, number] if number else seed))
+        steps = self._scored(orders, stack(of.background.iloc[block].reset_index(drop=True), self._row))
+        ends = np.full((*orders.shape[:2], 1), self._value)
+        starts = np.broadcast_to(of.scores[block, self._output][:, None, None], ends.shape)
         gains = np.diff(np.concatenate([starts, steps, ends], axis=2), axis=2)
         added = np.empty_like(gains)
         np.put_along_axis(added, orders, gains, axis=2)
-        each = added.mean(axis=1)  # (n_background, n_columns)
+        self._sums[block] += added.mean(axis=1)
+        self._times[block] += 1
+        self._seconds += perf_counter() - started
+
+    def attribution(self) -> Attribution:
+        """Tell what all rounds found together."""
+        of, output = self._of, self._output
+        seen = self._times > 0
+        weights = self._times[seen] / self._times.sum()  # as often as a row began a round
+        each = self._sums[seen] / self._times[seen, None]  # (n_background, n_columns)
         return Attribution.of(
             method="permutation-sampling",
-            **explains(self.context, units_of_scores(self.context), output, self.scores.shape[1]),
-            base_value=float(base.mean()),
-            value=value,
-            contributions=self._named(each.mean(axis=0)),
+            **explains(of.context, units_of_scores(of.context), output, of.scores.shape[1]),
+            base_value=float(weights @ of.scores[seen, output]),
+            value=self._value,
+            contributions=self._named(weights @ each),
             standard_errors=self._named(each.std(axis=0, ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None,
-            elapsed_ms=(perf_counter() - started) * 1e3,
+            elapsed_ms=self._seconds * 1e3,
         )
 
     def _named(self, values: Matrix) -> dict[str, float]:
-        return dict(zip(self.context.names, values.tolist(), strict=True))
+        return dict(zip(self._of.context.names, values.tolist(), strict=True))
 
     def _orders(self, rng: np.random.Generator) -> Rows:
-        """Draw orders of the columns, and their reverses: (n_background, 2 n_pairs, n_columns)."""
-        n_columns = len(self.context.names)
-        straight = np.broadcast_to(np.arange(n_columns), (len(self.background), self.n_pairs, n_columns))
+        """Draw orders of the columns, and their reverses: (n_block, 2 n_pairs, n_columns)."""
+        of, n_columns = self._of, len(self._of.context.names)
+        straight = np.broadcast_to(np.arange(n_columns), (of.n_block, of.n_pairs, n_columns))
         orders = rng.permuted(straight, axis=2)
         return np.concatenate([orders, orders[..., ::-1]], axis=1)
 
-    def _walk(self, orders: Rows, frame: pd.DataFrame, output: int) -> Matrix:
-        """Score what lies between the background and the row: (n_background, 2 n_pairs, n_columns - 1)."""
-        n_columns = orders.shape[2]
+    def _scored(self, orders: Rows, frame: pd.DataFrame) -> Matrix:
+        """Score what lies between the background and the row: (n_block, 2 n_pairs, n_columns - 1)."""
+        n_columns, scores = orders.shape[2], self._of.context.scores
         if n_columns == 1:
             return np.empty((*orders.shape[:2], 0))
         try:
-            found = [self.context.scores(mosaic(frame, part))[:, output] for part in _patches(orders)]
+            found = [scores(mosaic(frame, part))[:, self._output] for part in _patches(orders)]
         except Exception as reason:
             raise ExplainError(
                 "To sample, the model must answer rows that mix columns of two rows. It does not: "
                 f"{type(reason).__name__}. Name another method: explainer='anchor'."
             ) from reason
         return np.asarray(np.concatenate(found).reshape(*orders.shape[:2], n_columns - 1))
-
-    def save(self, folder: Path) -> None:
-        """Write the background rows."""
-        write_header(folder, self.method, n_pairs=self.n_pairs)
-        write_frame(self.background, folder / "background.json")
-
-    @classmethod
-    def load(cls, folder: Path, context: Context) -> Sampling:
-        """Read what `save` wrote; no reference is needed."""
-        return cls._with(context, read_frame(folder / "background.json"), read_header(folder)["n_pairs"])
 
 
 def _patches(orders: Rows) -> Iterator[Rows]:

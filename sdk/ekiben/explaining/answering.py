@@ -1,0 +1,285 @@
+"""What explains within a time: the arms' methods, the ladder, and the processes that do the slow work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from time import monotonic, perf_counter
+from typing import Any, Protocol
+
+from ekiben.explainers import is_exact
+from ekiben.explaining import rungs, wishes
+from ekiben.explaining.apart import Job, Pool
+from ekiben.explaining.nearby import Nearby, spans_of
+from ekiben.explaining.rungs import Choice, Rung
+from ekiben.explaining.tickets import Tickets
+from ekiben.explaining.wire import Done, Known, Task, Warm
+from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.packages import Package
+from ekiben.spec import ServiceSpec
+
+QUICK_MS = 5.0  # an explanation by the plan that takes longer is made apart too
+N_MEASURED = 3
+STOPS_AT = 0.9  # of the time that is left, so that the answer arrives in it
+LATER_S = 1.0  # how long a method that draws draws for a ticket, where the budget is no longer: others wait for it
+
+Columns = Mapping[str, list[Any]]
+
+
+class Counted(Protocol):
+    """Who counts what becomes of explanations."""
+
+    def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
+        """Count an explanation, and how long it took."""
+
+    def killed(self, why: str) -> None:
+        """Count an explaining process that was ended."""
+
+    def explaining(self, n_busy: int, n_waiting: int) -> None:
+        """Say how many processes are at work, and how many explanations wait."""
+
+    def ticket(self, state: str) -> None:
+        """Count a ticket that was given, or came to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What explains some rows, on which rung, and what it takes to make it again."""
+
+    arm: str
+    method: str
+    rung: Rung
+    why: str
+    explanations: Sequence[dict[str, Any]]
+    elapsed_ms: float
+    seed: int = 0
+    rounds: int | None = None
+    distance: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Give what an answer says beside the explanations."""
+        beside = {"rounds": self.rounds, "distance": self.distance}
+        head = {"rung": self.rung, "why": self.why, "elapsed_ms": round(self.elapsed_ms, 3)}
+        return head | {name: value for name, value in beside.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An explanation on its way."""
+
+    arm: str
+    columns: Columns
+    wish: Wish
+    choice: Choice
+    job: Job
+    of: Explaining
+    began: float = field(default_factory=perf_counter)
+
+    @property
+    def is_later(self) -> bool:
+        """Whether the caller comes back for it."""
+        return self.choice.rung == "later"
+
+
+class Explaining:
+    """The explanations of one worker.
+
+    Parameters
+    ----------
+    spec
+        What is served.
+    packages
+        The package of each arm.
+    counted
+        Who counts.
+    tickets
+        Where what comes later is kept; None where nothing may.
+    """
+
+    def __init__(
+        self, spec: ServiceSpec, packages: Mapping[str, Package], counted: Counted, tickets: Tickets | None = None
+    ) -> None:
+        self.spec, self.packages, self.counted, self.tickets = spec, packages, counted, tickets
+        self.budget_s = spec.budgets.explain_ms / 1000
+        told = spec.explain
+        self._nearby = None if told.nearest is None else Nearby(told.nearest)
+        self.quick = {arm for arm, package in packages.items() if is_quick(package)}
+        slow = [package for arm, package in packages.items() if arm not in self.quick]
+        most_ms = spec.budgets.explain_ms / rungs.SLACK
+        self.pool = Pool(
+            told.processes,
+            most_waiting=told.waiting,
+            longest_s=told.longest_s,
+            most_bytes=told.memory_mb * 1e6,
+            warm=[Warm(folder=str(each.folder), digest=each.digest, most_ms=most_ms) for each in slow],
+            killed=counted.killed,
+        )
+        if slow:
+            self.pool.start()
+
+    def is_quick(self, arm: str, wish: Wish = PLAIN) -> bool:
+        """Tell whether the plan itself explains, in so little time that no other process is asked."""
+        return arm in self.quick and wish.method in (None, self.packages[arm].method)
+
+    def begin(self, arm: str, columns: Columns, wish: Wish, left_s: float) -> Begun:
+        """Choose what the time allows, and begin it.
+
+        Raises
+        ------
+        Full
+            If too many explanations wait already.
+        """
+        package = self.packages[arm]
+        n_rows = len(next(iter(columns.values()), ()))
+        choice = rungs.choose(
+            packed=package.method,
+            wished=wish.method,
+            known=lambda method: self._known(package, method),
+            n_rows=n_rows,
+            left_ms=left_s * 1e3,
+            waits_ms=self.pool.waits_ms(),
+        )
+        is_later = choice.rung == "later"
+        until = None if is_later else monotonic() + STOPS_AT * left_s
+        task = Task(
+            folder=str(package.folder),
+            digest=package.digest,
+            method=choice.method,
+            columns={name: columns[name] for name in package.schema.names},
+            seed=wish.seed,
+            seconds=min(max(LATER_S, self.budget_s), self.spec.explain.longest_s / 2) if is_later else None,
+        )
+        draws = not is_later and self._draws(package, choice.method)
+        job = self.pool.submit(Job(task, until=until if draws else None), later=is_later)
+        self.counted.explaining(self.pool.n_busy, self.pool.n_waiting)
+        return Begun(arm=arm, columns=columns, wish=wish, choice=choice, job=job, of=self)
+
+    def found(self, begun: Begun, done: Done) -> Found:
+        """Tell what was explained, and remember it."""
+        self.counted.explaining(self.pool.n_busy, self.pool.n_waiting)
+        package, choice = self.packages[begun.arm], begun.choice
+        rung: Rung = choice.rung
+        if rung == "later":
+            known = self._known(package, choice.method)
+            exact = known.exact if known is not None else is_exact(choice.method)
+            rung = "exact" if exact else "sampled"
+        seconds = perf_counter() - begun.began
+        self.counted.explained(begun.arm, choice.method, rung, seconds)
+        if self._nearby is not None:
+            self._nearby.keep((package.digest, choice.method), _rows(begun), done.explanations)
+        return Found(
+            arm=begun.arm,
+            method=choice.method,
+            rung=rung,
+            why=choice.why,
+            explanations=[wishes.told(each, begun.wish) for each in done.explanations],
+            elapsed_ms=seconds * 1e3,
+            seed=begun.wish.seed,
+            rounds=done.rounds,
+        )
+
+    def nearest(self, begun: Begun) -> Found | None:
+        """Give what explains the nearest rows that are known, where the spec allows one so far away."""
+        package, method = self.packages[begun.arm], begun.choice.method
+        if self._nearby is None:
+            return None
+        found = self._nearby.find((package.digest, method), _rows(begun), self._spans[begun.arm])
+        if found is None:
+            return None
+        seconds = perf_counter() - begun.began
+        self.counted.explained(begun.arm, method, "cached", seconds)
+        return Found(
+            arm=begun.arm,
+            method=method,
+            rung="cached",
+            why=f"{begun.choice.why}; a row so near was explained before",
+            explanations=[wishes.told(each, begun.wish) for each in found[0]],
+            elapsed_ms=seconds * 1e3,
+            seed=begun.wish.seed,
+            distance=round(found[1], 6),
+        )
+
+    def expected_s(self, begun: Begun) -> float:
+        """Estimate how long it takes until an explanation is there; 0 where nobody knows."""
+        job = begun.job
+        own = job.task.seconds if self._draws(self.packages[begun.arm], job.task.method) else None
+        return self.pool.waits_ms() / 1e3 + (own if own is not None else self.pool.cost_ms(job) / 1e3)
+
+    def audit(self, found: Found) -> list[dict[str, Any]]:
+        """Say for each row what it takes to make its explanation again."""
+        package = self.packages[found.arm]
+        told = {
+            "method": found.method,
+            "rung": found.rung,
+            "seed": found.seed,
+            "rounds": found.rounds,
+            "distance": found.distance,
+            "ekiben": self._version,
+            "reference": package.manifest["data_digest"],
+            "elapsed_ms": round(found.elapsed_ms, 3),
+        }
+        return [{"explanation": told} for _ in found.explanations]
+
+    def close(self) -> None:
+        """End the processes, and the tickets of what they were at."""
+        self.pool.close()
+        if self.tickets is not None:
+            self.tickets.close()
+
+    @cached_property
+    def _version(self) -> str:
+        return version("ekiben")
+
+    @cached_property
+    def _spans(self) -> dict[str, list[float]]:
+        return {arm: spans_of(each.profile, each.schema.names) for arm, each in self.packages.items()}
+
+    def _known(self, package: Package, method: str) -> Known | None:
+        return self.pool.known.get((package.digest, method))
+
+    def _draws(self, package: Package, method: str) -> bool:
+        known = self._known(package, method)
+        return method == rungs.SAMPLING if known is None else known.draws
+
+
+def here(
+    package: Package,
+    arm: str,
+    explained: Sequence[dict[str, Any]],
+    wish: Wish,
+    seconds: float,
+    explaining: Explaining | None = None,
+) -> Found:
+    """Tell what was explained in this process."""
+    method = package.method
+    rung: Rung = "exact" if is_exact(method) else "sampled"
+    if explaining is not None:
+        explaining.counted.explained(arm, method, rung, seconds)
+    return Found(
+        arm=arm,
+        method=method,
+        rung=rung,
+        why=f"{method!r} {rungs.FITS[rung]}",
+        explanations=[wishes.told(each, wish) for each in explained],
+        elapsed_ms=seconds * 1e3,
+        seed=wish.seed,
+    )
+
+
+def is_quick(package: Package, clock: Callable[[], float] = perf_counter) -> bool:
+    """Tell whether a package's plan explains a row within milliseconds, by trying it."""
+    if not package.explains_by_plan:
+        return False
+    row = {name: [value] for name, value in package.examples[0]["row"].items()}
+    times = []
+    for _ in range(N_MEASURED):
+        began = clock()
+        package.explanations(row)
+        times.append((clock() - began) * 1e3)
+    return min(times) <= QUICK_MS
+
+
+def _rows(begun: Begun) -> list[tuple[Any, ...]]:
+    return list(zip(*begun.job.task.columns.values(), strict=True))

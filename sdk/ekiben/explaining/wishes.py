@@ -1,0 +1,143 @@
+"""What a caller wants of an explanation: the query of `/explain`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ekiben.errors import SpecError, nearest
+
+KNOWN = ("method", "columns", "top", "seed", "wait")
+LONGEST = 8192  # bytes of a query
+MOST_SEED = 2**63 - 1
+LONGEST_S = 86_400
+OTHER = ("other", "other columns", "all other columns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is wanted beyond the rows.
+
+    Parameters
+    ----------
+    method
+        By which method; None for the packed one.
+    columns, top
+        Which columns to tell, and how many of the strongest; what the others add is told as one number. Of a rule
+        everything is told.
+    seed
+        Seeds the methods that draw.
+    wait_s
+        How many seconds the caller waits; None for as long as the spec says.
+    """
+
+    method: str | None = None
+    columns: tuple[str, ...] = ()
+    top: int | None = None
+    seed: int = 0
+    wait_s: float | None = None
+
+
+PLAIN = Wish()
+
+
+def read(query: str) -> Wish:
+    """Read the query of a request.
+
+    Raises
+    ------
+    SpecError
+        If it asks for what cannot be; no value is repeated.
+
+    Examples
+    --------
+    >>> read("top=3&wait=0.2")
+    Wish(method=None, columns=(), top=3, seed=0, wait_s=0.2)
+    """
+    if not query:
+        return PLAIN
+    if len(query) > LONGEST:
+        raise SpecError(f"A query may hold {LONGEST:,} bytes. Got more.")
+    found = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in found]
+    if unknown := [name for name in names if name not in KNOWN]:
+        hint = nearest(unknown[0], KNOWN)
+        raise SpecError(f"A query of /explain may hold {', '.join(KNOWN)}. Got something else.{hint}")
+    if len({*names}) < len(names):
+        raise SpecError("A query of /explain must name each thing once. Got one twice.")
+    told = dict(found)
+    columns = tuple(told["columns"].split(",")) if "columns" in told else ()
+    if len({*columns}) < len(columns) or "" in columns:
+        raise SpecError(
+            "`columns` must name each column once, with commas between: ?columns=age,job. Got something else."
+        )
+    return Wish(
+        method=told.get("method"),
+        columns=columns,
+        top=_whole("top", told["top"], 1, 10_000) if "top" in told else None,
+        seed=_whole("seed", told["seed"], 0, MOST_SEED) if "seed" in told else 0,
+        wait_s=_seconds(told["wait"]) if "wait" in told else None,
+    )
+
+
+def checked(wish: Wish, packed: str, others: Collection[str], columns: Collection[str]) -> Wish:
+    """See that a service has what is wanted.
+
+    Raises
+    ------
+    SpecError
+        If it does not offer the method, or the contract has no such column.
+    """
+    allowed = list(dict.fromkeys((packed, *others)))
+    if wish.method is not None and wish.method not in allowed:
+        says = f"`method` must be one that this service offers: {', '.join(allowed)}. Got another."
+        raise SpecError(f"{says}{nearest(wish.method, allowed)}")
+    if unknown := [name for name in wish.columns if name not in columns]:
+        hint = nearest(unknown[0], columns)
+        raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them are none.{hint}")
+    return wish
+
+
+def told(explanation: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
+    """Leave of an explanation what is wanted; what is left out is told as one number, so that all still add up.
+
+    The error of that number is not above the sum of the errors.
+
+    >>> one = {"contributions": {"a": 3.0, "b": -1.0, "c": 0.5}, "standard_errors": None}
+    >>> told(one, Wish(top=1))["contributions"]
+    {'a': 3.0, 'other': -0.5}
+    """
+    parts = explanation.get("contributions")
+    if parts is None or (not wish.columns and wish.top is None):
+        return dict(explanation)
+    names = [name for name in parts if name in wish.columns] if wish.columns else list(parts)
+    if wish.top is not None:
+        names = sorted(names, key=lambda name: -abs(parts[name]))[: wish.top]
+    made = {**explanation, "contributions": _folded(parts, names)}
+    errors = explanation.get("standard_errors")
+    return made | ({"standard_errors": _folded(errors, names)} if errors else {})
+
+
+def _folded(parts: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    rest = [amount for name, amount in parts.items() if name not in names]
+    kept = {name: parts[name] for name in names}
+    return kept | ({next(name for name in OTHER if name not in parts): math.fsum(rest)} if rest else {})
+
+
+def _whole(name: str, text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
+        raise SpecError(f"`{name}` must be a whole number from {least} to {most:,}. Got something else.")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text) if len(text) < 40 else math.nan
+    except ValueError:
+        found = math.nan
+    if not 0 <= found <= LONGEST_S:
+        raise SpecError(f"`wait` must be a number of seconds from 0 to {LONGEST_S:,}. Got something else.")
+    return found

@@ -1,0 +1,305 @@
+"""The endpoints of explanations: `/explain`, which keeps to its time, and the tickets of what comes later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from time import monotonic, perf_counter
+from typing import Any
+
+from starlette.types import Receive, Scope
+
+from ekiben import codecs
+from ekiben.dataplane import DataPlane, n_rows
+from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
+from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of
+from ekiben.errors import SpecError
+from ekiben.explaining import refusals, wishes
+from ekiben.explaining.answering import Begun, Found
+from ekiben.explaining.apart import Broken
+from ekiben.explaining.tickets import Seen, Tickets
+from ekiben.explaining.wire import Done
+from ekiben.explaining.wishes import Wish
+from ekiben.protocol import ARM, ID, MODEL
+from ekiben.routing import Choice
+from ekiben.shortcut import Asked, Lane, Outcome
+from ekiben.waiting import Until, deadline_s
+
+logger = logging.getLogger("ekiben")
+PATH = "/explain/"
+LONGEST_RETRY_S = 10
+Headers = Mapping[bytes, bytes]
+Owner = Callable[[Headers], str]
+
+
+class Rate:
+    """How many are let in each second: a bucket that fills again.
+
+    >>> rate = Rate(2, clock=iter([0.0, 0.0, 0.0, 0.0, 1.0]).__next__)
+    >>> [rate.waits_s() for _ in range(4)]
+    [0.0, 0.0, 0.5, 0.0]
+    """
+
+    def __init__(self, per_s: float, clock: Callable[[], float] = monotonic) -> None:
+        self._per_s, self._clock, self._most = per_s, clock, max(1.0, per_s)
+        self._left, self._looked = self._most, clock()
+
+    def waits_s(self) -> float:
+        """Let one in, and give 0; or say in how many seconds there is room."""
+        now = self._clock()
+        self._left, self._looked = min(self._most, self._left + (now - self._looked) * self._per_s), now
+        if self._left < 1:
+            return (1 - self._left) / self._per_s
+        self._left -= 1
+        return 0.0
+
+
+class Explained(Endpoint):
+    """Answer `POST /explain`: at once by a plan, within the time by another process, or with a ticket.
+
+    Parameters
+    ----------
+    plane, rest
+        As of every endpoint.
+    owner
+        Tells whose a ticket is, by the headers of a request.
+    """
+
+    def __init__(self, plane: DataPlane, *rest: Any, owner: Owner, **settings: Any) -> None:
+        super().__init__(plane, *rest, **settings)
+        self._owner = owner
+        per_s = plane.spec.limits.explain_per_s
+        self._rate = None if per_s is None else Rate(per_s)
+
+    async def _outcome(self, scope: Scope, headers: Headers, receive: Receive, began: float) -> Outcome:
+        if self._rate is not None and (waits_s := self._rate.waits_s()):
+            return self._refused(_too_fast(self.plane.spec.limits.explain_per_s or 0.0, waits_s))
+        try:
+            wish = _wish(scope, headers)
+        except (Refusal, SpecError) as reason:
+            return self._refused(_wrong(self.plane, reason))
+        if not scope.get("query_string"):
+            rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
+            return await super()._outcome(scope, rest, receive, began)
+        until = Until(began, self._timeout_s, receive)
+        body = await until.body(self._most_bytes)
+        return self._refused(body) if isinstance(body, Answer) else await self._in_time(scope, body, until, wish)
+
+    async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:  # noqa: ARG002 -- it takes no time
+        """Explain by the plan, in this thread; None leaves it to the slower way."""
+        if not self.plane.explains_at_once(asked.arm.name):
+            return None
+        told = {ARM: asked.arm.name, MODEL: asked.arm.model} | ({"set-cookie": asked.cookie} if asked.cookie else {})
+        choice = Choice(arm=asked.arm.name, propensity=asked.arm.propensity, unit=asked.unit or asked.id)
+        routed = Routed(
+            id=asked.id,
+            columns=lane.columns(asked),
+            choice=choice,
+            model=asked.arm.model,
+            headers=told,
+            began=asked.began,
+        )
+        try:
+            found = self.plane.begin(routed, wishes.PLAIN, 0)
+            if isinstance(found, Begun):  # it needs more than the plan after all
+                return None
+            answer = self.plane.explained(routed, found)
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            answer = self.plane.refused(self.name, failure)
+        return _sent(self.plane, answer, routed)
+
+    async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
+        return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))
+
+    async def _in_time(self, scope: Scope, body: bytes, until: Until, wish: Wish) -> Outcome:
+        """Read a request, begin what its time allows, and answer with it or with a ticket."""
+        named = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        request = Request(body=body, headers=named, cookies=cookies_of(scope["headers"]))
+        routed: Routed | None = None
+        try:
+            read = await until.done(self._in_thread(self.plane.admit_to_explain, request))
+            if isinstance(read, Answer):
+                return self._refused(read)
+            routed = read
+            wait_s = self.plane.spec.budgets.explain_ms / 1000 if wish.wait_s is None else wish.wait_s
+            by = min(until.left_s, wait_s - (self._timeout_s - until.left_s))
+            begun = await until.done(self._in_thread(self.plane.begin, routed, wish, by))
+            if isinstance(begun, Answer):
+                return self._refused(begun)
+            answer = await self._answered(routed, begun, until, by, self._owner(dict(scope["headers"])))
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            answer = _wrong(self.plane, failure)
+        return self._refused(answer) if routed is None else _sent(self.plane, answer, routed)
+
+    async def _answered(self, routed: Routed, begun: Found | Begun, until: Until, left_s: float, owner: str) -> Answer:
+        if isinstance(begun, Found):
+            return self.plane.explained(routed, begun)
+        if begun.is_later:
+            return _now(self.plane, routed, begun) or _later(self.plane, routed, begun, owner)
+        work = asyncio.wrap_future(begun.job.future)
+        done = await until.sooner(left_s).done(asyncio.shield(work))
+        if isinstance(done, Done):
+            return self.plane.explained(routed, begun.of.found(begun, done))
+        work.add_done_callback(_heard)
+        if done.code == "timeout":
+            return _now(self.plane, routed, begun) or _later(self.plane, routed, begun, owner)
+        begun.job.cancel()
+        return done  # type: ignore[no-any-return]
+
+
+def _heard(work: asyncio.Future[Done]) -> None:
+    """Take note of a failure that nobody waits for any more."""
+    if not work.cancelled():
+        work.exception()
+
+
+def _sent(plane: DataPlane, answer: Answer, routed: Routed) -> Outcome:
+    told = replace(answer, headers={**answer.headers, **routed.headers}, rows=n_rows(routed.columns))
+    return as_outcome(plane, told, routed.id, routed.choice.arm)
+
+
+def _wish(scope: Scope, headers: Headers) -> Wish:
+    """Read what is wanted; a deadline in the headers is a wait that the query did not name."""
+    wish = wishes.read(scope.get("query_string", b"").decode("latin-1"))
+    asked_ms = headers.get(DEADLINE)
+    if asked_ms is None or wish.wait_s is not None:
+        return wish
+    found = deadline_s(asked_ms)
+    if isinstance(found, Answer):
+        says = codecs.decode(found.body)["error"]["message"]
+        raise Refusal(HTTPStatus.BAD_REQUEST, found.code, says)
+    return replace(wish, wait_s=found)
+
+
+def _wrong(plane: DataPlane, failure: Exception) -> Answer:
+    if isinstance(failure, Broken):
+        failure = refusals.broken(failure)
+    if isinstance(failure, SpecError):
+        return refuse(HTTPStatus.BAD_REQUEST, "invalid_query", str(failure))
+    return plane.refused("explain", failure)
+
+
+def _too_fast(per_s: float, waits_s: float) -> Answer:
+    says = f"At most {per_s:g} explanations a second are begun here. There were more. Come back later."
+    told = {"retry-after": str(max(1, math.ceil(waits_s)))}
+    return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_explanations", says, headers=told)
+
+
+# ── what comes later ──
+
+
+def _now(plane: DataPlane, routed: Routed, begun: Begun) -> Answer | None:
+    """Answer with what explains the nearest row, where one is near enough, and end the work."""
+    found = begun.of.nearest(begun)
+    if found is None:
+        return None
+    begun.job.cancel()
+    return plane.explained(routed, found)
+
+
+def _later(plane: DataPlane, routed: Routed, begun: Begun, owner: str) -> Answer:
+    """Give a ticket for work that is under way."""
+    explaining, job = begun.of, begun.job
+    tickets = explaining.tickets
+    if tickets is None:
+        job.cancel()
+        raise refusals.late(explaining.budget_s)
+    expected_s = explaining.expected_s(begun)
+    try:
+        ticket = tickets.open(owner, job.cancel, expected_s=expected_s, of=(routed.id, routed.choice.arm, routed.model))
+    except OSError:
+        job.cancel()
+        raise refusals.unkept() from None
+    explaining.counted.ticket("given")
+    explaining.counted.explained(begun.arm, begun.choice.method, "later", perf_counter() - begun.began)
+    job.future.add_done_callback(lambda _done: _settle(plane, routed, begun, tickets, ticket))
+    document: dict[str, Any] = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model}
+    document |= {"rung": "later", "why": _why(begun)}
+    document |= {"ticket": ticket, "status": "running", "poll": f"{PATH}{ticket}", "progress": None}
+    told = {"content-type": JSON, "location": f"{PATH}{ticket}", "retry-after": _retry(expected_s)}
+    n = n_rows(routed.columns)
+    return Answer(status=HTTPStatus.ACCEPTED, body=codecs.encode(document), headers=told, choice=routed.choice, rows=n)
+
+
+def _why(begun: Begun) -> str:
+    return begun.choice.why if begun.is_later else f"{begun.choice.method!r} was not done within the time"
+
+
+def _settle(plane: DataPlane, routed: Routed, begun: Begun, tickets: Tickets, ticket: str) -> None:
+    """Write what came of a ticket: an answer, or why there is none."""
+    explaining, future = begun.of, begun.job.future
+    if begun.job.is_cancelled or future.cancelled():
+        return
+    try:
+        answer = plane.explained(routed, explaining.found(begun, future.result()))
+        state = "done"
+    except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+        answer, state = _wrong(plane, failure), "failed"
+    try:
+        tickets.settle(ticket, state, answer.status, answer.body)  # type: ignore[arg-type]
+    except OSError as reason:
+        logger.error("the result of a ticket could not be kept: %s", type(reason).__name__)
+        state = "failed"
+    explaining.counted.ticket(state)
+
+
+def answered(plane: DataPlane, method: str, path: str, headers: Headers, owner: Owner) -> Answer:
+    """Answer `GET /explain/{ticket}` and `DELETE /explain/{ticket}`."""
+    if method not in ("GET", "HEAD", "DELETE"):
+        says = "A ticket must be asked for by GET, or cancelled by DELETE. Got another method."
+        return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": "GET, DELETE"})
+    explaining = plane.explaining
+    tickets = None if explaining is None else explaining.tickets
+    if explaining is None or tickets is None:
+        return _unknown()
+    ticket = path.removeprefix(PATH)
+    if method == "DELETE":
+        seen = tickets.look(ticket, owner(headers))
+        if seen.state in ("running", "done", "failed"):
+            seen = tickets.cancel(ticket, owner(headers))
+            explaining.counted.ticket("cancelled")
+        return _cancelled(ticket) if seen.state == "cancelled" else _shown(ticket, seen)
+    return _shown(ticket, tickets.look(ticket, owner(headers)))
+
+
+def _shown(ticket: str, seen: Seen) -> Answer:
+    head = seen.head
+    if head is None:
+        return _unknown()
+    if seen.state in ("done", "failed"):
+        code = "ok" if seen.state == "done" else str(codecs.decode(seen.body)["error"]["code"])
+        return Answer(status=head.status, body=seen.body, headers={"content-type": JSON, **_who(seen)}, code=code)
+    if seen.state == "cancelled":
+        says = "The work of a ticket must not be cancelled before it is fetched. It was."
+        return refuse(HTTPStatus.GONE, "cancelled", says)
+    if seen.state == "lost":
+        says = "The process that had this ticket's work must live until it is done. It ended before. Ask again."
+        return refuse(HTTPStatus.GONE, "lost", says)
+    document: dict[str, Any] = {"id": head.id, "arm": head.arm, "model": head.model, "rung": "later"}
+    document |= {"ticket": ticket, "status": "running", "poll": f"{PATH}{ticket}", "progress": seen.progress}
+    left_s = head.expected_s * (1 - (seen.progress or 0.0))
+    told = {"content-type": JSON, "retry-after": _retry(left_s), **_who(seen)}
+    return Answer(status=HTTPStatus.ACCEPTED, body=codecs.encode(document), headers=told)
+
+
+def _who(seen: Seen) -> dict[str, str]:
+    head = seen.head
+    return {} if head is None else {ID: head.id, ARM: head.arm, MODEL: head.model}
+
+
+def _cancelled(ticket: str) -> Answer:
+    body = codecs.encode({"ticket": ticket, "status": "cancelled"})
+    return Answer(status=HTTPStatus.OK, body=body, headers={"content-type": JSON})
+
+
+def _unknown() -> Answer:
+    says = "There must be such a ticket, and the key that it was given to. There is none, or its time is over."
+    return refuse(HTTPStatus.NOT_FOUND, "unknown_ticket", says)
+
+
+def _retry(seconds: float) -> str:
+    return str(min(LONGEST_RETRY_S, max(1, math.ceil(seconds))))

@@ -1,0 +1,288 @@
+"""Explanations within a time: what is wished, which rung the time allows, what is near, and the tickets of what comes later."""
+
+import re
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ekiben.errors import SpecError
+from ekiben.explaining import nearby, rungs, tickets, wishes
+from ekiben.explaining.apart import Broken, Full, Job, Pool
+from ekiben.explaining.nearby import Nearby
+from ekiben.explaining.tickets import Tickets
+from ekiben.explaining.wire import Known, Task, Warm
+from ekiben.explaining.wishes import Wish
+from ekiben.ticketing import Rate
+
+PATIENCE_S = 240
+
+
+# ── wishes
+
+
+def test_a_query_is_read_and_an_empty_one_wishes_nothing():
+    assert wishes.read("") == Wish()
+    assert wishes.read("method=sampling&columns=age,job&top=2&seed=7&wait=0.5") == Wish(
+        method="sampling", columns=("age", "job"), top=2, seed=7, wait_s=0.5
+    )
+    assert wishes.read("columns=a%20b").columns == ("a b",)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("metod=sampling", "A query of /explain may hold method, columns, top, seed, wait. Got something else."),
+        ("top=1&top=2", "must name each thing once"),
+        ("top=0", "`top` must be a whole number from 1"),
+        ("seed=-1", "`seed` must be a whole number from 0"),
+        ("wait=nan", "`wait` must be a number of seconds from 0"),
+        ("wait=1e99", "`wait` must be a number of seconds from 0"),
+        ("columns=a,a", "must name each column once"),
+        ("columns=", "must name each column once"),
+        ("columns=" + "a" * 9000, "A query may hold 8,192 bytes"),
+    ],
+)
+def test_a_query_that_cannot_be_is_refused_without_its_values(query, says):
+    with pytest.raises(SpecError, match=re.escape(says)):
+        wishes.read(query)
+
+
+def test_a_service_is_wished_what_it_offers():
+    assert wishes.checked(Wish(method="trees"), "trees", (), ("a",)).method == "trees"
+    assert wishes.checked(Wish(method="sampling", columns=("a",)), "trees", ("sampling",), ("a",))
+    with pytest.raises(SpecError, match=r"offers: trees\. Got another"):
+        wishes.checked(Wish(method="sampling"), "trees", (), ("a",))
+    with pytest.raises(SpecError, match="1 of them are none"):
+        wishes.checked(Wish(columns=("a", "b")), "trees", (), ("a",))
+
+
+AMOUNTS = st.dictionaries(st.sampled_from([*"abcdef", "other"]), st.floats(-100, 100), min_size=1)
+
+
+@given(AMOUNTS, st.integers(1, 7), st.sets(st.sampled_from([*"abc"])))
+def test_what_is_left_out_is_told_as_one_number_so_that_all_still_adds_up(amounts, top, columns):
+    one = {"contributions": amounts, "standard_errors": {name: abs(amount) for name, amount in amounts.items()}}
+    told = wishes.told(one, Wish(top=top, columns=tuple(sorted(columns))))
+    parts = told["contributions"]
+    assert sum(parts.values()) == pytest.approx(sum(amounts.values()), abs=1e-9)
+    assert {*told["standard_errors"]} == {*parts}
+    assert len(parts) <= top + 1
+    assert all(parts[name] == amounts[name] for name in {*parts} & {*amounts})
+
+
+def test_a_rule_is_told_whole():
+    rule = {"kind": "rule", "conditions": ["a > 1", "b > 1"]}
+    assert wishes.told(rule, Wish(top=1)) == rule
+
+
+# ── rungs
+
+
+SLOW = {"trees": Known(ms=900, exact=True), "sampling": Known(ms=30, draws=True), "anchor": Known(ms=400)}
+
+
+def chosen(left_ms, *, packed="trees", wished=None, known=SLOW, **more):
+    return rungs.choose(packed=packed, wished=wished, known=known.get, n_rows=1, left_ms=left_ms, **more)
+
+
+def test_the_ladder_goes_down_with_the_time():
+    assert [chosen(ms).rung for ms in (5000, 1200, 1000, 50, 30, 0)] == [
+        "exact", "exact", "sampled", "sampled", "later", "later"
+    ]  # fmt: skip
+    assert [chosen(ms).method for ms in (5000, 50, 30)] == ["trees", "sampling", "trees"]
+
+
+def test_a_method_that_is_named_is_never_replaced():
+    assert (chosen(100, wished="trees").rung, chosen(100, wished="trees").method) == ("later", "trees")
+    assert chosen(1000, packed="anchor").rung == "sampled"
+    assert (chosen(100, packed="anchor").rung, chosen(100, packed="anchor").method) == ("later", "anchor")
+
+
+def test_who_waits_before_one_counts():
+    assert chosen(1200, waits_ms=100).rung == "sampled"
+    assert chosen(1200, waits_ms=1190).rung == "later"
+
+
+def test_what_was_not_measured_yet_is_tried():
+    assert (chosen(10, known={}).rung, chosen(10, known={}, packed="own").rung) == ("exact", "sampled")
+
+
+def test_a_choice_says_why():
+    assert chosen(1000).why == "'trees' needs 1125 ms, and there are 1000; 'sampling' fits"
+    assert chosen(5000).why == "'trees' is exact, and fits into the time"
+
+
+# ── nearby
+
+
+def test_the_nearest_row_stands_in_where_it_is_near_enough():
+    kept = Nearby(0.1)
+    key, spans = ("digest", "trees"), (100.0, 0.0)
+    kept.keep(key, [(30, "cook"), (60, "cook")], [{"of": 30}, {"of": 60}])
+    assert kept.find(key, [(32, "cook")], spans) == ([{"of": 30}], pytest.approx(0.01))
+    assert kept.find(key, [(58, "cook"), (30, "cook")], spans) == ([{"of": 60}, {"of": 30}], pytest.approx(0.01))
+    assert kept.find(key, [(30, "baker")], spans) is None
+    assert kept.find(("another", "trees"), [(30, "cook")], spans) is None
+    assert kept.find(("digest", "anchor"), [(30, "cook")], spans) is None
+
+
+def test_what_is_kept_is_bounded_and_the_least_lately_added_goes():
+    kept = Nearby(0.0)
+    for i in range(2 * nearby.MOST):
+        kept.keep(("d", "m"), [(float(i),)], [{"of": i}])
+    assert kept.find(("d", "m"), [(0.0,)], (1e9,)) is None
+    assert kept.find(("d", "m"), [(2.0 * nearby.MOST - 1,)], (1e9,)) == ([{"of": 2 * nearby.MOST - 1}], 0.0)
+
+
+@given(st.lists(st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=2)), min_size=3, max_size=3))
+def test_a_row_is_at_no_distance_from_itself_and_at_most_one_from_others(row):
+    assert nearby.distance(row, row, (1.0, 0.0, 5.0)) == 0
+    assert 0 <= nearby.distance(row, (1.0, "x", None), (1.0, 0.0, 5.0)) <= 1
+
+
+# ── tickets
+
+
+@pytest.fixture
+def worker(tmp_path):
+    made = []
+
+    def make(**settings):
+        told = {"keep_s": 60, "most": 10, "most_bytes": 1e6} | settings
+        made.append(Tickets(tmp_path / "service", **told))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_any_worker_answers_for_a_ticket_and_only_to_its_owner(worker):
+    one, other = worker(), worker()
+    ticket = one.open("me", lambda: None, expected_s=10, of=("i", "champion", "models:/risk/1"))
+    assert re.fullmatch("[0-9a-f]{32}", ticket)
+    assert other.look(ticket, "me").state == "running"
+    assert other.look(ticket, "you").state == "unknown"
+    assert 0 <= other.look(ticket, "me").progress < 0.1
+    one.settle(ticket, "done", 200, b'{"a":1}\n2')
+    seen = other.look(ticket, "me")
+    assert (seen.state, seen.head.status, seen.head.arm, seen.body) == ("done", 200, "champion", b'{"a":1}\n2')
+    assert other.look("../" + ticket, "me").state == "unknown"
+
+
+def test_a_ticket_is_for_its_owner_s_eyes_on_the_disk_too(worker, tmp_path):
+    one = worker()
+    one.settle(one.open("token", lambda: None), "done", 200, b"{}")
+    (file,) = (tmp_path / "service").glob("*.ticket")
+    assert file.stat().st_mode & 0o077 == 0
+    assert b"token" not in file.read_bytes()
+
+
+def test_another_worker_cancels_the_work_and_a_result_that_comes_then_is_not_kept(worker):
+    one, other, stopped = worker(), worker(), []
+    ticket = one.open("", lambda: stopped.append(1))
+    assert other.cancel(ticket, "nobody").state == "unknown"
+    assert other.cancel(ticket, "").state == "cancelled"
+    end = time.monotonic() + PATIENCE_S
+    while not stopped:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    one.settle(ticket, "done", 200, b"{}")
+    assert one.look(ticket, "").state == "cancelled"
+
+
+def test_a_ticket_whose_worker_has_ended_says_so(worker, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from ekiben.explaining.tickets import Tickets\n"
+        "made = Tickets(Path(sys.argv[1]), keep_s=60, most=10, most_bytes=1e6)\n"
+        "print(made.open('', lambda: None), flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "service"], stdin=-1, stdout=subprocess.PIPE, text=True
+    ) as child:
+        ticket, here = child.stdout.readline().strip(), worker()
+        assert here.look(ticket, "").state == "running"
+        child.kill()
+        child.wait()
+        assert here.look(ticket, "").state == "lost"
+
+
+def test_what_is_too_old_or_too_much_is_deleted(worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(tickets, "SWEPT_S", 0)
+    one = worker(most=3)
+    made = [one.open("", lambda: None) for _ in range(5)]
+    for ticket in made[2:]:
+        one.settle(ticket, "done", 200, b"x" * 100)
+    last = one.open("", lambda: None)
+    assert [one.look(ticket, "").state for ticket in made[:3]] == ["unknown"] * 3
+    assert one.look(last, "").state == "running"
+    assert len(list((tmp_path / "service").glob("*.ticket"))) == 3
+    old = worker(keep_s=-1)
+    ticket = old.open("", lambda: None)
+    old.settle(ticket, "done", 200, b"{}")
+    assert old.look(ticket, "").state == "unknown"
+
+
+# ── a rate
+
+
+def test_a_rate_lets_in_what_it_says_and_tells_when_to_come_back():
+    now = [0.0]
+    rate = Rate(5, clock=lambda: now[0])
+    assert [rate.waits_s() for _ in range(5)] == [0.0] * 5
+    assert rate.waits_s() == pytest.approx(0.2)
+    now[0] = 0.2
+    assert (rate.waits_s(), rate.waits_s() > 0) == (0.0, True)
+
+
+# ── a process of its own
+
+
+def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants_it_and_comes_back(challenger, people):
+    """One long test: a process takes seconds to start."""
+    ended, row = [], challenger.examples[0]["row"]
+    columns = {name: [value] for name, value in row.items()}
+    task = Task(folder=str(challenger.folder), digest=challenger.digest, method="sampling", columns=columns, seed=3)
+    warm = Warm(folder=task.folder, digest=task.digest, most_ms=1e6)
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9, warm=[warm], killed=ended.append)
+    try:
+        done = pool.submit(Job(task)).future.result(PATIENCE_S)
+        wanted = challenger.explain(challenger.example_frame.head(1), seed=3)[0]
+        assert done.explanations[0]["contributions"] == wanted.contributions
+        known = pool.known[challenger.digest, "sampling"]
+        assert (known.draws, known.exact, known.ms > 0) == (True, False, True)
+
+        drawn = pool.submit(Job(task, until=time.monotonic() + 1)).future.result(PATIENCE_S)
+        again = challenger.explain(challenger.example_frame.head(1), seed=3, rounds=drawn.rounds)[0]
+        assert drawn.explanations[0]["contributions"] == again.contributions
+
+        unwanted = pool.submit(Job(task, until=time.monotonic() + 3600))
+        waiting = [pool.submit(Job(task)) for _ in range(2) if _begun(unwanted)]
+        with pytest.raises(Full):
+            pool.submit(Job(task))
+        unwanted.cancel()
+        with pytest.raises(Broken) as refused:
+            unwanted.future.result(PATIENCE_S)
+        assert (refused.value.code, ended) == ("cancelled", ["cancelled"])
+        for job in waiting:
+            assert job.future.result(PATIENCE_S).explanations[0]["contributions"] == wanted.contributions
+
+        wrong = msgspec.structs.replace(task, digest="0" * 64)
+        with pytest.raises(Broken) as refused:
+            pool.submit(Job(wrong)).future.result(PATIENCE_S)
+        assert refused.value.code == "internal"
+    finally:
+        pool.close()
+
+
+def _begun(job):
+    end = time.monotonic() + PATIENCE_S
+    while job.began is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return True
