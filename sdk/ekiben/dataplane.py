@@ -235,8 +235,9 @@ class DataPlane:
         return found
 
     def explains_at_once(self, arm: str) -> bool:
-        """Tell whether an explanation takes microseconds: it needs the plan alone."""
-        return not self.hooks.changed() and self.packages[arm].explains_by_plan
+        """Tell whether an explanation takes microseconds: it needs the plan alone, and draws nothing."""
+        package = self.packages[arm]
+        return not self.hooks.changed() and package.method in QUICK_METHODS and package.explains_by_plan
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.

@@ -269,7 +269,7 @@ class Package:
         return Explanations(chosen.explain(rows, seed=seed))
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
-        """Explain answers for columns of plain values that fit the contract; a linear model by its plan, without a frame."""
+        """Explain answers for columns of plain values that fit the contract; by the plan, without a frame, where it suffices."""
         if self.explains_by_plan:
             chosen = [columns[name] for name in self.schema.names]
             found: list[Explanation] = self.explainer.explain_columns(chosen, len(chosen[0]))  # type: ignore[attr-defined]
@@ -279,8 +279,8 @@ class Package:
     @property
     def explains_by_plan(self) -> bool:
         """Whether explanations need nothing but the plan."""
-        planned = self.plan is not None and self.method == "linear"  # the others need more to be read
-        return planned and getattr(self.explainer, "planned", None) is not None
+        planned = self.plan is not None and self.method in ("linear", "anchor")  # the others need more to be read
+        return planned and bool(getattr(self.explainer, "planned", None))
 
     def _context(self, which: int = 0, *, fitted: bool = False) -> Context:
         """Give what a method is told; one that is fitted already has what it needs, but for labels that nobody listed."""

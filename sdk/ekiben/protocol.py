@@ -418,9 +418,20 @@ def _explanation() -> dict[str, Any]:
             "contributions": {"type": "object", "additionalProperties": _NUMBER},
             "standard_errors": {"type": "object", "nullable": True, "additionalProperties": _NUMBER},
             "conditions": {"type": "array", "items": TEXT},
-            "precision": _NUMBER,
-            "coverage": _NUMBER,
+            "label": {"description": "The answer that the rule keeps to: a text, a number or a boolean."},
+            "threshold": {**_NUMBER, "description": "The precision that was searched for."},
+            "reached": {"type": "boolean", "description": "Whether the precision is at least the threshold."},
+            "precision": {**_NUMBER, "description": "The share of fresh rows under the rule that got the label."},
+            "precision_interval": _interval("precision"),
+            "coverage": {**_NUMBER, "description": "The share of the reference that the rule speaks of."},
+            "coverage_interval": _interval("coverage"),
+            "n_samples": {"type": "integer", "description": "How many fresh rows the precision was measured on."},
             "faithfulness_error": {**_NUMBER, "description": "What the explanation misses of the output."},
             "elapsed_ms": _NUMBER,
         },
     }
+
+
+def _interval(of: str) -> dict[str, Any]:
+    says = f"The 95 % interval of the {of}: low, high."
+    return {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2, "description": says}

@@ -16,7 +16,7 @@ from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.heads import heads
 from ekiben.compiling.native import gains
-from ekiben.compiling.nodes import Doc, Row, Table
+from ekiben.compiling.nodes import Coded, Doc, Row, Table
 from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Plan, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
@@ -33,6 +33,7 @@ __all__ = [
     "TOLERANCE",
     "UNMEASURED",
     "Certificate",
+    "Coded",
     "Costs",
     "NoPlan",
     "Outcome",

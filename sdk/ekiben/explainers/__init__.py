@@ -35,6 +35,7 @@ METHODS = {
     "trees": "ekiben.explainers.trees:Trees",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
+    "anchor-alibi": "ekiben.explainers.anchor_alibi:AlibiAnchors",
 }
 EXACT_FIRST = ("linear", "trees", "sampling")
 
@@ -51,7 +52,7 @@ def method(name: str) -> Method:
     --------
     >>> method("anchors")
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The explainer must be one of 'auto', 'anchor', 'linear', 'sampling', 'trees'. Got 'anchors'. \
+    ekiben.errors.SpecError: The explainer must be one of 'auto', 'anchor', 'anchor-alibi', 'linear', 'sampling', 'trees'. Got 'anchors'. \
 Did you mean 'anchor'?
     """
     if name in METHODS:
@@ -108,7 +109,7 @@ def requirements(name: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> requirements("linear"), requirements("anchor")
+    >>> requirements("anchor"), requirements("anchor-alibi")
     ((), ('alibi',))
     """
     return tuple(getattr(method(name), "requirements", ()))
