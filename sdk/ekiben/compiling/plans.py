@@ -275,7 +275,7 @@ class _Head:
 
     def numbers(self, table: Table) -> Array:
         """Choose the numbers of the labels of many rows; without labels those of the largest scores."""
-        core = self.core.sums(table) if isinstance(self.core, Linear) else self.core.block(table)
+        core: Any = self.core.sums(table) if isinstance(self.core, Linear) else self.core.block(table)
         if not np.isfinite(core).all():
             raise PlanError("A plan must answer with finite numbers. It did not.")
         if self.label is None:

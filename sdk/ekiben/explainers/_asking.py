@@ -26,7 +26,7 @@ class Asker(Protocol):
 
     @property
     def label(self) -> Any:
-        """What it answers to the row."""
+        """Its answer to the row."""
 
     def agree(self, rows: Codes) -> npt.NDArray[np.bool_]:
         """Say of patched rows, (n_columns, n_rows) of row numbers, which get the same label."""
@@ -66,16 +66,17 @@ class Model:
         if found.labels is not None:
             return np.asarray(found.labels)
         assert found.scores is not None
-        return np.array(context.classes, dtype=object)[found.scores.argmax(axis=1)]
+        return np.asarray(np.array(context.classes, dtype=object)[found.scores.argmax(axis=1)])
 
 
 class Planned:
     """Asks the plan; for rows that it has no answer to the model."""
 
     def __init__(self, plan: Plan, context: Context, table: Table, model: Model) -> None:
-        self._plan, self._classes, self._table, self._model = plan, context.classes, table, model
+        self._plan, self._table, self._model = plan, table, model
         numbers = self._numbers(_own(table))
-        self.label = model.label if numbers is None else self._classes[int(numbers[0])]
+        self.label = model.label if numbers is None else context.classes[int(numbers[0])]
+        self._number = context.classes.index(self.label)
 
     def agree(self, rows: Codes) -> npt.NDArray[np.bool_]:
         parts = [rows[:, i : i + ROWS_OF_PLAN] for i in range(0, rows.shape[1], ROWS_OF_PLAN)]
@@ -83,12 +84,12 @@ class Planned:
 
     def _agree(self, rows: Codes) -> npt.NDArray[np.bool_]:
         numbers = self._numbers(rows)
-        return self._model.agree(rows) if numbers is None else numbers == self._classes.index(self.label)
+        return self._model.agree(rows) if numbers is None else np.asarray(numbers == self._number)
 
     def _numbers(self, rows: Codes) -> npt.NDArray[Any] | None:
         """Choose the labels' numbers by the plan; None where it has no answer."""
         try:
-            return self._plan.label_numbers(self._table.patched(rows), rows.shape[1])
+            return np.asarray(self._plan.label_numbers(self._table.patched(rows), rows.shape[1]))
         except NO_ANSWER:
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -57,6 +57,7 @@ class Known:
 
     column: Column
     values: tuple[Any, ...]
+    places: Mapping[Any, int]
     ids: Codes
     codes: Codes
     numbers: npt.NDArray[np.float64] | None
@@ -72,18 +73,28 @@ class Known:
         distinct = tuple(None if is_missing(values[i]) else values[i] for i in first.tolist())
         scale = [_scaled(column, value) for value in distinct]
         numbers = np.array(scale, dtype=np.float64) if column.kind in NUMERIC else None
-        if column.kind not in (*NUMERIC, "datetime"):
-            return cls(column=column, values=distinct, ids=ids, codes=ids, numbers=numbers, cuts=None, told=())
-        cuts, told = _cuts(scale, distinct, ids)
-        codes = np.array([_bin(cuts, value) for value in scale], dtype=np.int64)[ids]
-        return cls(column=column, values=distinct, ids=ids, codes=codes, numbers=numbers, cuts=cuts, told=told)
+        cuts: tuple[Any, ...] | None = None
+        told: tuple[Any, ...] = ()
+        codes = ids
+        if column.kind in (*NUMERIC, "datetime"):
+            cuts, told = _cuts(scale, distinct, ids)
+            codes = np.array([_bin(cuts, value) for value in scale], dtype=np.int64)[ids]
+        return cls(
+            column=column,
+            values=distinct,
+            places=places,
+            ids=ids,
+            codes=codes,
+            numbers=numbers,
+            cuts=cuts,
+            told=told,
+        )
 
     def code(self, value: Any) -> int:
         """Give the code of one value, known or not."""
         if self.cuts is not None:
             return _bin(self.cuts, _scaled(self.column, value))
-        key = _key(value)
-        return next((i for i, each in enumerate(self.values) if _key(each) == key), len(self.values))
+        return self.places.get(_key(value), len(self.values))
 
     def predicates(self, place: int, code: int) -> Iterator[Predicate]:
         """List what holds of a code: one bound at a cut, or the code itself."""
@@ -168,6 +179,11 @@ class Table:
             codes = self.background.codes[one.column]
             met &= (one.low <= codes) & (codes <= one.high)
         return met
+
+    def meets(self, predicates: Sequence[Predicate]) -> bool:
+        """Say whether all predicates hold for the explained row."""
+        codes = [self.background.columns[one.column].code(self.row[one.column]) for one in predicates]
+        return all(one.low <= code <= one.high for one, code in zip(predicates, codes, strict=True))
 
     def patched(self, rows: Codes) -> list[Coded]:
         """Lay rows whose value in column i comes from row `rows[i]`, as columns: `rows` is (n_columns, n_rows)."""

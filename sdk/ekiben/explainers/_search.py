@@ -35,7 +35,7 @@ def n_set(masks: Packed) -> Codes:
     >>> n_set(np.array([[255, 1], [0, 3]], dtype=np.uint8)).tolist()
     [9, 2]
     """
-    return _BITS[masks].sum(axis=-1, dtype=np.int64)
+    return np.asarray(_BITS[masks].sum(axis=-1, dtype=np.int64))
 
 
 class Draws:
@@ -60,15 +60,15 @@ class Draws:
         rows = np.empty((n_columns, len(rules), n), dtype=np.int64)
         rows[:] = self.rng.integers(n_background, size=n)
         chances = self.rng.random((n_columns, n))
-        whole, few = self._shared(rules, masks)
+        whole, few = self._parted(masks)
         sources = _picked(masks[whole], n_background, chances[0])
         for column, which in _by(((one.column, i) for i, k in enumerate(whole) for one in rules[k])).items():
             rows[column, [whole[i] for i in which]] = sources[which]
-        for one, which in _by(((one, k) for k in few for one in rules[k])).items():
+        for one, which in _by((one, k) for k in few for one in rules[k]).items():
             rows[one.column, which] = self._source(one, chances[one.column])
         return rows
 
-    def _shared(self, rules: Sequence[Rule], masks: Packed) -> tuple[list[int], list[int]]:
+    def _parted(self, masks: Packed) -> tuple[list[int], list[int]]:
         """Part the rules with enough rows under them from the others."""
         enough = (n_set(masks) >= FEWEST_TOGETHER).tolist()
         return [k for k, is_so in enumerate(enough) if is_so], [k for k, is_so in enumerate(enough) if not is_so]
@@ -126,7 +126,7 @@ class Step:
     @property
     def precision(self) -> npt.NDArray[np.float64]:
         """The share that met the label, of each, as far as is known."""
-        return (self.met + self.seen_met) / np.maximum(self.n + self.seen, 1)
+        return np.asarray((self.met + self.seen_met) / np.maximum(self.n + self.seen, 1))
 
     def found(self, i: int) -> Found:
         """Give one of them by its number."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -74,9 +74,7 @@ class Anchors:
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
         """Find a rule for each row."""
-        rows = self.context.rows(frame).reset_index(drop=True)
-        values = zip(*as_columns(rows), strict=True)
-        return [self._explain(row, lambda i=i: rows.iloc[[i]], seed) for i, row in enumerate(values)]  # type: ignore[misc]
+        return [self._explain(row, framed, seed) for row, framed in self._rows(frame)]
 
     def explain_columns(
         self, columns: Sequence[Sequence[Any]], n_rows: int, *, seed: int = 0
@@ -85,17 +83,37 @@ class Anchors:
         rows = list(zip(*columns, strict=True))[:n_rows]
         return [self._explain(row, partial(self._framed, row), seed) for row in rows]
 
+    def remeasured(self, frame: pd.DataFrame, *, seed: int = 0, n_samples: int = 4_000) -> list[Remeasured]:
+        """Find a rule for each row as `explain` does, and measure it on other fresh rows."""
+        found = []
+        for row, framed in self._rows(frame):
+            told, case = self._told(row, framed, seed)
+            draws = Draws(case.table, np.random.default_rng([seed, MOST_MEASURED + 1]))
+            n_met = int(case.asked.agree(draws.rows(case.rule, n_samples)).sum())
+            found.append(Remeasured(told, case.table.meets(case.rule), n_met / n_samples, n_samples))
+        return found
+
+    def _rows(self, frame: pd.DataFrame) -> Iterator[tuple[Sequence[Any], Callable[[], pd.DataFrame]]]:
+        """Give each row as plain values, and as a frame that is made when it is needed."""
+        rows = self.context.rows(frame).reset_index(drop=True)
+        for i, row in enumerate(zip(*as_columns(rows), strict=True)):
+            yield row, partial(_one, rows, i)
+
     def _framed(self, row: Sequence[Any]) -> pd.DataFrame:
-        return as_frame({name: [value] for name, value in zip(self.context.names, row, strict=True)}, self.context.schema)
+        columns = {name: [value] for name, value in zip(self.context.names, row, strict=True)}
+        return as_frame(columns, self.context.schema)
 
     def _explain(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> Told:
+        return self._told(row, framed, seed)[0]
+
+    def _told(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> tuple[Told, _Case]:
         started = perf_counter()
         table = Table.of(self.background, row)
         asked = asker(self.context, table, lambda: stack(self.frame(), framed()))
         rule, n_met = self._measured(table, asked, seed)
         covered = int(table.holds(rule).sum())
         precision = n_met / N_FRESH
-        return Told(
+        told = Told(
             method=self.method,
             label=asked.label,
             conditions=tuple(table.said(predicate) for predicate in rule),
@@ -109,6 +127,7 @@ class Anchors:
             faithfulness_error=1 - precision,
             elapsed_ms=(perf_counter() - started) * 1e3,
         )
+        return told, _Case(table, asked, rule)
 
     def _measured(self, table: Table, asked: Asker, seed: int) -> tuple[Rule, int]:
         """Take the first rule that reaches the threshold on fresh rows, or the one that came nearest; count those rows."""
@@ -137,6 +156,25 @@ class Anchors:
         background = Background.of(read_columns(folder / KEPT), context.schema)
         frame = cache(partial(read_frame, folder / KEPT))
         return cls(context=context, background=background, frame=frame, threshold=read_header(folder)["threshold"])
+
+
+class Remeasured(NamedTuple):
+    """A rule, whether it holds for the row that it explains, and its precision on other fresh rows."""
+
+    rule: Told
+    holds: bool
+    precision: float
+    n_samples: int
+
+
+class _Case(NamedTuple):
+    table: Table
+    asked: Asker
+    rule: Rule
+
+
+def _one(rows: pd.DataFrame, i: int) -> pd.DataFrame:
+    return rows.iloc[[i]]
 
 
 def _refuse_regressors(context: Context, method: str) -> None:

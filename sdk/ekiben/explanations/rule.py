@@ -88,7 +88,9 @@ class Rule:
 
     def html(self) -> str:
         """Draw the rule with what was measured of it."""
-        code = '<code style="background:rgba(128,128,128,.18);padding:1px 5px;border-radius:4px;color:inherit">{}</code>'
+        code = (
+            '<code style="background:rgba(128,128,128,.18);padding:1px 5px;border-radius:4px;color:inherit">{}</code>'
+        )
         said = " and ".join(code.format(escape(condition)) for condition in self.conditions)
         label = f"<b>{escape(repr(self.label))}</b>"
         sentence = f"If {said}, then {label}." if said else f"Always {label}, whatever the columns hold."
