@@ -20,7 +20,7 @@ N_SETTLED = 4  # of the widest candidates, looked into together
 N_TRIED = 192  # rows under each of them
 N_DECIDED = 1024  # rows after which a rule is taken for what it seems
 LEVEL = 1.0  # a rule is given up where the chance of its count, had it the threshold's precision, is below exp(-1)
-SURE = 0.5  # standard errors by which its precision must be above the threshold
+SURE = 1.5  # standard errors by which its precision must be above the threshold
 WORTH = 1.1  # a rule must cover so many times what another one does to be worth a look
 
 Agree = Callable[[Codes], npt.NDArray[np.bool_]]

@@ -74,9 +74,18 @@ class Coded(Sequence[Any]):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Give the numbers of all rows; NaN for a missing one."""
+        return np.asarray(self.as_numbers()[self.ids], dtype=dtype)
+
+    def as_numbers(self) -> Array:
+        """Give the number of each value."""
         if self.numbers is None:
-            self.numbers = np.array(self.values, dtype=dtype)
-        return self.numbers.astype(dtype or self.numbers.dtype, copy=False)[self.ids]
+            self.numbers = np.array(self.values, dtype=np.float64)
+        return self.numbers
+
+    def spread(self, found: Array) -> Array:
+        """Give each row what was found for its value."""
+        made: Array = found.take(self.ids, axis=0)
+        return made
 
 
 class Node:

@@ -87,7 +87,7 @@ class OneHot(Node):
         by_place = np.vstack([weights.T, np.zeros(len(weights))])  # the place -1, of nothing, is the last
         total = np.zeros((table.n_rows, len(weights)))
         for pair, column in zip(self._pairs, found, strict=True):
-            total += by_place[_all_of(*pair, column.values)][column.ids]
+            total += column.spread(by_place[_all_of(*pair, column.values)])
         return total
 
 
@@ -150,8 +150,7 @@ def _key(value: Any) -> Any:
 def _array_of(known: Mapping[Any, Any], other: Any, column: Sequence[Any], dtype: Any) -> Array:
     """Find what stands for each value of a column; of a coded one for each distinct value."""
     if isinstance(column, Coded):
-        made: Array = np.array(_all_of(known, other, column.values), dtype=dtype)[column.ids]
-        return made
+        return column.spread(np.array(_all_of(known, other, column.values), dtype=dtype))
     return np.array(_all_of(known, other, column), dtype=dtype)
 
 

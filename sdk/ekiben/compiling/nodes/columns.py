@@ -32,6 +32,15 @@ class Columns(Node):
             made[:, i] = np.array(table.columns[place], dtype=np.float64)  # None is NaN
         return made
 
+    def weighed(self, table: Table, weights: Array) -> Array:
+        columns = [table.columns[place] for place in self.places]
+        if not all(isinstance(column, Coded) for column in columns):
+            return super().weighed(table, weights)
+        total = np.zeros((table.n_rows, len(weights)))
+        for column, weight in zip(columns, weights.T, strict=True):
+            total += column.spread(np.multiply.outer(column.as_numbers(), weight))  # type: ignore[attr-defined]
+        return total
+
 
 def only(place: int) -> Callable[[Values], tuple[Any]]:
     """Get one value as `itemgetter` gets several."""

@@ -36,7 +36,7 @@ class Scale(Of):
 
     def weighed(self, table: Table, weights: Array) -> Array:
         by_scale = weights / self._scale
-        made: Array = self.of.block(table) @ by_scale.T - by_scale @ self._shift
+        made: Array = self.of.weighed(table, by_scale) - by_scale @ self._shift
         return made
 
     def apply(self, matrix: Array) -> Array:
