@@ -42,7 +42,6 @@ from ekiben import compiling, explainers, models, schema, tables
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
-from ekiben.explainers._predicates import Table
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.sampling import Sampling
 
@@ -515,74 +514,6 @@ def test_sampling_never_asks_for_more_rows_than_it_may():
     assert sum(asked) > 20_000
 
 
-# ── anchors ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.slow
-def test_an_anchor_holds_as_often_and_for_as_many_as_it_says(loan, credit, tmp_path):
-    X, _ = credit
-    context = context_of(loan, X)
-    explainer = explainers.choose("anchor", context)
-    rows = pd.concat([X.iloc[[1]], X[X["Assets"].isna()].iloc[[0]], X.iloc[[1]].assign(Job="astronaut")])
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002 -- the global generator is what is watched
-    found = explainer.explain(rows, seed=3)
-    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
-
-    for rule, label in zip(found, loan.predict(rows), strict=True):
-        under = np.all([held(X, condition) for condition in rule.conditions], axis=0)
-        assert rule.label == label
-        assert rule.coverage == pytest.approx(under.mean())
-        assert rule.precision >= 0.9
-        assert rule.faithfulness_error == 1 - rule.precision
-        if under.sum() > 50:
-            assert (loan.predict(X[under]) == label).mean() >= 0.85  # real rows, not perturbed ones
-
-    assert timeless(explainer.explain(rows, seed=3)) == timeless(found)
-    explainer.save(tmp_path)
-    assert timeless(explainers.load(tmp_path, without_reference(context)).explain(rows, seed=3)) == timeless(found)
-
-
-def held(frame, condition):
-    """Read a condition as a user would."""
-    if condition.endswith(" is missing"):
-        return frame[condition.removesuffix(" is missing")].isna().to_numpy()
-    return frame.eval(condition).to_numpy()
-
-
-@pytest.mark.slow
-def test_an_anchor_names_a_missing_value_when_that_decides():
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame(
-        {"debt": np.where(rng.random(800) < 0.3, np.nan, rng.normal(size=800)), "member": rng.random(800) < 0.5}
-    )
-    y = np.where(X["debt"].isna(), "unknown", "known")
-    model = make_pipeline(SimpleImputer(add_indicator=True), RandomForestClassifier(10, random_state=0)).fit(
-        X.astype(float), y
-    )
-    X = X.astype({"member": float})
-    (rule,) = explainers.choose("anchor", context_of(model, X)).explain(X[X["debt"].isna()].iloc[[0]])
-    assert rule.sentence() == "If debt is missing, then 'unknown'."
-    assert rule.precision == 1.0
-    assert rule.coverage == pytest.approx(X["debt"].isna().mean())
-
-
-@pytest.mark.slow
-def test_an_anchor_takes_a_table_of_texts_and_booleans_only():
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame({"job": rng.choice(["a", "b", "c"], 500), "member": rng.random(500) < 0.5})
-    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(X, (X["job"] == "a") & X["member"])
-    row = pd.DataFrame({"job": ["a"], "member": [True]})
-    (rule,) = explainers.choose("anchor", context_of(model, X)).explain(row)
-    assert rule.conditions == ("job == 'a'", "member == True")
-    assert rule.label is True
-
-
-def test_an_anchor_refuses_a_regressor(diabetes):
-    X, y = diabetes
-    with pytest.raises(ExplainError, match=re.escape("The method 'anchor' explains a class. Got a regressor")):
-        explainers.choose("anchor", context_of(LinearRegression().fit(X, y), X))
-
-
 # ── choosing, saving, loading ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -692,24 +623,3 @@ def test_stacked_rows_keep_every_dtype_and_add_new_categories():
     pd.testing.assert_frame_equal(stacked, ODD.iloc[[0, 1, 2, 0]].reset_index(drop=True), check_exact=True)
     new = ODD.iloc[[0]].assign(kind=pd.Categorical(["w"]))
     assert stack(ODD, new)["kind"].tolist()[-1] == "w"
-
-
-def test_a_rule_speaks_of_dates_lists_and_categories_as_a_reader_would():
-    frame = pd.DataFrame(
-        {
-            "since": pd.to_datetime(["2024-01-01", "2024-06-01"]),
-            "place": [[1.5, 2.0], [0.5, 1.0]],
-            "long": [np.arange(9.0), np.ones(9)],
-            "grade": pd.Categorical([1, 2]),
-            "gone": [None, pd.NaT],
-        }
-    )
-    table = Table.of(frame, {})
-    assert [table.said(predicate) for predicate in table.predicates] == [
-        "since == 2024-06-01T00:00:00",
-        "place == [0.5, 1.0]",
-        "long == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … (9)]",
-        "grade == 2",
-        "gone is missing",
-    ]
-    assert table.codes[:, :4].tolist() == [[0, 0, 0, 0], [1, 1, 1, 1]]

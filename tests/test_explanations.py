@@ -56,8 +56,12 @@ def rule():
         method="anchor",
         label="good",
         conditions=("Job == 'fixed'", "Income <= 105.00"),
+        threshold=0.95,
+        reached=True,
         precision=0.971,
+        precision_interval=(0.959, 0.980),
         coverage=0.203,
+        coverage_interval=(0.179, 0.229),
         n_samples=1000,
         faithfulness_error=1 - 0.971,
         elapsed_ms=90.0,
@@ -166,7 +170,17 @@ def test_a_table_has_a_row_an_explanation_and_a_column_a_raw_column(attribution)
 
 
 def test_a_table_of_rules_says_them(rule):
-    expected = {"label": "good", "rule": "Job == 'fixed' and Income <= 105.00", "precision": 0.971, "coverage": 0.203}
+    expected = {
+        "label": "good",
+        "rule": "Job == 'fixed' and Income <= 105.00",
+        "reached": True,
+        "precision": 0.971,
+        "precision_low": 0.959,
+        "precision_high": 0.980,
+        "coverage": 0.203,
+        "coverage_low": 0.179,
+        "coverage_high": 0.229,
+    }
     pd.testing.assert_frame_equal(Explanations([rule]).to_frame(), pd.DataFrame([expected]))
 
 
@@ -174,6 +188,18 @@ def test_the_text_is_an_aligned_table(attribution, rule):
     head, first, second = repr(Explanations([attribution, rule])).splitlines()
     assert first.index("age +1.5") == head.index("because") == second.index("If Job")
     assert "If Job == 'fixed' and Income <= 105.00, then 'good'. (precision 0.97, coverage 0.20)" in second
+
+
+def test_a_rule_below_its_threshold_says_so(rule):
+    missed = replace(rule, precision=0.91, reached=False)
+    assert "(precision 0.91, coverage 0.20, below the 0.95 asked for)" in repr(Explanations([missed]))
+    assert "below the 0.95 asked for" in missed.html()
+    assert "below" not in rule.html()
+
+
+def test_html_shows_the_intervals_of_a_rule(rule):
+    assert "97.1%</b> (95.9% to 98.0%)" in rule.html()
+    assert "20.3%</b> (17.9% to 22.9%)" in rule.html()
 
 
 def test_html_escapes_names_and_shows_the_strongest_first(attribution):

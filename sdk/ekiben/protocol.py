@@ -460,11 +460,19 @@ def _explanation() -> dict[str, Any]:
             "base_value": {**_NUMBER, "description": "The output without knowing any column."},
             "value": {**_NUMBER, "description": "The output for this row: the base value and every contribution."},
             "contributions": {"type": "object", "additionalProperties": _NUMBER},
-            "label": {"nullable": True, "description": "The class that is explained; none for a value."},
+            "label": {
+                "nullable": True,
+                "description": "The class that is explained, or that a rule keeps to; none for a value.",
+            },
             "standard_errors": {"type": "object", "nullable": True, "additionalProperties": _NUMBER},
             "conditions": {"type": "array", "items": TEXT},
-            "precision": _NUMBER,
-            "coverage": _NUMBER,
+            "threshold": {**_NUMBER, "description": "The precision that was searched for."},
+            "reached": {"type": "boolean", "description": "Whether the precision is at least the threshold."},
+            "precision": {**_NUMBER, "description": "The share of fresh rows under the rule that got the label."},
+            "precision_interval": _interval("precision"),
+            "coverage": {**_NUMBER, "description": "The share of the reference that the rule speaks of."},
+            "coverage_interval": _interval("coverage"),
+            "n_samples": {"type": "integer", "description": "How many fresh rows the precision was measured on."},
             "before": {**_ANY, "description": "What the model answers now."},
             "score": {**_MAYBE, "description": "The score of that label."},
             "wanted": {**TEXT, "description": "What a changed row is to be answered."},
@@ -480,3 +488,8 @@ def _explanation() -> dict[str, Any]:
             "elapsed_ms": _NUMBER,
         },
     }
+
+
+def _interval(of: str) -> dict[str, Any]:
+    says = f"The 95 % interval of the {of}: low, high."
+    return {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2, "description": says}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".bench"
+ANCHORS = ROOT / "docs" / "reference" / "anchors.md"
 PROMISES = ROOT / "docs" / "reference" / "promises.md"
 PAGE, PICTURE = ROOT / "docs" / "reference" / "benchmarks.md", ROOT / "docs" / "images" / "benchmarks.svg"
 
@@ -39,6 +40,7 @@ examples:
   make bench ARGS='--again .bench/results/….json'   the page once more from what was measured before
   make bench ARGS=--stress                          the promises, in some hours; writes docs/reference/promises.md
   make bench ARGS='--stress --short --only ekiben,bentoml --scenarios attacks,doors'
+  make bench ARGS=--anchors                         explanations by rules beside alibi's; writes docs/reference/anchors.md
   make bench ARGS='--stress --again .bench/results/….json,.bench/results/….json'   one page from several runs
 
 It measures CPU, so other work on the machine disturbs it little; latencies and requests a second want an idle machine.
@@ -56,6 +58,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", metavar="NAMES", default="", help="contenders to measure, such as ekiben,fastapi,null"
     )
     parser.add_argument("--stress", action="store_true", help="hold all to the promises, instead of measuring cost")
+    parser.add_argument("--anchors", action="store_true", help="measure rules beside alibi's; cases a and b")
     parser.add_argument(
         "--scenarios",
         metavar="NAMES",
@@ -76,7 +79,9 @@ def main() -> None:
     """Measure, keep what was measured, and write the page."""
     asked = arguments()
     enter()
-    if asked.stress:
+    if asked.anchors:
+        anchors(asked)
+    elif asked.stress:
         stress(asked)
     else:
         cost(asked)
@@ -95,6 +100,19 @@ def cost(asked: argparse.Namespace) -> None:
     print(f"\nAll figures: {path.resolve().relative_to(ROOT)}")
     if asked.again or asked.write or not asked.short:
         write(results)
+
+
+def anchors(asked: argparse.Namespace) -> None:
+    """Measure rules beside alibi's, and write the page."""
+    from bench import anchors as bench
+    from bench.running import machine
+
+    found = bench.measure([key for key in split(asked.cases) if key in bench.TITLES], short=asked.short, say=narrator())
+    print(bench.summary(found))
+    if asked.write or not asked.short:
+        about = f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}."
+        ANCHORS.write_text(bench.page(found, about), encoding="utf-8")
+        print(f"Written: {ANCHORS.relative_to(ROOT)}")
 
 
 def stress(asked: argparse.Namespace) -> None:

@@ -60,3 +60,16 @@ def test_what_needs_the_library_still_gets_it(lean, row):
     explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=60).json()
     assert explained["explanations"][0]["method"] == "tree-path-dependent"
     assert "/xgboost/" in mapped(worker(lean).pid)
+
+
+def test_an_arm_explained_by_anchors_needs_no_library_of_models_either(packages, row, tmp_path):
+    linear = packages["champion"]
+    package = ek.pack(linear.model, name="credit_risk", reference=linear.sample, explainer="anchor")
+    with ek.serve(ek.scaffold(tmp_path / "ruled", arms={"champion": package})) as server:
+        answer = httpx.post(f"{server.url}/explain", json={"rows": [row, row]}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        one, other = answer.json()["explanations"]
+        assert (one["kind"], one["method"], one["reached"]) == ("rule", "anchor", True)
+        assert one | {"elapsed_ms": 0} == other | {"elapsed_ms": 0}
+        assert one["precision_interval"][0] < one["precision"] <= one["precision_interval"][1]
+        assert mapped(worker(server).pid) == []

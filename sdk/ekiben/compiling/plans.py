@@ -235,6 +235,17 @@ class Plan:
         with np.errstate(all="ignore"):
             return tuple(head.answer(table) for head in self.heads)
 
+    def label_numbers(self, columns: Sequence[Sequence[Any]], n_rows: int) -> Array:
+        """Choose for each of many rows the number of the first output's label, and nothing else: scores cost the most.
+
+        Raises
+        ------
+        PlanError
+            If there is no finite answer for one of the rows.
+        """
+        with np.errstate(all="ignore"):
+            return self.heads[0].numbers(Table(columns, n_rows))
+
     def answers_by_row(self, rows: Sequence[Values]) -> tuple[Answers, ...]:
         """Answer row by row, in the shape in which many rows are answered."""
         found = []
@@ -323,6 +334,16 @@ class _Head:
             seen = core if self._seen is None else self._seen.block(beside)
             labels = _array([self.labels[i] for i in chosen(self.label, seen).tolist()], self.labels)
         return Answers(labels=labels, scores=scores, values=value)
+
+    def numbers(self, table: Table) -> Array:
+        """Choose the numbers of the labels of many rows; without labels those of the largest scores."""
+        core: Any = self.core.sums(table) if isinstance(self.core, Linear) else self.core.block(table)
+        if not np.isfinite(core).all():
+            raise PlanError("A plan must answer with finite numbers. It did not.")
+        if self.label is None:
+            told = core if self.scores is None else self.scores.block(Table(core, table.n_rows))
+            return np.asarray(told.argmax(axis=1))
+        return chosen(self.label, core if self._seen is None else self._seen.block(Table(core, table.n_rows)))
 
     def records(self, answer: Answers) -> list[dict[str, Any]]:
         """Turn answers to many rows into what the body of an answer holds."""

@@ -44,6 +44,7 @@ METHODS = {
     "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
     "anchor": "ekiben.explainers.anchor:Anchors",
+    "anchor-alibi": "ekiben.explainers.anchor_alibi:AlibiAnchors",
     "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
     "examples": "ekiben.explainers.examples:NearRows",
 }
@@ -63,8 +64,8 @@ def method(name: str) -> Method:
     --------
     >>> method("anchors")
     Traceback (most recent call last):
-    ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'counterfactual', 'examples', \
-'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
+    ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'anchor-alibi', 'counterfactual', \
+'examples', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
     """
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")
@@ -150,7 +151,7 @@ def requirements(name: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> requirements("linear"), requirements("anchor")
+    >>> requirements("anchor"), requirements("anchor-alibi")
     ((), ('alibi',))
     """
     return tuple(getattr(method(name), "requirements", ()))

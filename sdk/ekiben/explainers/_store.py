@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ekiben import dtypes
 
-_MISSING = {"NA": pd.NA, "NaT": pd.NaT}
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = ("NA", "NaT")
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -23,11 +25,39 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a table that `write_frame` wrote."""
+    import pandas as pd
+
     document = json.loads(path.read_text(encoding="utf-8"))
     return pd.DataFrame({column["name"]: _series(column) for column in document["columns"]})
 
 
+def read_columns(path: Path) -> list[list[Any]]:
+    """Read the columns of a table that `write_frame` wrote as plain values: what `tables.as_columns` gives, without pandas."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return [_plain_column(column) for column in document["columns"]]
+
+
+def _plain_column(column: dict[str, Any]) -> list[Any]:
+    cells = column["values"]
+    if "categories" in column:
+        cells = [column["categories"][code] if code >= 0 else None for code in cells]
+    return [_plain(cell) for cell in cells]
+
+
+def _plain(cell: Any) -> Any:
+    """Give a cell as JSON can hold it: a date is ISO 8601 text, whatever is missing is None."""
+    if not isinstance(cell, dict):
+        return cell
+    if "special" in cell:
+        return None if cell["special"] in (*MISSING, "nan") else float(cell["special"])
+    if "items" in cell:
+        return [_plain(item) for item in cell["items"]]
+    return next(cell[key] for key in ("timestamp", "datetime", "date") if key in cell)
+
+
 def _column(name: str, values: pd.Series) -> dict[str, Any]:
+    import pandas as pd
+
     head: dict[str, Any] = {"name": name, "dtype": dtypes.name_of(values.dtype)}
     if isinstance(values.dtype, pd.CategoricalDtype):
         categories = values.cat.categories
@@ -38,6 +68,8 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
 
 
 def _series(column: dict[str, Any]) -> pd.Series:
+    import pandas as pd
+
     values = [_value(cell) for cell in column["values"]]
     if "categories" in column:
         known = pd.Index([_value(cell) for cell in column["categories"]], dtype=column.get("categories_dtype"))
@@ -49,6 +81,8 @@ def _series(column: dict[str, Any]) -> pd.Series:
 
 def _of_objects(dtype: str, values: list[Any]) -> pd.Series:
     """Put dates and lists into cells; pandas would make columns of lists, and round dates to nanoseconds."""
+    import pandas as pd
+
     if dtype == "object":
         return pd.Series(dtypes.objects(values), dtype=object)
     return pd.Series(pd.array(values, dtype=dtypes.parse(dtype)))
@@ -56,6 +90,8 @@ def _of_objects(dtype: str, values: list[Any]) -> pd.Series:
 
 def _cell(value: Any) -> Any:
     """JSON has one null; Python has four, and dates, lists of several kinds and infinity: those are wrapped."""
+    import pandas as pd
+
     if value is pd.NA or value is pd.NaT:
         return {"special": "NA" if value is pd.NA else "NaT"}
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
@@ -71,10 +107,12 @@ def _cell(value: Any) -> Any:
 
 
 def _value(cell: Any) -> Any:
+    import pandas as pd
+
     if not isinstance(cell, dict):
         return cell
     if "special" in cell:
-        return _MISSING[cell["special"]] if cell["special"] in _MISSING else float(cell["special"])
+        return getattr(pd, cell["special"]) if cell["special"] in MISSING else float(cell["special"])
     if "timestamp" in cell:
         stamp = pd.Timestamp(cell["timestamp"])
         return (stamp if cell["zone"] is None else stamp.tz_convert(cell["zone"])).as_unit(cell["unit"])

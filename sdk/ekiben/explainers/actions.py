@@ -11,7 +11,7 @@ import numpy as np
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers._context import Matrix
-from ekiben.explainers._space import Axis, Space
+from ekiben.explainers.alternatives.space import Axis, Space
 from ekiben.moments import DAY
 from ekiben.schema import Bound, Change, Column, Schema, place
 from ekiben.values import misfit

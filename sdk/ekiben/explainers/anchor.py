@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from ekiben.errors import ExplainError
-from ekiben.explainers._alibi import anchor_tabular
-from ekiben.explainers._columns import Rows, mosaic, stack
+from ekiben.explainers._columns import stack
 from ekiben.explainers._context import Context
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._outputs import picked
-from ekiben.explainers._predicates import Predicate, Table, cut_points, rule_of
-from ekiben.explainers._store import read_frame, write_frame
-from ekiben.explanations import Explanation, Rule
+from ekiben.explainers._intervals import wilson
+from ekiben.explainers._store import read_columns, read_frame, write_frame
+from ekiben.explainers.rules.asking import Asker, asker
+from ekiben.explainers.rules.predicates import Background, Rule, Table
+from ekiben.explainers.rules.searching import Draws, Search
+from ekiben.explanations import Explanation
+from ekiben.explanations import Rule as Told
+from ekiben.tables import as_columns, as_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_BACKGROUND = 5_000
-N_FRESH = 1_000
-FEWEST_TOGETHER = 50  # fewer rows than this would be drawn over and over
-BATCH_SIZE = 200
+MOST_ROWS = 40_000  # to ask the model about in one search
+N_FRESH = 2_000
+MOST_MEASURED = 3  # rules, the widest first, until one reaches the threshold on fresh rows
+KEPT = "background.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """Anchors [1]_, searched for by alibi and measured afresh.
+    """Anchors [1]_: of the rules that hold for a row, the widest one found whose precision reaches `threshold`.
 
-    alibi never sees a value, only the numbers of the rows that values are taken from: so texts, booleans, missing values
-    and categories nobody has seen reach the model as they were. Precision is measured on fresh rows, not taken from the
-    search; coverage is measured on the reference rows that the explainer keeps.
+    Rows under a rule are whole rows of the reference, with the columns of the rule drawn from rows under it; so texts,
+    booleans, missing values and categories nobody has seen reach the model as they were. Precision is measured on fresh
+    rows, not taken from the search, and coverage on the reference rows that the explainer keeps; both with their Wilson
+    intervals. A model with a plan is asked by it, and nothing else is loaded.
 
     References
     ----------
@@ -43,137 +49,143 @@ class Anchors:
     """
 
     method: ClassVar[str] = "anchor"
-    requirements: ClassVar[tuple[str, ...]] = ("alibi",)
+    by_plan: ClassVar[bool] = True
+    requirements: ClassVar[tuple[str, ...]] = ()
 
     context: Context
-    background: pd.DataFrame
+    background: Background
+    frame: Callable[[], pd.DataFrame]
     threshold: float
 
     @classmethod
     def fit(cls, context: Context, *, threshold: float = 0.95) -> Anchors:
-        """Keep reference rows to draw from; `threshold` [0, 1] is the precision to search for."""
-        _refuse_regressors(context)
+        """Keep reference rows to draw from; `threshold` (0, 1] is the precision to search for."""
+        _refuse_regressors(context, cls.method)
+        _refuse_other_shares(threshold)
         reference = context.reference_rows(cls.method)
         drawn = np.random.default_rng(0).permutation(len(reference))[:MOST_BACKGROUND]
         kept = reference.iloc[np.sort(drawn)].reset_index(drop=True)
-        return cls(context=context, background=kept, threshold=threshold)
+        background = Background.of(as_columns(kept), context.schema)
+        return cls(context=context, background=background, frame=lambda: kept, threshold=threshold)
+
+    @property
+    def quick(self) -> bool:
+        """Whether the plan alone can answer."""
+        return self.context.plan is not None
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:
         """Find a rule for each row."""
-        rows = self.context.rows(frame).reset_index(drop=True)
-        cuts = cut_points(self.background, self.context.schema)
-        return [self._explain(rows.iloc[[i]], cuts, seed) for i in range(len(rows))]
+        return [self._explain(row, framed, seed) for row, framed in self._rows(frame)]
 
-    def _explain(self, row: pd.DataFrame, cuts: dict[str, npt.NDArray[np.float64]], seed: int) -> Rule:
+    def explain_columns(
+        self, columns: Sequence[Sequence[Any]], n_rows: int, *, seed: int = 0
+    ) -> list[Explanation] | None:
+        """Find a rule for each row of columns of plain values; a frame is made only where the model itself is asked."""
+        rows = list(zip(*columns, strict=True))[:n_rows]
+        return [self._explain(row, partial(self._framed, row), seed) for row in rows]
+
+    def remeasured(self, frame: pd.DataFrame, *, seed: int = 0, n_samples: int = 4_000) -> list[Remeasured]:
+        """Find a rule for each row as `explain` does, and measure it on other fresh rows."""
+        found = []
+        for row, framed in self._rows(frame):
+            told, case = self._told(row, framed, seed)
+            draws = Draws(case.table, np.random.default_rng([seed, MOST_MEASURED + 1]))
+            n_met = int(case.asked.agree(draws.rows(case.rule, n_samples)).sum())
+            found.append(Remeasured(told, case.table.meets(case.rule), n_met / n_samples, n_samples))
+        return found
+
+    def _rows(self, frame: pd.DataFrame) -> Iterator[tuple[Sequence[Any], Callable[[], pd.DataFrame]]]:
+        """Give each row as plain values, and as a frame that is made when it is needed."""
+        rows = self.context.rows(frame).reset_index(drop=True)
+        for i, row in enumerate(zip(*as_columns(rows), strict=True)):
+            yield row, partial(_one, rows, i)
+
+    def _framed(self, row: Sequence[Any]) -> pd.DataFrame:
+        columns = {name: [value] for name, value in zip(self.context.names, row, strict=True)}
+        return as_frame(columns, self.context.schema)
+
+    def _explain(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> Told:
+        return self._told(row, framed, seed)[0]
+
+    def _told(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> tuple[Told, _Case]:
         started = perf_counter()
-        table = Table.of(stack(self.background, row), cuts)
-        draws = Draws(table, self._labels, np.random.default_rng([seed, 0]))
-        rule = rule_of(_search(draws, self.context.names, self.threshold))
-        fresh = Draws(table, self._labels, np.random.default_rng([seed, 1]))
-        precision = float((self._labels(mosaic(table.frame, fresh.rows(rule, N_FRESH))) == draws.instance_label).mean())
-        return Rule(
-            method="anchor",
-            label=self.context.classes[draws.instance_label],
+        table = Table.of(self.background, row)
+        asked = asker(self.context, table, lambda: stack(self.frame(), framed()))
+        rule, n_met = self._measured(table, asked, seed)
+        covered = int(table.holds(rule).sum())
+        precision = n_met / N_FRESH
+        told = Told(
+            method=self.method,
+            label=asked.label,
             conditions=tuple(table.said(predicate) for predicate in rule),
+            threshold=self.threshold,
+            reached=precision >= self.threshold,
             precision=precision,
-            coverage=float(table.holds(rule)[:-1].mean()),
+            precision_interval=wilson(n_met, N_FRESH),
+            coverage=covered / table.n_background,
+            coverage_interval=wilson(covered, table.n_background),
             n_samples=N_FRESH,
             faithfulness_error=1 - precision,
             elapsed_ms=(perf_counter() - started) * 1e3,
         )
+        return told, _Case(table, asked, rule)
 
-    def _labels(self, frame: pd.DataFrame) -> Rows:
-        return picked(self.context.scores(frame))
+    def _measured(self, table: Table, asked: Asker, seed: int) -> tuple[Rule, int]:
+        """Take the first rule that reaches the threshold on fresh rows, or the one that came nearest; count those rows."""
+        measured: list[tuple[Rule, int]] = []
+        for i, rule in enumerate(self._rules(table, asked, seed)[:MOST_MEASURED]):
+            fresh = Draws(table, np.random.default_rng([seed, 1 + i])).rows(rule, N_FRESH)
+            measured.append((rule, int(asked.agree(fresh).sum())))
+            if measured[-1][1] >= self.threshold * N_FRESH:
+                return measured[-1]
+        return max(measured, key=lambda each: each[1])
+
+    def _rules(self, table: Table, asked: Asker, seed: int) -> list[Rule]:
+        """Search for rules, the one to prefer first."""
+        draws = Draws(table, np.random.default_rng([seed, 0]))
+        search = Search(table, draws, asked.agree, threshold=self.threshold, most_rows=MOST_ROWS)
+        return [each.rule for each in search.found()]
 
     def save(self, folder: Path) -> None:
         """Write the reference rows to draw from."""
         write_header(folder, self.method, threshold=self.threshold)
-        write_frame(self.background, folder / "background.json")
+        write_frame(self.frame(), folder / KEPT)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Anchors:
         """Read what `save` wrote; no reference is needed."""
-        background = read_frame(folder / "background.json")
-        return cls(context=context, background=background, threshold=read_header(folder)["threshold"])
+        background = Background.of(read_columns(folder / KEPT), context.schema)
+        frame = cache(partial(read_frame, folder / KEPT))
+        return cls(context=context, background=background, frame=frame, threshold=read_header(folder)["threshold"])
 
 
-def _refuse_regressors(context: Context) -> None:
+class Remeasured(NamedTuple):
+    """A rule, whether it holds for the row that it explains, and its precision on other fresh rows."""
+
+    rule: Told
+    holds: bool
+    precision: float
+    n_samples: int
+
+
+class _Case(NamedTuple):
+    table: Table
+    asked: Asker
+    rule: Rule
+
+
+def _one(rows: pd.DataFrame, i: int) -> pd.DataFrame:
+    return rows.iloc[[i]]
+
+
+def _refuse_regressors(context: Context, method: str) -> None:
     if not context.classes:
         raise ExplainError(
-            "The method 'anchor' explains a class. Got a regressor, which has none. "
+            f"The method {method!r} explains a class. Got a regressor, which has none. "
             "Explain it with one of 'linear', 'trees', 'sampling'."
         )
 
 
-class Draws:
-    """A sampler for alibi's search: it draws the numbers of rows, with a generator of its own.
-
-    alibi's own sampler seeds and uses NumPy's global generator, which is neither safe under threads nor ours to seed.
-    """
-
-    def __init__(self, table: Table, labels: Callable[[pd.DataFrame], Rows], rng: np.random.Generator) -> None:
-        self.table, self.labels, self.rng = table, labels, rng
-        self.instance_label = int(labels(table.frame.iloc[[-1]])[0])
-        self.n_covered = 1
-
-    def rows(self, predicates: Sequence[Predicate], n_samples: int) -> Rows:
-        """Draw whole rows, then the columns of the rule: together from rows under the rule, or each alone if few are."""
-        n_columns = self.table.codes.shape[1]
-        drawn = np.repeat(self.rng.integers(self.table.n_background, size=n_samples)[:, None], n_columns, axis=1)
-        together = self.table.holds(predicates)[:-1].sum() >= FEWEST_TOGETHER
-        for part in [rule_of(predicates)] if together else [[one] for one in rule_of(predicates)]:
-            source = self.rng.choice(self._under(part), n_samples)
-            drawn[:, [one.column for one in part]] = source[:, None]
-        return drawn
-
-    def _under(self, predicates: Sequence[Predicate]) -> Rows:
-        """List the background rows under some predicates; where there is none, the explained row."""
-        found = np.flatnonzero(self.table.holds(predicates)[:-1])
-        return found if len(found) else np.array([self.table.n_background])
-
-    def __call__(self, anchor: tuple[int, tuple[int, ...]], num_samples: int, compute_labels: bool = True) -> list[Any]:
-        """Answer alibi: samples that agree and disagree, agreement, which predicates hold, coverage, order."""
-        order, chosen = anchor
-        predicates = [self.table.predicates[i] for i in chosen]
-        drawn = self.rows(predicates, num_samples)
-        holding = self.table.holding(drawn)
-        if not compute_labels:
-            return [holding]
-        agree = self.labels(mosaic(self.table.frame, drawn)) == self.instance_label
-        coverage = float(self.table.holds(predicates)[:-1].mean()) if chosen else -1.0
-        examples = drawn[agree][: self.n_covered], drawn[~agree][: self.n_covered]
-        return [*examples, agree.astype(int), holding, coverage, order]
-
-    def set_instance_label(self, X: Any) -> None:
-        """Do nothing: the label is known."""
-
-    def set_n_covered(self, n_covered: int) -> None:
-        """Keep this many examples a rule."""
-        self.n_covered = n_covered
-
-    def build_lookups(self, X: Any) -> list[dict[int, Any]]:  # noqa: ARG002 -- alibi's protocol
-        """Give no lookups: the predicates lie in the table."""
-        return [{}, {}, {}]
-
-
-def _search(draws: Draws, names: list[str], threshold: float) -> list[Predicate]:
-    """Let alibi search, and take the predicates of the best rule it found."""
-    found = _searcher()(lambda rows: np.zeros(len(rows), dtype=int), names, dtype=np.int64).fit(draws)
-    instance = np.full(len(names), draws.table.n_background)
-    answer = found.explain(instance, threshold=threshold, batch_size=BATCH_SIZE, n_covered_ex=1, binary_cache_size=500)
-    return [draws.table.predicates[int(number)] for number in answer.anchor]
-
-
-@cache
-def _searcher() -> Any:
-    """Make alibi's class take our sampler, and name predicates by their numbers."""
-
-    class Searcher(anchor_tabular()):  # type: ignore[misc]
-        def fit(self, draws: Draws) -> Any:
-            self.samplers, self._fitted = [draws], True
-            return self
-
-        def add_names_to_exp(self, explanation: dict[str, Any]) -> None:
-            explanation["names"] = [str(number) for number in explanation["feature"]]
-
-    return Searcher
+def _refuse_other_shares(threshold: float) -> None:
+    if not 0 < threshold <= 1:
+        raise ExplainError(f"The 'threshold' of an anchor must be above 0 and at most 1. Got {threshold!r}.")

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ekiben.errors import SpecError
-from ekiben.explainers import _wanted
-from ekiben.explainers._asking import Asking
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._reference import Reference
-from ekiben.explainers._search import Search
-from ekiben.explainers._space import changed, points
-from ekiben.explainers._wanted import Answered, Wanted
 from ekiben.explainers.actions import Action, Room, checked, said_of
+from ekiben.explainers.alternatives.asking import Asking
+from ekiben.explainers.alternatives.reference import Reference
+from ekiben.explainers.alternatives.searching import Search
+from ekiben.explainers.alternatives.space import changed, points
+from ekiben.explainers.alternatives.wanted import Answered, Wanted, read_wanted, wanted_to_json
 from ekiben.explanations import Alternative, Change, Counterfactual, Explanation
 from ekiben.explanations.counterfactual import Outcome
 from ekiben.values import is_missing
@@ -61,7 +60,7 @@ class Counterfactuals:
     def fit(cls, context: Context, *, wanted: Any = None, actions: Any = None, n: int = 3) -> Counterfactuals:
         """Keep the reference rows; `adjusted` says what the settings are."""
         if wanted is None:
-            _wanted.read(None, context)  # of a value it must be told
+            read_wanted(None, context)  # of a value it must be told
         reference = Reference.fit(cls.method, context)
         bare = cls(context=context, reference=reference, actions=said_of({}, context.schema))
         return bare.adjusted(wanted=wanted, actions=actions, n=n)
@@ -87,7 +86,7 @@ class Counterfactuals:
         """
         made = self
         if wanted is not None:
-            made = replace(made, wanted=_wanted.read(wanted, self.context))
+            made = replace(made, wanted=read_wanted(wanted, self.context))
         if actions is not None:
             read = said_of(actions, self.context.schema, made.actions)
             checked(read, self.reference.space.axes)
@@ -110,7 +109,7 @@ class Counterfactuals:
 
     def _explain(self, row: list[Any], seed: int) -> Counterfactual:
         started = perf_counter()
-        wanted = self.wanted or _wanted.read(None, self.context)
+        wanted = self.wanted or read_wanted(None, self.context)
         one = _Row(explainer=self, row=row, wanted=wanted)
         outcome, alternatives, error = one.searched(np.random.default_rng(seed))
         return Counterfactual(
@@ -129,7 +128,7 @@ class Counterfactuals:
     def save(self, folder: Path) -> None:
         """Write the reference rows, and what is wanted and may change."""
         said = {name: _said(action) for name, action in self.actions.items()}
-        wanted = None if self.wanted is None else _wanted.to_json(self.wanted)
+        wanted = None if self.wanted is None else wanted_to_json(self.wanted)
         write_header(folder, self.method, wanted=wanted, actions=said, n=self.n)
         self.reference.save(folder)
 

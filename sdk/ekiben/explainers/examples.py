@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ekiben.errors import SpecError
-from ekiben.explainers._asking import Asking
 from ekiben.explainers._context import Context
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._reference import Reference
-from ekiben.explainers._space import Flags, points
-from ekiben.explainers._wanted import Answered
+from ekiben.explainers.alternatives.asking import Asking
+from ekiben.explainers.alternatives.reference import Reference
+from ekiben.explainers.alternatives.space import Flags, points
+from ekiben.explainers.alternatives.wanted import Answered
 from ekiben.explanations import Examples, Explanation, Neighbour
 from ekiben.values import is_missing
 

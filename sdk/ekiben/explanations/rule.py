@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, ClassVar, TypeAlias
 
 Label: TypeAlias = str | int | float | bool
+Interval: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +16,9 @@ class Rule:
     """Conditions on raw columns under which the model keeps giving the same answer.
 
     `precision` [0, 1] is the share of `n_samples` fresh rows under the rule that got `label`; `coverage` [0, 1] is the
-    share of reference rows that the rule speaks of. `faithfulness_error` is 1 - precision.
+    share of reference rows that the rule speaks of; each has its 95 % interval beside it. `reached` tells whether the
+    precision is at least the `threshold` that was searched for; where no rule found reaches it, the nearest is given.
+    `faithfulness_error` is 1 - precision.
 
     Examples
     --------
@@ -23,8 +26,12 @@ class Rule:
     ...     method="anchor",
     ...     label="good",
     ...     conditions=("Job == 'fixed'", "Income > 105.00"),
+    ...     threshold=0.95,
+    ...     reached=True,
     ...     precision=0.97,
+    ...     precision_interval=(0.957, 0.979),
     ...     coverage=0.2,
+    ...     coverage_interval=(0.176, 0.226),
     ...     n_samples=1000,
     ...     faithfulness_error=0.03,
     ...     elapsed_ms=90.0,
@@ -38,8 +45,12 @@ class Rule:
     method: str
     label: Label
     conditions: tuple[str, ...]
+    threshold: float
+    reached: bool
     precision: float
+    precision_interval: Interval
     coverage: float
+    coverage_interval: Interval
     n_samples: int
     faithfulness_error: float
     elapsed_ms: float
@@ -54,17 +65,26 @@ class Rule:
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Rule:
         """Read the values of its fields back from JSON."""
-        return cls(**{**values, "conditions": tuple(values["conditions"])})
+        tuples = ("conditions", "precision_interval", "coverage_interval")
+        return cls(**{**values, **{name: tuple(values[name]) for name in tuples}})
 
     def record(self) -> dict[str, Any]:
-        """Give the cells of a table's row: `label`, `rule`, `precision` and `coverage`."""
-        said = " and ".join(self.conditions)
-        return {"label": self.label, "rule": said, "precision": self.precision, "coverage": self.coverage}
+        """Give the cells of a table's row: `label`, `rule`, `reached`, and both shares with the ends of their intervals."""
+        told: dict[str, Any] = {"label": self.label, "rule": " and ".join(self.conditions), "reached": self.reached}
+        for name, share, (low, high) in (
+            ("precision", self.precision, self.precision_interval),
+            ("coverage", self.coverage, self.coverage_interval),
+        ):
+            told |= {name: share, f"{name}_low": low, f"{name}_high": high}
+        return told
 
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, and because of what."""
-        measured = f"precision {self.precision:.2f}, coverage {self.coverage:.2f}"
+        measured = f"precision {self.precision:.2f}, coverage {self.coverage:.2f}{self._missed(', ')}"
         return f"class {self.label!r}", "", "", f"{self.sentence()} ({measured})"
+
+    def _missed(self, before: str) -> str:
+        return "" if self.reached else f"{before}below the {self.threshold:g} asked for"
 
     def html(self) -> str:
         """Draw the rule with what was measured of it."""
@@ -75,6 +95,11 @@ class Rule:
         label = f"<b>{escape(repr(self.label))}</b>"
         sentence = f"If {said}, then {label}." if said else f"Always {label}, whatever the columns hold."
         return (
-            f'<div>{sentence}</div><div style="opacity:.75;margin-top:4px">Holds for <b>{self.precision:.1%}</b> of '
-            f"{self.n_samples:,} fresh rows under the rule; covers <b>{self.coverage:.1%}</b> of the reference.</div>"
+            f'<div>{sentence}</div><div style="opacity:.75;margin-top:4px">Holds for <b>{self.precision:.1%}</b> '
+            f"({_span(self.precision_interval)}){self._missed(', ')} of {self.n_samples:,} fresh rows under the rule; covers "
+            f"<b>{self.coverage:.1%}</b> ({_span(self.coverage_interval)}) of the reference.</div>"
         )
+
+
+def _span(interval: Interval) -> str:
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"

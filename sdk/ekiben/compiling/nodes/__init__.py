@@ -7,7 +7,7 @@ A node takes the values of a row, in the order of the contract's columns and as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -50,6 +50,44 @@ class Table:
         self.memo: dict[int, Any] = {}
 
 
+class Coded(Sequence[Any]):
+    """A column of few values in many rows: its `values`, None for a missing one, and for each row the number of its own.
+
+    It is a sequence as any other; nodes that know it look at each value once.
+    """
+
+    __slots__ = ("ids", "numbers", "values")
+
+    def __init__(self, values: Sequence[Any], ids: Array, numbers: Array | None = None) -> None:
+        self.values, self.ids, self.numbers = values, ids, numbers
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Coded(self.values, self.ids[index], self.numbers)
+        return self.values[self.ids[index]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.values.__getitem__, self.ids.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Give the numbers of all rows; NaN for a missing one."""
+        return np.asarray(self.as_numbers()[self.ids], dtype=dtype)
+
+    def as_numbers(self) -> Array:
+        """Give the number of each value."""
+        if self.numbers is None:
+            self.numbers = np.array(self.values, dtype=np.float64)
+        return self.numbers
+
+    def spread(self, found: Array) -> Array:
+        """Give each row what was found for its value."""
+        made: Array = found.take(self.ids, axis=0)
+        return made
+
+
 class Node:
     """One step; `width` numbers for each row."""
 
@@ -74,6 +112,11 @@ class Node:
         """Give the function that does so for several outputs; `weights` has shape (n_outputs, width)."""
         row = self.row
         return lambda values: weights @ np.array(row(values), dtype=np.float64)
+
+    def weighed(self, table: Table, weights: Array) -> Array:
+        """Weigh and add up the numbers of many rows: (n_rows, n_outputs), up to rounding what `block` and `weights` give."""
+        made: Array = self.block(table) @ weights.T
+        return made
 
     def thresholds(self) -> Mapping[int, Iterable[float]]:
         """Tell for numbers of the node below where this one changes its mind."""

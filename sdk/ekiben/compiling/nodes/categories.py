@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, Finite, Fold, Node, Table, Values, finite_row
+from ekiben.compiling.nodes import NAN, Coded, Finite, Fold, Node, Table, Values, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class OneHot(Node):
         made = np.zeros((table.n_rows, self.width))
         for i in range(self.of.width):
             column = found[i] if self.of.raw else found[:, i].tolist()
-            places = np.array(_all_of(*self._pairs[i], column), dtype=np.intp)
+            places = _array_of(*self._pairs[i], column, np.intp)
             known = places >= 0
             made[np.nonzero(known)[0], places[known]] = 1.0
         return made
@@ -80,6 +80,16 @@ class OneHot(Node):
 
         return folded
 
+    def weighed(self, table: Table, weights: Array) -> Array:
+        found = self.of.block(table)
+        if not self.of.raw or not all(isinstance(column, Coded) for column in found):
+            return super().weighed(table, weights)
+        by_place = np.vstack([weights.T, np.zeros(len(weights))])  # the place -1, of nothing, is the last
+        total = np.zeros((table.n_rows, len(weights)))
+        for pair, column in zip(self._pairs, found, strict=True):
+            total += column.spread(by_place[_all_of(*pair, column.values)])
+        return total
+
 
 class Lookup(Node):
     """Numbers for each value of each column, from a table: what an ordinal or a target encoder gives; None is NaN."""
@@ -103,7 +113,7 @@ class Lookup(Node):
     def block(self, table: Table) -> Array:
         found = self.of.block(table)
         parts = [
-            np.array(_all_of(self._known[i], self._others[i], found[i] if self.of.raw else found[:, i].tolist()))
+            _array_of(self._known[i], self._others[i], found[i] if self.of.raw else found[:, i].tolist(), None)
             for i in range(self.of.width)
         ]
         return np.concatenate(parts, axis=1)
@@ -135,6 +145,13 @@ def _numbers(row: Sequence[float | None]) -> list[float]:
 def _key(value: Any) -> Any:
     """Let every missing value be the same one: NaN is not equal to itself."""
     return None if value is None or value != value else value
+
+
+def _array_of(known: Mapping[Any, Any], other: Any, column: Sequence[Any], dtype: Any) -> Array:
+    """Find what stands for each value of a column; of a coded one for each distinct value."""
+    if isinstance(column, Coded):
+        return column.spread(np.array(_all_of(known, other, column.values), dtype=dtype))
+    return np.array(_all_of(known, other, column), dtype=dtype)
 
 
 def _all_of(known: Mapping[Any, T], other: T | None, column: Sequence[Any]) -> list[T]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, Fold, Node, Of, Row, Table, Values, Weigh
+from ekiben.compiling.nodes import NAN, Coded, Fold, Node, Of, Row, Table, Values, Weigh
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -31,6 +31,15 @@ class Columns(Node):
         for i, place in enumerate(self.places):
             made[:, i] = np.array(table.columns[place], dtype=np.float64)  # None is NaN
         return made
+
+    def weighed(self, table: Table, weights: Array) -> Array:
+        columns = [table.columns[place] for place in self.places]
+        if not all(isinstance(column, Coded) for column in columns):
+            return super().weighed(table, weights)
+        total = np.zeros((table.n_rows, len(weights)))
+        for column, weight in zip(columns, weights.T, strict=True):
+            total += column.spread(np.multiply.outer(column.as_numbers(), weight))  # type: ignore[attr-defined]
+        return total
 
 
 def only(place: int) -> Callable[[Values], tuple[Any]]:
@@ -63,11 +72,13 @@ class Fill(Node):
         return [fill if value is None else value for value, fill in zip(self.of.row(values), self._fill, strict=True)]
 
     def block(self, table: Table) -> list[Sequence[Any]]:
-        columns = self.of.block(table)
-        return [
-            [fill if value is None else value for value in column]
-            for column, fill in zip(columns, self._fill, strict=True)
-        ]
+        return [_filled(column, fill) for column, fill in zip(self.of.block(table), self._fill, strict=True)]
+
+
+def _filled(column: Sequence[Any], fill: Any) -> Sequence[Any]:
+    if isinstance(column, Coded):
+        return Coded(_filled(column.values, fill), column.ids)
+    return [fill if value is None else value for value in column]
 
 
 class Beside(Node):
@@ -162,6 +173,13 @@ class Join(Node):
             weighers.append(part.weigh(weights[:, start : start + part.width]))
             start += part.width
         return lambda values: np.add.reduce([weigh(values) for weigh in weighers])
+
+    def weighed(self, table: Table, weights: Array) -> Array:
+        total, start = np.zeros((table.n_rows, len(weights))), 0
+        for part in self.parts:
+            total += part.weighed(table, weights[:, start : start + part.width])
+            start += part.width
+        return total
 
 
 class Select(Of):

@@ -40,6 +40,10 @@ class Linear(Of):
             return super().block(table)
         return np.array([self.row(values) for values in zip(*table.columns, strict=True)])
 
+    def sums(self, table: Table) -> Array:
+        """Give what `block` does, up to rounding, without the numbers that are 0."""
+        return self.block(table) if self.of.wide else finite(self.of.weighed(table, self.coef) + self.intercept)
+
     def apply(self, matrix: Array) -> Array:
         return finite(matrix @ self.coef.T + self.intercept)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, ByRow, Fold, Node, Of, Values
+from ekiben.compiling.nodes import NAN, ByRow, Fold, Node, Of, Table, Values
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -33,6 +33,11 @@ class Scale(Of):
     def fold(self, weights: Sequence[float]) -> Fold:
         row, shifts, scales, kept = self._row, self._shifts, self._scales, tuple(weights)
         return lambda values: sum(map(mul, map(truediv, map(sub, row(values), shifts), scales), kept))
+
+    def weighed(self, table: Table, weights: Array) -> Array:
+        by_scale = weights / self._scale
+        made: Array = self.of.weighed(table, by_scale) - by_scale @ self._shift
+        return made
 
     def apply(self, matrix: Array) -> Array:
         made: Array = (matrix - self._shift) / self._scale

@@ -86,7 +86,7 @@ class Wanted:
         return np.asarray(ahead if self.label is None else -ahead)
 
 
-def read(words: Any, context: Context) -> Wanted:
+def read_wanted(words: Any, context: Context) -> Wanted:
     """Read what a user wants of a model's answers.
 
     Parameters
@@ -147,7 +147,7 @@ def _ends(ends: Any) -> tuple[float | None, float | None]:
     return low, high
 
 
-def to_json(wanted: Wanted) -> Any:
+def wanted_to_json(wanted: Wanted) -> Any:
     """Give the words that `read` reads back."""
     if not wanted.is_range:
         return wanted.label

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ekiben.errors import IntegrityError
-from ekiben.explainers._asking import Asking
 from ekiben.explainers._context import Context
-from ekiben.explainers._space import Space
-from ekiben.explainers._wanted import Answered
+from ekiben.explainers.alternatives.asking import Asking
+from ekiben.explainers.alternatives.space import Space
+from ekiben.explainers.alternatives.wanted import Answered
 
 FILE = "reference.json"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ekiben.compiling import NO_ANSWER
 from ekiben.explainers._context import Context
-from ekiben.explainers._wanted import Answered
+from ekiben.explainers.alternatives.wanted import Answered
 from ekiben.models import Answers, explained, numbers
 from ekiben.schema import Part
 

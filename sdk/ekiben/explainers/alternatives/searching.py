@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ekiben.explainers._context import Matrix
-from ekiben.explainers._space import Flags, changed
 from ekiben.explainers.actions import Room
+from ekiben.explainers.alternatives.space import Flags, changed
 
 MOST_SINGLES = 800  # rows of which one column is changed
 MOST_VALUES = 40  # of one column, among them
