@@ -234,7 +234,7 @@ def test_a_threshold_is_a_share(loan, credit):
 
 
 def test_the_plan_and_the_model_itself_find_the_same_rules(package, loan, credit):
-    assert package.explainer.planned
+    assert package.explainer.quick
     rows = credit[0].iloc[:3]
     by_model = Anchors.fit(replace(package._context(), plan=None)).explain(rows)
     assert timeless(package.explain(rows)) == timeless(by_model)

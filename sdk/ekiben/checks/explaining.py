@@ -13,7 +13,7 @@ import numpy as np
 from ekiben import tables
 from ekiben.checks.subjects import TOLERANCE, Evidence, Law, Subject
 from ekiben.errors import ExplainError
-from ekiben.explainers.actions import Action, broken, said_of
+from ekiben.explainers.alternatives.actions import Action, broken, said_of
 from ekiben.explanations import Alternative, Attribution, Counterfactual, Explanation
 from ekiben.packages import Package
 from ekiben.values import misfit

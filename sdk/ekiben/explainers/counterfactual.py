@@ -14,7 +14,7 @@ import numpy as np
 from ekiben.errors import SpecError
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers.actions import Action, Room, checked, said_of
+from ekiben.explainers.alternatives.actions import Action, Room, checked, said_of
 from ekiben.explainers.alternatives.asking import Asking
 from ekiben.explainers.alternatives.reference import Reference
 from ekiben.explainers.alternatives.searching import Search

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ekiben.explainers._context import Matrix
-from ekiben.explainers.actions import Room
+from ekiben.explainers.alternatives.actions import Room
 from ekiben.explainers.alternatives.space import Flags, changed
 
 MOST_SINGLES = 800  # rows of which one column is changed
