@@ -89,7 +89,7 @@ def champion(people, prepared):
 def challenger(people, prepared):
     """A packed model of the same contract whose explanations take a while."""
     model = make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
-    return ek.pack(model, name="risk", reference=people[0], target=people[1])
+    return ek.pack(model, name="risk", reference=people[0], target=people[1], explainer="sampling")
 
 
 @pytest.fixture(scope="session")

@@ -238,7 +238,7 @@ def test_where_all_can_be_asked_none_changes_fewer_columns():
 
 
 def test_a_number_moves_no_further_than_it_must():
-    X = pd.DataFrame({"age": np.arange(18, 80), "noise": np.linspace(0, 1, 62)})
+    X = pd.DataFrame({"age": np.arange(18, 80), "noise": np.linspace(0, 1, 62) % 0.1})
     model = DecisionTreeClassifier(max_depth=1).fit(X, X["age"] > 40)
     below, above = found_by(context_of(model, X), X.iloc[[0, -1]], actions={"noise": "never"})
     assert [each.changes[0].after for each in (below.alternatives[0], above.alternatives[0])] == [41, 40]

@@ -248,7 +248,7 @@ def test_a_unit_that_is_a_column_too_reaches_the_model(plane, rows):
         (b'{"rows": []}', "`rows` must be a list of at least one row. Got an empty list."),
         (b'{"rows": {}}', "`rows` must be a list of at least one row. Got something else."),
         (b'{"rows": [1]}', "A row must be an object. Got a number in row 0."),
-        (b'{"rows": [{}], "secret-4711": 1}', "The body may hold customer_id, rows. Got another field."),
+        (b'{"rows": [{}], "secret-4711": 1}', "The body may hold customer_id, explain, rows. Got another field."),
     ],
 )
 def test_a_body_of_another_shape_is_refused(plane, body, message):

@@ -308,10 +308,10 @@ def test_reasons_tell_labels_values_and_units(attribution):
 def test_a_missing_value_and_a_plain_answer_have_words(sampled):
     about = Explanations([sampled]).about([{"a": None, "b": True}], labels={}, units={})
     assert [one.text for one in about[0].reasons()] == [
-        "B (yes) raised the answer.",
-        "A (not given) raised the answer.",
+        "b (yes) raised the answer.",
+        "a (not given) raised the answer.",
     ]
-    assert [one.text for one in sampled.reasons("fr", top=1)] == ["B a augmenté la réponse."]
+    assert [one.text for one in sampled.reasons("fr", top=1)] == ["b a augmenté la réponse."]
 
 
 def test_reasons_go_to_the_side_on_which_the_answer_lies(sampled):

@@ -219,7 +219,8 @@ def test_a_function_is_packed_explained_and_keeps_every_law(local, name):
     assert {key or answers.columns[0]: values.tolist() for key, values in live.items()} == {
         key: answers[key].tolist() for key in answers.columns
     }
-    assert (package.manifest["kind"], package.manifest["class"], package.method) == ("python", name, "sampling")
+    method = "sampling" if name in ("label", "flag", "constant") else "additive"  # their values add columns up
+    assert (package.manifest["kind"], package.manifest["class"], package.method) == ("python", name, method)
     explained = package.explain(X.head(2))[0]
     assert explained.base_value + sum(explained.contributions.values()) == pytest.approx(explained.value)
     report = ek.check(package)

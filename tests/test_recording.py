@@ -247,7 +247,7 @@ def test_a_folder_that_is_gone_is_told_of(recorder, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr("ekiben.recording.writing._append", full)
     with pytest.raises(RecordsError, match="No space left"):
         one.write(record())
 

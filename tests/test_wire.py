@@ -150,6 +150,7 @@ class Same:
 @pytest.fixture(autouse=True)
 def _as_in_a_worker(monkeypatch):
     monkeypatch.setattr(observing, "_ids", Same())
+    monkeypatch.setattr(observing, "_print", lambda text: None)  # what nobody listens to
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
 
 

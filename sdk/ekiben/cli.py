@@ -305,11 +305,14 @@ def records(
         str | None, typer.Option(help="A moment, such as 2026-11-26; what was answered before is left out.")
     ] = None,
     service: Annotated[str | None, typer.Option(help="Which of the services in a database.")] = None,
+    endpoint: Annotated[
+        str, typer.Option(help="predict for decisions, explain for how explanations were made.")
+    ] = "predict",
     last: Annotated[int, typer.Option(help="How many to show.")] = 10,
     json_: Json = False,
 ) -> None:
     """Show the decisions that a service has recorded, or write them to a file."""
-    found = ekiben.records(place, since=since, service=service)
+    found = ekiben.records(place, since=since, service=service, endpoint=endpoint)
     if out is not None:
         _write(found, out)
         typer.echo(f"{len(found):,} decisions written to {out}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,20 @@ from ekiben.gathering import Gathered
 from ekiben.recording import database
 from ekiben.recording.database import Database
 from ekiben.recording.reading import read
-from ekiben.recording.segments import segments
+from ekiben.recording.segments import Decision, Record, segments
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ENDPOINTS = ("predict", "explain")  # whose answers are recorded
+
 
 def records(
-    place: str | os.PathLike[str], *, since: str | pd.Timestamp | None = None, service: str | None = None
+    place: str | os.PathLike[str],
+    *,
+    since: str | pd.Timestamp | None = None,
+    service: str | None = None,
+    endpoint: str = "predict",
 ) -> pd.DataFrame:
     """Read the decisions that a service has recorded, the oldest first.
 
@@ -34,6 +41,8 @@ def records(
         A moment; what was answered before is left out.
     service
         Which of the services in a database; not needed where there is one.
+    endpoint
+        `predict` for decisions; `explain` for explanations, with what it takes to make each again as `output.<name>`.
 
     Returns
     -------
@@ -56,7 +65,22 @@ def records(
     >>> decisions = ek.records("credit_risk")  # doctest: +SKIP
     >>> decisions.groupby("arm")["output.score_1"].mean()  # doctest: +SKIP
     """
-    return gathering.frame(_found(place, service, 0 if since is None else _moment(since)))
+    if endpoint not in ENDPOINTS:
+        known = " or ".join(map(repr, ENDPOINTS))
+        raise SpecError(f"The 'endpoint' must be {known}. Got {endpoint!r}.{nearest(str(endpoint), ENDPOINTS)}")
+    wanted = _Wanted(0 if since is None else _moment(since), endpoint)
+    return gathering.frame(_found(place, service, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """From which moment on, and of which endpoint."""
+
+    first: int
+    endpoint: str
+
+    def has(self, one: Record | Decision) -> bool:
+        return one.ns >= self.first and one.endpoint == self.endpoint
 
 
 def find(place: str | os.PathLike[str]) -> Path:
@@ -89,7 +113,7 @@ def _moment(since: str | pd.Timestamp) -> int:
     return int((moment if moment.tzinfo else moment.tz_localize("UTC")).value)
 
 
-def _found(place: str | os.PathLike[str], service: str | None, first: int) -> Iterator[Gathered]:
+def _found(place: str | os.PathLike[str], service: str | None, wanted: _Wanted) -> Iterator[Gathered]:
     """Give the decisions of a place, whichever kind of place it is."""
     dsn = database.checked(str(place)) if database.is_address(place) else None
     if dsn is None and service is not None:
@@ -99,13 +123,13 @@ def _found(place: str | os.PathLike[str], service: str | None, first: int) -> It
     if dsn is None:
         for path in segments(find(place)):
             header, found = read(path)
-            yield from gathering.of_records(header, (record for record in found if record.ns >= first))
+            yield from gathering.of_records(header, filter(wanted.has, found))
         return
     with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
-        yield from apart.submit(_in_database, dsn, service, first).result()
+        yield from apart.submit(_in_database, dsn, service, wanted).result()
 
 
-def _in_database(dsn: str, service: str | None, first: int) -> list[Gathered]:
+def _in_database(dsn: str, service: str | None, wanted: _Wanted) -> list[Gathered]:
     to = Database(lambda: dsn)
     try:
         known = to.services()
@@ -113,7 +137,8 @@ def _in_database(dsn: str, service: str | None, first: int) -> list[Gathered]:
             (service,) = known
         if service not in known:
             raise _unknown(service, known)
-        return list(gathering.of_decisions(to.fetch(service, first)))
+        told = (each for each in to.fetch(service, wanted.first) if wanted.has(each[1]))
+        return list(gathering.of_decisions(told))
     finally:
         to.close()
 

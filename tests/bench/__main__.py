@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".bench"
 ANCHORS = ROOT / "docs" / "reference" / "anchors.md"
+ATTRIBUTIONS = ROOT / "docs" / "reference" / "attributions.md"
 PROMISES = ROOT / "docs" / "reference" / "promises.md"
 PAGE, PICTURE = ROOT / "docs" / "reference" / "benchmarks.md", ROOT / "docs" / "images" / "benchmarks.svg"
 
@@ -40,6 +41,7 @@ examples:
   make bench ARGS='--again .bench/results/….json'   the page once more from what was measured before
   make bench ARGS=--stress                          the promises, in some hours; writes docs/reference/promises.md
   make bench ARGS='--stress --short --only ekiben,bentoml --scenarios attacks,doors'
+  make bench ARGS=--attributions                    what exact attributions cost; writes docs/reference/attributions.md
   make bench ARGS=--anchors                         explanations by rules beside alibi's; writes docs/reference/anchors.md
   make bench ARGS='--stress --again .bench/results/….json,.bench/results/….json'   one page from several runs
 
@@ -58,6 +60,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", metavar="NAMES", default="", help="contenders to measure, such as ekiben,fastapi,null"
     )
     parser.add_argument("--stress", action="store_true", help="hold all to the promises, instead of measuring cost")
+    parser.add_argument("--attributions", action="store_true", help="measure exact attributions beside XGBoost's own")
     parser.add_argument("--anchors", action="store_true", help="measure rules beside alibi's; cases a and b")
     parser.add_argument(
         "--scenarios",
@@ -79,7 +82,9 @@ def main() -> None:
     """Measure, keep what was measured, and write the page."""
     asked = arguments()
     enter()
-    if asked.anchors:
+    if asked.attributions:
+        attributions()
+    elif asked.anchors:
         anchors(asked)
     elif asked.stress:
         stress(asked)
@@ -100,6 +105,18 @@ def cost(asked: argparse.Namespace) -> None:
     print(f"\nAll figures: {path.resolve().relative_to(ROOT)}")
     if asked.again or asked.write or not asked.short:
         write(results)
+
+
+def attributions() -> None:
+    """Measure what each column added, and write the page."""
+    from bench import attributions as bench
+    from bench.running import machine
+
+    found, apart = bench.measured()
+    print(bench.summary(found, apart))
+    about = f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}."
+    ATTRIBUTIONS.write_text(bench.page(found, apart, about), encoding="utf-8")
+    print(f"Written: {ATTRIBUTIONS.relative_to(ROOT)}")
 
 
 def anchors(asked: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import median
 from typing import Any
@@ -12,10 +12,17 @@ from xgboost import DMatrix
 
 import ekiben as ek
 from bench import models
+from bench.goals import Goal, ratio
 from bench.inside import cpu_us, repeats
+from bench.reporting import table
 
 Call = Callable[[int], Any]
 ROUNDS = 15
+Measured = Mapping[str, Mapping[str, float]]
+TREES, LINEAR = "ekiben, by tables", "ekiben, closed form"
+CONTRIBUTIONS, PREDICTION, PLANNED = (
+    "XGBoost's pred_contribs", "one prediction (inplace_predict)", "one prediction (the plan)",
+)  # fmt: skip
 
 
 def calls_of_trees() -> tuple[Mapping[str, Call], float]:
@@ -37,9 +44,9 @@ def calls_of_trees() -> tuple[Mapping[str, Call], float]:
         for i in range(len(rows))
     )
     return {
-        "ekiben, by tables": lambda i: explain(columns[i], 1),
-        "XGBoost's pred_contribs": contributions,
-        "one prediction (inplace_predict)": lambda i: predict(array[i : i + 1], validate_features=False),
+        TREES: lambda i: explain(columns[i], 1),
+        CONTRIBUTIONS: contributions,
+        PREDICTION: lambda i: predict(array[i : i + 1], validate_features=False),
     }, apart
 
 
@@ -51,8 +58,8 @@ def calls_of_linear() -> Mapping[str, Call]:
     columns = [[[value] for value in row] for row in rows]
     explain, plan = package.explainer.explain_columns, package.plan
     return {
-        "ekiben, closed form": lambda i: explain(columns[i], 1),
-        "one prediction (the plan)": lambda i: plan.predictions([rows[i]]),
+        LINEAR: lambda i: explain(columns[i], 1),
+        PLANNED: lambda i: plan.predictions([rows[i]]),
     }
 
 
@@ -70,9 +77,51 @@ def _quiet(words: str) -> None:
     """Say nothing."""
 
 
-if __name__ == "__main__":
-    tree_calls, apart = calls_of_trees()
-    print(f"largest difference from XGBoost's: {apart:.1e}")
-    for calls in (tree_calls, calls_of_linear()):
-        for name, microseconds in measure(calls).items():
-            print(f"{name:40} {microseconds:9.1f} us")
+def measured(rounds: int = ROUNDS) -> tuple[Measured, float]:
+    """Measure both models; give also how far the values of trees lie from XGBoost's."""
+    of_trees, apart = calls_of_trees()
+    return {"b": measure(of_trees, rounds), "a": measure(calls_of_linear(), rounds)}, apart
+
+
+def goals(found: Measured, apart: float) -> Iterator[Goal]:
+    """Give what we want of the figures."""
+    trees, linear = found["b"], found["a"]
+    yield Goal(says="B: our CPU to a prediction's", measured=trees[TREES] / trees[PREDICTION], at_most=2)
+    yield Goal(says="B: XGBoost's CPU to ours", measured=trees[CONTRIBUTIONS] / trees[TREES], at_least=8)
+    yield Goal(says="B: largest difference from XGBoost's, in 0.00001", measured=apart / 1e-5, at_most=1)
+    yield Goal(says="A: CPU of one row, in 20 µs", measured=linear[LINEAR] / 20, at_most=1)
+
+
+def summary(found: Measured, apart: float) -> str:
+    """Tell the figures on a screen."""
+    marks = {True: "✓", False: "not yet", None: "not measured"}
+    reached = [(goal.says, ratio(goal.measured), goal.wanted, marks[goal.is_met]) for goal in goals(found, apart)]
+    parts = [table(("", "measured", "goal", ""), reached)]
+    for key, title in TITLES.items():
+        rows = [(name, f"{cost:.1f}") for name, cost in found[key].items()]
+        parts += [f"## {key.upper()}: {title}", table(("", "CPU µs a row, median"), rows)]
+    return "\n\n".join(parts)
+
+
+def page(found: Measured, apart: float, about: str) -> str:
+    """Write the page."""
+    return f"{PAGE.format(about=about)}\n\n{summary(found, apart)}\n"
+
+
+PAGE = """# What an attribution costs
+
+What each column added to one row, by ekiben's exact methods, beside XGBoost's own and beside a prediction. This page is written by
+the run that measured it:
+
+```console
+$ make bench ARGS=--attributions
+```
+
+All are asked in turn, in one process and on one thread, for one row at a time. ekiben is asked as a service asks it, for a row of
+plain values, and gives the whole explanation with its error; XGBoost for an array. The package shap asks `pred_contribs` too. Figures of
+different machines, or days, do not compare; ratios of one run do.
+
+{about}
+
+## Goals"""
+TITLES = {"b": "XGBoost, 300 trees of depth 6 on 30 floats", "a": "linear pipeline on 8 numbers and 4 texts"}

@@ -245,7 +245,7 @@ def test_the_spec_page_names_every_key_and_its_default():
     defaults |= {
         name: spec.ServiceSpec.__dataclass_fields__[name].default for name in ("workers", "threads", "timeout_s")
     }
-    numbers = {name: float(value) for name, value in defaults.items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in defaults.items() if type(value) in (int, float)}
     rows = dict(re.findall(r"^\| `([\w.]+)` \|[^|]*\|[^|]*\| ([^|]*) \|$", reference("spec.md"), re.MULTILINE))
     tables = {"budgets": spec._BUDGETS, "limits": spec._LIMITS, "log": spec._LOG, "route": spec._ROUTE}
     tables |= {"records": spec._RECORDS, "explain": spec._EXPLAIN}

@@ -24,7 +24,7 @@ VERSIONS = ["models:/credit_risk/1", "models:/credit_risk/2"]
 # what each example must have said; an example that is not here fails `test_every_example_is_known`
 SAYS = {
     "ask_from_anywhere": ["['Adelie', 'Gentoo', 'Chinstrap']", "x-ekiben-arm", "all equal: True"],
-    "explain_three_ways": ["── linear", "── sampling", "If sex == 'female' and passengerClass == '1st', then 'yes'."],
+    "explain_three_ways": ["── linear", "── sampling", "If sex == 'female' and age <= 39.00, then 'yes'."],
     "laws_of_your_own": ["test_a_larger_house_is_never_cheaper[5] PASSED", "15 passed"],
     "pack_a_regressor": ["explained by       trees", "tree-path-dependent", "The column 'Year_Built' is missing."],
     "service_with_hooks": ["['preprocess', 'postprocess']", "→ champion", "→ challenger", "'action': 'call'"],

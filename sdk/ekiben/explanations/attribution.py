@@ -96,7 +96,7 @@ class Attribution:
         ...     elapsed_ms=0.1,
         ... )
         >>> print(*one.reasons())
-        Debt raised the chance of 'bad'.
+        debt raised the chance of 'bad'.
         """
         speaker = Speaker.of(language)
         if side not in (None, "raised", "lowered"):

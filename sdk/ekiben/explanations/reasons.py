@@ -81,8 +81,7 @@ class Speaker:
 
     def reason(self, side: Side, column: str, what: str) -> str:
         """Say that a column moved something."""
-        said = self.words["reason"][side].format(column=column, what=what)
-        return said[:1].upper() + said[1:]
+        return self.words["reason"][side].format(column=column, what=what)
 
     def what(self, units: str, label: Any) -> str:
         """Say what is explained: the chance or the score of a label, or the answer."""
