@@ -244,7 +244,7 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
     """The audit: from the record and the package alone, bit for bit."""
     X, worth = rooms
     model = RandomForestClassifier(8, random_state=0).fit(X, worth > 100)
-    package = ek.pack(model, name="dear", reference=X)
+    package = ek.pack(model, name="dear", reference=X, explainer="sampling")
     folder = ek.scaffold(tmp_path / "dear", arms={"champion": package})
     asked = {"rows": [{"rooms": 3.0, "area": 70.0}]}
     with (
@@ -261,7 +261,7 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
             server.explain(pd.DataFrame(asked["rows"]), method="anchor")
     assert {*later[0].contributions} in ({"rooms", "other"}, {"area", "other"})
     assert (answer["rung"], "standard_errors" in answer["explanations"][0]) == ("sampled", True)
-    decisions = ek.records(tmp_path / "kept" / "dear")
+    decisions = ek.records(tmp_path / "kept" / "dear", endpoint="explain")
     told = decisions[decisions["id"] == answer["id"]].iloc[0]
     assert told["digest"] == package.digest
     assert told["output.reference"] == package.manifest["data_digest"]
