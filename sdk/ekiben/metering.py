@@ -13,6 +13,9 @@ BUCKETS_S = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 
+KILLED = ("hung", "memory", "crashed", "cancelled")  # why an explaining process is ended
+TICKETS = ("given", "done", "failed", "cancelled")
+
 
 class Meter:
     """Count answers and refusals, many at once."""
@@ -39,6 +42,9 @@ class Meter:
         self._busy = Gauge("ekiben_explainers_busy", "Explaining processes at work", multiprocess_mode="livesum")
         self._queued = Gauge("ekiben_explanations_waiting", "Explanations that wait", multiprocess_mode="livesum")
         self._tickets = Counter("ekiben_tickets_total", "Tickets that were given, or came to an end", ["state"])
+        for counter, known in ((self._killed, KILLED), (self._tickets, TICKETS)):
+            for label in known:  # from the start, so that their first time is seen as a rise from 0
+                counter.labels(label)
 
     def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
         """Count an explanation, and how long it took."""

@@ -10,6 +10,7 @@ from openapi_spec_validator import validate
 import ekiben as ek
 from ekiben import routing
 from ekiben.errors import BuildError, RequestError, SpecError, UnreachableError
+from traffic.faults import until
 
 
 def test_the_service_answers_what_the_packages_answer(server, packages, route, credit):
@@ -87,9 +88,8 @@ def test_paths_and_methods_that_are_not_there_are_refused_alike(http):
 def test_probes_metrics_and_the_page_answer(http):
     for path in ("/livez", "/readyz", "/healthz", "/", "/static_content/swagger-ui-bundle.js"):
         assert http.get(path).status_code == 200
-    text = http.get("/metrics").text
-    assert 'ekiben_answers_total{arm="champion",code="ok",endpoint="predict"}' in text
-    assert "bentoml_service_request_total" in text
+    until(lambda: 'ekiben_answers_total{arm="champion",code="ok",endpoint="predict"}' in http.get("/metrics").text)
+    assert "bentoml_service_request_total" in http.get("/metrics").text
     assert "googletagmanager" not in http.get("/").text
 
 
