@@ -126,20 +126,20 @@ KINDS = {
         "linear",
     ),
     "ridge": (lambda: after(Ridge()), FRAME, WORTH, "linear"),
-    "forest": (lambda: after(forest()), FRAME, TEXTS, "sampling"),
+    "forest": (lambda: after(forest()), FRAME, TEXTS, "trees"),
     "histogram": (
         lambda: make_pipeline(
             ColumnTransformer([("n", "passthrough", ["age", "income"])]), HistGradientBoostingRegressor(max_iter=5)
         ),
         FRAME,
         WORTH,
-        "sampling",
+        "trees",
     ),
     "histogram-of-categories": (lambda: HistGradientBoostingClassifier(max_iter=5), CATEGORIES, TEXTS, "sampling"),
-    "gradient": (lambda: after(GradientBoostingRegressor(n_estimators=5)), FRAME, WORTH, "sampling"),
+    "gradient": (lambda: after(GradientBoostingRegressor(n_estimators=5)), FRAME, WORTH, "trees"),
     "neighbours": (lambda: after(KNeighborsClassifier(5)), FRAME, TEXTS, "sampling"),
     "logistic-beside-every-kind": (lambda: after(LogisticRegression()), BESIDE, TEXTS, "linear"),
-    "forest-beside-every-kind": (lambda: after(forest()), BESIDE, TEXTS, "sampling"),
+    "forest-beside-every-kind": (lambda: after(forest()), BESIDE, TEXTS, "trees"),
     "histogram-of-grades": (
         lambda: HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype"),
         GRADED,
@@ -147,7 +147,7 @@ KINDS = {
         "sampling",
     ),
     "xgboost-of-grades": (lambda: trees(enable_categorical=True), GRADED, ONES, "trees"),
-    "bayes": (GaussianNB, NUMBERS, TEXTS, "sampling"),
+    "bayes": (GaussianNB, NUMBERS, TEXTS, "additive"),
     "stacked": (
         lambda: after(StackingClassifier([("a", LogisticRegression()), ("b", forest())], cv=2)),
         FRAME,
@@ -167,9 +167,9 @@ KINDS = {
         lambda: TransformedTargetRegressor(after(Ridge()), func=np.log1p, inverse_func=np.expm1),
         FRAME,
         WORTH,
-        "sampling",
+        "additive",
     ),
-    "tuned-threshold": (lambda: TunedThresholdClassifierCV(after(LogisticRegression()), cv=2), FRAME, ONES, "sampling"),
+    "tuned-threshold": (lambda: TunedThresholdClassifierCV(after(LogisticRegression()), cv=2), FRAME, ONES, "additive"),
     "xgboost": (trees, UNTEXTED, ONES, "trees"),
     "xgboost-of-categories": (lambda: trees(enable_categorical=True), CATEGORIES, ONES, "trees"),
     "xgboost-of-nullable": (trees, NULLABLE[["age", "income", "member"]], ONES, "trees"),
@@ -180,7 +180,7 @@ KINDS = {
     "xgboost-regressor": (lambda: trees(XGBRegressor), UNTEXTED, WORTH, "trees"),
     "a-method-that-labels": (lambda: after(forest()).fit(FRAME, TEXTS).predict, FRAME, TEXTS, "sampling"),
     "a-method-that-scores": (lambda: after(forest()).fit(FRAME, TEXTS).predict_proba, FRAME, TEXTS, "sampling"),
-    "a-partial": (lambda: partial(after(Ridge()).fit(FRAME, WORTH).predict), FRAME, WORTH, "sampling"),
+    "a-partial": (lambda: partial(after(Ridge()).fit(FRAME, WORTH).predict), FRAME, WORTH, "additive"),
     "xgboost-early": (lambda: trees(XGBRegressor, early_stopping_rounds=1), NUMBERS, WORTH, "trees"),
 }
 
