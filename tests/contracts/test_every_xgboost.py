@@ -242,7 +242,7 @@ TABLE = {
         fit(XGBRegressor, BOTH, multi_strategy="multi_output_tree"),
         NUMBERS,
         values("y0", "y1"),
-        "sampling",
+        "additive",
     ),
     "quantile": (fit(XGBRegressor, MASS, objective="reg:quantileerror", quantile_alpha=0.9), NUMBERS, value, "trees"),
     "quantiles": (
@@ -325,7 +325,7 @@ TABLE = {
         lambda: MultiOutputRegressor(XGBRegressor(n_estimators=3, n_jobs=1)).fit(NUMBERS, BOTH),
         NUMBERS,
         values("y0", "y1"),
-        "sampling",
+        "trees",
     ),
     "last-with-functions": (
         lambda: make_pipeline(
