@@ -196,6 +196,6 @@ def load(folder: Path | str, context: Context) -> Explainer:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     choose("auto", context).save(Path(folder))
     ...     load(folder, context).method
-    'sampling'
+    'additive'
     """
     return method(read_header(Path(folder))["method"]).load(Path(folder), context)
