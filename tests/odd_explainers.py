@@ -42,7 +42,7 @@ class Odd:
             held = []
             while True:
                 held.append(bytearray(os.urandom(1)) * 20_000_000)
-                time.sleep(0.02)
+                time.sleep(0.02)  # a gigabyte a second: as fast as a process is looked after, and no faster
         if asks == RAISES:
             raise RuntimeError(f"a value: {asks}")
         amount = asks + seed

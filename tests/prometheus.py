@@ -1,10 +1,13 @@
 """A real Prometheus server of a test's own: it scrapes one address, evaluates rules, and is asked."""
 
+import fcntl
 import json
 import shutil
 import socket
 import subprocess
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -13,11 +16,38 @@ import pytest
 from traffic.faults import until
 
 EVERY = "500ms"
+UNPACKED = Path(__file__).parents[1] / ".strangers" / "prometheus"
 
 
 def program(name="prometheus"):
-    """Find a program of Debian's package of Prometheus, or skip the test."""
-    return shutil.which(name) or pytest.skip(f"{name} is not installed: apt-get install prometheus")
+    """Find a program of Debian's package of Prometheus, or unpack it beside the tests; skip where there is none to be had."""
+    if installed := shutil.which(name):
+        return installed
+    found = UNPACKED / "usr" / "bin" / name
+    UNPACKED.parent.mkdir(exist_ok=True)
+    with (UNPACKED.parent / "prometheus.lock").open("w") as lock:  # of the processes that test, one unpacks it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if not found.exists():
+                _unpack()
+        except (OSError, subprocess.SubprocessError) as reason:
+            pytest.skip(f"{name} is not installed, and Debian's package cannot be had: {reason}")
+    return str(found)
+
+
+def _unpack():
+    """Download Debian's package and unpack it; nothing of the system is changed but its lists of packages."""
+    with tempfile.TemporaryDirectory() as folder:
+        download = ["apt-get", "download", "-qq", "prometheus"]
+        if subprocess.run(download, cwd=folder, check=False, capture_output=True, timeout=120).returncode:
+            subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True, timeout=120)
+            subprocess.run(download, cwd=folder, check=True, capture_output=True, timeout=120)
+        (package,) = Path(folder).glob("*.deb")
+        beside = UNPACKED.with_suffix(".part")
+        shutil.rmtree(beside, ignore_errors=True)
+        subprocess.run(["dpkg-deb", "-x", package, beside], check=True, capture_output=True, timeout=120)
+        shutil.rmtree(UNPACKED, ignore_errors=True)
+        beside.rename(UNPACKED)
 
 
 @contextmanager

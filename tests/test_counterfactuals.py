@@ -21,25 +21,21 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 import ekiben as ek
-from ekiben import explainers, explanations, models, tables
+import explained
+from ekiben import explainers, explanations, tables
 from ekiben.errors import ExplainError, SpecError
-from ekiben.explainers import Context
+from explained import timeless
 from plans import plan_of
 
 N_ROWS = 12
 
 
 def context_of(model, X, folder=None):
-    plan = None if folder is None else plan_of(model, X, folder)
-    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X, plan=plan)
+    return explained.context_of(model, X, plan=None if folder is None else plan_of(model, X, folder))
 
 
 def found_by(context, rows, *, seed=0, **told):
     return explainers.choose("counterfactual", context, settings=told).explain(rows, seed=seed)
-
-
-def timeless(found):
-    return [replace(one, elapsed_ms=0.0) for one in found]
 
 
 def credit_data():

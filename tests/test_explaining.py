@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from ekiben.errors import SpecError
 from ekiben.explaining import nearby, rungs, tickets, wishes
 from ekiben.explaining.apart import Broken, Full, Job, Pool
+from ekiben.explaining.messages import Known, Task, Warm
 from ekiben.explaining.nearby import Nearby
 from ekiben.explaining.tickets import Tickets
-from ekiben.explaining.wire import Known, Task, Warm
 from ekiben.explaining.wishes import Wish
 from ekiben.ticketing import Rate
+from traffic.faults import until
 
 PATIENCE_S = 240
 
@@ -188,10 +189,7 @@ def test_another_worker_cancels_the_work_and_a_result_that_comes_then_is_not_kep
     ticket = one.open("", lambda: stopped.append(1))
     assert other.cancel(ticket, "nobody").state == "unknown"
     assert other.cancel(ticket, "").state == "cancelled"
-    end = time.monotonic() + PATIENCE_S
-    while not stopped:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: stopped, PATIENCE_S)
     one.settle(ticket, "done", 200, b"{}")
     assert one.look(ticket, "").state == "cancelled"
 
@@ -281,8 +279,4 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
 
 
 def _begun(job):
-    end = time.monotonic() + PATIENCE_S
-    while job.began is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return True
+    return until(lambda: job.began is not None, PATIENCE_S)

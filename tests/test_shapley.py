@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import (
     BaggingRegressor,
     ExtraTreesClassifier,
@@ -29,21 +28,17 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import DMatrix, XGBClassifier, XGBRegressor
 
 import ekiben as ek
-from ekiben import explainers, models, packages, sealing, tables
+from ekiben import explainers, packages, sealing
 from ekiben.compiling.forest import grow
 from ekiben.errors import ExplainError, IntegrityError
-from ekiben.explainers import Context
 from ekiben.explainers.shapley.bins import Bins
 from ekiben.explainers.shapley.paths import Paths, levels
 from ekiben.explainers.shapley.tables import Tables, branches, tabulated
+from explained import context_of
 from forests import forest_of, tree_of
 
 SHAP = Path(__file__).parent / "golden" / "shap.json"
 N_FEATURES = 5
-
-
-def context_of(model, X):
-    return Context(model=model, adapter=models.find(model), schema=tables.learn(X), reference=X)
 
 
 # ── going through all subsets
@@ -158,16 +153,6 @@ def test_arrays_that_lead_nowhere_are_refused(name, tmp_path):
 
 
 # ── the libraries
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return load_iris(return_X_y=True, as_frame=True)
-
-
-@pytest.fixture(scope="module")
-def diabetes():
-    return load_diabetes(return_X_y=True, as_frame=True)
 
 
 def gappy(X):

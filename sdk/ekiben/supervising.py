@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -14,12 +13,13 @@ from typing import Any
 
 from bentoml.exceptions import BentoMLException
 
+from ekiben.following import end_with_parent
+
 logger = logging.getLogger("bentoml.ekiben")
 
 CHECK_S = 1.0  # how often the supervisor looks after its workers; BentoML's own pace is ten seconds
 SUPERVISOR = "EKIBEN_SUPERVISOR"  # its process id, which it tells its workers
 WORKER = "_bentoml_impl.worker.service"  # the module that a worker is started with
-PARENT_DEATH_SIGNAL = 1  # as Linux calls it for prctl
 FAILED_START = 3  # the exit code of a worker whose service could not be made
 LONGEST_PAUSE_S = 30.0
 
@@ -45,11 +45,8 @@ def attend() -> None:
 def follow() -> None:
     """Let a worker be told to end when its supervisor dies, so that it does not hold the port for ever; on Linux."""
     started, supervisor = sys.modules["__main__"].__spec__, os.environ.get(SUPERVISOR)
-    if sys.platform != "linux" or started is None or started.name != WORKER or supervisor is None:
-        return
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    if supervisor != str(os.getppid()):  # it died before this worker was there
-        os.kill(os.getpid(), signal.SIGTERM)
+    if started is not None and started.name == WORKER and supervisor is not None:
+        end_with_parent(signal.SIGTERM, int(supervisor))
 
 
 class Ends:

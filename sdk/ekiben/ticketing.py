@@ -21,8 +21,8 @@ from ekiben.errors import SpecError
 from ekiben.explaining import refusals, wishes
 from ekiben.explaining.answering import Begun, Found
 from ekiben.explaining.apart import Broken
+from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
-from ekiben.explaining.wire import Done
 from ekiben.explaining.wishes import Wish
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.routing import Choice

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from types import SimpleNamespace
 
 import httpx
@@ -19,19 +18,15 @@ from ekiben.errors import RequestError
 from ekiben.recording.reading import read
 from ekiben.recording.segments import segments
 from odd_explainers import CRASHES, GROWS, HANGS, RAISES, offered
-from traffic.faults import workers_of
+from traffic.faults import until, workers_of
 
 PATIENCE_S = 240
 LONGEST_S = 4
 
 
 def settled(act, wanted):
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE_S
-    while not wanted(found := act()):
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return found
+    """Ask until what comes is what is wanted, and give it."""
+    return until(lambda: [found] if wanted(found := act()) else [], PATIENCE_S)[0]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import psutil
 
+T = TypeVar("T")
 EXPLAINS = "ekiben.explaining.child"
 
 
@@ -64,10 +66,11 @@ def full_disk(process: psutil.Process) -> Iterator[None]:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
 
 
-def until(holds: Callable[[], object], patience_s: float = 60) -> None:
-    """Wait for something that will be."""
+def until(holds: Callable[[], T], patience_s: float = 60) -> T:
+    """Wait for something that will be, and give it."""
     end = time.monotonic() + patience_s
-    while not holds():
+    while not (found := holds()):
         if time.monotonic() > end:
             raise TimeoutError(f"It did not come to pass within {patience_s:g} s.")
         time.sleep(0.01)
+    return found

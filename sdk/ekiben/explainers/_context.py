@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -49,7 +50,7 @@ class Later:
     build: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """A model as an explainer meets it.
 
@@ -80,8 +81,9 @@ class Context:
         """The model itself."""
         return self.model.build() if isinstance(self.model, Later) else self.model
 
+    @cached_property
     def translated(self) -> Plan | None:
-        """Make a plan of the model anew, with what its files do not hold; None where it has none."""
+        """The plan of the model made anew, with what its files do not hold; None where it has none."""
         signature = Signature(inputs=self.schema, task="other", outputs=self.outputs)
         try:
             return Plan(translate(self.live, signature), self.schema, self.outputs, model=lambda: self.live)

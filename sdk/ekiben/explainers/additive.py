@@ -142,7 +142,7 @@ class Additive:
 
 def _asking(context: Context) -> Ask:
     """Give what answers columns with margins of shape (n_rows, n_margins): the plan below its links, or a regressor itself."""
-    plan = context.plan or context.translated()
+    plan = context.plan or context.translated
     if plan is not None:
         sums = plan.sums(context.which)
         return lambda columns, n_rows: sums.block(Table(columns, n_rows))

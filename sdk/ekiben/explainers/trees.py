@@ -188,7 +188,7 @@ class Interventional(Trees):
 
 def _grown(context: Context) -> Grown | None:
     """Find the trees of a model, with the weights of their training rows; None where no plan holds them."""
-    plan = context.translated()
+    plan = context.translated
     grown = None if plan is None else plan.sums(context.which)
     if not isinstance(grown, Grown):
         return None

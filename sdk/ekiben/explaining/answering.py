@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from ekiben.explainers import is_exact
 from ekiben.explaining import rungs, wishes
 from ekiben.explaining.apart import Job, Pool
+from ekiben.explaining.messages import Done, Known, Task, Warm
 from ekiben.explaining.nearby import Nearby, spans_of
 from ekiben.explaining.rungs import Choice, Rung
 from ekiben.explaining.tickets import Tickets
-from ekiben.explaining.wire import Done, Known, Task, Warm
 from ekiben.explaining.wishes import PLAIN, Wish
 from ekiben.packages import Package
 from ekiben.spec import ServiceSpec

@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from ekiben.errors import EkibenError
-from ekiben.explaining import wire
-from ekiben.explaining.wire import Done, Failed, Known, Measured, Task, Warm
+from ekiben.explaining import messages
+from ekiben.explaining.messages import Done, Failed, Known, Measured, Task, Warm
 
 logger = logging.getLogger("ekiben")
 LOOKED_S = 0.05  # how often a process at work is looked after
@@ -268,15 +268,15 @@ class _Slot:
 
     def _asked(
         self, worker: socket.socket, message: Task | Warm, longest_s: float, unwanted: Callable[[], bool]
-    ) -> wire.Told:
+    ) -> messages.Told:
         """Send a message and wait for its answer, while the process behaves."""
-        wire.send(worker, message)
+        messages.send(worker, message)
         began = monotonic()
         while not select.select((worker,), (), (), LOOKED_S)[0]:
             if why := self._at_fault(unwanted, late=monotonic() - began > longest_s):
                 self._end(why)
                 raise Broken(why, "")
-        told = wire.told(worker)
+        told = messages.told(worker)
         if told is None:
             self._end("crashed")
             raise Broken("crashed", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -16,14 +15,14 @@ from typing import Any
 
 from ekiben import explainers, explanations, packages
 from ekiben.errors import EkibenError, ExplainError, IntegrityError, place_of
-from ekiben.explaining import wire
-from ekiben.explaining.wire import Done, Failed, Known, Measured, Task, Warm
+from ekiben.explaining import messages
+from ekiben.explaining.messages import Done, Failed, Known, Measured, Task, Warm
+from ekiben.following import end_with_parent
 from ekiben.packages import Package
 
 logger = logging.getLogger("ekiben")
 NICE = 5  # behind whoever predicts
 OOM_SCORE = b"800"  # the first that the system ends when memory is short
-PR_SET_PDEATHSIG = 1
 N_MEASURED = 2  # the first explanation reads what the others find there
 
 
@@ -35,21 +34,18 @@ def main(descriptor: int, parent: int, *, is_first: bool) -> None:
         _yield()
     with socket.socket(fileno=descriptor) as worker:
         held = Held()
-        while (asked := wire.asked(worker)) is not None:
+        while (asked := messages.asked(worker)) is not None:
             if not yields and isinstance(asked, Task):
                 yields = True
                 _yield()
-            wire.send(worker, _safely(held.answered, asked))
+            messages.send(worker, _safely(held.answered, asked))
 
 
 def _end_with(parent: int) -> None:
     """End with the worker, however it ends, and not before: it may be answering its last requests."""
     for told in (signal.SIGINT, signal.SIGTERM):  # a terminal and a supervisor tell the whole group
         signal.signal(told, signal.SIG_IGN)
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended before that
-        sys.exit()
+    end_with_parent(signal.SIGKILL, parent)
 
 
 def _yield() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ekiben.explainers import is_exact
-from ekiben.explaining.wire import Known
+from ekiben.explaining.messages import Known
 
 Rung: TypeAlias = Literal["exact", "sampled", "cached", "later"]
 RUNGS: tuple[Rung, ...] = ("exact", "sampled", "cached", "later")
