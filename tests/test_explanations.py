@@ -314,6 +314,12 @@ def test_a_missing_value_and_a_plain_answer_have_words(sampled):
     assert [one.text for one in sampled.reasons("fr", top=1)] == ["b a augmenté la réponse."]
 
 
+def test_what_other_columns_add_together_is_no_reason(attribution):
+    short = replace(attribution, contributions={"age": 1.5, "other": 1.6})
+    about = Explanations([short]).about([{"age": 41, "income": 1.0}], labels={}, units={})
+    assert [one.column for one in about[0].reasons()] == ["age"]
+
+
 def test_reasons_go_to_the_side_on_which_the_answer_lies(sampled):
     lower = replace(sampled, value=-1.0, contributions={"a": -2.5, "b": 0.5})
     assert [one.side for one in lower.reasons()] == ["lowered"]

@@ -104,7 +104,7 @@ def _still(subject: Subject, rows: pd.DataFrame) -> Evidence:
     )
     moves = [move for one, other in pairs if (move := _move(one, other)) is not None]
     faults = [f"a contribution moved by {move:.2g} of all" for move in moves if move > MOVED]
-    said = f"at most {max(moves):.1g} of all contributions" if moves else NO_SUMS
+    said = f"{len(moves)} tried, moved by at most {max(moves):.1g} of all contributions" if moves else NO_SUMS
     return Evidence(tried=len(moves), faults=tuple(faults), note=said)
 
 

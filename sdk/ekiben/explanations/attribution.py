@@ -106,7 +106,9 @@ class Attribution:
         chosen: Side = side or ("raised" if self.value >= self.base_value else "lowered")
         sign = 1 if chosen == "raised" else -1
         what = speaker.what(self.units, self.label)
-        moved = [(name, amount) for name, amount in self.strongest(len(self.contributions)) if sign * amount > 0]
+        told = self.subject.values or self.contributions  # what is told of other columns together is no reason
+        ordered = self.strongest(len(self.contributions))
+        moved = [(name, amount) for name, amount in ordered if sign * amount > 0 and name in told]
         return tuple(
             Reason(
                 column=name,
