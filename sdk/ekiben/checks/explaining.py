@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,26 @@ def _alike(one: Explanation, other: Explanation) -> bool:
 
 def _numbers(one: Attribution) -> list[float]:
     return [one.base_value, one.value, *one.contributions.values()]
+
+
+def a_constant_column_adds_nothing(subject: Subject) -> Evidence:
+    """A column that holds one value in the reference adds nothing for that value."""
+    sample = subject.package.sample
+    constant = [str(name) for name in sample if len({*map(str, sample[name])}) == 1]
+    if not constant:
+        return Evidence(tried=0, note="every column varies")
+    return _judged(subject, partial(_nothing, constant=constant))
+
+
+def _nothing(subject: Subject, rows: pd.DataFrame, constant: Sequence[str]) -> Evidence:
+    found = _attributions(subject.package.explain(rows.assign(**subject.package.sample[constant].iloc[0])))
+    faults = [
+        f"{name!r} adds {one.contributions[name]:.3g}"
+        for one in found
+        for name in constant
+        if abs(one.contributions[name]) > CLOSE * sum(map(abs, one.contributions.values()))
+    ]
+    return Evidence(tried=len(found), faults=tuple(dict.fromkeys(faults)), note="" if found else NO_SUMS)
 
 
 def tiny_noise_moves_no_explanation(subject: Subject) -> Evidence:
@@ -205,6 +226,7 @@ LAWS: tuple[Law, ...] = (
     attributions_sum_to_the_output,
     the_same_seed_explains_the_same,
     an_explanation_is_of_its_row_alone,
+    a_constant_column_adds_nothing,
     tiny_noise_moves_no_explanation,
     rules_hold_as_often_as_they_say,
     counterfactuals_are_answered_as_told,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from math import fsum
@@ -15,6 +15,7 @@ from ekiben.explanations.rule import Label
 Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
 SHOWN_COLUMNS = 10
+TEXT_BAR = 18  # characters of the longest bar in a terminal
 UP, DOWN = "#e8590c", "#1c7ed6"  # orange and blue: told apart on dark and light, and by the colour-blind
 
 
@@ -64,6 +65,29 @@ class Attribution:
     def strongest(self, n_columns: int = SHOWN_COLUMNS) -> list[tuple[str, float]]:
         """List the columns that moved the prediction most, the strongest first."""
         return sorted(self.contributions.items(), key=lambda item: -abs(item[1]))[:n_columns]
+
+    def __str__(self) -> str:
+        """Draw a bar for each column, as a terminal can.
+
+        >>> print(
+        ...     Attribution.of(
+        ...         method="m",
+        ...         output="target",
+        ...         units="target",
+        ...         base_value=1.0,
+        ...         value=2.5,
+        ...         contributions={"area": 2.0, "age": -0.5},
+        ...         elapsed_ms=0.5,
+        ...     )
+        ... )
+        target = 2.50 from a base of 1.00
+        area                   |██████████████████ +2.00
+        age                ████|                   −0.500
+        """
+        lines = _lines(self)
+        wide, widest = max((len(name) for name, _, _ in lines), default=0), _widest(lines)
+        head = f"{self.output} = {_number(self.value)} from a base of {_number(self.base_value)}"
+        return "\n".join([head, *(_text_bar(*line, wide, widest) for line in lines)])
 
     def reasons(self, language: str = "en", *, top: int = 4, side: Side | None = None) -> tuple[Reason, ...]:
         """Say in plain words what moved the answer most, the strongest first.
@@ -138,13 +162,31 @@ class Attribution:
         return _bars(self)
 
 
-def _bars(one: Attribution) -> str:
+Line = tuple[str, float, float | None]  # a column, what it added, and the standard error of that
+
+
+def _lines(one: Attribution) -> list[Line]:
+    """Tell the strongest columns one by one, and the others together."""
     shown = one.strongest()
     rest = [amount for name, amount in one.contributions.items() if name not in dict(shown)]
     lines = [(name, amount, (one.standard_errors or {}).get(name)) for name, amount in shown]
-    if rest:
-        lines.append((f"{len(rest)} other columns", fsum(rest), None))
-    widest = max((abs(amount) for _, amount, _ in lines), default=0.0) or 1.0
+    return [*lines, (f"{len(rest)} other columns", fsum(rest), None)] if rest else lines
+
+
+def _widest(lines: Sequence[Line]) -> float:
+    return max((abs(amount) for _, amount, _ in lines), default=0.0) or 1.0
+
+
+def _text_bar(name: str, amount: float, error: float | None, wide: int, widest: float) -> str:
+    bar = "█" * round(TEXT_BAR * abs(amount) / widest)
+    left, right = ("", bar) if amount >= 0 else (bar, "")
+    doubt = "" if error is None else f" ± {error:.2g}"
+    return f"{name:<{wide}} {left:>{TEXT_BAR}}|{right:<{TEXT_BAR}} {_number(amount, '+')}{doubt}"
+
+
+def _bars(one: Attribution) -> str:
+    lines = _lines(one)
+    widest = _widest(lines)
     bars = "".join(_bar(name, amount, error, widest) for name, amount, error in lines)
     return (
         f'<div style="margin-bottom:6px"><b>{escape(one.output)}</b> = {_number(one.value)} '
