@@ -74,13 +74,13 @@ def records(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """From which moment on, and of which endpoint."""
+    """From which moment on, and whether explanations or decisions, whichever protocol asked for them."""
 
     first: int
     endpoint: str
 
     def has(self, one: Record | Decision) -> bool:
-        return one.ns >= self.first and one.endpoint == self.endpoint
+        return one.ns >= self.first and (one.endpoint == "explain") == (self.endpoint == "explain")
 
 
 def find(place: str | os.PathLike[str]) -> Path:

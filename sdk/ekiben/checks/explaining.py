@@ -99,7 +99,8 @@ def a_constant_column_adds_nothing(subject: Subject) -> Evidence:
 
 
 def _nothing(subject: Subject, rows: pd.DataFrame, constant: Sequence[str]) -> Evidence:
-    found = _attributions(subject.package.explain(rows.assign(**subject.package.sample[constant].iloc[0])))
+    held = subject.package.sample[constant].iloc[[0] * len(rows)].set_axis(rows.index)
+    found = _attributions(subject.package.explain(rows.assign(**held)))
     faults = [
         f"{name!r} adds {one.contributions[name]:.3g}"
         for one in found
