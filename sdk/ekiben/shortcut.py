@@ -43,7 +43,7 @@ class Arm:
 
     def __init__(self, plane: DataPlane, name: str, read: Reader, *, compiled: bool) -> None:
         package = plane.packages[name]
-        names = package.schema.names
+        self.names = names = package.schema.names
         self.name, self.model = name, str(plane.spec.arms[name])
         self.plan = _quick(package.plan) if compiled else None
         self.plan_for = package.plan_for
@@ -169,7 +169,9 @@ class Lane:
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
             if self._read.asks_why(asked.body):
-                explained = self.plane.beside(arm.name, self._read.columns(asked.body))
+                explained = self.plane.beside(
+                    arm.name, dict(zip(arm.names, map(list, zip(*rows, strict=True)), strict=True))
+                )
                 more = b"," + self.plane.encoded_of(explained, {})[1:-1]
                 recorded = _with(found, self.plane.why(explained)) or encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,6 +197,7 @@ class Folding:
         self._free = np.flatnonzero(owners < 0)
         self._owned = np.where(owners < 0, self._n, owners)
         self._places: list[int] = self._owned.tolist()
+        self._has_free = len(self._free) > 0
 
     def __call__(self, parts: Matrix) -> dict[str, float]:
         """Add the parts of the features of one row up.
@@ -205,7 +207,7 @@ class Folding:
         ExplainError
             If a feature that no known value moves takes part: its column holds a value that the reference lacks.
         """
-        if len(self._free):
+        if self._has_free:
             self._refuse_moved(parts)
         totals = parts if self._is_plain else np.bincount(self._owned, parts, self._n + 1)
         return dict(zip(self._names, totals.tolist(), strict=False))
@@ -217,8 +219,10 @@ class Folding:
             totals[place] += part
         return totals
 
-    def sparse(self, row: Sequence[float], weights: Sequence[float], starts: Sequence[float]) -> dict[str, float]:
-        """Add weighed features of one row to what `summed` gave, most of them 0.
+    def sparse(
+        self, row: Sequence[float], weights: Sequence[float], starts: Sequence[float], base: float
+    ) -> tuple[float, dict[str, float]]:
+        """Add weighed features of one row, most of them 0, to a base, and by column to what `summed` gave.
 
         Raises
         ------
@@ -226,12 +230,13 @@ class Folding:
             As above.
         """
         totals = list(starts)
-        for place, weight, value in zip(self._places, weights, row, strict=True):
-            if value:
-                totals[place] += weight * value
-        if abs(totals[-1]) > 1e-9 * max(map(abs, totals)) and len(self._free):
+        for place, weight, value in compress(zip(self._places, weights, row, strict=True), row):
+            part = weight * value
+            totals[place] += part
+            base += part
+        if self._has_free and abs(totals[-1]) > 1e-9 * max(map(abs, totals)):
             self._refuse()
-        return dict(zip(self._names, totals, strict=False))
+        return base, dict(zip(self._names, totals, strict=False))
 
     def _refuse_moved(self, parts: Matrix) -> None:
         if np.abs(parts[self._free]).max() > 1e-9 * np.abs(parts).max():

@@ -56,11 +56,14 @@ class Linear:
     centred: bool
     below: Node | None = None
     sums: Sums = field(init=False)
+    said: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare to weigh one row after the other."""
+        """Prepare to weigh one row after the other, and what is said of each output."""
         fold = Folding(self.owners, self.context.names)
         object.__setattr__(self, "sums", Sums(self.weights, self.intercepts, self.means, fold))
+        n_outputs = len(self.weights)
+        object.__setattr__(self, "said", [self._said(output, n_outputs) for output in range(n_outputs)])
 
     @classmethod
     def fit(cls, context: Context) -> Linear:
@@ -112,7 +115,7 @@ class Linear:
         return [
             Attribution.of(
                 method="linear-interventional",
-                **self._said(output, self.sums.n_outputs),
+                **self.said[output],
                 base_value=self.sums.bases[output],
                 value=value,
                 contributions=contributions,
@@ -162,10 +165,13 @@ class Sums:
 
     def of(self, row: Sequence[float]) -> tuple[int, float, dict[str, float]]:
         """Give the explained output, its sum for a row, and what each raw column added to its base."""
-        known = zip(self._intercepts, self._weights, strict=True)
-        sums = [intercept + sum(map(mul, weights, row)) for intercept, weights in known]
-        output = max(range(self.n_outputs), key=sums.__getitem__) if self.n_outputs > 1 else 0
-        return output, sums[output], self._fold.sparse(row, self._weights[output], self._starts[output])
+        output = 0
+        if self.n_outputs > 1:
+            known = zip(self._intercepts, self._weights, strict=True)
+            sums = [intercept + sum(map(mul, weights, row)) for intercept, weights in known]
+            output = max(range(self.n_outputs), key=sums.__getitem__)
+        found = self._fold.sparse(row, self._weights[output], self._starts[output], self._intercepts[output])
+        return (output, *found)
 
 
 class _Form(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from html import escape
+from operator import attrgetter
 from typing import Any, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
@@ -36,6 +37,8 @@ Explanation: TypeAlias = Attribution | Counterfactual | Examples | Rule
 KINDS: dict[str, type[Explanation]] = {each.kind: each for each in (Attribution, Counterfactual, Examples, Rule)}
 
 SHOWN_CARDS = 5
+_ATOMS = {bool, float, int, str, type(None)}
+_FIELDS: dict[Any, tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]] = {}  # by the kind of what has them
 
 
 def to_json(explanation: Explanation) -> dict[str, Any]:
@@ -55,17 +58,26 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     >>> from_json(to_json(one)) == one
     True
     """
-    return {"kind": explanation.kind, **_plain(explanation)}
+    names, values = _travelling(type(explanation))
+    told = zip(names, values(explanation), strict=True)
+    return {"kind": explanation.kind} | {name: each if type(each) in _ATOMS else _plain(each) for name, each in told}
 
 
-def _travelling(kind: Any) -> list[str]:
-    """Name the fields that travel: all that explanations are compared by."""
-    return [field.name for field in fields(kind) if field.compare]
+def _travelling(kind: Any) -> tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]:
+    """Name the fields that travel, all that explanations are compared by, and give what takes their values."""
+    if (known := _FIELDS.get(kind)) is None:
+        names = tuple(field.name for field in fields(kind) if field.compare)
+        known = _FIELDS[kind] = names, attrgetter(*names)
+    return known
 
 
 def _plain(item: Any) -> Any:
-    if is_dataclass(item):
-        return {name: _plain(getattr(item, name)) for name in _travelling(item)}
+    kind = type(item)
+    if kind in _ATOMS:
+        return item
+    if is_dataclass(kind):
+        names, values = _travelling(kind)
+        return {name: _plain(each) for name, each in zip(names, values(item), strict=True)}
     if isinstance(item, Mapping):
         return dict(item)
     return [_plain(each) for each in item] if isinstance(item, tuple) else item
@@ -91,7 +103,7 @@ Got 'rul'. Did you mean 'rule'?
         known = ", ".join(map(repr, KINDS))
         raise SpecError(f"The 'kind' of an explanation must be one of {known}. Got {kind!r}.{nearest(kind, KINDS)}")
     values = {key: item for key, item in document.items() if key != "kind"}
-    wrong = sorted({*_travelling(KINDS[kind])} ^ set(values))
+    wrong = sorted({*_travelling(KINDS[kind])[0]} ^ {*values})
     if wrong:
         raise SpecError(f"Every field of the {kind} must be there, and no other. Missing or unknown: {wrong}.")
     return KINDS[kind].of_json(values)
