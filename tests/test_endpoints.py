@@ -455,16 +455,18 @@ def slowly(seconds):
 
 @pytest.mark.parametrize("asked_alone", [False, True])
 @pytest.mark.parametrize(
-    ("headers", "taken_before"),
+    ("headers", "takes_s", "taken_before"),
     [
-        ({}, FEW),  # four may wait in turn for a model that takes a second
-        ({"x_ekiben_deadline_ms": "30000"}, 20),
-        ({"x_ekiben_deadline_ms": "900"}, 1),  # the second would be late
+        ({}, 1.0, FEW),  # four may wait in turn for a model that takes a second
+        ({"x_ekiben_deadline_ms": "30000"}, 1.0, 20),
+        ({"x_ekiben_deadline_ms": "18000"}, 20.0, 1),  # the second would be late
     ],
 )
-def test_what_would_be_late_behind_others_is_refused_at_once(front, champion, row, headers, taken_before, asked_alone):
+def test_what_would_be_late_behind_others_is_refused_at_once(
+    front, champion, row, headers, takes_s, taken_before, asked_alone
+):
     slow = held(champion, **({"manifest": {**champion.manifest, "carries": ["code"]}} if asked_alone else {}))
-    served = front(packages={"champion": slow}, paces={"champion": slowly(1.0)}, threads=1)
+    served = front(packages={"champion": slow}, paces={"champion": slowly(takes_s)}, threads=1)
     assert bool(served.endpoint._batchers) is not asked_alone
 
     async def story():
