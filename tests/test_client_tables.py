@@ -357,6 +357,28 @@ def test_everything_is_awaited_alike(started, champion, people):
     assert contract["limits"]["max_rows"] == 1000
 
 
+def test_what_is_awaited_is_written_and_read_in_a_thread(started, champion, people, monkeypatch):
+    plane, rows, threads = started({"champion": champion}), people[0], set()
+
+    def seen(act):
+        def told(*given, **named):
+            threads.add(threading.current_thread())
+            return act(*given, **named)
+
+        return told
+
+    for name in ("as_json", "as_arrow", "answered"):
+        monkeypatch.setattr(frames, name, seen(getattr(frames, name)))
+
+    async def ask():
+        async with ek.connect(plane.url, asynchronous=True) as client:
+            await client.predict(rows)
+            return threading.current_thread()
+
+    assert asyncio.run(ask()) not in threads
+    assert threads
+
+
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_parts_are_asked_side_by_side_and_no_more_than_may_be(champion, people, at_once):
     rows, under_way, most = people[0], [], []

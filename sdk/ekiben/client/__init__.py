@@ -242,10 +242,9 @@ class Client(_Named):
         """Send what the steps give, one by one, until they have come to their end."""
         act: Send = partial(steps.send, None)
         while True:
-            try:
-                step = act()
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+            step, found = _next(act)
+            if step is None:
+                return found  # type: ignore[no-any-return]
             act = partial(steps.send, None)
             if isinstance(step, Ask):
                 try:
@@ -373,13 +372,15 @@ class AsyncClient(_Named):
         await self.close()
 
     async def _run(self, steps: Steps[T]) -> T:
-        """Send what the steps give, one by one, until they have come to their end."""
+        """Send what the steps give, one by one, until they have come to their end.
+
+        They run in a thread: who awaits a large frame has other work, which must not wait until it is written and read.
+        """
         act: Send = partial(steps.send, None)
         while True:
-            try:
-                step = act()
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+            step, found = await asyncio.to_thread(_next, act)
+            if step is None:
+                return found  # type: ignore[no-any-return]
             act = partial(steps.send, None)
             if isinstance(step, Ask):
                 try:
@@ -388,6 +389,14 @@ class AsyncClient(_Named):
                     act = partial(steps.throw, reason)
             else:
                 await asyncio.sleep(step)
+
+
+def _next(act: Send) -> tuple[Ask | float | None, Any]:
+    """Take the next step; None and what came of them where it was the last: no future holds a `StopIteration`."""
+    try:
+        return act(), None
+    except StopIteration as done:
+        return None, done.value
 
 
 def _wish(*, columns: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
