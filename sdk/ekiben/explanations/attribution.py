@@ -8,6 +8,7 @@ from html import escape
 from math import fsum
 from typing import Any, ClassVar, Literal
 
+from ekiben.drawing import DOWN, UP
 from ekiben.errors import SpecError
 from ekiben.explanations.reasons import Reason, Side, Speaker, Subject
 from ekiben.explanations.rule import Label
@@ -16,7 +17,6 @@ Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
 SHOWN_COLUMNS = 10
 TEXT_BAR = 18  # characters of the longest bar in a terminal
-UP, DOWN = "#e8590c", "#1c7ed6"  # orange and blue: told apart on dark and light, and by the colour-blind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

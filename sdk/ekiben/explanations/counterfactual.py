@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from ekiben.explanations.attribution import DOWN, UP
+from ekiben.drawing import DOWN, UP
 from ekiben.explanations.rule import Label
 
 Outcome: TypeAlias = Literal["found", "held already", "none exists", "none found"]
