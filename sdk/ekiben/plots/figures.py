@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from ekiben.plots import style
 
+__all__ = ["Axes", "Drawn", "Figure", "axes", "figure", "of"]
+
 
 class Drawn(Figure):
     """A matplotlib figure as any other; a notebook shows it as SVG whose text has the page's own colour."""
@@ -28,3 +30,10 @@ def figure(width: float, height: float) -> Figure:
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Give the axes to draw on: those given, or those of a figure of its own, in inches."""
     return figure(width, height).add_subplot() if ax is None else ax
+
+
+def of(drawn: Axes) -> Figure:
+    """Give the figure that holds some axes, whichever part of it they are in."""
+    found = drawn.get_figure(root=True)
+    assert found is not None
+    return found

@@ -9,12 +9,13 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ekiben import drawing
 from ekiben._optional import require
-from ekiben.drawing import DOWN, UP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UP, DOWN = drawing.UP, drawing.DOWN
 INK = "#777777"  # contrast of 4.4 on white and on black alike; an inline SVG has the page's own colour in its place
 SOFT = "#999999"  # lines that hold nothing
 GREY = "#8c8c8c"  # marks that have no place on a scale: categories, missing values
