@@ -44,12 +44,12 @@ def _attribution(one: Any, speaker: Speaker) -> str:
     places = _Places.of(one.base_value, one.value, [amount for *_, amount, _ in told], [error for *_, error in told])
     rows, at = [_end(say["start"], one.base_value, places, speaker, known)], one.base_value
     for label, value, amount, error in told:
-        amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.amount(error)}")
+        amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.written(f'{error:.2g}')}")
         drawn = _svg(places.bar(at, amount, error), speaker.words["page"]["raised" if amount >= 0 else "lowered"])
         rows.append(_row("", label, value, drawn, amounts, known))
         at += amount
     rows.append(_end(say["end"], one.value, places, speaker, known))
-    heads = [("name", say["column"]), *([("value", say["value"])] if known else []), ("bar", one.output)]
+    heads = [("name", say["column"]), *([("value", say["value"])] if known else []), ("bar", speaker.scale(one))]
     note = _note(say["errors"]) if one.standard_errors else ""
     return f"{_table([*heads, ('number', say['added'])], rows)}{note}"
 

@@ -18,9 +18,9 @@ CARD = f"""
 .ek th,.ek td{{padding:4px 14px 4px 0;text-align:left;vertical-align:middle;border-top:1px solid var(--line)}}
 .ek thead th{{border-top:0;font-weight:500;color:var(--soft)}}
 .ek tbody th{{font-weight:400}}
-.ek td:last-child{{padding-right:0}}
+.ek td:last-child,.ek th:last-child{{padding-right:0}}
 .ek .name{{overflow-wrap:anywhere;min-width:7em}}
-.ek .value{{overflow-wrap:anywhere;min-width:4em}}
+.ek .value{{overflow-wrap:anywhere;min-width:6.5em}}
 .ek .bar{{min-width:11em;width:45%}}
 .ek .number{{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .ek .end td,.ek .end th,.ek .answer td,.ek .answer th{{font-weight:600}}

@@ -54,7 +54,7 @@ def _answer(one: Any, facts: Facts, speaker: Speaker) -> str:
         named = [f"{name}: {speaker.value(each)}" if name else speaker.value(each) for name, each in told.items()]
         return ", ".join(named)
     if one.kind == WHY:
-        return f"{one.output} = {speaker.amount(one.value)}"
+        return f"{speaker.scale(one)} = {speaker.amount(one.value)}"
     return speaker.value(getattr(one, "before", getattr(one, "label", getattr(one, "answer", ""))))
 
 
@@ -109,9 +109,10 @@ def _row(one: Any, speaker: Speaker) -> str:
 def _made(one: Any, facts: Facts, speaker: Speaker) -> str:
     say = speaker.words["page"]
     told = {
-        "explains": getattr(one, "output", ""),
+        "explains": speaker.scale(one) if hasattr(one, "output") else "",
         "method": one.method,
-        "rung": ": ".join(filter(None, (facts.rung, facts.why))),
+        "rung": facts.rung,
+        "why": facts.why,
         "error": speaker.written(f"{one.faithfulness_error:.2g}"),
         "elapsed": say["milliseconds"].format(n=speaker.written(f"{one.elapsed_ms:.3g}")),
         "model": facts.model,
@@ -120,4 +121,10 @@ def _made(one: Any, facts: Facts, speaker: Speaker) -> str:
         "id": facts.id,
         "at": facts.at,
     }
-    return f"<dl>{''.join(f'<dt>{escape(say[key])}</dt><dd>{escape(text)}</dd>' for key, text in told.items() if text)}</dl>"
+    rows = [f"<dt>{escape(say[key])}</dt><dd{_tongue(key)}>{escape(text)}</dd>" for key, text in told.items() if text]
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _tongue(key: str) -> str:
+    """Mark what is said in English whatever the page's language."""
+    return ' lang="en"' if key in ("rung", "why") else ""

@@ -112,6 +112,12 @@ class Speaker:
         kind = "probability" if units in ("probability", "log-odds") else "score"
         return self.words["what"][kind].format(label=repr(label))
 
+    def scale(self, one: Any) -> str:
+        """Say what is explained and in which units: of a class in these words, of a value by its own name."""
+        told = self.words["scale"].get(getattr(one, "units", ""))
+        label = getattr(one, "label", None)
+        return str(one.output) if told is None or label is None else told.format(label=repr(label))
+
     def column(self, name: str, subject: Subject) -> str:
         """Say a column by its label, with the row's value where that is known."""
         words, label = self.words["column"], subject.label(name)
