@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -78,13 +78,13 @@ def sight(headers: Mapping[bytes, bytes]) -> Sight | None:
     return Sight(language_of(headers.get(b"accept-language", b"").decode("latin-1")), json > 0)
 
 
-def language_of(accepted: str, known: Sequence[str] = ()) -> str:
+def language_of(accepted: str) -> str:
     """Choose the language that is liked best of those that there are words of; English where it is none of them.
 
     >>> language_of("de, fr-FR;q=0.8, en;q=0.3"), language_of("de")
     ('fr', 'en')
     """
-    known = known or languages()
+    known = languages()
     told = [(weight, name.partition("-")[0]) for name, weight in _weighed(accepted).items()]
     best = max((weight for weight, name in told if name in known), default=0.0)
     return next((name for weight, name in told if name in known and weight == best), DEFAULT) if best else DEFAULT

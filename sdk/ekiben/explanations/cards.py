@@ -46,7 +46,7 @@ def _attribution(one: Any, speaker: Speaker) -> str:
     for label, value, amount, error in told:
         amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.written(f'{error:.2g}')}")
         drawn = _svg(places.bar(at, amount, error), speaker.words["page"]["raised" if amount >= 0 else "lowered"])
-        rows.append(_row("", label, value, drawn, amounts, known))
+        rows.append(_row(label, value, drawn, amounts, known))
         at += amount
     rows.append(_end(say["end"], one.value, places, speaker, known))
     heads = [("name", say["column"]), *([("value", say["value"])] if known else []), ("bar", speaker.scale(one))]
@@ -54,16 +54,20 @@ def _attribution(one: Any, speaker: Speaker) -> str:
     return f"{_table([*heads, ('number', say['added'])], rows)}{note}"
 
 
-def _row(kind: str, label: str, value: str, drawn: str, amount: str, known: bool) -> str:
+def _row(label: str, value: str, drawn: str, amount: str, known: bool) -> str:
     cells = [f'<td class="value">{escape(value)}</td>'] if known else []
     return (
-        f'<tr{_class(kind)}><th scope="row" class="name">{escape(label)}</th>{"".join(cells)}'
+        f'<tr><th scope="row" class="name">{escape(label)}</th>{"".join(cells)}'
         f'<td class="bar">{drawn}</td><td class="number">{escape(amount)}</td></tr>'
     )
 
 
 def _end(label: str, at: float, places: _Places, speaker: Speaker, known: bool) -> str:
-    return _row("end", label, "", _svg(_line(places.of_value(at), "mark"), ""), speaker.amount(at), known)
+    drawn, wide = _svg(_line(places.of_value(at), "mark"), ""), ' colspan="2"' if known else ""
+    return (
+        f'<tr class="end"><th scope="row"{wide} class="name">{escape(label)}</th>'
+        f'<td class="bar">{drawn}</td><td class="number">{escape(speaker.amount(at))}</td></tr>'
+    )
 
 
 class _Places:

@@ -55,6 +55,8 @@ ol{{margin:0;padding-left:22px}}li{{margin:3px 0;overflow-wrap:anywhere}}
 dl{{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:0}}
 dt{{color:var(--soft)}}dd{{margin:0;overflow-wrap:anywhere}}
 summary{{cursor:pointer;font-weight:600}}details table{{margin-top:8px}}
+@media (max-width:620px){{main{{padding:20px 10px}}.ek section{{padding:12px}}.ek th,.ek td{{padding-right:8px}}
+.ek .bar{{min-width:5em;width:auto}}.ek .number{{white-space:normal}}.ek .name{{min-width:5em}}.ek .value{{min-width:4em}}}}
 @media print{{body.ek{{{_declared(LIGHT)}}}section{{break-inside:avoid}}}}
 """
 
