@@ -1,13 +1,12 @@
 """A real service gives a page for one decision: at once, and by a ticket."""
 
-import time
-
 import httpx
 import pandas as pd
 import pytest
 
 import ekiben as ek
 import pages
+from traffic.faults import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PATIENCE_S = 120
@@ -28,19 +27,17 @@ def test_a_service_gives_pages_and_a_ticket_is_one_too(challenger, tmp_path):
         assert challenger.digest in page.text
         later = http.post("/explain?wait=0", json={"rows": [row]}, headers=accepts)
         assert later.status_code == 202
-        found, end = later, time.monotonic() + PATIENCE_S
-        while found.status_code == 202 and time.monotonic() < end:
-            time.sleep(0.1)
-            found = http.get(later.headers["location"], headers=accepts)
+
+        def fetched():
+            got = http.get(later.headers["location"], headers=accepts)
+            return [got] if got.status_code != 202 else []
+
+        (found,) = until(fetched, PATIENCE_S)
         page = pages.read(found.text)
         assert found.headers["content-type"] == "text/html; charset=utf-8"
         assert later.json()["id"] in page.text
         assert not page.all("details")  # a ticket does not keep the row
         assert http.get(later.headers["location"]).json()["explanations"][0]["kind"] == "attribution"
-        told = (
-            server.client().explain(pd.DataFrame([row]))
-            if hasattr(server, "client")
-            else server.explain(pd.DataFrame([row]))
-        )
+        told = server.explain(pd.DataFrame([row]))
         assert challenger.digest not in told[0].page()  # what nobody told is not shown
         assert str(challenger.ref) in told[0].page()
