@@ -193,13 +193,13 @@ def test_the_text_is_an_aligned_table(attribution, rule):
 def test_a_rule_below_its_threshold_says_so(rule):
     missed = replace(rule, precision=0.91, reached=False)
     assert "(precision 0.91, coverage 0.20, below the 0.95 asked for)" in repr(Explanations([missed]))
-    assert "below the 0.95 asked for" in missed.html()
-    assert "below" not in rule.html()
+    assert "below the 95.0% that was asked for" in missed.html()
+    assert "that was asked for" not in rule.html()
 
 
 def test_html_shows_the_intervals_of_a_rule(rule):
-    assert "97.1%</b> (95.9% to 98.0%)" in rule.html()
-    assert "20.3%</b> (17.9% to 22.9%)" in rule.html()
+    assert "97.1% (95.9% to 98.0%)" in rule.html()
+    assert "20.3% (17.9% to 22.9%)" in rule.html()
 
 
 def test_html_escapes_names_and_shows_the_strongest_first(attribution):
@@ -236,14 +236,14 @@ def test_html_says_a_rule_as_a_sentence_with_what_was_measured(rule):
     assert "20.3%" in html
 
 
-def test_html_shows_five_rows_and_counts_the_rest(attribution):
-    assert "… and 2 more" in Explanations([attribution] * 7)._repr_html_()
+def test_html_shows_five_rows_and_counts_the_rest(rule):
+    assert "… and 2 more" in Explanations([rule] * 7)._repr_html_()
 
 
 def test_a_rule_without_conditions_always_holds(rule):
     document = to_json(rule) | {"conditions": []}
     assert from_json(document).sentence() == "Always 'good', whatever the columns hold."
-    assert "Always <b>" in Explanations([from_json(document)])._repr_html_()
+    assert "The answer is <b>good</b>, whatever" in Explanations([from_json(document)])._repr_html_()
 
 
 def test_a_counterfactual_says_what_was_and_what_it_becomes(counterfactual):
@@ -253,9 +253,8 @@ def test_a_counterfactual_says_what_was_and_what_it_becomes(counterfactual):
     )
     html = Explanations([counterfactual])._repr_html_()
     assert "<job>" not in html
-    assert "line-through" in html
-    assert html.index("&#x27;parttime&#x27;") < html.index("&#x27;fixed&#x27;")
-    assert "1 column changes" in html
+    assert html.index("<td>parttime</td>") < html.index('<td class="changed">fixed</td>')
+    assert html.count('class="changed"') == 3
     assert Explanations([counterfactual]).to_frame()["n_alternatives"].tolist() == [2]
     assert "the label  'bad'  'good'" in repr(Explanations([counterfactual]))
 
@@ -271,7 +270,7 @@ def test_a_counterfactual_without_alternatives_says_why(counterfactual, outcome)
 
 def test_examples_are_a_table_of_rows_without_what_is_left_out(examples):
     html = Explanations([examples])._repr_html_()
-    assert html.count("≈") == 3  # two rows, and the words that say what it means
+    assert (html.count("Same answer"), html.count("Another answer")) == (2, 1)
     assert "&lt;job&gt;" in html
     less = examples.without(["<job>"])
     assert (less.left_out, less.unlike[0].row) == (("<job>",), {"since": None})

@@ -12,6 +12,7 @@ EXTRAS = {
     "alibi": "explain",
     "asyncpg": "postgres",
     "lightgbm": "lightgbm",
+    "matplotlib": "notebook",
     "mlflow": "track",
     "model_signing": "sign",
     "onnxruntime": "compile",

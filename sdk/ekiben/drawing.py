@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+UP, DOWN = "#e8590c", "#1c7ed6"  # orange and blue: told apart on dark and light, and by the colour-blind
+
 STYLE = """
 <style>
 .ekiben{--line:rgba(128,128,128,.28);--soft:rgba(128,128,128,.85);--red:#c8442e;font:13px/1.45 system-ui,sans-serif;

@@ -25,7 +25,7 @@ from ekiben import cards, compiling, explainers, models, protocol, schema, seali
 from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
-from ekiben.explanations import Explanation, Explanations
+from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
@@ -288,7 +288,8 @@ class Package:
             raise SpecError(
                 f"The 'rounds' are for a method that draws them. {chosen.method!r} does not. Leave them out."
             )
-        return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units)
+        facts = Facts(model=str(self.ref), digest=self.digest)
+        return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units, facts=facts)
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
         """Explain answers for columns of plain values that fit the contract; by the plan, without a frame, where the method can."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope
 
-from ekiben import codecs
+from ekiben import codecs, paging
 from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
 from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of
@@ -24,6 +24,7 @@ from ekiben.explaining.apart import Broken
 from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
 from ekiben.explaining.wishes import Wish
+from ekiben.paging import Sight
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.routing import Choice
 from ekiben.shortcut import Asked, Lane, Outcome
@@ -82,7 +83,7 @@ class Explained(Endpoint):
             wish = _wish(scope, headers)
         except (Refusal, SpecError) as reason:
             return self._refused(_wrong(self.plane, reason))
-        if not scope.get("query_string"):
+        if not scope.get("query_string") and not paging.may_want(headers.get(b"accept")):
             rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
             return await super()._outcome(scope, rest, receive, began)
         until = Until(began, self._timeout_s, receive)
@@ -125,12 +126,16 @@ class Explained(Endpoint):
             if isinstance(read, Answer):
                 return self._refused(read)
             routed = read
+            sight = _sight(dict(scope["headers"]), n_rows(routed.columns))
             wait_s = self.plane.spec.budgets.explain_ms / 1000 if wish.wait_s is None else wish.wait_s
             by = min(until.left_s, wait_s - (self._timeout_s - until.left_s))
             begun = await until.done(self._in_thread(self.plane.begin, routed, wish, by))
             if isinstance(begun, Answer):
                 return self._refused(begun)
             answer = await self._answered(routed, begun, until, by, self._owner(dict(scope["headers"])))
+            if sight is not None and answer.status == HTTPStatus.OK:
+                work = self._in_thread(paging.page, self.plane, answer, sight.language, routed)
+                answer = await until.done(work)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             answer = _wrong(self.plane, failure)
         return self._refused(answer) if routed is None else _sent(self.plane, answer, routed)
@@ -173,6 +178,12 @@ def _wish(scope: Scope, headers: Headers) -> Wish:
         says = codecs.decode(found.body)["error"]["message"]
         raise Refusal(HTTPStatus.BAD_REQUEST, found.code, says)
     return replace(wish, wait_s=found)
+
+
+def _sight(headers: Headers, n_rows: int) -> Sight | None:
+    """Read what page is wanted of so many rows; None for JSON."""
+    wanted = paging.sight(headers)
+    return wanted if wanted is not None and wanted.fits(n_rows) else None
 
 
 def _wrong(plane: DataPlane, failure: Exception) -> Answer:
@@ -263,7 +274,18 @@ def answered(plane: DataPlane, method: str, path: str, headers: Headers, owner: 
             seen = tickets.cancel(ticket, owner(headers))
             explaining.counted.ticket("cancelled")
         return _cancelled(ticket) if seen.state == "cancelled" else _shown(ticket, seen)
-    return _shown(ticket, tickets.look(ticket, owner(headers)))
+    return _seen(plane, _shown(ticket, tickets.look(ticket, owner(headers))), headers)
+
+
+def _seen(plane: DataPlane, answer: Answer, headers: Headers) -> Answer:
+    """Write what was explained as a page, where one is wanted."""
+    if answer.status != HTTPStatus.OK or not paging.may_want(headers.get(b"accept")):
+        return answer
+    try:
+        wanted = _sight(headers, len(codecs.decode(answer.body)["explanations"]))
+    except Refusal as reason:
+        return plane.refused("explain", reason)
+    return answer if wanted is None else paging.page(plane, answer, wanted.language)
 
 
 def _shown(ticket: str, seen: Seen) -> Answer:

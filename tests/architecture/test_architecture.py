@@ -21,7 +21,7 @@ DOORS = {
     if contract["id"].startswith("door-")
     for library in contract["forbidden_modules"]
 }
-HEAVY = ("alibi", "bentoml", "lightgbm", "mlflow", "pandas", "sklearn", "skops", "xgboost")
+HEAVY = ("alibi", "bentoml", "lightgbm", "matplotlib", "mlflow", "pandas", "sklearn", "skops", "xgboost")
 MEGABYTE = 1_000_000
 
 

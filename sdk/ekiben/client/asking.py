@@ -16,7 +16,7 @@ from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
 from ekiben.errors import RequestError, UnreachableError
-from ekiben.explanations import Explanations
+from ekiben.explanations import Explanations, Facts
 from ekiben.schema import Signature
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class Asking:
         told, contract = Explanations([explanations.from_json(each) for each in found]), self._contract or {}
         columns = [schema.column_from_json(each) for each in contract.get("inputs", ())]
         known = schema.Schema(columns=tuple(columns))
-        return told.about(tables.as_rows(frame), labels=known.labels, units=known.units)
+        head: dict[str, Any] = {name: str(document.get(name, "")) for name in ("id", "arm", "model", "rung", "why")}
+        return told.about(tables.as_rows(frame), labels=known.labels, units=known.units, facts=Facts(**head))
 
     def _fetched(self, answer: httpx.Response) -> Steps[httpx.Response]:
         """Follow a ticket until its result is there; give it up, and say so, when that takes too long."""

@@ -12,11 +12,22 @@ _NUMBER = {"type": "number", "minimum": 0}
 GONE = "It was cancelled, or the process that had its work has ended."
 
 
+SEVERAL = "A page is for one row, and JSON is not accepted."
+LANGUAGE = {
+    "name": "accept-language",
+    "in": "header",
+    "required": False,
+    "description": "The language of a page: `en` or `fr`.",
+    "schema": TEXT,
+}
+
+
 def extended(document: dict[str, Any], methods: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
     """Give a service's document with what `/explain` takes and gives beside rows and explanations."""
     post = document["paths"]["/explain"]["post"]
     told = {**post["responses"], "202": _answer("It comes later: a ticket for it.", "Ticket")}
-    extended = {**post, "parameters": _parameters(methods, columns), "responses": told}
+    told |= {"200": _seen_too(post["responses"]["200"]), "406": _answer(SEVERAL, "Error")}
+    extended = {**post, "parameters": [*_parameters(methods, columns), LANGUAGE], "responses": told}
     paths = {**document["paths"], "/explain": {"post": extended}, "/explain/{ticket}": _ticket()}
     schemas = {**document["components"]["schemas"], "Ticket": _schema()}
     return {**document, "paths": paths, "components": {**document["components"], "schemas": schemas}}
@@ -51,7 +62,8 @@ def _ticket() -> dict[str, Any]:
     path = {"name": "ticket", "in": "path", "required": True, "schema": {**TEXT, "pattern": "^[0-9a-f]{32}$"}}
     missing = {"404": _answer("There is no such ticket for this key.", "Error"), "410": _answer(GONE, "Error")}
     failed = {str(status): _answer("What was asked has failed.", "Error") for status in (422, 500, 503)}
-    done = {"200": _answer("The explanations.", "ExplainResponse"), "202": _answer("Not yet.", "Ticket")}
+    found = _seen_too(_answer("The explanations.", "ExplainResponse"))
+    done = {"200": found, "202": _answer("Not yet.", "Ticket"), "406": _answer(SEVERAL, "Error")}
     stopped = {"200": _answer("It is cancelled.", None)}
     common = {"tags": ["model"], "parameters": [path]}
     return {
@@ -60,6 +72,7 @@ def _ticket() -> dict[str, Any]:
             "summary": "Fetch what was explained.",
             "responses": {**done, **missing, **failed},
             **common,
+            "parameters": [path, LANGUAGE],
         },
         "delete": {
             "operationId": "cancel_explanation",
@@ -68,6 +81,11 @@ def _ticket() -> dict[str, Any]:
             **common,
         },
     }
+
+
+def _seen_too(answer: dict[str, Any]) -> dict[str, Any]:
+    """Say that an answer may be a page for one decision."""
+    return {**answer, "content": {**answer["content"], "text/html": {"schema": TEXT}}}
 
 
 def _answer(says: str, name: str | None) -> dict[str, Any]:

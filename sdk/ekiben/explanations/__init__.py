@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from html import escape
+from math import fsum
 from operator import attrgetter
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
-from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.attribution import SHOWN_COLUMNS, Attribution, Units
 from ekiben.explanations.counterfactual import Alternative, Change, Counterfactual
 from ekiben.explanations.examples import Examples, Neighbour
-from ekiben.explanations.reasons import Reason, Subject
+from ekiben.explanations.reasons import Facts, Reason, Subject
 from ekiben.explanations.rule import Rule
+from ekiben.explanations.showing import picture, section, sheet
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
 
 __all__ = [
     "KINDS",
@@ -24,6 +28,7 @@ __all__ = [
     "Examples",
     "Explanation",
     "Explanations",
+    "Facts",
     "Neighbour",
     "Reason",
     "Rule",
@@ -152,12 +157,94 @@ class Explanations(Sequence[Explanation]):
     __hash__ = None  # type: ignore[assignment]  # an attribution holds a mapping
 
     def about(
-        self, rows: Iterable[Mapping[str, Any]], *, labels: Mapping[str, str], units: Mapping[str, str]
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        labels: Mapping[str, str],
+        units: Mapping[str, str],
+        facts: Facts | None = None,
     ) -> Explanations:
-        """Give them with the rows that were explained, so that reasons can tell values, in their columns' labels and units."""
-        subjects = [Subject(values=row, labels=labels, units=units) for row in rows]
+        """Give them with the rows that were explained, so that they can tell values, in their columns' labels and units.
+
+        `facts` are what is known of the decisions; a page shows them.
+        """
+        known = facts or Facts()
+        subjects = [Subject(values=row, labels=labels, units=units, facts=known) for row in rows]
         told = zip(self._items, subjects, strict=True)
-        return Explanations([replace(one, subject=row) if isinstance(one, Attribution) else one for one, row in told])
+        return Explanations([replace(one, subject=row) for one, row in told])
+
+    def plot(self, kind: Literal["swarm", "bars"] = "swarm", *, ax: Axes | None = None) -> Figure:
+        """Draw what each column added to all of these answers, the strongest columns first.
+
+        Parameters
+        ----------
+        kind
+            `swarm` draws a point for each answer, in the colour of its value; `bars` the mean of what a column added.
+        ax
+            Axes to draw on; by default those of a figure of its own.
+
+        Raises
+        ------
+        SpecError
+            If they are not attributions of one output, or there is no such kind.
+        MissingExtraError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> one = Attribution.of(
+        ...     method="m",
+        ...     output="rent",
+        ...     units="target",
+        ...     base_value=1.0,
+        ...     value=2.5,
+        ...     contributions={"area": 2.0, "age": -0.5},
+        ...     elapsed_ms=0.5,
+        ... )
+        >>> [tick.get_text() for tick in Explanations([one, one]).plot().axes[0].get_yticklabels()]
+        ['area', 'age']
+        """
+        if kind not in ("swarm", "bars"):
+            raise SpecError(
+                f"The 'kind' must be 'swarm' or 'bars'. Got {kind!r}.{nearest(str(kind), ('swarm', 'bars'))}"
+            )
+        if not self._are_attributions():
+            raise SpecError(
+                "A picture of several explanations is of attributions of one output. Got others, or none. "
+                "Draw them one by one: explanations[0].plot()."
+            )
+        from ekiben.plots import swarm
+
+        draw = swarm.swarm if kind == "swarm" else swarm.means
+        first = self._items[0]
+        assert isinstance(first, Attribution)
+        return draw(self._moved(), output=first.output, units=first.units, ax=ax)
+
+    def _are_attributions(self) -> bool:
+        """Tell whether one picture may hold them: they explain one output, on the same columns."""
+        told = [one for one in self._items if isinstance(one, Attribution)]
+        kinds = {(one.output, one.units, frozenset(one.contributions)) for one in told}
+        return len(told) == len(self._items) and len(kinds) == 1
+
+    def _moved(self) -> list[Any]:
+        """Give the strongest columns of all, and the others together, for a picture."""
+        from ekiben.plots.swarm import Moved
+
+        told = [one for one in self._items if isinstance(one, Attribution)]
+        size = {name: fsum(abs(one.contributions[name]) for one in told) for name in told[0].contributions}
+        ordered = sorted(size, key=lambda name: -size[name])
+        shown, rest = ordered[:SHOWN_COLUMNS], ordered[SHOWN_COLUMNS:]
+        subject = told[0].subject
+        moved = [
+            Moved(
+                label=subject.label(name),
+                amounts=[one.contributions[name] for one in told],
+                values=[one.subject.values[name] for one in told if name in one.subject.values],
+            )
+            for name in shown
+        ]
+        others = [fsum(one.contributions[name] for name in rest) for one in told]
+        return [*moved, Moved(label=f"{len(rest)} other columns", amounts=others)] if rest else moved
 
     def to_frame(self) -> Any:
         """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.
@@ -176,21 +263,15 @@ class Explanations(Sequence[Explanation]):
         return _aligned([("row", "explains", "base", "value", "because"), *lines])
 
     def _repr_html_(self) -> str:
-        cards = "".join(map(_card, self._items[:SHOWN_CARDS]))
+        if len(self) > 1 and self._are_attributions() and (drawn := picture(self)):
+            return sheet(f"<section>{drawn}</section>")
         rest = len(self) - SHOWN_CARDS
-        more = f'<div style="opacity:.65">… and {rest} more</div>' if rest > 0 else ""
-        return f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:46em;color:inherit">{cards}{more}</div>'
+        cards = [section(one, picture(one) or one.html()) for one in self._items[:SHOWN_CARDS]]
+        more = f'<p class="note">… and {rest} more</p>' if rest > 0 else ""
+        return sheet(f"{''.join(cards)}{more}")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _card(one: Explanation) -> str:
-    foot = f"{escape(one.method)} · error {one.faithfulness_error:.2g} · {one.elapsed_ms:.3g} ms"
-    return (
-        '<div style="padding:10px 14px;margin:6px 0;border:1px solid rgba(128,128,128,.35);border-radius:8px">'
-        f'{one.html()}<div style="opacity:.6;font-size:11px;margin-top:6px">{foot}</div></div>'
-    )

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from math import fsum
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ekiben.errors import SpecError
 from ekiben.explanations.reasons import Reason, Side, Speaker, Subject
 from ekiben.explanations.rule import Label
+from ekiben.explanations.showing import Shown
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
 
 Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
 SHOWN_COLUMNS = 10
 TEXT_BAR = 18  # characters of the longest bar in a terminal
-UP, DOWN = "#e8590c", "#1c7ed6"  # orange and blue: told apart on dark and light, and by the colour-blind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attribution:
+class Attribution(Shown):
     """What each raw column added to one prediction.
 
     `value` is `base_value` plus the sum of `contributions`, up to `faithfulness_error`, all in `units`.
@@ -157,9 +159,40 @@ class Attribution:
         because = ", ".join(f"{name} {amount:+.3g}" for name, amount in self.strongest(4))
         return self.output, f"{self.base_value:.4g}", f"{self.value:.4g}", because
 
-    def html(self) -> str:
-        """Draw a bar for each column."""
-        return _bars(self)
+    def plot(self, *, ax: Axes | None = None) -> Figure:
+        """Draw a bar for each column, each from where the last one ended, from the base value to the value.
+
+        Parameters
+        ----------
+        ax
+            Axes to draw on; by default those of a figure of its own.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> one = Attribution.of(
+        ...     method="m",
+        ...     output="rent",
+        ...     units="target",
+        ...     base_value=1.0,
+        ...     value=2.5,
+        ...     contributions={"area": 2.0, "age": -0.5},
+        ...     elapsed_ms=0.5,
+        ... )
+        >>> one.plot().axes[0].get_title("left")
+        'rent = 2.50'
+        """
+        from ekiben.plots.waterfall import waterfall
+
+        speaker = Speaker.of("en")
+        told = [(speaker.column(name, self.subject), amount, error) for name, amount, error in _lines(self)]
+        return waterfall(
+            told, base_value=self.base_value, value=self.value, output=self.output, units=self.units, ax=ax
+        )
 
 
 Line = tuple[str, float, float | None]  # a column, what it added, and the standard error of that
@@ -182,31 +215,6 @@ def _text_bar(name: str, amount: float, error: float | None, wide: int, widest: 
     left, right = ("", bar) if amount >= 0 else (bar, "")
     doubt = "" if error is None else f" ± {error:.2g}"
     return f"{name:<{wide}} {left:>{TEXT_BAR}}|{right:<{TEXT_BAR}} {_number(amount, '+')}{doubt}"
-
-
-def _bars(one: Attribution) -> str:
-    lines = _lines(one)
-    widest = _widest(lines)
-    bars = "".join(_bar(name, amount, error, widest) for name, amount, error in lines)
-    return (
-        f'<div style="margin-bottom:6px"><b>{escape(one.output)}</b> = {_number(one.value)} '
-        f'<span style="opacity:.65">from a base of {_number(one.base_value)}</span></div>'
-        '<div style="display:grid;grid-template-columns:fit-content(16em) minmax(9em,1fr) max-content;'
-        f'gap:4px 12px;align-items:center">{bars}</div>'
-    )
-
-
-def _bar(name: str, amount: float, error: float | None, widest: float) -> str:
-    side, colour = ("left", UP) if amount >= 0 else ("right", DOWN)
-    doubt = f' <span style="opacity:.6">± {error:.2g}</span>' if error is not None else ""
-    return (
-        f'<div style="overflow-wrap:anywhere;text-align:right">{escape(name)}</div>'
-        '<div style="position:relative;height:14px;background:linear-gradient(rgba(128,128,128,.55),'
-        'rgba(128,128,128,.55)) center/1px 100% no-repeat">'
-        f'<div style="position:absolute;{side}:50%;top:1px;bottom:1px;border-radius:3px;background:{colour};'
-        f'width:{50 * abs(amount) / widest:.2f}%"></div></div>'
-        f'<div style="font-variant-numeric:tabular-nums">{_number(amount, "+")}{doubt}</div>'
-    )
 
 
 def _number(amount: float, sign: str = "") -> str:

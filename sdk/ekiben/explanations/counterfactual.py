@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from html import escape
-from typing import Any, ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from ekiben.explanations.attribution import DOWN, UP
+from ekiben.drawing import UP
+from ekiben.explanations.reasons import Subject
 from ekiben.explanations.rule import Label
+from ekiben.explanations.showing import Shown
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
 
 Outcome: TypeAlias = Literal["found", "held already", "none exists", "none found"]
 
@@ -71,7 +75,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counterfactual:
+class Counterfactual(Shown):
     """The smallest plausible changes of one row after which the model gives a wanted answer.
 
     `before` and `score` are what it answers now. `outcome` is `found`; or it says that the row `held already` the wanted
@@ -119,6 +123,7 @@ class Counterfactual:
     n_asked: int
     faithfulness_error: float
     elapsed_ms: float
+    subject: Subject = field(default_factory=Subject, compare=False, repr=False)
 
     def sentence(self) -> str:
         """Say what the answer is, what was wanted, and what gives it."""
@@ -150,12 +155,25 @@ class Counterfactual:
         after = said(self.alternatives[0].answer) if self.alternatives else ""
         return self.output, said(self.before), after, ways or SAYINGS[self.outcome]
 
-    def html(self) -> str:
-        """Draw each alternative as what was, struck out, beside what it becomes."""
-        head = f"<b>{escape(said(self.before))}</b>{_score(self.score)}, wanted {escape(self.wanted)}"
-        ways = "".join(map(_way, self.alternatives))
-        none = "" if ways else f'<div style="opacity:.75;margin-top:4px">{SAYINGS[self.outcome]}</div>'
-        return f"<div>{head}</div>{ways}{none}"
+    def plot(self, *, ax: Axes | None = None) -> Figure:
+        """Draw the row beside its alternatives, with what changes marked; `ax` as in every `plot`."""
+        from ekiben.plots.cards import Cell, table
+
+        names = list(dict.fromkeys(change.column for way in self.alternatives for change in way.changes))
+        ways = [{change.column: change for change in way.changes} for way in self.alternatives]
+        rows = []
+        for name in names:
+            before = next(way[name].before for way in ways if name in way)
+            afters = [Cell(text=said(way[name].after), mark=UP, bold=True) if name in way else Cell() for way in ways]
+            rows.append([Cell(text=self.subject.label(name)), Cell(text=said(before)), *afters])
+        answers = [_scored(self.before, self.score), *(_scored(way.answer, way.score) for way in self.alternatives)]
+        rows.append([Cell(text="answer"), *(Cell(text=each, bold=True) for each in answers)])
+        if ways:
+            far = [Cell(text=f"{way.distance:.2g}") for way in self.alternatives]
+            rows.append([Cell(text="distance"), Cell(), *far])
+        heads = ["column", "now", *(f"alternative {n}" for n in range(1, len(ways) + 1))]
+        title = f"{_scored(self.before, self.score)}, wanted {self.wanted}"
+        return table(heads, rows, title=title, note="" if ways else SAYINGS.get(self.outcome, ""), ax=ax)
 
 
 def said(value: Any) -> str:
@@ -173,27 +191,5 @@ def _alternative(told: Mapping[str, Any]) -> Alternative:
     return Alternative(**{**told, "changes": tuple(Change(**each) for each in told["changes"])})
 
 
-def _score(score: float | None) -> str:
-    return "" if score is None else f' <span style="opacity:.65">({score:.2f})</span>'
-
-
-def _way(each: Alternative) -> str:
-    cell = "border-left:3px solid {};padding:0 6px;border-radius:2px"
-    rows = "".join(
-        f'<div style="overflow-wrap:anywhere;text-align:right">{escape(change.column)}</div>'
-        f'<div style="{cell.format(UP)};text-decoration:line-through;opacity:.75">− {escape(said(change.before))}</div>'
-        f'<div style="{cell.format(DOWN)}"><b>+ {escape(said(change.after))}</b></div>'
-        for change in each.changes
-    )
-    near = "" if each.nearest_distance is None else f", {each.nearest_distance:.2g} from a row that was seen"
-    return (
-        '<div style="margin-top:8px;padding-top:6px;border-top:1px solid rgba(128,128,128,.25)">'
-        f'<div style="margin-bottom:4px">→ <b>{escape(said(each.answer))}</b>{_score(each.score)} '
-        f'<span style="opacity:.65">{_counted(each.n_changed)}, distance {each.distance:.2g}{near}</span></div>'
-        '<div style="display:grid;grid-template-columns:fit-content(16em) fit-content(16em) minmax(6em,1fr);'
-        f'gap:3px 12px;align-items:center">{rows}</div></div>'
-    )
-
-
-def _counted(n_changed: int) -> str:
-    return "1 column changes" if n_changed == 1 else f"{n_changed} columns change"
+def _scored(answer: Label, score: float | None) -> str:
+    return said(answer) if score is None else f"{said(answer)} ({score:.2f})"

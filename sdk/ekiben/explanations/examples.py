@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from html import escape
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ekiben.drawing import UP
 from ekiben.explanations.counterfactual import said
+from ekiben.explanations.reasons import Subject
 from ekiben.explanations.rule import Label
+from ekiben.explanations.showing import Shown
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
+
+SHOWN_COLUMNS = 8  # of a row, in a picture; a page shows all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +33,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examples:
+class Examples(Shown):
     """The reference rows nearest to one row: `alike` with the same answer, `unlike` with another one.
 
     Of a value, another answer is one that lies further off than the `tolerance`. `left_out` names the columns that are not
@@ -63,6 +70,7 @@ class Examples:
     left_out: tuple[str, ...]
     faithfulness_error: float
     elapsed_ms: float
+    subject: Subject = field(default_factory=Subject, compare=False, repr=False)
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Examples:
@@ -90,27 +98,24 @@ class Examples:
         told = [f"{side}: {', '.join(map(_near, rows)) or 'none'}" for side, rows in sides.items()]
         return self.output, "", said(self.answer), "; ".join(told)
 
-    def html(self) -> str:
-        """Draw a table of the rows, nearest first."""
+    def plot(self, *, ax: Axes | None = None) -> Figure:
+        """Draw a table of the rows, nearest first, with what differs from this row marked; `ax` as in every `plot`."""
+        from ekiben.plots.cards import Cell, table
+
+        values = self.subject.values
         columns = list(dict.fromkeys(name for each in (*self.alike, *self.unlike) for name in each.row))
-        rows = [_cells("≈", each, columns) for each in self.alike] + [
-            _cells("≠", each, columns) for each in self.unlike
-        ]
-        told = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in [["", "answer", "distance", *columns], *rows])
-        return (
-            f"<div><b>{escape(said(self.answer))}</b>, and the reference rows nearest to it: "
-            "≈ with the same answer, ≠ with another</div>"
-            f'<div style="overflow-x:auto"><table style="border-collapse:collapse;color:inherit">{told}</table></div>'
-        )
+        shown, n_more = columns[:SHOWN_COLUMNS], len(columns[SHOWN_COLUMNS:])
+        rows = [[Cell(text="this row", bold=True), Cell(text=said(self.answer), bold=True), Cell()]] if values else []
+        rows = [[*row, *(Cell(text=said(values.get(name)), bold=True) for name in shown)] for row in rows]
+        for side, found in (("same answer", self.alike), ("another answer", self.unlike)):
+            for each in found:
+                differs = {name for name in shown if values and each.row.get(name) != values.get(name)}
+                cells = [Cell(text=said(each.row.get(n)), mark=UP if n in differs else "") for n in shown]
+                rows.append([Cell(text=side), Cell(text=said(each.answer)), Cell(text=f"{each.distance:.3f}"), *cells])
+        heads = ["", "answer", "distance", *(self.subject.label(name) for name in shown)]
+        note = f"{n_more} more columns are not shown." if n_more else ""
+        return table(heads, rows, title=f"{said(self.answer)}, and the reference rows nearest to it", note=note, ax=ax)
 
 
 def _near(each: Neighbour) -> str:
     return f"{said(each.answer)} at {each.distance:.3f}"
-
-
-def _cells(mark: str, each: Neighbour, columns: list[str]) -> list[str]:
-    return [mark, said(each.answer), f"{each.distance:.3f}", *(said(each.row.get(name)) for name in columns)]
-
-
-def _cell(text: str) -> str:
-    return f'<td style="padding:2px 8px;text-align:left;white-space:nowrap">{escape(text)}</td>'

@@ -35,12 +35,34 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a decision beside what explains it; what is empty is not known.
+
+    `prediction` is the answer as a service gives it, `at` when it was given, `digest` that of the model's package.
+    """
+
+    prediction: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    digest: str = ""
+    arm: str = ""
+    id: str = ""
+    at: str = ""
+    rung: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The row that was explained: its values, and the labels and units of its columns where the contract declares them."""
+    """The row that was explained: its values, the labels and units of its columns where the contract declares them, and its decision."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+
+    def label(self, name: str) -> str:
+        """Give the label of a column."""
+        return self.labels.get(name, name)
 
 
 def languages() -> tuple[str, ...]:
@@ -90,21 +112,31 @@ class Speaker:
         kind = "probability" if units in ("probability", "log-odds") else "score"
         return self.words["what"][kind].format(label=repr(label))
 
+    def scale(self, one: Any) -> str:
+        """Say what is explained and in which units: of a class in these words, of a value by its own name."""
+        told = self.words["scale"].get(getattr(one, "units", ""))
+        label = getattr(one, "label", None)
+        return str(one.output) if told is None or label is None else told.format(label=repr(label))
+
     def column(self, name: str, subject: Subject) -> str:
         """Say a column by its label, with the row's value where that is known."""
-        words, label = self.words["column"], subject.labels.get(name, name)
+        words, label = self.words["column"], subject.label(name)
         if name not in subject.values:
             return words["plain"].format(label=label)
-        value = subject.values[name]
-        if value is None or value != value:
-            return words["missing"].format(label=label)
-        told, unit = self.value(value), subject.units.get(name)
-        return words["valued"].format(
-            label=label, value=words["measured"].format(value=told, unit=unit) if unit else told
-        )
+        return words["valued"].format(label=label, value=self.measured(name, subject))
+
+    def measured(self, name: str, subject: Subject) -> str:
+        """Say the row's value of a column in its unit; empty where it is not known."""
+        if name not in subject.values:
+            return ""
+        told, unit = self.value(subject.values[name]), subject.units.get(name)
+        is_there = unit and not is_missing(subject.values[name])
+        return self.words["column"]["measured"].format(value=told, unit=unit) if is_there else told
 
     def value(self, value: Any) -> str:
         """Say a value: a number as it is written here, anything else as it is."""
+        if is_missing(value):
+            return self.words["column"]["missing"]
         if isinstance(value, bool):
             return self.words["column"]["yes" if value else "no"]
         return self.number(value) if isinstance(value, int | float) else str(value)
@@ -114,8 +146,29 @@ class Speaker:
         told = f"{value:,.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
         if "." in told and "e" not in told:
             told = told.rstrip("0").rstrip(".")
+        return self.written(told)
+
+    def amount(self, amount: float, sign: str = "") -> str:
+        """Write what was added with three digits, and a minus that is as wide as the plus.
+
+        >>> Speaker.of("fr").amount(-0.5, "+")
+        '−0,500'
+        """
+        return self.written(format(amount, f"{sign}#.3g").rstrip(".")).replace("-", "−")
+
+    def share(self, share: float) -> str:
+        """Write a share of 1 as a percentage."""
+        return self.words["numbers"]["percent"].format(number=self.written(f"{100 * share:.1f}"))
+
+    def written(self, told: str) -> str:
+        """Write a number as this language does."""
         signs = {",": self.words["numbers"]["thousands"], ".": self.words["numbers"]["decimal"]}
         return "".join(signs.get(sign, sign) for sign in told)
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is none: None, or not a number."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 @cache

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from html import escape
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from ekiben.explanations.cards import column_of
+from ekiben.explanations.reasons import Speaker, Subject
+from ekiben.explanations.showing import Shown
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
 
 Label: TypeAlias = str | int | float | bool
 Interval: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Shown):
     """Conditions on raw columns under which the model keeps giving the same answer.
 
     `precision` [0, 1] is the share of `n_samples` fresh rows under the rule that got `label`; `coverage` [0, 1] is the
@@ -54,6 +60,7 @@ class Rule:
     n_samples: int
     faithfulness_error: float
     elapsed_ms: float
+    subject: Subject = field(default_factory=Subject, compare=False, repr=False)
 
     def sentence(self) -> str:
         """Say the rule."""
@@ -86,20 +93,19 @@ class Rule:
     def _missed(self, before: str) -> str:
         return "" if self.reached else f"{before}below the {self.threshold:g} asked for"
 
-    def html(self) -> str:
-        """Draw the rule with what was measured of it."""
-        code = (
-            '<code style="background:rgba(128,128,128,.18);padding:1px 5px;border-radius:4px;color:inherit">{}</code>'
-        )
-        said = " and ".join(code.format(escape(condition)) for condition in self.conditions)
-        label = f"<b>{escape(repr(self.label))}</b>"
-        sentence = f"If {said}, then {label}." if said else f"Always {label}, whatever the columns hold."
-        return (
-            f'<div>{sentence}</div><div style="opacity:.75;margin-top:4px">Holds for <b>{self.precision:.1%}</b> '
-            f"({_span(self.precision_interval)}){self._missed(', ')} of {self.n_samples:,} fresh rows under the rule; covers "
-            f"<b>{self.coverage:.1%}</b> ({_span(self.coverage_interval)}) of the reference.</div>"
-        )
+    def plot(self, *, ax: Axes | None = None) -> Figure:
+        """Draw the conditions with the row's values, and what was measured with its intervals; `ax` as in every `plot`."""
+        from ekiben.plots import cards
 
-
-def _span(interval: Interval) -> str:
-    return f"{interval[0]:.1%} to {interval[1]:.1%}"
+        speaker = Speaker.of("en")
+        named = [(each, column_of(each, self.subject)) for each in self.conditions]
+        title = f"As long as this holds, then {self.label!r}" if self.conditions else self._always()
+        shares = [
+            cards.Share(name=name, share=share, low=low, high=high)
+            for name, share, (low, high) in (
+                ("precision", self.precision, self.precision_interval),
+                ("coverage", self.coverage, self.coverage_interval),
+            )
+        ]
+        lines = [(each, "" if name is None else speaker.measured(name, self.subject)) for each, name in named]
+        return cards.rule(lines, title=title, shares=shares, threshold=self.threshold, ax=ax)

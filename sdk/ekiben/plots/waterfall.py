@@ -1,0 +1,90 @@
+"""What each column added, as bars of which each begins where the last one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ekiben.plots import style
+from ekiben.plots.texts import number, scale, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Step = tuple[str, float, float | None]  # a column, what it added, and the standard error of that
+WIDTH, ROW, AROUND = 7.6, 0.36, 1.15  # inches
+THICK = 0.62
+
+
+def waterfall(
+    steps: Sequence[Step], *, base_value: float, value: float, output: str, units: str, ax: Axes | None = None
+) -> Figure:
+    """Draw steps from a base value to a value, in their order.
+
+    Parameters
+    ----------
+    steps
+        Of each: its label, what it added, and the standard error of that or None.
+    base_value, value
+        Where the first begins, and where the last ends.
+    output, units
+        What is explained, and the scale of all numbers.
+    ax
+        Axes to draw on; by default those of a figure of its own.
+
+    Examples
+    --------
+    >>> drawn = waterfall(
+    ...     [("age", 2.0, None), ("income", -0.5, 0.1)], base_value=1, value=2.5, output="rent", units="target"
+    ... )
+    >>> [(bar.get_x(), bar.get_width()) for bar in drawn.axes[0].patches]
+    [(1.0, 2.0), (3.0, -0.5)]
+    """
+    with style.styled():
+        from matplotlib.ticker import MaxNLocator
+
+        from ekiben.plots import figures
+
+        axes = figures.axes(ax, WIDTH, AROUND + ROW * max(len(steps), 1))
+        at, places = float(base_value), range(len(steps))
+        for place, (_, amount, error) in enumerate(steps):
+            axes.barh(place, amount, THICK, left=at, color=style.UP if amount >= 0 else style.DOWN, zorder=3)
+            if error is not None:
+                axes.errorbar(at + amount, place, xerr=error, color=style.INK, capsize=3, linewidth=1.2, zorder=4)
+            end = at + amount
+            if place + 1 < len(steps):
+                axes.plot([end, end], [place - THICK / 2, place + 1 + THICK / 2], color=style.SOFT, lw=0.8, zorder=2)
+            _amount(axes, place, max(at, end) + (error or 0.0), amount, error)
+            at = end
+        _ends(axes, base_value, value)
+        axes.set_yticks(places, [short(label) for label, _, _ in steps])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(max(len(steps), 1) - 0.4, -1.1)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.2)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        errors = ", whiskers ± 1 standard error" if any(error is not None for *_, error in steps) else ""
+        axes.set_xlabel(f"{scale(output, units)}{errors}")
+        axes.set_title(f"{short(output)} = {number(value)}", pad=10)
+        return figures.of(axes)
+
+
+def _amount(axes: Axes, place: int, at: float, amount: float, error: float | None) -> None:
+    told = number(amount, "+") + ("" if error is None else f" ± {error:.2g}")
+    axes.annotate(told, (at, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, zorder=5)
+
+
+def _ends(axes: Axes, base_value: float, value: float) -> None:
+    """Mark where the steps begin and where they end; the two words part where the two lie close together."""
+    is_right = value >= base_value
+    for at, told, side, dashes in (
+        (base_value, f"base {number(base_value)}", "right" if is_right else "left", (0, (4, 3))),
+        (value, f"value {number(value)}", "left" if is_right else "right", "-"),
+    ):
+        axes.axvline(at, color=style.SOFT, linestyle=dashes, linewidth=1.0, zorder=1)
+        shift = 4 if side == "left" else -4
+        axes.annotate(
+            told, (at, -0.75), xytext=(shift, 0), textcoords="offset points", ha=side, va="center", fontsize=9
+        )

@@ -1,0 +1,114 @@
+"""`POST /explain` answers with a page where HTML is accepted before JSON, and with JSON everywhere else."""
+
+import json
+
+import pytest
+
+import pages
+from ekiben.explanations.look import POLICY
+from ekiben.spec import Limits
+from planes import asked_in, plane_of
+
+HTML = {"content-type": "application/json", "accept": "text/html"}
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.fixture(scope="module")
+def plane(champion):
+    return plane_of({"champion": champion}, unit=None)
+
+
+@pytest.fixture
+def row(champion):
+    return dict(champion.examples[0]["row"])
+
+
+def asked(plane, rows, **headers):
+    told = {**HTML, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return asked_in(plane, "/explain", json.dumps({"rows": rows}).encode(), told)
+
+
+def test_a_page_tells_the_answer_that_predict_gives(plane, champion, row):
+    answer = asked(plane, [row])
+    page = pages.read(answer.body.decode())
+    body = json.dumps({"rows": [row]}).encode()
+    told = asked_in(plane, "/predict", body, {"content-type": "application/json"}).json["predictions"][0]
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.all("h1")[0].text == told["label"]
+    for label, score in told["scores"].items():
+        assert label in page.text
+        assert f"{score:.1%}" in page.text
+    for known in (str(champion.ref), champion.digest, answer.headers["x-ekiben-id"], "champion", "exact"):
+        assert known in page.text
+    assert champion.explain(champion.example_frame.head(1))[0].reasons()[0].text in page.text
+
+
+def test_a_page_is_kept_by_nobody_and_runs_nothing(plane, row):
+    headers = asked(plane, [row]).headers
+    assert headers["content-security-policy"] == f"{POLICY}; frame-ancestors 'none'"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["vary"] == "accept, accept-language"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("fr", "fr"), ("fr-CA, en;q=0.5", "fr"), ("de, en;q=0.1, fr;q=0.2", "fr"), ("de", "en"), ("", "en"), ("*", "en")],
+)
+def test_a_page_is_in_the_language_that_is_liked_best(plane, row, accepted, language):
+    answer = asked(plane, [row], accept_language=accepted)
+    assert answer.headers["content-language"] == language
+    assert pages.read(answer.body.decode()).all("html")[0].attributes["lang"] == language
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html", "text/html"),
+        (BROWSER, "text/html"),
+        ("TEXT/HTML;Q=1", "text/html"),
+        ("text/html, application/json", "text/html"),
+        ("application/json, text/html", "application/json"),
+        ("text/html;q=0.5, application/json", "application/json"),
+        ("text/html;q=0", "application/json"),
+        ("text/html;q=nonsense", "application/json"),
+        ("application/xhtml+xml", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_what_is_accepted_best_is_given(plane, row, accept, kind):
+    answer = asked(plane, [row], accept=accept)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+
+
+def test_several_rows_have_no_page(plane, row):
+    refused = asked(plane, [row, row])
+    assert (refused.status, refused.json["error"]["code"]) == (406, "not_acceptable")
+    assert refused.json["error"]["message"] == "A page is for one row. Got 2. Send one, or accept application/json."
+    assert len(asked(plane, [row, row], accept=BROWSER).json["explanations"]) == 2
+
+
+def test_a_refusal_is_json_whatever_is_accepted(plane, row):
+    answer = asked(plane, [row | {"age": "old"}])
+    assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
+
+
+def test_what_was_sent_is_text_in_a_page(plane, row):
+    answer = asked(plane, [row | {"job": "<script>alert(1)</script>"}])
+    assert answer.status == 200
+    assert not pages.read(answer.body.decode()).all("script")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.body.decode()
+
+
+def test_a_page_of_a_method_that_draws_shows_its_errors(challenger, row):
+    answer = asked(plane_of({"champion": challenger}, unit=None), [row])
+    page = pages.read(answer.body.decode())
+    assert "± is one standard error." in page.text
+    assert page.all("line", class_="doubt")
+
+
+def test_a_page_counts_as_an_explanation_and_its_unit_sticks(champion, row):
+    plane = plane_of({"champion": champion}, unit="cookie:visitor", limits=Limits(explain_rows=2))
+    answer = asked(plane, [row])
+    assert answer.headers["set-cookie"].startswith("visitor=")
+    assert [what[:3] for what in plane.seen] == [("explain", "champion", "ok")]
