@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ekiben._optional import require
 from ekiben.errors import MissingExtraError
 from ekiben.explanations import cards, pages
 from ekiben.explanations.look import CARD
@@ -67,10 +66,9 @@ def picture(shown: Any) -> str:
     if getattr(shown, "kind", "attribution") != "attribution":
         return ""  # a table of HTML reads better than a picture of one
     try:
-        require("matplotlib", to="draw a picture")
+        drawn: str = shown.plot()._repr_html_()
     except MissingExtraError:
         return ""
-    drawn: str = shown.plot()._repr_html_()
     return drawn
 
 

@@ -1,1 +1,5 @@
-"""Pictures for notebooks and reports, drawn by matplotlib where it is called for."""
+"""Pictures for notebooks and reports, drawn by matplotlib: without it nothing here can be imported."""
+
+from ekiben._optional import require
+
+require("matplotlib", to="draw a picture")
