@@ -158,7 +158,7 @@ class Trees:
                 raise ExplainError(
                     "The trees of a packed model must have a plan to be explained by. They have none here."
                 )
-            engine, n_features = Prepared.load(folder, grown, header["prepared"]), grown.node.of.width
+            engine, n_features = Prepared.load(folder, grown, header["prepared"]), int(grown.players.max()) + 1
         return cls(context=context, engine=engine, owners=matching_owners(owners, n_features), units=header["units"])
 
 
