@@ -77,7 +77,13 @@ def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
     node = roots[~alone[roots]]
     empty = np.empty((len(node), 0), dtype=np.int64)
     on = Level(
-        feature=empty, asked=empty, low=empty, high=empty, gap=empty.astype(bool), share=empty.astype(np.float64), value=empty
+        feature=empty,
+        asked=empty,
+        low=empty,
+        high=empty,
+        gap=empty.astype(bool),
+        share=empty.astype(np.float64),
+        value=empty,
     )
     while len(node):
         feature, place = forest.feature[node], places[node]
