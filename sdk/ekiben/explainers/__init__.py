@@ -46,6 +46,7 @@ METHODS = {
     "trees": "ekiben.explainers.trees:Trees",
     "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
+    "kernel-alibi": "ekiben.explainers.kernel_alibi:AlibiKernel",
     "anchor": "ekiben.explainers.anchor:Anchors",
     "anchor-alibi": "ekiben.explainers.anchor_alibi:AlibiAnchors",
     "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
@@ -69,7 +70,7 @@ def method(name: str) -> Method:
     >>> method("anchors")
     Traceback (most recent call last):
     ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'anchor-alibi', 'counterfactual', \
-'examples', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
+'examples', 'kernel-alibi', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
     """
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")

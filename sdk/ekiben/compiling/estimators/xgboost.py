@@ -104,7 +104,7 @@ def _categories(told: Any, booster: Any) -> dict[str, Sequence[object]]:
     """Read the categories that the model was fitted on, in the order of their codes; those that are numbers have no offsets."""
     gradient = told["gradient_booster"]
     kept = gradient.get("gbtree", gradient).get("model", {}).get("cats", {}).get("enc", [])
-    found = {}
+    found: dict[str, Sequence[object]] = {}
     for name, each in zip(booster.feature_names or [], kept, strict=False):
         offsets, held = each.get("offsets", []), each["values"]
         if offsets:
