@@ -43,6 +43,7 @@ from ekiben.explainers._columns import feature_owners, mosaic, stack
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.sampling import Sampling
 from explained import context_of, timeless
+from shapley_values import brute_force
 
 
 def without_reference(context):
@@ -72,30 +73,6 @@ def prepared(X):
     encode = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     scale = make_pipeline(SimpleImputer(), StandardScaler())
     return ColumnTransformer([("numbers", scale, numbers), ("texts", encode, texts)])
-
-
-def brute_force(score, reference, row):
-    """Shapley values by all coalitions: what a coalition is worth is the mean score over the whole reference."""
-    names = list(reference.columns)
-
-    def worth(coalition):
-        mixed = reference.copy()
-        for name in coalition:
-            mixed[name] = pd.Series([row[name].iloc[0]] * len(mixed), index=mixed.index, dtype=mixed[name].dtype)
-        return score(mixed).mean()
-
-    found = {}
-    for name in names:
-        others = [other for other in names if other != name]
-        found[name] = sum(
-            factorial(size)
-            * factorial(len(others) - size)
-            / factorial(len(names))
-            * (worth((*coalition, name)) - worth(coalition))
-            for size in range(len(names))
-            for coalition in combinations(others, size)
-        )
-    return found
 
 
 # ── linear ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ def test_a_query_is_read_and_an_empty_one_wishes_nothing():
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("metod=sampling", "A query of /explain may hold method, columns, top, seed, wait. Got something else."),
+        ("metod=sampling", "A query of /explain may hold method, units, columns, top, seed, wait. Got something else."),
         ("top=1&top=2", "must name each thing once"),
         ("top=0", "`top` must be a whole number from 1"),
         ("seed=-1", "`seed` must be a whole number from 0"),

@@ -29,7 +29,11 @@ from xgboost import DMatrix, XGBClassifier, XGBRegressor
 
 import ekiben as ek
 from ekiben import explainers, packages, sealing
+from ekiben.compiling.estimators.categories import Splits
 from ekiben.compiling.forest import grow
+from ekiben.compiling.nodes.columns import Columns
+from ekiben.compiling.nodes.sides import Sides
+from ekiben.compiling.translating import Flow
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers.shapley.bins import Bins
 from ekiben.explainers.shapley.paths import Paths, levels
@@ -266,13 +270,138 @@ def test_others_add_up(model, iris):
     assert max(one.faithfulness_error for one in found) < 1e-9
 
 
-def test_categories_that_no_plan_holds_are_left_to_the_library_or_to_sampling(iris):
-    X, y = iris
-    X = X.assign(kind=pd.Categorical(np.where(X.iloc[:, 0] > 5.5, "large", "small")))
-    boosted = XGBClassifier(n_estimators=5, enable_categorical=True, n_jobs=1).fit(X, y)
-    assert explainers.choose("auto", context_of(boosted, X)).method == "trees"
-    hist = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype").fit(X, y)
-    assert explainers.choose("auto", context_of(hist, X)).method == "sampling"
+# ── splits by categories
+
+
+def cut_by_categories(seed, n_splits):
+    """Grow a forest whose last two features are split by categories, of four codes; give its node and plain trees."""
+    rng = np.random.default_rng(seed)
+    splits, grown = Splits(), []
+    for _ in range(3):
+        tree = tree_of(rng, n_splits, N_FEATURES, 0)
+        feature, threshold = tree.feature.copy(), tree.threshold.copy()
+        for node in np.flatnonzero((tree.left >= 0) & (feature >= 3)).tolist():
+            right = [code for code in range(4) if rng.random() < 0.5]
+            other, missing = rng.integers(0, 2, size=2).tolist()
+            number = splits.number(int(feature[node]), right, 4, other=other, missing=missing)
+            feature[node], threshold[node] = N_FEATURES + number, 0.5
+        grown.append(replace(tree, feature=feature, threshold=threshold))
+    flow, placed = splits.put(Flow(doc={"op": "columns"}, width=N_FEATURES), grown)
+    numbers = Columns(range(N_FEATURES), nullable=True)
+    node = Sides(numbers, flow.doc["sources"], flow.doc["tables"]) if "sources" in flow.doc else None
+    return node, grow(placed, n_features=flow.width, n_targets=1, strict=False, bits=64)
+
+
+def coded_rows(rng, n):
+    rows = rows_of(rng, n)
+    rows[:, 3:] = rng.integers(-1, 6, size=(n, 2))
+    rows[rng.random(rows.shape) < 0.15] = np.nan
+    return rows
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(3, 8))
+def test_splits_by_categories_equal_all_subsets_of_the_features_that_have_them(seed, n_splits):
+    node, forest = cut_by_categories(seed, n_splits)
+    if node is None:
+        return
+    values, players = np.where(forest.leaf_target == 0, forest.leaf_weight, 0.0), node.players
+    bins = Bins.of(forest, players.tolist())
+    cut, paths = branches(forest, values, bins), Paths(levels(forest, values[:, None], bins), bins)
+    rng = np.random.default_rng(seed)
+    background = node.apply(coded_rows(rng, 5))
+    for row in node.apply(coded_rows(rng, 3)):
+
+        def conditional(known, row=row):
+            return expected(forest, values, row, set(np.flatnonzero(np.isin(players, list(known)))))
+
+        def broken(known, row=row):
+            mixed = np.where(np.isin(players, list(known)), row, background)
+            return np.mean([expected(forest, values, each, set(range(len(players)))) for each in mixed])
+
+        wanted = shapley(conditional, N_FEATURES)
+        np.testing.assert_allclose(paths.row(row.tolist()), wanted, atol=1e-12)
+        if cut is not None:
+            np.testing.assert_allclose(tabulated(cut, bins).row(row.tolist()), wanted, atol=1e-12)
+            table = tabulated(cut, bins, bins.block(background))
+            np.testing.assert_allclose(table.row(row.tolist()), shapley(broken, N_FEATURES), atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def grouped(credit):
+    X, y = credit
+    texts = ["Home", "Job", "Marital"]
+    rows = X[["Age", "Income", *texts]].copy()
+    rows[texts] = rows[texts].astype("category")
+    return rows, (y == "good").astype(int)
+
+
+LIBRARIES = {
+    "lightgbm": LGBMClassifier(
+        n_estimators=15, n_jobs=1, verbose=-1, max_cat_to_onehot=1, min_data_per_group=2, cat_smooth=1
+    ),
+    "xgboost": XGBClassifier(n_estimators=15, max_depth=4, enable_categorical=True, max_cat_to_onehot=1, n_jobs=1),
+    "xgboost, deep": XGBClassifier(
+        n_estimators=5, max_depth=14, enable_categorical=True, max_cat_to_onehot=1, n_jobs=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_splits_by_categories_are_broken_down_as_the_library_does(name, grouped, tmp_path):
+    X, y = grouped
+    model = LIBRARIES[name].fit(X, y)
+    made = explainers.choose("trees", context_of(model, X))
+    assert type(made.engine).__name__ == "Prepared"
+    rows = pd.concat([X.head(30), X[X.isna().any(axis=1)].head(10)])
+    if name == "lightgbm":
+        wanted = model.booster_.predict(rows, pred_contrib=True)
+    else:
+        wanted = model.get_booster().predict(DMatrix(rows, enable_categorical=True), pred_contribs=True)
+    np.testing.assert_allclose(parts_of(made.explain(rows), X), wanted[:, :-1], atol=1e-5)
+    made.save(tmp_path)
+    context = context_of(model, X)
+    again = explainers.load(tmp_path, replace(context, plan=context.translated))
+    np.testing.assert_array_equal(parts_of(again.explain(rows), X), parts_of(made.explain(rows), X))
+
+
+def test_histogram_boosting_by_categories_equals_all_subsets_by_its_own_nodes(grouped):
+    X, y = grouped
+    model = HistGradientBoostingClassifier(max_iter=4, max_depth=3, categorical_features="from_dtype").fit(X, y)
+    package = ek.pack(model, name="hist", reference=X)
+    assert (package.method, package.plan is not None) == ("trees", True)
+    order = [*np.flatnonzero(model.is_categorical_), *np.flatnonzero(~model.is_categorical_)]
+    rows = X.iloc[[0, 5, int(X["Job"].isna().argmax())]]
+    coded = model._preprocessor.transform(rows)
+    for one, row in zip(package.explain(rows), coded, strict=True):
+        wanted = shapley(lambda known, row=row: hist_expected(model, row, known), X.shape[1])
+        by_column = {X.columns[order[i]]: amount for i, amount in enumerate(wanted)}
+        assert dict(one.contributions) == pytest.approx(by_column, abs=1e-9)
+
+
+def hist_expected(model, row, known):
+    """Give what histogram boosting says where only some features are known, by its own tables of nodes."""
+
+    def at(grown, number):
+        node = grown.nodes[number]
+        if node["is_leaf"]:
+            return node["value"]
+        if node["feature_idx"] in known:
+            return at(grown, node["left"] if hist_left(grown, node, row[node["feature_idx"]]) else node["right"])
+        sides = [node["left"], node["right"]]
+        weights = [grown.nodes[side]["count"] for side in sides]
+        return np.average([at(grown, side) for side in sides], weights=weights)
+
+    return float(model._baseline_prediction[0, 0]) + sum(at(rounds[0], 0) for rounds in model._predictors)
+
+
+def hist_left(grown, node, value):
+    if np.isnan(value):
+        return node["missing_go_to_left"]
+    if not node["is_categorical"]:
+        return value <= node["num_threshold"]
+    words = grown.raw_left_cat_bitsets[node["bitset_idx"]]
+    return bool(words[int(value) // 32] >> (int(value) % 32) & 1)
 
 
 # ── interventional

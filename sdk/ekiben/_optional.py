@@ -19,6 +19,7 @@ EXTRAS = {
     "pyarrow": "batch",
     "pyarrow.feather": "batch",
     "pyarrow.parquet": "batch",
+    "shap": "kernel",
     "skops.io": "sklearn",
     "sklearn": "sklearn",
     "xgboost": "xgboost",

@@ -243,6 +243,7 @@ class Package:
         *,
         method: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        units: str | None = None,
         output: str | None = None,
         seed: int = 0,
         rounds: int | None = None,
@@ -257,6 +258,9 @@ class Package:
             One of ekiben's methods; by default the one that was packed.
         settings
             Settings of the method, such as `{"wanted": "good"}`; what is left out is as it was packed.
+        units
+            The scale to explain on: `probability`, `log-odds`, `margin` or `target`; by default that of the method. Where no
+            method is named and the packed one has no such scale, `sampling` explains.
         output
             Which of several outputs to explain, by name; by default the first.
         seed
@@ -276,7 +280,12 @@ class Package:
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
         known = which == 0 and method in (None, self.method)
-        if not known:
+        if known and not settings and units is not None and getattr(self.explainer, "units", None) == units:
+            units = None
+        if units is not None:
+            told = {**(settings or {}), "units": units}
+            chosen = explainers.in_units(method, self.method, self._context(which), told)
+        elif not known:
             chosen = explainers.choose(method or self.method, self._context(which), settings=settings)
         else:
             chosen = explainers.adjusted(self.explainer, settings) if settings else self.explainer
@@ -305,8 +314,8 @@ class Package:
         """Make a frame of columns of plain values that fit the contract."""
         return tables.as_frame(columns, self.schema)
 
-    def fitted(self, method: str) -> Explainer:
-        """Fit another method than the packed one to the model and the sample of its reference.
+    def fitted(self, method: str | None, units: str | None = None) -> Explainer:
+        """Fit another method than the packed one, or on another scale, to the model and the sample of its reference.
 
         Raises
         ------
@@ -315,7 +324,9 @@ class Package:
         SpecError
             If there is no such method.
         """
-        return explainers.choose(method, self._context())
+        if units is not None:
+            return explainers.in_units(method, self.method, self._context(), {"units": units})
+        return explainers.choose(method or self.method, self._context())
 
     @property
     def explains_by_plan(self) -> bool:

@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ekiben import compiling
 from ekiben.compiling.forest import Tree, grow
 from ekiben.compiling.nodes import Node, Row
+from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.nodes.trees import Trees, widened
-from ekiben.errors import PlanError
+from ekiben.errors import IntegrityError, PlanError
 from plans import assert_equal, signature
 
 xgboost = pytest.importorskip("xgboost")
@@ -137,11 +140,67 @@ def test_what_trees_do_otherwise_says_why(gappy):
         (lightgbm.LGBMRegressor(zero_as_missing=True, **QUIET).fit(whole, target), "zeros for gaps"),
         (lightgbm.LGBMRegressor(linear_tree=True, **QUIET).fit(whole, target), "linear models"),
         (lightgbm.LGBMClassifier(pred_early_stop=True, **QUIET).fit(rows, target), "early"),
-        (lightgbm.LGBMClassifier(**QUIET).fit(rows.fillna(0), target, categorical_feature=["Seniority"]), "categories"),
     ]
     for model, why in cases:
         with pytest.raises(compiling.NoPlan, match=why):
             compiling.translate(model, signature(model, rows if "fill" not in why else whole))
+
+
+# ── splits by categories ────────────────────────────────────────────────────────────────────────────────────────────
+
+SPLITTING = {
+    "hist": lambda: HistGradientBoostingClassifier(max_iter=9, categorical_features="from_dtype"),
+    "lightgbm": lambda: lightgbm.LGBMClassifier(**QUIET, max_cat_to_onehot=1, min_data_per_group=2, cat_smooth=1),
+    "xgboost": lambda: xgboost.XGBClassifier(n_estimators=9, enable_categorical=True, max_cat_to_onehot=1, n_jobs=1),
+}
+
+
+@pytest.fixture
+def grouped(credit):
+    """Numbers and categories, both missing at times, one of them of numbers."""
+    texts = ["Home", "Job", "Marital"]
+    rows = credit.frame[["Age", "Income", "Seniority", *texts]].copy()
+    rows[texts] = rows[texts].astype("category")
+    rows.loc[::9, "Job"] = np.nan
+    rows["Time"] = pd.Categorical(credit.frame["Time"], categories=sorted({*credit.frame["Time"]}, reverse=True))
+    return rows, credit.targets["bit"]
+
+
+@pytest.mark.parametrize("name", SPLITTING)
+def test_trees_that_split_by_categories_answer_by_their_plans(name, grouped, tmp_path):
+    rows, target = grouped
+    model = SPLITTING[name]().fit(rows, target)
+    plan = assert_equal(model, rows, tmp_path / name, within=1e-6 if name == "xgboost" else 1e-12)
+    assert "'op': 'sides'" in str(plan.document)
+    assert "native" not in plan.document
+
+
+def test_numbers_that_are_codes_of_categories_are_split_by_them_too(grouped, tmp_path):
+    rows, target = grouped
+    whole = rows[["Age", "Income", "Seniority"]].fillna(0)
+    light = lightgbm.LGBMClassifier(**QUIET, max_cat_to_onehot=1, cat_smooth=1).fit(
+        whole, target, categorical_feature=["Seniority"]
+    )
+    plan = assert_equal(light, whole, tmp_path / "lightgbm", within=1e-12)
+    assert "'op': 'sides'" in str(plan.document)
+    coded = whole.assign(Seniority=whole["Seniority"] % 7)
+    hist = HistGradientBoostingClassifier(max_iter=9, categorical_features=[2])
+    scaled = make_pipeline(StandardScaler(), hist).fit(coded, target)
+    for model in (hist.__class__(max_iter=9, categorical_features=["Seniority"]).fit(coded, target), scaled):
+        plan = assert_equal(model, coded, tmp_path / type(model).__name__, within=1e-12)
+        assert "'op': 'sides'" in str(plan.document)
+
+
+def test_the_sides_of_categories_are_those_that_are_told():
+    tables = [[0, 1, 0, 1], [1, 0, 1, 0]]  # of two codes, of what is none, of a missing one
+    node = Sides(Numbers(2), [0, 1], tables)
+    rows = [[0.0, 1.0], [1.0, 7.0], [-3.0, np.nan], [np.nan, 0.0]]
+    wanted = [[0, 0], [1, 1], [0, 0], [1, 1]]
+    np.testing.assert_array_equal([node.row(row)[2:] for row in rows], wanted)
+    np.testing.assert_array_equal(node.apply(np.array(rows))[:, 2:], wanted)
+    for sources, told in (([1, 0], tables), ([0, 2], tables), ([0], tables), ([0, 1], [[0, 2, 0, 0], [0, 0, 0, 0]])):
+        with pytest.raises(IntegrityError, match="splits by categories"):
+            Sides(Numbers(2), sources, told)
 
 
 # ── few trees are gone through in Python, many by the engine ────────────────────────────────────────────────────────

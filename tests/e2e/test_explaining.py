@@ -11,6 +11,7 @@ import pandas as pd
 import psutil
 import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
 
 import ekiben as ek
 from ekiben import keys, spec
@@ -267,3 +268,32 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
     assert dict(again.contributions) == answer["explanations"][0]["contributions"]
     assert dict(again.standard_errors) == answer["explanations"][0]["standard_errors"]
     assert spec.read(folder).budgets.explain_ms == 1000
+
+
+def test_an_explanation_comes_on_the_scale_that_is_asked_for(rooms, tmp_path):
+    X, worth = rooms
+    package = ek.pack(LogisticRegression(max_iter=1000).fit(X, worth > 100), name="dear", reference=X)
+    folder = ek.scaffold(tmp_path / "dear", arms={"champion": package})
+    row = pd.DataFrame({"rooms": [3.0], "area": [70.0]})
+    home = str(tmp_path / "home")
+    with (
+        ek.serve(folder, environment={"EKIBEN_HOME": home, "EKIBEN_RECORDS": str(tmp_path / "kept")}) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_S, trust_env=False) as http,
+    ):
+        asked = {"rows": row.to_dict("records")}
+        answer = settled(
+            lambda: http.post("/explain?units=probability&wait=20", json=asked), lambda each: each.status_code == 200
+        ).json()
+        own, margin = (server.explain(row, units=units, wait=20)[0] for units in (None, "margin"))
+        refused = http.post("/explain?units=target&wait=20", json=asked)
+        wrong = http.post("/explain?units=odds", json=asked)
+    one = package.explain(row, units="probability")[0]
+    assert answer["explanations"][0]["contributions"] == pytest.approx(dict(one.contributions), abs=1e-12)
+    assert (answer["rung"], answer["explanations"][0]["method"]) == ("exact", "linear-interventional")
+    assert answer["why"] == "'linear' explains in 'probability'"
+    assert (own.units, margin.units) == ("log-odds", "margin")
+    assert dict(own.contributions) == pytest.approx(dict(margin.contributions))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unexplainable")
+    assert (wrong.status_code, "log-odds, margin, probability, target" in wrong.text) == (400, True)
+    told = ek.records(tmp_path / "kept" / "dear", endpoint="explain")
+    assert told[told["id"] == answer["id"]].iloc[0]["output.units"] == "probability"

@@ -177,6 +177,7 @@ class Client(_Named):
         *,
         unit: str | None = None,
         method: str | None = None,
+        units: str | None = None,
         columns: Sequence[str] | None = None,
         top: int | None = None,
         seed: int | None = None,
@@ -192,6 +193,8 @@ class Client(_Named):
             Who asks; the arm that answers this unit is explained.
         method
             One of those that the service offers; by default the packed one.
+        units
+            The scale: `probability`, `log-odds`, `margin` or `target`; by default that of the method.
         columns, top
             Which columns to tell, and how many of the strongest; the rest is told as one number, `other`.
         seed
@@ -206,7 +209,7 @@ class Client(_Named):
         UnreachableError
             If the service does not answer.
         """
-        wish = _wish(method=method, columns=columns, top=top, seed=seed, wait=wait)
+        wish = _wish(method=method, units=units, columns=columns, top=top, seed=seed, wait=wait)
         return self._run(self._asking.explained(frame, unit, wish))
 
     def schema(self) -> dict[str, Any]:
@@ -334,13 +337,14 @@ class AsyncClient(_Named):
         *,
         unit: str | None = None,
         method: str | None = None,
+        units: str | None = None,
         columns: Sequence[str] | None = None,
         top: int | None = None,
         seed: int | None = None,
         wait: float | None = None,
     ) -> Explanations:
         """Ask why, for each row, as `Client.explain` does."""
-        wish = _wish(method=method, columns=columns, top=top, seed=seed, wait=wait)
+        wish = _wish(method=method, units=units, columns=columns, top=top, seed=seed, wait=wait)
         return await self._run(self._asking.explained(frame, unit, wish))
 
     async def schema(self) -> dict[str, Any]:

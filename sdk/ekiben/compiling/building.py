@@ -28,6 +28,7 @@ from ekiben.compiling.nodes import (
     numbers,
     reducing,
     shaping,
+    sides,
     voting,
 )
 from ekiben.compiling.nodes.texts import Texts
@@ -154,6 +155,7 @@ OPS: dict[str, Build] = {
     "select": plain(columns.Select, "keep"),
     "shared": _shared,
     "shares": plain(links.Shares, "strict"),
+    "sides": plain(sides.Sides, "sources", "tables"),
     "sigmoid": plain(links.Sigmoid),
     "signed_square": plain(links.SignedSquare),
     "soft_plus": plain(links.SoftPlus),

@@ -14,6 +14,7 @@ import numpy as np
 from ekiben.compiling.nodes import Node
 from ekiben.compiling.nodes.columns import Columns, Join, Select, Shared
 from ekiben.compiling.nodes.numbers import Impute, Round, Scale, Stretch
+from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.plans import Plan
 from ekiben.schema import Column, Schema
 from ekiben.values import bounds, misfit
@@ -185,6 +186,8 @@ def _source(node: Node, number: int) -> tuple[int, Inverse] | None:
         return None
     if isinstance(node, Select):
         return _source(node.of, node.keep[number])
+    if isinstance(node, Sides):
+        return _source(node.of, number) if number < node.of.width else None
     if isinstance(node, Impute):
         return _source(node.of, node.keep[number]) if number < len(node.keep) else None
     if isinstance(node, Scale):

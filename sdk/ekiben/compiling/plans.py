@@ -15,6 +15,7 @@ from ekiben.compiling.building import Building
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values, links, numbers
 from ekiben.compiling.nodes.columns import Select, Shared
 from ekiben.compiling.nodes.links import Linear
+from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.compiling.nodes.voting import chooser, chosen
 from ekiben.errors import IntegrityError, PlanError
@@ -80,6 +81,13 @@ class Grown(Sums):
     """Trees at the end of a plan."""
 
     node: Trees
+
+    @property
+    def players(self) -> Array:
+        """Of which feature each number that the trees look at is: of one that splits by categories cut there are several."""
+        below = self.node.of
+        found: Array = below.players if isinstance(below, Sides) else np.arange(below.width)
+        return found
 
     @property
     def leaves(self) -> Array:

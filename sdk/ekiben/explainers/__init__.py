@@ -22,6 +22,7 @@ __all__ = [
     "EXACT",
     "GROUP",
     "METHODS",
+    "UNITS",
     "Adapter",
     "Context",
     "Explainer",
@@ -30,9 +31,11 @@ __all__ = [
     "adjusted",
     "choose",
     "draws_rounds",
+    "in_units",
     "is_exact",
     "load",
     "method",
+    "refuse_unknown_units",
     "requirements",
 ]
 
@@ -43,12 +46,14 @@ METHODS = {
     "trees": "ekiben.explainers.trees:Trees",
     "trees-interventional": "ekiben.explainers.trees:Interventional",
     "sampling": "ekiben.explainers.sampling:Sampling",
+    "kernel-alibi": "ekiben.explainers.kernel_alibi:AlibiKernel",
     "anchor": "ekiben.explainers.anchor:Anchors",
     "anchor-alibi": "ekiben.explainers.anchor_alibi:AlibiAnchors",
     "counterfactual": "ekiben.explainers.counterfactual:Counterfactuals",
     "examples": "ekiben.explainers.examples:NearRows",
 }
 EXACT = ("linear", "trees", "trees-interventional", "additive")
+UNITS = ("log-odds", "margin", "probability", "target")
 EXACT_FIRST = ("linear", "trees", "additive", "sampling")
 
 
@@ -65,7 +70,7 @@ def method(name: str) -> Method:
     >>> method("anchors")
     Traceback (most recent call last):
     ekiben.errors.SpecError: The explainer must be one of 'auto', 'additive', 'anchor', 'anchor-alibi', 'counterfactual', \
-'examples', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
+'examples', 'kernel-alibi', 'linear', 'sampling', 'trees', 'trees-interventional'. Got 'anchors'. Did you mean 'anchor'?
     """
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")
@@ -86,7 +91,7 @@ def choose(
 ) -> Explainer:
     """Fit the method `name`; 'auto' takes the first that fits of linear, trees, additive and sampling.
 
-    `settings` are those of the method's own `fit`. Why an exact method did not fit is added to `reasons`.
+    `settings` are those of the method's own `fit`; of 'auto' the `units` alone. Why an exact method did not fit is added to `reasons`.
 
     Raises
     ------
@@ -108,16 +113,61 @@ def choose(
     """
     if name != "auto":
         return cast(Explainer, _set(name, method(name).fit, settings, context))
-    if settings:
-        raise SpecError("The 'settings' are of one method. Got them with explainer='auto'. Name the method.")
+    if settings and set(settings) != {"units"}:
+        raise SpecError(
+            "The 'settings' are of one method, but for the 'units'. Got others with explainer='auto'. Name the method."
+        )
     *exact, last = EXACT_FIRST
     for candidate in exact:
         try:
-            return method(candidate).fit(context)
+            return cast(Explainer, _set(candidate, method(candidate).fit, settings, context))
         except (ExplainError, UnsupportedModelError) as reason:
             if reasons is not None:
                 reasons.append(f"{candidate}: {reason}")
-    return method(last).fit(context)
+    return cast(Explainer, _set(last, method(last).fit, settings, context))
+
+
+def in_units(name: str | None, packed: str, context: Context, settings: Mapping[str, Any]) -> Explainer:
+    """Fit the method `name` on a scale, or where none is named the packed one; where that cannot explain on it, sampling.
+
+    `settings` are those of the method, `units` among them.
+
+    Raises
+    ------
+    SpecError
+        If there is no such method, scale or setting.
+    ExplainError
+        If no method can explain this model on it.
+    """
+    refuse_unknown_units(settings["units"])
+    candidates = [name] if name is not None else [packed, *(["sampling"] if packed != "sampling" else [])]
+    *first, last = candidates
+    for candidate in first:
+        try:
+            return _scaled(candidate, context, settings)
+        except (ExplainError, UnsupportedModelError):
+            continue  # the last one says what it cannot do
+    return _scaled(last, context, settings)
+
+
+def _scaled(name: str, context: Context, settings: Mapping[str, Any]) -> Explainer:
+    if "units" not in signature(method(name).fit).parameters:
+        raise ExplainError(f"The method {name!r} explains on no other scale. Leave the 'units' out, or name a method.")
+    return choose(name, context, settings=settings)
+
+
+def refuse_unknown_units(units: Any) -> None:
+    """Refuse a scale that no method knows.
+
+    >>> refuse_unknown_units("logodds")
+    Traceback (most recent call last):
+    ekiben.errors.SpecError: The 'units' must be one of 'log-odds', 'margin', 'probability', 'target'. Got 'logodds'. \
+Did you mean 'log-odds'?
+    """
+    if units not in UNITS:
+        raise SpecError(
+            f"The 'units' must be one of {', '.join(map(repr, UNITS))}. Got {units!r}.{nearest(str(units), UNITS)}"
+        )
 
 
 def adjusted(explainer: Explainer, settings: Mapping[str, Any]) -> Explainer:
@@ -143,6 +193,8 @@ def _set(name: str, make: Callable[..., Any], settings: Mapping[str, Any] | None
     if unknown:
         hint = nearest(unknown[0], known)
         raise SpecError(f"The settings of the method {name!r} must be of {known}. Got {unknown}.{hint}")
+    if "units" in given_by_name:
+        refuse_unknown_units(given_by_name["units"])
     return make(*given, **given_by_name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from ekiben._optional import require
 from ekiben.errors import MissingExtraError
 
 VERSION = "0.9.4"  # the last release under the Apache licence
+SHAP = (0, 42)  # of shap the only releases whose values alibi reads as they are meant
 _LOCK = Lock()
 
 
@@ -30,18 +32,38 @@ def anchor_tabular() -> Any:
         If alibi is not installed, or in another version.
     """
     with _LOCK:
-        return _load()
+        return _explainers("explain by anchors").AnchorTabular
+
+
+def kernel_shap() -> Any:
+    """Return the class `alibi.explainers.KernelShap`. The first call takes up to half a minute.
+
+    Raises
+    ------
+    MissingExtraError
+        If alibi or shap is not installed, or in another version.
+    """
+    with _LOCK:
+        to = "explain by KernelSHAP"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of its own compiler helps nobody here
+            found = require("shap", to=to).__version__
+        if tuple(map(int, found.split(".")[:2])) != SHAP:
+            raise MissingExtraError(
+                f"KernelSHAP by alibi needs shap {SHAP[0]}.{SHAP[1]}. Got {found}. Run: pip install 'ekiben[kernel]'"
+            )
+        return _explainers(to).KernelShap
 
 
 @cache
-def _load() -> Any:
+def _explainers(to: str) -> Any:
     _refuse_other_versions()
     with _stand_ins():
-        require("alibi", to="explain by anchors")
+        require("alibi", to=to)
         explainers = import_module("alibi.explainers")
     if not hasattr(np, "float_"):
         _adapt_to_numpy_2()
-    return explainers.AnchorTabular
+    return explainers
 
 
 def _refuse_other_versions() -> None:
@@ -53,7 +75,7 @@ def _refuse_other_versions() -> None:
         return  # `require` says it better
     if found != VERSION:
         raise MissingExtraError(
-            f"Anchors need alibi {VERSION}, the last under the Apache licence. Got {found}. "
+            f"alibi must be {VERSION}, the last under the Apache licence. Got {found}. "
             "Run: pip install 'ekiben[explain]'"
         )
 

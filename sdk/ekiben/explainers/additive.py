@@ -15,6 +15,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
+from ekiben.explainers.linked import Linked, in_units
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns, as_frame
 
@@ -50,14 +51,22 @@ class Additive:
     context: Context
     ask: Ask
     ground: Sequence[Any]
-    says: Matrix
+    says_ground: Matrix
     means: Matrix
     span: float
     units: Units
 
     @classmethod
-    def fit(cls, context: Context) -> Additive:
-        """Find what each column says on its own, and prove that the model adds it up."""
+    def fit(cls, context: Context, *, units: Units | None = None) -> Additive | Linked:
+        """Find what each column says on its own, and prove that the model adds it up.
+
+        `units` is the scale: by default that of the sum; else `probability`, `margin`, or the `target` behind a link.
+        """
+        made: Additive | Linked = in_units(cls._fitted(context), units, name=cls.method)
+        return made
+
+    @classmethod
+    def _fitted(cls, context: Context) -> Additive:
         reference = context.reference_rows(cls.method).iloc[:N_TRIED]
         columns, ask = as_columns(reference), _asking(context)
         ground = [column[0] for column in columns]
@@ -78,7 +87,7 @@ class Additive:
             raise ExplainError(_refusal("does more than to add up what single columns say"))
         units = measured_units(context, margins, context.scores(reference), tolerance=TOLERANCE)
         means = parts.mean(axis=1)
-        return cls(context=context, ask=ask, ground=ground, says=says, means=means, span=span, units=units)
+        return cls(context=context, ask=ask, ground=ground, says_ground=says, means=means, span=span, units=units)
 
     @property
     def quick(self) -> bool:
@@ -99,17 +108,32 @@ class Additive:
         """Explain rows that come as columns of plain values."""
         return [self._explain([column[i] for column in columns]) for i in range(n_rows)]
 
+    def says(self, columns: Columns, n_rows: int) -> tuple[Matrix, Matrix]:
+        """Tell what each column adds to the row to stand on: (n_rows, n_columns, n_margins), and what that says.
+
+        Raises
+        ------
+        ExplainError
+            If the model does not add that up.
+        """
+        alone = [self.ask(_patched(self.ground, n_rows, {i: column}), n_rows) for i, column in enumerate(columns)]
+        parts = np.stack(alone, axis=1) - self.says_ground
+        gaps = parts.sum(axis=1) + self.says_ground - self.ask(columns, n_rows)
+        if not np.abs(gaps).max() <= TOLERANCE * self.span * len(columns):
+            raise ExplainError(_refusal("does more than to add up what the columns of these rows say"))
+        return parts, self.says_ground
+
     def _explain(self, row: Sequence[Any]) -> Attribution:
         started = perf_counter()
         n = len(row)
         alone = {i: [value if at in (i, n) else self.ground[i] for at in range(n + 1)] for i, value in enumerate(row)}
         found = self.ask(_patched(self.ground, n + 1, alone), n + 1)
         output = int(picked(found[n:])[0])
-        parts = found[:n, output] - self.says[output] - self.means[:, output]
+        parts = found[:n, output] - self.says_ground[output] - self.means[:, output]
         one = Attribution.of(
             method="additive-interventional",
             **explains(self.context, self.units, output, found.shape[1]),
-            base_value=float(self.says[output] + self.means[:, output].sum()),
+            base_value=float(self.says_ground[output] + self.means[:, output].sum()),
             value=float(found[n, output]),
             contributions=dict(zip(self.context.names, parts.tolist(), strict=True)),
             elapsed_ms=(perf_counter() - started) * 1e3,
@@ -122,18 +146,23 @@ class Additive:
         """Write a row to stand on, and what each column says on average."""
         ground = [None if value != value else value for value in self.ground]
         write_header(folder, self.method, units=self.units, span=self.span, ground=ground)
-        np.save(folder / "says.npy", self.says, allow_pickle=False)
+        np.save(folder / "says.npy", self.says_ground, allow_pickle=False)
         np.save(folder / "means.npy", self.means, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path, context: Context) -> Additive:
+    def load(cls, folder: Path, context: Context) -> Additive | Linked:
         """Read what `save` wrote; no reference is needed."""
+        made: Additive | Linked = Linked.load(cls._loaded(folder, context), folder)
+        return made
+
+    @classmethod
+    def _loaded(cls, folder: Path, context: Context) -> Additive:
         header = read_header(folder)
         return cls(
             context=context,
             ask=_asking(context),
             ground=header["ground"],
-            says=read_array(folder / "says.npy"),
+            says_ground=read_array(folder / "says.npy"),
             means=read_array(folder / "means.npy"),
             span=header["span"],
             units=header["units"],

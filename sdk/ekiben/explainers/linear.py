@@ -17,8 +17,9 @@ from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, mat
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, softmax
+from ekiben.explainers.linked import Linked, in_units
 from ekiben.explanations import Attribution, Explanation, Units
-from ekiben.tables import as_columns
+from ekiben.tables import as_columns, as_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,8 +67,16 @@ class Linear:
         object.__setattr__(self, "said", [self._said(output, n_outputs) for output in range(n_outputs)])
 
     @classmethod
-    def fit(cls, context: Context) -> Linear:
-        """Find which column moves each feature, and prove on the reference that the model is linear in them."""
+    def fit(cls, context: Context, *, units: Units | None = None) -> Linear | Linked:
+        """Find which column moves each feature, and prove on the reference that the model is linear in them.
+
+        `units` is the scale: by default that of the sum; else `probability`, `margin`, or the `target` behind a link.
+        """
+        made: Linear | Linked = in_units(cls._fitted(context), units, name=cls.method)
+        return made
+
+    @classmethod
+    def _fitted(cls, context: Context) -> Linear:
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.live)
         if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
@@ -124,6 +133,17 @@ class Linear:
             for output, value, contributions in told
         ]
 
+    def says(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Matrix, Matrix]:
+        """Tell what each column adds to the bases: (n_rows, n_columns, n_outputs), and the bases: (n_outputs,)."""
+        if self.below is not None:
+            features = self.below.block(Table(columns, n_rows))
+        else:
+            features = self.features(as_frame(dict(zip(self.context.names, columns, strict=True)), self.context.schema))
+        fold = Folding(self.owners, self.context.names)
+        moved = (features - self.means)[:, None] * self.weights
+        told = [[list(fold(parts).values()) for parts in row] for row in moved]
+        return np.array(told).transpose(0, 2, 1), np.array(self.sums.bases)
+
     def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
         told = explains(self.context, self.units, output, n_outputs)
         return {**told, "output": f"centred logit of {told['label']!r}"} if self.centred else told
@@ -135,8 +155,13 @@ class Linear:
         np.save(folder / "means.npy", self.means, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path, context: Context) -> Linear:
+    def load(cls, folder: Path, context: Context) -> Linear | Linked:
         """Read what `save` wrote; no reference is needed."""
+        made: Linear | Linked = Linked.load(cls._loaded(folder, context), folder)
+        return made
+
+    @classmethod
+    def _loaded(cls, folder: Path, context: Context) -> Linear:
         header = read_header(folder)
         found = _of_plan(context) or _of_model(context)
         weights, intercepts = _own(context, found.weights, found.intercepts, centred=header["centred"])

@@ -61,20 +61,24 @@ class Trees:
         object.__setattr__(self, "fold", Folding(self.owners, self.context.names))
 
     @classmethod
-    def fit(cls, context: Context) -> Trees:
-        """Find which column moves each feature, prepare the trees, and prove on the reference that contributions add up."""
+    def fit(cls, context: Context, *, units: Units | None = None) -> Trees:
+        """Find which column moves each feature, prepare the trees, and prove on the reference that contributions add up.
+
+        `units` may name the scale of the sum of the leaves, or call it a `margin`; on another scale leaves do not add up.
+        """
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.live)
         head = reference.iloc[:N_CHECKED]
         grown = _grown(context)
         engine: Prepared | Library
         if grown is not None:
-            engine, units = cls._prepared(context, grown, reference)
+            engine, own = cls._prepared(context, grown, reference)
             _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))
         else:
             engine = cls._asked(context, transform, estimator)
             _refuse_gaps(engine.broken(head))
-            units = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
+            own = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
+        units = _named_units(cls.method, own, units)
         owners = feature_owners(transform, reference, context.schema)
         return cls(context=context, engine=engine, owners=owners, units=units)
 
@@ -154,7 +158,7 @@ class Trees:
                 raise ExplainError(
                     "The trees of a packed model must have a plan to be explained by. They have none here."
                 )
-            engine, n_features = Prepared.load(folder, grown, header["prepared"]), grown.node.of.width
+            engine, n_features = Prepared.load(folder, grown, header["prepared"]), int(grown.players.max()) + 1
         return cls(context=context, engine=engine, owners=matching_owners(owners, n_features), units=header["units"])
 
 
@@ -184,6 +188,17 @@ class Interventional(Trees):
             "The method 'trees-interventional' takes trees that a plan can hold. "
             f"Got {type(estimator).__name__}, which has none. Explain it with the method 'sampling'."
         )
+
+
+def _named_units(method: str, own: Units, wanted: Units | None) -> Units:
+    if wanted in (None, own):
+        return own
+    if wanted == "margin" and own != "probability":
+        return "margin"
+    raise ExplainError(
+        f"The method {method!r} explains what leaves add up to: here {own!r}. Got the units {wanted!r}. "
+        "Leave the 'units' out, or explain it with the method 'sampling'."
+    )
 
 
 def _grown(context: Context) -> Grown | None:

@@ -54,6 +54,7 @@ class Found:
     why: str
     explanations: Sequence[dict[str, Any]]
     elapsed_ms: float
+    units: str | None = None
     seed: int = 0
     rounds: int | None = None
     distance: float | None = None
@@ -121,7 +122,11 @@ class Explaining:
 
     def is_quick(self, arm: str, wish: Wish = PLAIN) -> bool:
         """Tell whether the plan itself explains, in so little time that no other process is asked."""
-        return arm in self.quick and wish.method in (None, self.packages[arm].method)
+        package = self.packages[arm]
+        return arm in self.quick and wish.method in (None, package.method) and self._is_own_scale(package, wish)
+
+    def _is_own_scale(self, package: Package, wish: Wish) -> bool:
+        return wish.units is None or wish.units == getattr(package.explainer, "units", None)
 
     def begin(self, arm: str, columns: Columns, wish: Wish, left_s: float) -> Begun:
         """Choose what the time allows, and begin it.
@@ -136,7 +141,7 @@ class Explaining:
         choice = rungs.choose(
             packed=package.method,
             wished=wish.method,
-            known=lambda method: self._known(package, method),
+            known=lambda method: self._known(package, method) if wish.units is None else Known(draws=True),
             n_rows=n_rows,
             left_ms=left_s * 1e3,
             waits_ms=self.pool.waits_ms(),
@@ -148,10 +153,12 @@ class Explaining:
             digest=package.digest,
             method=choice.method,
             columns={name: columns[name] for name in package.schema.names},
+            units=wish.units,
+            is_named=wish.method is not None,
             seed=wish.seed,
             seconds=min(max(LATER_S, self.budget_s), self.spec.explain.longest_s / 2) if is_later else None,
         )
-        draws = not is_later and self._draws(package, choice.method)
+        draws = not is_later and (wish.units is not None or self._draws(package, choice.method))
         job = self.pool.submit(Job(task, until=until if draws else None), later=is_later)
         self.counted.explaining(self.pool.n_busy, self.pool.n_waiting)
         return Begun(arm=arm, columns=columns, wish=wish, choice=choice, job=job, of=self)
@@ -160,20 +167,22 @@ class Explaining:
         """Tell what was explained, and remember it."""
         self.counted.explaining(self.pool.n_busy, self.pool.n_waiting)
         package, choice = self.packages[begun.arm], begun.choice
+        units, why = begun.wish.units, choice.why
         rung: Rung = choice.rung
-        if rung == "later":
-            known = self._known(package, choice.method)
-            exact = known.exact if known is not None else is_exact(choice.method)
-            rung = "exact" if exact else "sampled"
+        if rung == "later" or units is not None:
+            rung = "exact" if done.is_exact else "sampled"
+        if units is not None:
+            why = f"{done.method!r} explains in {units!r}"
         seconds = perf_counter() - begun.began
-        self.counted.explained(begun.arm, choice.method, rung, seconds)
+        self.counted.explained(begun.arm, done.method, rung, seconds)
         if self._nearby is not None:
-            self._nearby.keep((package.digest, choice.method), _rows(begun), done.explanations)
+            self._nearby.keep(_key(package, begun), _rows(begun), done.explanations)
         return Found(
             arm=begun.arm,
-            method=choice.method,
+            method=done.method,
             rung=rung,
-            why=choice.why,
+            why=why,
+            units=units,
             explanations=[wishes.told(each, begun.wish) for each in done.explanations],
             elapsed_ms=seconds * 1e3,
             seed=begun.wish.seed,
@@ -185,7 +194,7 @@ class Explaining:
         package, method = self.packages[begun.arm], begun.choice.method
         if self._nearby is None:
             return None
-        found = self._nearby.find((package.digest, method), _rows(begun), self._spans[begun.arm])
+        found = self._nearby.find(_key(package, begun), _rows(begun), self._spans[begun.arm])
         if found is None:
             return None
         seconds = perf_counter() - begun.began
@@ -195,6 +204,7 @@ class Explaining:
             method=method,
             rung="cached",
             why=f"{begun.choice.why}; a row so near was explained before",
+            units=begun.wish.units,
             explanations=[wishes.told(each, begun.wish) for each in found[0]],
             elapsed_ms=seconds * 1e3,
             seed=begun.wish.seed,
@@ -213,6 +223,7 @@ class Explaining:
         told = {
             "method": found.method,
             "rung": found.rung,
+            **({} if found.units is None else {"units": found.units}),
             "seed": found.seed,
             "rounds": found.rounds,
             "distance": found.distance,
@@ -279,6 +290,11 @@ def is_quick(package: Package, clock: Callable[[], float] = perf_counter) -> boo
         package.explanations(row)
         times.append((clock() - began) * 1e3)
     return min(times) <= QUICK_MS
+
+
+def _key(package: Package, begun: Begun) -> tuple[str, str]:
+    units = begun.wish.units
+    return package.digest, begun.choice.method if units is None else f"{begun.choice.method} {units}"
 
 
 def _rows(begun: Begun) -> list[tuple[Any, ...]]:

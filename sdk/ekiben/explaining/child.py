@@ -77,7 +77,7 @@ class Held:
 
     def __init__(self) -> None:
         self._packages: dict[str, Package] = {}
-        self._others: dict[tuple[str, str], Any] = {}
+        self._others: dict[tuple[str, str | None, str | None], Any] = {}
 
     def answered(self, asked: Task | Warm) -> Measured | Done:
         """Answer one message."""
@@ -95,7 +95,7 @@ class Held:
 
     def _explained(self, package: Package, task: Task) -> Done:
         began = perf_counter()
-        chosen = self._explainer(package, task.method)
+        chosen = self._explainer(package, task)
         told: dict[str, Any] = {"seed": task.seed}
         rounds = None
         if explainers.draws_rounds(chosen):
@@ -107,14 +107,22 @@ class Held:
         else:
             found = chosen.explain(package.rows(task.columns), **told)
         made = [explanations.to_json(each) for each in found]
-        return Done(explanations=made, rounds=rounds, ms=(perf_counter() - began) * 1e3)
+        return Done(
+            explanations=made,
+            method=chosen.method,
+            is_exact=explainers.is_exact(chosen.method) and getattr(chosen, "exact", True),
+            rounds=rounds,
+            ms=(perf_counter() - began) * 1e3,
+        )
 
-    def _explainer(self, package: Package, method: str) -> Any:
-        if method == package.method:
+    def _explainer(self, package: Package, task: Task) -> Any:
+        packed = task.method == package.method
+        if packed and task.units in (None, getattr(package.explainer, "units", None)):
             return package.explainer
-        key = (package.digest, method)
+        named = None if packed and not task.is_named else task.method
+        key = (package.digest, named, task.units)
         if key not in self._others:
-            self._others[key] = package.fitted(method)
+            self._others[key] = package.fitted(named, task.units)
         return self._others[key]
 
     def _measured(self, package: Package, asked: Warm) -> Measured:
@@ -126,7 +134,7 @@ class Held:
                 break
             task = Task(folder=asked.folder, digest=asked.digest, method=method, columns=row, rounds=1)
             ms = min(self._explained(package, task).ms for _ in range(N_MEASURED))
-            draws = explainers.draws_rounds(self._explainer(package, method))
+            draws = explainers.draws_rounds(self._explainer(package, task))
             found[method] = Known(ms=ms, exact=explainers.is_exact(method), draws=draws)
         return Measured(methods=found)
 

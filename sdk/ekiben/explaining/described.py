@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ekiben.explainers import UNITS
 from ekiben.explaining.wishes import LONGEST_S, MOST_SEED
 from ekiben.protocol import TEXT, closed, ref
 
@@ -43,6 +44,7 @@ def _parameters(methods: Sequence[str], columns: Sequence[str]) -> list[dict[str
     }
     return [
         _query("method", {**TEXT, "enum": [*methods]}, "By which method; by default the packed one."),
+        _query("units", {**TEXT, "enum": [*UNITS]}, "On which scale; by default that of the method."),
         {
             **_query("columns", several, "Only these are told; the rest is one number."),
             "style": "form",

@@ -16,13 +16,16 @@ LARGEST = 2**30  # bytes of a message
 class Task(msgspec.Struct, tag="task", frozen=True, kw_only=True):
     """Rows to explain: the package, the method, and when to stop where the method can.
 
-    `seconds` are counted from when the task arrives; `rounds` says how many rounds to draw, whatever they take.
+    `units` name a scale other than that of the packed method; where that has no such scale and the caller did not name it
+    (`is_named`), sampling explains. `seconds` are counted from when the task arrives; `rounds` says how many rounds to draw, whatever they take.
     """
 
     folder: str
     digest: str
     method: str
     columns: Mapping[str, list[Any]]
+    units: str | None = None
+    is_named: bool = False
     seed: int = 0
     seconds: float | None = None
     rounds: int | None = None
@@ -51,9 +54,11 @@ class Measured(msgspec.Struct, tag="measured", frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, tag="done", frozen=True, kw_only=True):
-    """What explains, as `explanations.to_json` writes it; `rounds` were drawn where a method draws rounds."""
+    """What explains, as `explanations.to_json` writes it, by which method; `rounds` were drawn where it draws rounds."""
 
     explanations: list[dict[str, Any]]
+    method: str
+    is_exact: bool
     rounds: int | None = None
     ms: float
 

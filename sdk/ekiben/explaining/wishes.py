@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ekiben.errors import SpecError, nearest
+from ekiben.explainers import UNITS
 
-KNOWN = ("method", "columns", "top", "seed", "wait")
+KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
 MOST_SEED = 2**63 - 1
 LONGEST_S = 86_400
@@ -25,6 +26,8 @@ class Wish:
     ----------
     method
         By which method; None for the packed one.
+    units
+        On which scale; None for that of the method.
     columns, top
         Which columns to tell, and how many of the strongest; what the others add is told as one number. Of a rule
         everything is told.
@@ -35,6 +38,7 @@ class Wish:
     """
 
     method: str | None = None
+    units: str | None = None
     columns: tuple[str, ...] = ()
     top: int | None = None
     seed: int = 0
@@ -55,7 +59,7 @@ def read(query: str) -> Wish:
     Examples
     --------
     >>> read("top=3&wait=0.2")
-    Wish(method=None, columns=(), top=3, seed=0, wait_s=0.2)
+    Wish(method=None, units=None, columns=(), top=3, seed=0, wait_s=0.2)
     """
     if not query:
         return PLAIN
@@ -76,6 +80,7 @@ def read(query: str) -> Wish:
         )
     return Wish(
         method=told.get("method"),
+        units=_units(told["units"]) if "units" in told else None,
         columns=columns,
         top=_whole("top", told["top"], 1, 10_000) if "top" in told else None,
         seed=_whole("seed", told["seed"], 0, MOST_SEED) if "seed" in told else 0,
@@ -131,6 +136,12 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise SpecError(f"`{name}` must be a whole number from {least} to {most:,}. Got something else.")
     return int(text)
+
+
+def _units(text: str) -> str:
+    if text not in UNITS:
+        raise SpecError(f"`units` must be one of {', '.join(UNITS)}. Got something else.{nearest(text, UNITS)}")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -127,6 +127,11 @@ class SklearnAdapter:
         before, last = _halves(model)
         # what is not in a sparse matrix is missing to XGBoost, and zero to everybody else
         absent = math.nan if models.find(last).library == "xgboost" else 0.0
+        encode = getattr(
+            getattr(last, "_preprocessor", None), "transform", None
+        )  # of boosting that splits by categories
+        if encode is not None:
+            return lambda frame: _dense(encode(before(_input(model, frame))), absent), last
         return lambda frame: _dense(before(_input(model, frame)), absent), last
 
     def contributions(self, estimator: Any, matrix: Array) -> Array | None:

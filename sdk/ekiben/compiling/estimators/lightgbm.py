@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ekiben.compiling.estimators.categories import CUT, Splits, bits, codes
 from ekiben.compiling.estimators.trees import divided, trees
 from ekiben.compiling.forest import Tree, constant, grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, on
@@ -34,8 +35,10 @@ def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     head, *grown = booster.model_to_string().partition("\nend of trees")[0].split("\nTree=")
     told = _lines(head)
     n_targets = int(told["num_tree_per_iteration"])
-    placed = _placed(numeric(flow, model), booster, scope)
-    found = [_tree(_lines(text), i % n_targets) for i, text in enumerate(grown)]
+    placed, splits = _placed(flow, booster, scope), Splits()
+    placed = numeric(codes(placed, _categories(placed, booster, scope), scope), model)
+    found = [_tree(_lines(text), i % n_targets, splits, placed.width) for i, text in enumerate(grown)]
+    placed, found = splits.put(placed, found)
     forest = grow(found, n_features=placed.width, n_targets=n_targets, strict=False, bits=64)
     margins = trees(placed, forest, narrow=False)
     if "average_output" in told:
@@ -63,11 +66,15 @@ def _placed(flow: Flow, booster: Any, scope: Scope) -> Flow:
     return scope.columns([spelt[name] for name in names])
 
 
-def _tree(told: Mapping[str, str], target: int) -> Tree:
+def _categories(flow: Flow, booster: Any, scope: Scope) -> dict[str, Sequence[object]]:
+    """Give the categories of the columns that had some, in the order of their codes."""
+    named = [name for name in flow.names or () if scope.column(name).dtype == "category"]
+    return dict(zip(named, booster.pandas_categorical or [], strict=False))
+
+
+def _tree(told: Mapping[str, str], target: int, splits: Splits, width: int) -> Tree:
     if told.get("is_linear", "0") != "0":
         raise NoPlan("LightGBM's leaves are linear models")
-    if int(told.get("num_cat", 0)):
-        raise NoPlan("LightGBM splits by categories")
     leaves = _floats(told["leaf_value"])
     if int(told["num_leaves"]) == 1:
         return constant(float(leaves[0]), target)
@@ -75,16 +82,37 @@ def _tree(told: Mapping[str, str], target: int) -> Tree:
     left, right = (_children(told[side], n_nodes) for side in ("left_child", "right_child"))
     ends, zeros = np.full(n_leaves, -1), np.zeros(n_leaves)
     threshold, kind = _floats(told["threshold"]), _integers(told["decision_type"])
+    feature, threshold, missing_left = _looked_at(told, threshold, kind, splits, width)
     return Tree(
         left=np.concatenate([left, ends]),
         right=np.concatenate([right, ends]),
-        feature=np.concatenate([_integers(told["split_feature"]), zeros.astype(np.int64)]),
+        feature=np.concatenate([feature, zeros.astype(np.int64)]),
         threshold=np.concatenate([threshold, zeros]),
-        missing_left=np.concatenate([_missing_left(kind, threshold), zeros.astype(np.int64)]),
+        missing_left=np.concatenate([missing_left, zeros.astype(np.int64)]),
         value=np.concatenate([np.zeros(n_nodes), leaves]),
         cover=np.concatenate([_counts(told, "internal_count", n_nodes), _counts(told, "leaf_count", n_leaves)]),
         target=target,
     )
+
+
+def _looked_at(
+    told: Mapping[str, str], threshold: Array, kind: Array, splits: Splits, width: int
+) -> tuple[Array, Array, Array]:
+    """Give which number each node looks at, where it cuts it, and whether a missing one goes left."""
+    feature, cuts = _integers(told["split_feature"]), (kind & CATEGORICAL) > 0
+    missing_left = np.where(cuts, 0, _missing_left(np.where(cuts, NANS << 2, kind), threshold))
+    if not cuts.any():
+        return feature, threshold, missing_left
+    bounds, words = _integers(told["cat_boundaries"]), _integers(told["cat_threshold"])
+    feature, threshold = feature.copy(), threshold.copy()
+    for node in np.flatnonzero(cuts).tolist():
+        which = int(threshold[node])
+        left = bits(words[bounds[which] : bounds[which + 1]])
+        n_codes = max(left, default=0) + 1
+        right = sorted({*range(n_codes)} - {*left})
+        feature[node] = width + splits.number(int(feature[node]), right, n_codes, other=1, missing=1)
+        threshold[node] = CUT
+    return feature, threshold, missing_left
 
 
 def _children(text: str, n_nodes: int) -> Array:
@@ -95,8 +123,6 @@ def _children(text: str, n_nodes: int) -> Array:
 
 def _missing_left(kind: Array, threshold: Array) -> Array:
     """Tell where a missing number goes: to the side that was learnt, or to that of 0 where the node knows no gaps."""
-    if (kind & CATEGORICAL).any():
-        raise NoPlan("LightGBM splits by categories")
     takes, default, zero = kind >> 2 & 3, (kind & DEFAULT_LEFT) > 0, threshold >= 0
     if ((takes == ZEROS) & (default != zero)).any():
         raise NoPlan("LightGBM takes zeros for gaps")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ekiben.compiling.estimators.categories import CUT, Splits, bits
 from ekiben.compiling.forest import Forest, Tree, constant, grow
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, is_of, numeric, picked
+from ekiben.compiling.steps.categories import ordinal
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, is_of, joined, numeric, picked
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -173,24 +175,58 @@ def _linked(margins: Flow, model: Any, classes: Any) -> list[Head]:
 
 def hist_gradient_boosting(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Add the leaves of every round to the constant that the boosting began with, by the model's own thresholds in 64 bits."""
-    numeric(flow, model)
-    if getattr(model, "_preprocessor", None) is not None or model.is_categorical_ is not None:
-        raise NoPlan(f"{type(model).__name__} splits by categories")
+    flow = numeric(_encoded(model, flow, scope), model)
     begun = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001 -- no public word on it
-    grown = [constant(float(value), k) for k, value in enumerate(begun)]
+    grown, splits = [constant(float(value), k) for k, value in enumerate(begun)], Splits()
+    known = _known_codes(model)
     for rounds in model._predictors:  # noqa: SLF001 -- the trees themselves
-        grown += [_of_hist(each.nodes, k) for k, each in enumerate(rounds)]
+        grown += [_of_hist(each, k, known, splits, flow.width) for k, each in enumerate(rounds)]
+    flow, grown = splits.put(flow, grown)
     forest = grow(grown, n_features=flow.width, n_targets=len(begun), strict=False, bits=64)
     return _linked(trees(flow, forest, narrow=False), model, classes=getattr(model, "classes_", None))
 
 
-def _of_hist(nodes: Any, target: int) -> Tree:
+def _encoded(model: Any, flow: Flow, scope: Scope) -> Flow:
+    """Give the features as the trees see them: where there are categories, their codes come first."""
+    if getattr(model, "_preprocessor", None) is None:
+        return flow
+    encoder = model._preprocessor.named_transformers_["encoder"]  # noqa: SLF001 -- no public word on it
+    places = [np.flatnonzero(chosen).tolist() for chosen in (model.is_categorical_, ~model.is_categorical_)]
+    parts = [_taken(flow, chosen, scope) for chosen in places if chosen]
+    return joined([ordinal(encoder, parts[0], scope), *(numeric(part, model) for part in parts[1:])])
+
+
+def _taken(flow: Flow, places: list[int], scope: Scope) -> Flow:
+    if flow.names is not None:
+        return scope.columns([flow.names[place] for place in places])
+    return picked(scope.share(numeric(flow, flow)), places)
+
+
+def _known_codes(model: Any) -> dict[int, set[int]]:
+    """Tell for each feature that has categories which codes the trees know."""
+    known, places = model._bin_mapper.make_known_categories_bitsets()  # noqa: SLF001 -- no public word on it
+    chosen = np.flatnonzero(model._bin_mapper.is_categorical_).tolist()  # noqa: SLF001 -- nor on this
+    return {feature: {*bits(known[places[feature]])} for feature in chosen}
+
+
+def _of_hist(grown: Any, target: int, known: dict[int, set[int]], splits: Splits, width: int) -> Tree:
+    nodes = grown.nodes
     leaf = nodes["is_leaf"].astype(bool)
+    feature = np.where(leaf, 0, nodes["feature_idx"])
+    threshold = np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], MOST))
+    for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf).tolist():
+        codes = known[int(feature[node])]
+        left = {*bits(grown.raw_left_cat_bitsets[nodes["bitset_idx"][node]])}
+        gap = 0 if nodes["missing_go_to_left"][node] else 1  # what is no code goes where a missing value goes
+        n_codes = max(codes | left, default=0) + 1
+        right = [code for code in range(n_codes) if code not in left and (code in codes or gap)]
+        number = splits.number(int(feature[node]), right, n_codes, other=gap, missing=gap)
+        feature[node], threshold[node] = width + number, CUT
     return Tree(
         left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
-        feature=np.where(leaf, 0, nodes["feature_idx"]),
-        threshold=np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], MOST)),
+        feature=feature,
+        threshold=threshold,
         missing_left=nodes["missing_go_to_left"],
         value=nodes["value"],
         cover=nodes["count"],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ekiben.compiling.estimators.categories import CUT, Splits, codes
 from ekiben.compiling.estimators.trees import trees
 from ekiben.compiling.forest import Tree, constant, grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, on
@@ -33,11 +36,13 @@ def xgboost(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Add the leaves in 32 bits, from the base score on and in the order of the trees, as XGBoost does."""
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     told = json.loads(booster.save_raw("json"))["learner"]
-    filled = _unmarked(numeric(flow, model), model)
+    filled = _unmarked(numeric(codes(flow, _categories(told, booster), scope), model), model)
     if told["gradient_booster"]["name"] == "gblinear":
         return _answered(_linear(filled, told), told, model, scope)
-    grown, n_targets = _grown(told, booster)
-    forest = grow(grown, n_features=flow.width, n_targets=n_targets, strict=True, bits=32)
+    splits = Splits()
+    grown, n_targets = _grown(told, booster, splits)
+    filled, grown = splits.put(filled, grown)
+    forest = grow(grown, n_features=filled.width, n_targets=n_targets, strict=True, bits=32)
     return _answered(trees(filled, forest, narrow=True), told, model, scope)
 
 
@@ -68,7 +73,7 @@ def _n_targets(told: Any) -> int:
     return max(int(shape["num_class"]), int(shape["num_target"]), 1)
 
 
-def _grown(told: Any, booster: Any) -> tuple[list[Tree], int]:
+def _grown(told: Any, booster: Any, splits: Splits) -> tuple[list[Tree], int]:
     gradient, n_targets = told["gradient_booster"], _n_targets(told)
     weights = gradient.get("weight_drop")
     inner = (gradient["gbtree"] if gradient["name"] == "dart" else gradient)["model"]
@@ -79,7 +84,7 @@ def _grown(told: Any, booster: Any) -> tuple[list[Tree], int]:
     grown = [constant(float(value), k) for k, value in enumerate(base)]
     for i, tree in enumerate(kept):
         weight = None if weights is None else np.float32(weights[i])
-        grown.append(_of_xgboost(tree, int(inner["tree_info"][i]), weight))
+        grown.append(_of_xgboost(tree, int(inner["tree_info"][i]), weight, splits))
     return grown, n_targets
 
 
@@ -95,24 +100,54 @@ def _base(told: Any, n_targets: int) -> Array:
     return np.broadcast_to(base.astype(np.float32), (n_targets,))
 
 
-def _of_xgboost(tree: Any, target: int, weight: Any) -> Tree:
+def _categories(told: Any, booster: Any) -> dict[str, Sequence[object]]:
+    """Read the categories that the model was fitted on, in the order of their codes; those that are numbers have no offsets."""
+    gradient = told["gradient_booster"]
+    kept = gradient.get("gbtree", gradient).get("model", {}).get("cats", {}).get("enc", [])
+    found: dict[str, Sequence[object]] = {}
+    for name, each in zip(booster.feature_names or [], kept, strict=False):
+        offsets, held = each.get("offsets", []), each["values"]
+        if offsets:
+            cut = pairwise(offsets)
+            found[name] = [bytes(byte & 0xFF for byte in held[start:end]).decode() for start, end in cut]
+    return found
+
+
+def _of_xgboost(tree: Any, target: int, weight: Any, splits: Splits) -> Tree:
     if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise NoPlan("a leaf holds numbers for every target")
-    if any(tree.get("split_type", ())):
-        raise NoPlan("XGBoost splits by categories")
+    feature, condition_of, missing_left = _looked_at(tree, splits)
     left = np.array(tree["left_children"], dtype=np.int64)
     condition = np.array(tree["split_conditions"], dtype=np.float32)
     value = condition if weight is None else condition * weight
     return Tree(
         left=left,
         right=np.array(tree["right_children"], dtype=np.int64),
-        feature=np.array(tree["split_indices"], dtype=np.int64),
-        threshold=condition,
-        missing_left=np.array(tree["default_left"], dtype=np.int64),
+        feature=feature,
+        threshold=condition_of,
+        missing_left=missing_left,
         value=value,
         cover=np.array(tree["sum_hessian"], dtype=np.float64),
         target=target,
     )
+
+
+def _looked_at(tree: Any, splits: Splits) -> tuple[Array, Array, Array]:
+    """Give which number each node looks at, where it cuts it, and whether a missing one goes left.
+
+    The categories that a node names go right, and all others left.
+    """
+    feature = np.array(tree["split_indices"], dtype=np.int64)
+    condition = np.array(tree["split_conditions"], dtype=np.float32)
+    missing_left = np.array(tree["default_left"], dtype=np.int64)
+    width = int(tree["tree_param"]["num_feature"])
+    starts, sizes = tree.get("categories_segments", ()), tree.get("categories_sizes", ())
+    for node, start, size in zip(tree.get("categories_nodes", ()), starts, sizes, strict=True):
+        right = tree["categories"][start : start + size]
+        n_codes, missing = max(right, default=0) + 1, 1 - int(missing_left[node])
+        feature[node] = width + splits.number(int(feature[node]), right, n_codes, other=0, missing=missing)
+        condition[node] = CUT
+    return feature, condition, missing_left
 
 
 def _answered(margins: Flow, told: Any, model: Any, scope: Scope) -> list[Head]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ class Bins:
         Whether a number that equals a threshold has passed it.
     bits
         32 where numbers are rounded to so many bits first.
+    players
+        Of which feature of the model each feature here is: of one that splits by categories cut there are several.
 
     Examples
     --------
@@ -38,13 +40,25 @@ class Bins:
     edges: list[Array]
     strict: bool
     bits: int
+    players: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Let each feature be one of the model where nothing else is said."""
+        if not self.players:
+            object.__setattr__(self, "players", list(range(len(self.edges))))
+
+    @property
+    def n_players(self) -> int:
+        """Number of features of the model."""
+        return max(self.players, default=-1) + 1
 
     @classmethod
-    def of(cls, forest: Forest) -> Bins:
+    def of(cls, forest: Forest, players: Sequence[int] = ()) -> Bins:
         """Find the thresholds of a forest."""
         points = forest.split_points
         edges = [np.asarray(points.get(i, ()), dtype=np.float64) for i in range(forest.n_features)]
-        return cls(edges=edges, strict=bool((forest.mode == LT).all()), bits=forest.bits)
+        strict = bool((forest.mode == LT).all())
+        return cls(edges=edges, strict=strict, bits=forest.bits, players=list(players))
 
     def row(self, features: Sequence[float]) -> list[int]:
         """Give the bins of one row."""

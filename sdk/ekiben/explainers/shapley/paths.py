@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,13 @@ class Level:
     """The paths on which as many distinct features lie: arrays of shape (n_paths, n_on_path), the features ascending.
 
     A number is in a path's range where its bin lies in [low, high], and a missing one where `gap`. `share` is the share
-    of training rows that keep to the range, and `value` of shape (n_paths, n_numbers) what the leaf adds.
+    of training rows that keep to the range, and `value` of shape (n_paths, n_numbers) what the leaf adds. `asked` is whose
+    bin that is: the feature itself; or where splits by categories cut it, for each of them a feature of their own, which
+    are the last axis of the arrays of ranges.
     """
 
     feature: Array
+    asked: Array
     low: Array
     high: Array
     gap: Array
@@ -35,7 +38,7 @@ class Level:
     value: Array
 
 
-NAMES = ("feature", "low", "high", "gap", "share", "value")
+NAMES = ("feature", "asked", "low", "high", "gap", "share", "value")
 
 
 def levels(forest: Forest, values: Array, bins: Bins) -> list[Level]:
@@ -52,9 +55,9 @@ def levels(forest: Forest, values: Array, bins: Bins) -> list[Level]:
     """
     found: dict[int, list[Level]] = {}
     for level in _unjoined(forest, values, bins):
-        for joined in _joined(level):
+        for joined in _joined(level, np.array(bins.players)):
             found.setdefault(joined.feature.shape[1], []).append(joined)
-    return [_stacked(found[n]) for n in sorted(found)]
+    return [_flat(_stacked(_padded(found[n]))) for n in sorted(found)]
 
 
 def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
@@ -68,13 +71,19 @@ def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
     if len(single):
         none = np.empty((len(single), 0), dtype=np.int64)
         yield Level(
-            feature=none, low=none, high=none, gap=none.astype(bool), share=none.astype(float),
+            feature=none, asked=none, low=none, high=none, gap=none.astype(bool), share=none.astype(float),
             value=values[forest.true_id[single]],
         )  # fmt: skip
     node = roots[~alone[roots]]
     empty = np.empty((len(node), 0), dtype=np.int64)
     on = Level(
-        feature=empty, low=empty, high=empty, gap=empty.astype(bool), share=empty.astype(np.float64), value=empty
+        feature=empty,
+        asked=empty,
+        low=empty,
+        high=empty,
+        gap=empty.astype(bool),
+        share=empty.astype(np.float64),
+        value=empty,
     )
     while len(node):
         feature, place = forest.feature[node], places[node]
@@ -91,6 +100,7 @@ def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
             )
             step = Level(
                 feature=np.column_stack([on.feature, feature]),
+                asked=np.column_stack([on.feature, feature]),
                 low=np.column_stack([on.low, np.zeros_like(place) if true else place + 1]),
                 high=np.column_stack([on.high, place if true else last[feature]]),
                 gap=np.column_stack([on.gap, (forest.missing_true[node] == 1) == true]),
@@ -102,7 +112,7 @@ def _unjoined(forest: Forest, values: Array, bins: Bins) -> Iterator[Level]:
             if is_leaf.any():
                 ended = _rows(step, is_leaf)
                 yield Level(
-                    feature=ended.feature, low=ended.low, high=ended.high, gap=ended.gap, share=ended.share,
+                    feature=ended.feature, asked=ended.asked, low=ended.low, high=ended.high, gap=ended.gap, share=ended.share,
                     value=values[ended.value],
                 )  # fmt: skip
         further = [_rows(step, ~is_leaf) for is_leaf, step in sides]
@@ -118,7 +128,7 @@ def _share(cover: Array, of: Array) -> Array:
 
 def _rows(level: Level, chosen: Array) -> Level:
     return Level(
-        feature=level.feature[chosen], low=level.low[chosen], high=level.high[chosen], gap=level.gap[chosen],
+        feature=level.feature[chosen], asked=level.asked[chosen], low=level.low[chosen], high=level.high[chosen], gap=level.gap[chosen],
         share=level.share[chosen], value=level.value[chosen],
     )  # fmt: skip
 
@@ -127,35 +137,79 @@ def _stacked(parts: list[Level]) -> Level:
     return Level(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in NAMES})
 
 
-def _joined(level: Level) -> Iterator[Level]:
+OPEN = {"asked": 0, "low": -2, "high": 2**62, "gap": True}  # a range that every number is in, and a missing one
+
+
+def _joined(level: Level, players: Array) -> Iterator[Level]:
     """Join what a path says of one feature, and give the paths by how many features they have then."""
     n_paths, depth = level.feature.shape
     if not depth:
-        yield level
+        yield Level(
+            feature=level.feature, asked=level.asked[..., None], low=level.low[..., None], high=level.high[..., None],
+            gap=level.gap[..., None], share=level.share, value=level.value,
+        )  # fmt: skip
         return
-    order = np.argsort(level.feature, axis=1, kind="stable")
-    feature, low, high, gap, share = (
+    order = np.lexsort((level.feature, players[level.feature]), axis=1)
+    asked, low, high, gap, share = (
         np.take_along_axis(part, order, axis=1)
         for part in (level.feature, level.low, level.high, level.gap, level.share)
     )
-    first = np.ones((n_paths, depth), dtype=bool)
-    first[:, 1:] = feature[:, 1:] != feature[:, :-1]
-    starts = np.flatnonzero(first.ravel())
-    counts = first.sum(axis=1)
-    parts = (
-        feature.ravel()[starts],
-        np.maximum.reduceat(low.ravel(), starts),
-        np.minimum.reduceat(high.ravel(), starts),
-        np.logical_and.reduceat(gap.ravel(), starts),
-        np.multiply.reduceat(share.ravel(), starts),
-    )
-    of = np.repeat(np.arange(n_paths), counts)
+    starts = _starts(asked)
+    ranges = {
+        "asked": asked.ravel()[starts],
+        "low": np.maximum.reduceat(low.ravel(), starts),
+        "high": np.minimum.reduceat(high.ravel(), starts),
+        "gap": np.logical_and.reduceat(gap.ravel(), starts),
+    }
+    begun = _starts(players[asked])  # where a feature of the model begins
+    feature, shares = players[asked].ravel()[begun], np.multiply.reduceat(share.ravel(), begun)
+    entry = np.searchsorted(begun, starts, side="right") - 1
+    within = np.arange(len(starts)) - np.searchsorted(entry, entry)
+    wide = {name: _laid(values, entry, within, len(begun), OPEN[name]) for name, values in ranges.items()}
+    of = begun // depth
+    counts = np.bincount(of, minlength=n_paths)
     for n in np.unique(counts):
         here, chosen = np.flatnonzero(counts == n), counts[of] == n
-        shaped = [part[chosen].reshape(len(here), n) for part in parts]
+        shaped = {name: values[chosen].reshape(len(here), n, -1) for name, values in wide.items()}
         yield Level(
-            **dict(zip(("feature", "low", "high", "gap", "share"), shaped, strict=True)), value=level.value[here]
+            feature=feature[chosen].reshape(len(here), n),
+            share=shares[chosen].reshape(len(here), n),
+            value=level.value[here],
+            **shaped,
         )
+
+
+def _starts(values: Array) -> Array:
+    """Tell where in the flat array a run of equal values of a row begins."""
+    first = np.ones(values.shape, dtype=bool)
+    first[:, 1:] = values[:, 1:] != values[:, :-1]
+    return np.flatnonzero(first.ravel())
+
+
+def _laid(values: Array, entry: Array, within: Array, n: int, fill: Any) -> Array:
+    """Lay values side by side that are of one entry: (n, n_most)."""
+    made = np.full((n, int(within.max(initial=0)) + 1), fill, dtype=values.dtype)
+    made[entry, within] = values
+    return made
+
+
+def _padded(parts: list[Level]) -> list[Level]:
+    """Give all parts room for as many ranges of a feature."""
+    most = max(part.asked.shape[2] for part in parts)
+    return [
+        replace(part, **{name: _wide(getattr(part, name), most, fill) for name, fill in OPEN.items()}) for part in parts
+    ]
+
+
+def _wide(values: Array, n: int, fill: Any) -> Array:
+    return np.pad(values, ((0, 0), (0, 0), (0, n - values.shape[2])), constant_values=fill)
+
+
+def _flat(level: Level) -> Level:
+    """Drop the last axis where each feature has one range."""
+    if level.asked.shape[2] > 1:
+        return level
+    return replace(level, **{name: getattr(level, name)[..., 0] for name in OPEN})
 
 
 @cache
@@ -177,7 +231,7 @@ class Paths:
     """
 
     def __init__(self, parts: list[Level], bins: Bins) -> None:
-        self.parts, self.bins, self.n_features = parts, bins, len(bins.edges)
+        self.parts, self.bins, self.n_features = parts, bins, bins.n_players
         summed = [(part.share.prod(axis=1)[:, None] * part.value).sum(axis=0) for part in parts]
         self.base: list[float] = np.sum(summed, axis=0).tolist()  # what the forest gives on average, for each number
 
@@ -211,8 +265,10 @@ class Paths:
         parts = [Level(**{name: read_array(folder / f"paths-{n}-{name}.npy") for name in NAMES}) for n in counts]
         fits = bool(parts) and all(
             len({len(getattr(part, name)) for name in NAMES}) == 1
-            and len({getattr(part, name).shape for name in NAMES if name != "value"}) == 1
-            and ((part.feature >= 0) & (part.feature < len(bins.edges))).all()
+            and len({getattr(part, name).shape[:2] for name in NAMES if name != "value"}) == 1
+            and len({getattr(part, name).shape for name in OPEN}) == 1
+            and ((part.asked >= 0) & (part.asked < len(bins.edges))).all()
+            and ((part.feature >= 0) & (part.feature < bins.n_players)).all()
             for part in parts
         )
         if not fits:
@@ -222,10 +278,12 @@ class Paths:
 
 def _added(part: Level, bins: Array, gaps: Array | None) -> Array:
     """Give what each feature adds to 1 at the end of each path: shape (n_paths, n_on_path)."""
-    at = bins[part.feature]
+    at = bins[part.asked]
     inside = (part.low <= at) & (at <= part.high)
     if gaps is not None:
-        inside |= part.gap & gaps[part.feature]
+        inside |= part.gap & gaps[part.asked]
+    if inside.ndim == 3:
+        inside = inside.all(axis=2)
     summed = np.zeros(part.share.shape)
     for point, weight in zip(*rule(part.feature.shape[1]), strict=True):
         each = part.share * (1 - point) + inside * point

@@ -50,7 +50,7 @@ class Prepared:
     def of(cls, grown: Grown, numbers: list[int], background: Array | None) -> Prepared:
         """Prepare trees; `background` of shape (n_rows, n_features) makes them interventional."""
         forest = grown.node.grown
-        bins, leaves = Bins.of(forest), grown.leaves
+        bins, leaves = Bins.of(forest, grown.players.tolist()), grown.leaves
         cut = [branches(forest, leaves[:, number], bins) for number in numbers]
         known = [each for each in cut if each is not None]
         if len(known) == len(cut):
@@ -106,7 +106,8 @@ class Prepared:
     @classmethod
     def load(cls, folder: Path, grown: Grown, settings: Mapping[str, Any]) -> Prepared:
         """Read what `save` wrote for these trees."""
-        bins, numbers = Bins.of(grown.node.grown), list(settings["numbers"])
+        bins = Bins.of(grown.node.grown, grown.players.tolist())
+        numbers = list(settings["numbers"])
         if not settings["tabled"]:
             return cls(grown=grown, numbers=numbers, parts=Paths.load(folder, bins))
         parts = [Tables.load(folder, f"trees-{i}", bins, base) for i, base in enumerate(settings["bases"])]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
+from math import prod
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -194,7 +196,7 @@ class Tables:
     table
         What is added, for each byte that a branch can get: shape (n_rows, n_slots).
     owners
-        Which feature each slot of each branch is of; `n_features` for none: shape (n_branches * n_slots,).
+        Which feature of the model each slot of each branch is of; `n_players` for none: shape (n_branches * n_slots,).
     base
         What the trees give on average.
     """
@@ -206,6 +208,11 @@ class Tables:
     table: Array
     owners: Array
     base: float
+    n_players: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the features of the model once."""
+        object.__setattr__(self, "n_players", self.bins.n_players)
 
     def row(self, features: Sequence[float]) -> Array:
         """Break the sum for a row down: shape (n_features,)."""
@@ -214,8 +221,8 @@ class Tables:
         bits = np.unpackbits(np.concatenate([*told, _NONE]), bitorder="little")
         asked = np.packbits(bits.take(self.slots), bitorder="little")  # eight a branch: a byte
         found = self.table.take(self.begins + asked, axis=0)
-        n_features = len(bins)
-        summed: Array = np.bincount(self.owners, weights=found.ravel(), minlength=n_features + 1)[:n_features]
+        n_players = self.n_players
+        summed: Array = np.bincount(self.owners, weights=found.ravel(), minlength=n_players + 1)[:n_players]
         return summed
 
     def save(self, folder: Path, stem: str) -> None:
@@ -269,7 +276,7 @@ class Tables:
             and len(self.owners) == n_branches * n_slots
             and _within_bounds(self.slots, n_bits)
             and _within_bounds(self.begins, len(self.table))
-            and _within_bounds(self.owners, len(self.bins.edges) + 1)
+            and _within_bounds(self.owners, self.n_players + 1)
         )
         if not fits:
             raise IntegrityError(_UNFIT)
@@ -296,15 +303,16 @@ def tabulated(found: list[Branch], bins: Bins, background: Array | None = None) 
         Bins of rows, of shape (n_rows, n_features): the values are interventional then, and path-dependent without.
     """
     answers, slots = _asked(found, bins)
-    n_slots = max((len(branch.features) for branch in found), default=0) or 1
+    players = [sorted({bins.players[feature] for feature in branch.features}) for branch in found]
+    n_slots = max(map(len, players), default=0) or 1
     sizes = np.array([1 << len(branch.questions) for branch in found], dtype=np.int64)
     begins = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)[: len(found)]
     table = np.zeros((int(sizes.sum()), n_slots))
-    owners = np.full((len(found), n_slots), len(bins.edges), dtype=np.intp)
-    for i, branch in enumerate(found):
-        owners[i, : len(branch.features)] = branch.features
+    owners = np.full((len(found), n_slots), bins.n_players, dtype=np.intp)
+    for i, own in enumerate(players):
+        owners[i, : len(own)] = own
     base = 0.0
-    for group in _groups(found):
+    for group in _groups(found, players, bins.players):
         for part in group.parts():
             base += part.fill(table, begins, background)
     small = table.nbytes <= EXACT_BYTES
@@ -346,7 +354,10 @@ def _asked(found: list[Branch], bins: Bins) -> tuple[list[Array], Array]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Leaves with equally many features on their paths, in branches of equally many questions; arrays of a row a leaf."""
+    """Leaves with equally many features on their paths, in branches of equally many questions; arrays of a row a leaf.
+
+    A feature may lie in several ranges, of which each is asked for itself: the last axis of their arrays.
+    """
 
     branch: Array
     value: Array
@@ -369,7 +380,7 @@ class _Group:
 
     def fill(self, table: Array, begins: Array, background: Array | None) -> float:
         """Add what the leaves add to the tables of their branches, and give what they add to the base."""
-        n_leaves, n = self.feature.shape
+        n_leaves, n = self.share.shape
         chances = self._chances() if background is None else self._shares_of(background)
         weighed = chances * self.value[:, None]
         base = float(weighed[:, -1].sum())  # where the background is in every range
@@ -393,46 +404,64 @@ class _Group:
 
     def _shares_of(self, background: Array) -> Array:
         """Give the share of background rows with each pattern of ranges that they keep to: (n_leaves, 2^n)."""
-        n_leaves, n = self.feature.shape
-        at = background.T[self.feature]  # (n_leaves, n, n_rows)
-        inside = (self.low[:, :, None] <= at) & (at <= self.high[:, :, None]) | (self.gap[:, :, None] & (at < 0))
+        n_leaves, n = self.share.shape
+        at = background.T[self.feature]  # (n_leaves, n, n_ranges, n_rows)
+        low, high, gap = (each[..., None] for each in (self.low, self.high, self.gap))
+        inside = ((low <= at) & (at <= high) | (gap & (at < 0))).all(axis=2)
         patterns = (inside << np.arange(n)[:, None]).sum(axis=1)
         flat = patterns + (np.arange(n_leaves) << n)[:, None]
         counts: Array = np.bincount(flat.ravel(), minlength=n_leaves << n).reshape(n_leaves, 1 << n)
         return counts / len(background)
 
 
-def _groups(found: list[Branch]) -> list[_Group]:
+def _groups(found: list[Branch], players: list[list[int]], of: Sequence[int]) -> list[_Group]:
     gathered: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
-    for number, branch in enumerate(found):
-        slots = {feature: i for i, feature in enumerate(branch.features)}
+    for number, (branch, own) in enumerate(zip(found, players, strict=True)):
+        slots = {player: i for i, player in enumerate(own)}
         for leaf in branch.leaves:
-            features = sorted(leaf.ranges)
+            asked: dict[int, list[int]] = {}
+            for feature in sorted(leaf.ranges):
+                asked.setdefault(of[feature], []).append(feature)
+            ranges = [[leaf.ranges[feature] for feature in asked[player]] for player in sorted(asked)]
             row = (
                 number,
                 leaf.value,
-                [slots[feature] for feature in features],
-                [leaf.mask[feature] for feature in features],
-                [leaf.want[feature] for feature in features],
-                *zip(*(leaf.ranges[feature] for feature in features), strict=True),
+                [slots[player] for player in sorted(asked)],
+                [reduce(or_, (leaf.mask[feature] for feature in asked[player])) for player in sorted(asked)],
+                [reduce(or_, (leaf.want[feature] for feature in asked[player])) for player in sorted(asked)],
+                [prod(each.share for each in several) for several in ranges],
+                ranges,
             )
-            gathered.setdefault((len(features), len(branch.questions)), []).append(row)
+            gathered.setdefault((len(asked), len(branch.questions)), []).append(row)
     return [_group(n, n_questions, rows) for (n, n_questions), rows in gathered.items()]
 
 
+_OPEN = Range(0, -2, 2**62, gap=True, share=1.0)  # every number is in it, and a missing one
+
+
 def _group(n: int, n_questions: int, rows: list[tuple[Any, ...]]) -> _Group:
-    kinds = (np.int64, np.int64, np.int64, np.int64, np.int64, np.int64, bool, np.float64)
-    branch, value, *told = zip(*rows, strict=True) if n else (*zip(*(row[:2] for row in rows), strict=True), *[()] * 8)
-    names = ("slot", "mask", "want", "feature", "low", "high", "gap", "share")
-    arrays = {
-        name: np.array(part, dtype=kind).reshape(len(rows), n)
-        for name, part, kind in zip(names, told, kinds, strict=True)
-    }
+    branch, value, slot, mask, want, share, ranges = zip(*rows, strict=True)
+    most = max((len(each) for row in ranges for each in row), default=1)
+    padded = [[[*each, *[_OPEN] * (most - len(each))] for each in row] for row in ranges]
+    told = np.array(padded, dtype=np.float64).reshape(len(rows), n, most, 5)
+    feature, low, high = (told[..., i].astype(np.int64) for i in range(3))
+
+    def shaped(values: Any, kind: Any) -> Array:
+        made: Array = np.array(values, dtype=kind).reshape(len(rows), n)
+        return made
+
     return _Group(
         branch=np.array(branch, dtype=np.intp),
         value=np.array(value, dtype=np.float64),
         n_questions=n_questions,
-        **arrays,
+        slot=shaped(slot, np.int64),
+        mask=shaped(mask, np.int64),
+        want=shaped(want, np.int64),
+        share=shaped(share, np.float64),
+        feature=feature,
+        low=low,
+        high=high,
+        gap=told[..., 3] == 1,
     )
 
 
