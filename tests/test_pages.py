@@ -176,6 +176,12 @@ def test_a_page_tells_values_in_their_units_and_reasons_in_its_language():
     assert "−0,130 ± 0,02" in page.text
 
 
+def test_reasons_of_a_page_are_for_the_answer_that_was_given():
+    refused = replace(FACTS, prediction={"label": "good", "scores": {"bad": 0.28, "good": 0.72}})
+    page = pages.read(about(attribution(), facts=refused).page())
+    assert [each.text for each in page.all("li")] == ["Income (112,000.5) lowered the chance of 'bad'."]
+
+
 def test_what_is_beyond_ten_columns_is_one_line_and_the_row_is_shown_whole():
     parts = {f"column{i}": float(20 - i) for i in range(100)}
     one = attribution(contributions=parts, standard_errors=None, base_value=0.0, value=sum(parts.values()))

@@ -40,7 +40,9 @@ def test_a_page_tells_the_answer_that_predict_gives(plane, champion, row):
         assert f"{score:.1%}" in page.text
     for known in (str(champion.ref), champion.digest, answer.headers["x-ekiben-id"], "champion", "exact"):
         assert known in page.text
-    assert champion.explain(champion.example_frame.head(1))[0].reasons()[0].text in page.text
+    (one,) = champion.explain(champion.example_frame.head(1))
+    side = "raised" if told["label"] == one.label else "lowered"
+    assert [each.text for each in page.all("li")] == [str(each) for each in one.reasons(side=side)]
 
 
 def test_a_page_is_kept_by_nobody_and_runs_nothing(plane, row):

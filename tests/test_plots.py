@@ -213,6 +213,13 @@ def test_values_have_a_place_on_a_scale_or_none(values, wanted):
     np.testing.assert_allclose(places, wanted, atol=1e-9)
 
 
+def test_a_picture_of_very_many_answers_stays_small():
+    markup = many(1000)._repr_html_()
+    assert len(markup) < 400_000
+    assert "<image" in markup
+    assert ">Annual income<" in markup  # text stays text
+
+
 def test_bars_are_the_means_of_what_was_added():
     every = many()
     sizes = [bar.get_width() for bar in every.plot("bars").axes[0].patches]

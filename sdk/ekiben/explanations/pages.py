@@ -86,9 +86,12 @@ def _scores(prediction: Mapping[str, Any], speaker: Speaker) -> str:
 
 
 def _reasons(one: Any, language: str, say: Mapping[str, str]) -> str:
-    found = one.reasons(language, top=N_REASONS)
-    told = "".join(f"<li>{escape(each.text)}</li>" for each in found)
-    return f"<ol>{told}</ol>" if told else f"<p>{escape(say['no_reason'])}</p>"
+    """Say what moved the answer to where it is: towards the class that was answered, or away from one that was not."""
+    told = one.subject.facts.prediction.get("label")
+    side = None if told is None or one.label is None else "raised" if told == one.label else "lowered"
+    found = one.reasons(language, top=N_REASONS, side=side)
+    items = "".join(f"<li>{escape(each.text)}</li>" for each in found)
+    return f"<ol>{items}</ol>" if items else f"<p>{escape(say['no_reason'])}</p>"
 
 
 def _row(one: Any, speaker: Speaker) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WIDTH, ROW, AROUND = 7.6, 0.42, 1.2  # inches
 N_BINS = 90  # points in one of them lie above each other
 HALF = 0.38  # of a row, that points may reach from its middle
+MOST_DRAWN = 300  # points of a column; more become pixels, so that a page stays small
 TAILS = (5, 95)  # percentiles that get the ends of the colours: a few far values leave the others apart
 MIDDLE = "#a3a3a3"
 
@@ -106,7 +107,9 @@ def _points(axes: Axes, place: int, column: Moved) -> bool:
         (missing, {"facecolors": "none", "edgecolors": style.GREY, "linewidths": 1.0}),
     ):
         if chosen.any():
-            axes.scatter(x[chosen], y[chosen], s=size, zorder=3, **{"linewidths": 0, **settings})
+            axes.scatter(
+                x[chosen], y[chosen], s=size, zorder=3, rasterized=len(x) > MOST_DRAWN, **{"linewidths": 0, **settings}
+            )
     return bool(has.any())
 
 

