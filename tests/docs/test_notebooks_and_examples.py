@@ -148,7 +148,11 @@ def test_a_notebook_runs_and_gives_the_versions_of_the_demo(path, demo, reposito
     assert re.search(TAG, said)
     assert "Warning" not in said
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
-    assert "28 laws kept" in "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    shown = [output.get("data", {}).get("text/html", "") for output in outputs]
+    assert "28 laws kept" in "".join(shown)
+    titles = re.findall(r'<svg role="img"[^>]*><title>([^<]*)</title>', "".join(shown))
+    assert [title.startswith("200 explanations of") for title in titles] == [False, False, True, False]
+    assert "another label" in "".join(shown)
     assert contents(folder) == before
 
 
