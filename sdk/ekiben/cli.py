@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 import ekiben
-from ekiben import keys, scoring, signing
+from ekiben import codecs, explanations, keys, scoring, signing
 from ekiben._optional import require
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
@@ -277,6 +277,47 @@ def batch(
         done = scoring.score(found, source, out, keep=keep or (), n_rows=rows, progress=say)
     went_on = f", {done.resumed:,} of them by an earlier run" if done.resumed else ""
     _tell(json_, asdict(done), f"{done.rows:,} rows answered in {done.seconds:,.1f} s{went_on}: {out}")
+
+
+@app.command()
+def explain(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    source: Annotated[Path, typer.Argument(help="A file of JSON: a row, a list of rows, or the body of a request.")],
+    method: Annotated[str | None, typer.Option(help="Another method than the packed one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds a method that draws.")] = 0,
+    page: Annotated[Path | None, typer.Option(help="A file of HTML to write, on the decision for one row.")] = None,
+    language: Annotated[str, typer.Option(help="Of the page: en or fr.")] = "en",
+    json_: Json = False,
+) -> None:
+    """Explain the answers for some rows, or write the page of one decision."""
+    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    columns = codecs.columns_of(_rows(source), found.schema)
+    frame = found.rows(columns)
+    if page is not None and len(frame) != 1:
+        raise SpecError(f"A page is for one row. Got {len(frame)} in {source.name!r}. Give one, or leave --page out.")
+    told = found.explain(frame, method=method, seed=seed)
+    if page is not None:
+        told = told.deciding(found.predictions(columns))
+        page.write_text(told[0].page(language), encoding="utf-8")
+        typer.echo(page)
+    else:
+        documents = [explanations.to_json(each) for each in told]
+        _tell(json_, {"explanations": documents}, "\n\n".join(map(_spoken, told)))
+
+
+def _spoken(one: explanations.Explanation) -> str:
+    """Say an explanation for a terminal: bars, or a sentence."""
+    return str(one) if isinstance(one, explanations.Attribution) else " ".join(filter(None, one.line()))
+
+
+def _rows(source: Path) -> list[Any]:
+    """Read the rows of a file of JSON."""
+    try:
+        document = codecs.decode(source.read_bytes())
+    except OSError as reason:
+        raise SpecError(f"The rows must be in a file that can be read. {source} cannot: {reason.strerror}.") from reason
+    document = document["rows"] if isinstance(document, dict) and isinstance(document.get("rows"), list) else document
+    return document if isinstance(document, list) else [document]
 
 
 @app.command()

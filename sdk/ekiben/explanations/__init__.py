@@ -173,6 +173,14 @@ class Explanations(Sequence[Explanation]):
         told = zip(self._items, subjects, strict=True)
         return Explanations([replace(one, subject=row) for one, row in told])
 
+    def deciding(self, predictions: Iterable[Mapping[str, Any]]) -> Explanations:
+        """Give them with the answers that they explain, as a service gives them, so that pages can tell them."""
+        told = []
+        for one, prediction in zip(self._items, predictions, strict=True):
+            facts = replace(one.subject.facts, prediction=prediction)
+            told.append(replace(one, subject=replace(one.subject, facts=facts)))
+        return Explanations(told)
+
     def plot(self, kind: Literal["swarm", "bars"] = "swarm", *, ax: Axes | None = None) -> Figure:
         """Draw what each column added to all of these answers, the strongest columns first.
 
