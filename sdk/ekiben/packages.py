@@ -26,6 +26,8 @@ from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
 from ekiben.explanations import Explanation, Explanations, Facts
+from ekiben.explainers.whole import Whole
+from ekiben.explainers.whole.asking import Table
 from ekiben.models import Adapter, Answers, explained
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
@@ -51,7 +53,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Package:
+class Package(Whole):
     """A model made servable: what `pack` makes, `log` keeps and `scaffold` serves.
 
     Parameters
@@ -354,6 +356,10 @@ class Package:
         if output is not None and output not in names:
             raise SpecError(f"The 'output' must be one of {names}. Got {output!r}.{nearest(output, names)}")
         return 0 if output is None else names.index(output)
+
+    def _table(self, X: pd.DataFrame | None, output: str | None) -> Table:
+        context = self._context(self._which(output))
+        return Table(context, self.sample if X is None else tables.conformed("X", X, self.schema))
 
     def save(self, folder: str | Path) -> Path:
         """Copy the package into a new folder."""
