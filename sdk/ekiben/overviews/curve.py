@@ -61,8 +61,8 @@ class Curve(Shown):
     ... )
     Partial dependence of rooms: target; 4 rows
     rooms  average  rows
-    2.0    20       75 %
-    4.0    40       25 %
+    2      20       75 %
+    4      40       25 %
     """
 
     kind: ClassVar[str] = "curve"
@@ -119,7 +119,7 @@ class Curve(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface(Shown):
-    """What a model answers on average when two columns of every row are set to each pair of values.
+    r"""What a model answers on average when two columns of every row are set to each pair of values.
 
     `averages` has a row for each value of the first column's grid: (n_first, n_second).
 
@@ -133,9 +133,9 @@ class Surface(Shown):
     ...     n_rows=4,
     ... )
     Partial dependence of rooms and new: target; 4 rows
-    rooms \\ new  False  True
-    2.0          20     25
-    4.0          40     60
+    rooms \ new  False  True
+    2            20     25
+    4            40     60
     """
 
     kind: ClassVar[str] = "surface"
@@ -186,4 +186,6 @@ class Surface(Shown):
 
 def said(value: Value) -> str:
     """Write a value of a grid for a reader."""
-    return "missing" if value is None else str(value)
+    if value is None:
+        return "missing"
+    return format(value, ".6g") if isinstance(value, float) else str(value)

@@ -40,7 +40,7 @@ class Importance(Shown):
     >>> found
     Importance: change of the probability of 'bad'; 100 rows, 2 repeats
     column  importance  95 % interval
-    income  0.21        0.083 to 0.337
+    income  0.21        0.0829 to 0.337
     age     0           0 to 0
     """
 

@@ -70,7 +70,9 @@ class Interactions(Shown):
 
         shown = self.pairs[:SHOWN_PAIRS]
         notes = [f"H {pair.h:.2f}" for pair in shown]
-        return overall.bars(ax, self.title, [_name(pair) for pair in shown], [pair.strength for pair in shown], notes=notes)
+        return overall.bars(
+            ax, self.title, [_name(pair) for pair in shown], [pair.strength for pair in shown], notes=notes
+        )
 
     def __repr__(self) -> str:
         rows = [(_name(pair), f"{pair.h:.2f}", number(pair.strength)) for pair in self.pairs[:SHOWN_PAIRS]]

@@ -128,13 +128,13 @@ class Surrogate(Shown):
         return pd.DataFrame(rows, columns=["depth", "condition", "share", *names])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the tree, or a bar for each term, on matplotlib's axes; its own where none are given."""
+        """Draw the tree, or for each term what its standard deviation moves, on matplotlib's axes; its own by default."""
         from ekiben.plots import overall, tree
 
         if self.tree is not None:
             return tree.draw(ax, self.title, self.fidelity, self.tree, self.labels)
         moved = [term.weights[-1] * term.spread for term in self.terms]
-        return overall.bars(ax, f"{self.title}\n{self.fidelity}", [term.words for term in self.terms], moved)
+        return overall.bars(ax, self.title, [term.words for term in self.terms], moved, words=self.fidelity)
 
     def __repr__(self) -> str:
         told = self._branches() if self.tree is not None else self._terms()

@@ -15,8 +15,8 @@ from ekiben.explainers.whole.grids import Grid, given, grid
 from ekiben.explainers.whole.importance import importance
 from ekiben.explainers.whole.interactions import interactions
 from ekiben.explainers.whole.surrogates import surrogate
-from ekiben.overviews import CurveKind, Form, Importance, Interactions, Surface, Surrogate
 from ekiben.overviews import Curve as Curve
+from ekiben.overviews import CurveKind, Form, Importance, Interactions, Surface, Surrogate
 from ekiben.progress import Progress, shown
 from ekiben.schema import Label
 
@@ -122,7 +122,9 @@ class Whole:
         """
         if kind not in get_args(CurveKind):
             known = ", ".join(map(repr, get_args(CurveKind)))
-            raise SpecError(f"The 'kind' must be one of {known}. Got {kind!r}.{nearest(str(kind), get_args(CurveKind))}")
+            raise SpecError(
+                f"The 'kind' must be one of {known}. Got {kind!r}.{nearest(str(kind), get_args(CurveKind))}"
+            )
         table = self._table(X, output)
         place = _place(table, column)
         if kind == "ale":

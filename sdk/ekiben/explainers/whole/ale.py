@@ -26,11 +26,11 @@ def accumulated_effects(table: Table, place: int, n_values: int) -> Curve:
     ----------
     .. [1] Apley, Zhu, "Visualizing the Effects of Predictor Variables in Black Box Supervised Learning Models", 2020.
     """
-    return _of_numbers(table, place, n_values) if table.axes[place].is_ordered else _of_choices(table, place, n_values)
+    return _of_numbers(table, place, n_values) if table.axis(place).is_ordered else _of_choices(table, place, n_values)
 
 
 def _of_numbers(table: Table, place: int, n_values: int) -> Curve:
-    codes = table.codes[:, place]
+    codes = table.code(place)
     there = np.flatnonzero(~np.isnan(codes))
     edges = at_quantiles(codes[there], np.linspace(0, 1, n_values), n_values)
     sources = np.array([there[np.argmax(codes[there] == edge)] for edge in edges], dtype=np.int64)
@@ -49,7 +49,7 @@ def _of_numbers(table: Table, place: int, n_values: int) -> Curve:
 def _of_choices(table: Table, place: int, n_values: int) -> Curve:
     found = grid(table, place, n_values)
     there = np.array([row for row, gap in zip(found.rows, found.is_gap, strict=True) if not gap], dtype=np.int64)
-    codes = table.codes[:, place]
+    codes = table.code(place)
     order = _order(table, place, codes[there])
     sources = there[order]
     groups = [np.flatnonzero(codes == codes[source]) for source in sources]
@@ -83,7 +83,7 @@ def _moved(table: Table, place: int, rows: Rows, sources: Rows) -> Matrix:
 
 
 def _curve(table: Table, place: int, sources: Rows, effects: Matrix, counts: Any, n_rows: int) -> Curve:
-    axis = table.axes[place]
+    axis = table.axis(place)
     return Curve(
         column=table.names[place],
         method="ale",
@@ -112,22 +112,22 @@ def _order(table: Table, place: int, codes: Matrix) -> Rows:
 
 def _apart(table: Table, place: int, codes: Matrix) -> Matrix:
     """Add up over the other columns how far the values of two categories lie apart: (n_categories, n_categories)."""
-    groups = [table.codes[:, place] == code for code in codes]
+    groups = [table.code(place) == code for code in codes]
     others = [i for i in range(len(table.names)) if i != place][:MOST_OTHERS]
     return np.sum([_distances(table, i, groups) for i in others], axis=0) if others else np.zeros((len(codes),) * 2)
 
 
 def _distances(table: Table, other: int, groups: list[Any]) -> Matrix:
     """Compare distributions: of numbers by the largest distance of their steps (Kolmogorov and Smirnov), else by half the sum."""
-    values = table.codes[:, other]
+    values = table.code(other)
     known = np.unique(values[~np.isnan(values)])
-    if table.axes[other].is_ordered and len(known) > 50:
+    if table.axis(other).is_ordered and len(known) > 50:
         known = np.unique(np.quantile(known, np.linspace(0, 1, 50), method="inverted_cdf"))
     if not len(known):
         return np.zeros((len(groups),) * 2)
-    shares = np.array([_distribution(values[group], known, table.axes[other].is_ordered) for group in groups])
+    shares = np.array([_distribution(values[group], known, table.axis(other).is_ordered) for group in groups])
     differences = np.abs(shares[:, None] - shares[None])
-    return np.asarray(differences.max(axis=2) if table.axes[other].is_ordered else differences.sum(axis=2) / 2)
+    return np.asarray(differences.max(axis=2) if table.axis(other).is_ordered else differences.sum(axis=2) / 2)
 
 
 def _distribution(values: Matrix, known: Matrix, is_ordered: bool) -> Matrix:

@@ -38,6 +38,8 @@ class Table:
     def __init__(self, context: Context, frame: pd.DataFrame) -> None:
         self.context, self.frame = context, frame.reset_index(drop=True)
         self.n_rows, self.names = len(frame), context.names
+        self._axes: dict[int, Axis] = {}
+        self._codes: dict[int, Matrix] = {}
 
     @cached_property
     def columns(self) -> Columns:
@@ -46,16 +48,27 @@ class Table:
 
         return as_columns(self.frame)
 
-    @cached_property
+    def axis(self, place: int) -> Axis:
+        """Give one column as numbers."""
+        if place not in self._axes:
+            self._axes[place] = Axis.of(self.context.schema.columns[place], self.columns[place])
+        return self._axes[place]
+
+    def code(self, place: int) -> Matrix:
+        """Give the numbers of one column's cells: (n_rows,); NaN where one is missing."""
+        if place not in self._codes:
+            self._codes[place] = self.axis(place).codes(self.columns[place])
+        return self._codes[place]
+
+    @property
     def axes(self) -> list[Axis]:
         """The columns as numbers."""
-        return [Axis.of(*pair) for pair in zip(self.context.schema.columns, self.columns, strict=True)]
+        return [self.axis(place) for place in range(len(self.names))]
 
-    @cached_property
+    @property
     def codes(self) -> Matrix:
-        """The numbers of all cells: (n_rows, n_columns); NaN where one is missing."""
-        pairs = zip(self.axes, self.columns, strict=True)
-        return np.column_stack([axis.codes(values) for axis, values in pairs])
+        """The numbers of all cells: (n_rows, n_columns)."""
+        return np.column_stack([self.code(place) for place in range(len(self.names))])
 
     @cached_property
     def _coded(self) -> list[Coded]:
@@ -115,12 +128,12 @@ class Table:
 
     def with_values(self, column: str, values: Sequence[Any]) -> Table:
         """Give a table with a further row below for each value of one column; its other cells are the first row's."""
+        import pandas as pd
+
         from ekiben.errors import SchemaError, SpecError
         from ekiben.explainers._columns import stack
         from ekiben.schema import Schema
         from ekiben.tables import conform
-
-        import pandas as pd
 
         contract = Schema(columns=(self.context.schema[column],))
         try:
@@ -139,7 +152,7 @@ def with_column(rows: Rows, place: int, sources: Rows) -> Rows:
 
 
 def _coded(values: Sequence[Any]) -> Coded:
-    """Number the distinct values of a column."""
+    """Give the distinct values of a column, and for each row which of them it holds."""
     if {*map(type, values)} in ({float}, {int}):
         distinct, ids = np.unique(np.asarray(values), return_inverse=True)
         return Coded([None if value != value else value for value in distinct.tolist()], ids.astype(np.int64))
@@ -153,6 +166,13 @@ def _key(value: Any) -> Any:
     if is_missing(value):
         return None
     return (type(value), str(value) if isinstance(value, list) else value)
+
+
+def parts(answers: Answers, n_parts: int) -> list[Answers]:
+    """Split answers into equally many rows each."""
+    told = {name: getattr(answers, name) for name in ("labels", "scores", "values")}
+    split = {name: [None] * n_parts if each is None else np.split(each, n_parts) for name, each in told.items()}
+    return [Answers(**dict(zip(split, each, strict=True))) for each in zip(*split.values(), strict=True)]
 
 
 def _joined(parts: Sequence[Answers]) -> Answers:

@@ -35,7 +35,7 @@ class Grid:
 def grid(table: Table, place: int, n_values: int) -> Grid:
     """Choose at most so many values: quantiles of numbers and dates, the most frequent of all else; and a missing one."""
     _refuse_texts(table, place)
-    axis, codes = table.axes[place], table.codes[:, place]
+    axis, codes = table.axis(place), table.code(place)
     there = np.flatnonzero(~np.isnan(codes))
     if axis.is_ordered:
         chosen = at_quantiles(codes[there], np.linspace(*ENDS, n_values), n_values)
@@ -56,7 +56,7 @@ def grid(table: Table, place: int, n_values: int) -> Grid:
 
 def given(table: Table, place: int, n_given: int) -> Grid:
     """Take the values of the last rows, in their order; what the rows before hold is counted."""
-    axis, codes, n_rows = table.axes[place], table.codes[:, place], table.n_rows - n_given
+    axis, codes, n_rows = table.axis(place), table.code(place), table.n_rows - n_given
     rows = np.arange(n_rows, table.n_rows)
     order = rows if not axis.is_ordered else rows[np.argsort(codes[rows], kind="stable")]
     known = codes[:n_rows][~np.isnan(codes[:n_rows])]
@@ -76,7 +76,7 @@ def at_quantiles(codes: Matrix, quantiles: Matrix, most: int) -> Matrix:
     distinct = np.unique(codes)
     if len(distinct) <= most:
         return distinct
-    return np.unique(np.quantile(codes, quantiles, method="inverted_cdf"))
+    return np.asarray(np.unique(np.quantile(codes, quantiles, method="inverted_cdf")))
 
 
 def _shares(codes: Matrix, chosen: Matrix, is_ordered: bool) -> list[float]:

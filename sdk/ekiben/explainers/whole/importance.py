@@ -11,7 +11,7 @@ import numpy as np
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers._columns import Rows
 from ekiben.explainers._context import Context
-from ekiben.explainers.whole.asking import Table
+from ekiben.explainers.whole.asking import Table, parts
 from ekiben.models import Answers
 from ekiben.models.measuring import metrics
 from ekiben.overviews import Importance
@@ -25,15 +25,17 @@ def importance(
     table: Table, target: Any, scoring: str | None, *, n_repeats: int, seed: int, say: Progress
 ) -> Importance:
     """Shuffle each column some times: by the loss of a score where there are labels, else by the change of the answers."""
-    rows = table.alone()
-    before = table.answers(rows, labels=target is not None)
+    before = table.answers(table.alone(), labels=target is not None)
     measure, judge = _change(table, before) if target is None else _loss(table.context, target, scoring, before)
     baseline = None if target is None else judge(before)
-    orders = list(_orders(table.n_rows, n_repeats, seed))
+    orders = np.concatenate(list(_orders(table.n_rows, n_repeats, seed)))
     found = {}
     for place, name in enumerate(table.names):
         say(f"shuffling {name}, {place + 1} of {len(table.names)}")
-        each = [_shuffled(table, rows, place, order, judge) for order in orders]
+        patched = np.tile(table.alone(), (n_repeats, 1))
+        patched[:, place] = orders
+        after = parts(table.answers(patched, labels=target is not None), n_repeats)
+        each = list(map(judge, after))
         found[name] = tuple(each if baseline is None else (_worse(measure, baseline, score) for score in each))
     ordered = sorted(found, key=lambda name: -sum(found[name]))
     return Importance(
@@ -46,16 +48,10 @@ def importance(
     )
 
 
-def _shuffled(table: Table, rows: Rows, place: int, order: Rows, judge: Judge) -> float:
-    patched = rows.copy()
-    patched[:, place] = order
-    return judge(table.answers(patched, labels=True))
-
-
 def _orders(n_rows: int, n_repeats: int, seed: int) -> Iterator[Rows]:
     """Shuffle rows as scikit-learn's `permutation_importance` of the same seed does, so that figures can be compared."""
-    first = np.random.RandomState(seed).randint(np.iinfo(np.int32).max + 1)  # noqa: NPY002 -- theirs
-    draws = np.random.RandomState(first)  # noqa: NPY002
+    first = np.random.RandomState(seed).randint(np.iinfo(np.int32).max + 1)
+    draws = np.random.RandomState(first)
     order, shuffle = np.arange(n_rows), np.arange(n_rows)
     for _ in range(n_repeats):
         draws.shuffle(shuffle)

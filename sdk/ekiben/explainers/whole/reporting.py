@@ -38,11 +38,11 @@ class Budget:
 
 
 BY_PLAN = Budget(
-    shuffled=16_000,
+    shuffled=12_000,
     most_rows=250,
     n_repeats=4,
     n_curves=6,
-    curve_rows=80,
+    curve_rows=60,
     curve_values=12,
     pairs_of=4,
     pair_rows=24,
@@ -69,7 +69,9 @@ def report(context: Context, name: str, say: Progress) -> Overview:
     budget = BY_PLAN if quick else BY_MODEL
     reference, n_columns = context.reference_rows("overview"), len(context.names)
     n_shuffled = min(budget.most_rows, max(FEWEST_ROWS, budget.shuffled // (budget.n_repeats * n_columns)))
-    leaning = importance(_table(context, reference, n_shuffled), None, None, n_repeats=budget.n_repeats, seed=0, say=say)
+    leaning = importance(
+        _table(context, reference, n_shuffled), None, None, n_repeats=budget.n_repeats, seed=0, say=say
+    )
     places = [context.names.index(column) for column in leaning.strongest(budget.n_curves)]
     whole = Table(context, reference)
     among = _drawn(len(reference), budget.curve_rows)
@@ -78,7 +80,11 @@ def report(context: Context, name: str, say: Progress) -> Overview:
         for place in places
         if has_grid(whole, place)
     ]
-    pairs = interactions(_table(context, reference, budget.pair_rows), places[: budget.pairs_of], say) if len(places) > 1 else None
+    pairs = (
+        interactions(_table(context, reference, budget.pair_rows), places[: budget.pairs_of], say)
+        if len(places) > 1
+        else None
+    )
     imitated = _table(context, reference, budget.surrogate_rows)
     small = imitated.n_rows < LEAST_ROWS
     return Overview(

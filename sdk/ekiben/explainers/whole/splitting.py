@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ def _best(axis: Axis, place: int, codes: Matrix, numbers: Matrix, least: int) ->
     if found is None:
         return None
     gain, low, high, gaps_left = found
-    side = {"place": place, "gain": gain, "gaps_left": gaps_left, "has_gaps": bool(gaps.any())}
+    side: dict[str, Any] = {"place": place, "gain": gain, "gaps_left": gaps_left, "has_gaps": bool(gaps.any())}
     if known is not None:
         return Split(**side, left=tuple(known[: int(low) + 1].tolist() if np.isfinite(low) else ()))
     return Split(**side, cut=_between(axis.column, low, high))
@@ -153,9 +153,7 @@ def told(tree: Tree, axes: Sequence[Axis], keep: Sequence[int], n_rows: int, con
     branches: tuple[Branch, ...] = ()
     if tree.split is not None:
         words = _conditions(tree.split, axes[tree.split.place])
-        branches = tuple(
-            told(side, axes, keep, n_rows, each) for side, each in zip(tree.sides, words, strict=True)
-        )
+        branches = tuple(told(side, axes, keep, n_rows, each) for side, each in zip(tree.sides, words, strict=True))
     return Branch(
         condition=condition,
         share=tree.n_rows / n_rows,

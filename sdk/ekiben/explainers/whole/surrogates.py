@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ekiben.errors import SpecError
+from ekiben.explainers._columns import Rows
 from ekiben.explainers._context import Matrix
 from ekiben.explainers.whole import splitting, weighing
 from ekiben.explainers.whole.asking import Table
@@ -58,7 +59,7 @@ def explained_share(numbers: Matrix, guessed: Matrix) -> float:
     return 1 - missed / whole if whole > 1e-12 * float((numbers**2).sum()) else float(missed <= 1e-12)
 
 
-def _agreement(table: Table, labels: object, rows: np.ndarray, guessed: Matrix) -> float | None:
+def _agreement(table: Table, labels: object, rows: Rows, guessed: Matrix) -> float | None:
     classes = table.context.classes
     if not classes or labels is None:
         return None

@@ -71,7 +71,9 @@ def fit(axes: Sequence[Axis], codes: Matrix, numbers: Matrix, *, n_columns: int)
     chosen: list[Feature] = []
     missed = whole
     while offered and len({feature.place for feature in chosen}) < n_columns:
-        tried = {place: _missed(codes, numbers, [*chosen, *features]) for place, features in offered.items() if features}
+        tried = {
+            place: _missed(codes, numbers, [*chosen, *features]) for place, features in offered.items() if features
+        }
         if not tried:
             break
         place = min(tried, key=lambda each: (tried[each], each))
