@@ -80,6 +80,7 @@ def test_its_files_are_the_format_s(champion):
         "explainer/means.npy",
         "explainer/owners.npy",
         "model/model.skops",
+        "overview.json",
         "package.json",
         "plan/plan.json",
         "reference/profile.json",

@@ -139,7 +139,6 @@ def overview(
     found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
     told = found.overview
     if out is not None:
-        require("matplotlib", to="draw a page")
         out.write_text(told.page(), encoding="utf-8")
     _tell(json_, told.to_json(), f"Wrote {out}." if out is not None else repr(told))
 

@@ -31,7 +31,6 @@ from ekiben.explainers.whole.asking import Table
 from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.models import Adapter, Answers, explained
 from ekiben.overviews import Overview
-from ekiben.progress import shown
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
@@ -368,8 +367,7 @@ class Package(Whole):
         """What explains the model as a whole: as it was packed, and for a package that keeps none as it is told now."""
         path = self.folder / OVERVIEW
         if not path.exists():
-            with shown() as say:
-                return reporting.report(self._context(), self.name, say)
+            return reporting.report(self._context(), self.name)
         with _understood(OVERVIEW):
             return Overview.of_json(_read(path))
 

@@ -341,9 +341,10 @@ def _write_overview(
     folder: Path, live: _Live, name: str, outcome: Outcome, say: Progress
 ) -> tuple[list[str], list[str]]:
     """Write what explains the model as a whole; name the strongest columns, or tell why there is no such report."""
+    say("looking at the model as a whole")
     try:
         with probing.quiet():
-            found = reporting.report(_context(live, outcome), name, say)
+            found = reporting.report(_context(live, outcome), name)
     except ExplainError as reason:
         return [], [f"There is no overview. {reason}"]
     write_json(folder / OVERVIEW, found.to_json())

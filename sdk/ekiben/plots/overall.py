@@ -48,7 +48,8 @@ def bars(
         n = len(names)
         ax = figures.axes(ax, WIDTH, 0.8 + 0.28 * max(n, 1))
         shown, places = list(values[:n]), range(n)
-        ax.barh(places, shown, height=0.62, color=[drawing.UP if value < 0 else drawing.DOWN for value in shown])
+        raised = drawing.UP if min(shown, default=0.0) < 0 else drawing.DOWN  # two colours where there are two sides
+        ax.barh(places, shown, height=0.62, color=[drawing.DOWN if value < 0 else raised for value in shown])
         for place, (low, high) in enumerate(intervals[:n]):
             ax.plot([low, high], [place, place], color=style.INK, linewidth=1.4, solid_capstyle="butt")
         ends = [max(0.0, value, *(intervals[i] if intervals else ())) for i, value in enumerate(shown)]

@@ -60,15 +60,9 @@ class Table:
             self._codes[place] = self.axis(place).codes(self.columns[place])
         return self._codes[place]
 
-    @property
-    def axes(self) -> list[Axis]:
-        """The columns as numbers."""
-        return [self.axis(place) for place in range(len(self.names))]
-
-    @property
-    def codes(self) -> Matrix:
-        """The numbers of all cells: (n_rows, n_columns)."""
-        return np.column_stack([self.code(place) for place in range(len(self.names))])
+    def codes(self, places: Sequence[int]) -> Matrix:
+        """Give the numbers of some columns' cells: (n_rows, n_places)."""
+        return np.column_stack([self.code(place) for place in places]) if places else np.empty((self.n_rows, 0))
 
     @cached_property
     def _coded(self) -> list[Coded]:

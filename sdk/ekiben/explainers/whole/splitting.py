@@ -17,6 +17,7 @@ from ekiben.schema import Column
 Rows: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 LEAST_GAIN = 0.005  # of the whole variance: a split that explains less is not worth a reader's time
+ROUNDING = 1e-12  # of the squares: what differs by less is the same
 MOST_DIGITS = 15
 MOST_NAMED = 6
 
@@ -67,14 +68,15 @@ def grow(axes: Sequence[Axis], codes: Matrix, numbers: Matrix, *, depth: int, le
     .. [1] Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984.
     """
     whole = float(((numbers - numbers.mean(axis=0)) ** 2).sum())
-    return _grown(axes, codes, numbers, depth, least, LEAST_GAIN * whole)
+    worth = max(LEAST_GAIN * whole, ROUNDING * float((numbers**2).sum()))
+    return _grown(axes, codes, numbers, depth, least, worth)
 
 
 def _grown(axes: Sequence[Axis], codes: Matrix, numbers: Matrix, depth: int, least: int, worth: float) -> Tree:
     values = numbers.mean(axis=0)
     splits = [_best(axes[i], i, codes[:, i], numbers, least) for i in range(len(axes))] if depth else []
     best = max((split for split in splits if split is not None), key=lambda split: split.gain, default=None)
-    if best is None or best.gain <= worth or best.gain <= 0:
+    if best is None or best.gain <= worth:
         return Tree(n_rows=len(codes), values=values)
     left = best.goes_left(codes)
     sides = (_grown(axes, codes[rows], numbers[rows], depth - 1, least, worth) for rows in (left, ~left))

@@ -9,6 +9,7 @@ from ekiben.explainers._columns import Rows
 from ekiben.explainers._context import Matrix
 from ekiben.explainers.whole import splitting, weighing
 from ekiben.explainers.whole.asking import Table
+from ekiben.explainers.whole.grids import has_grid
 from ekiben.overviews import Form, Surrogate
 
 FITTED = 2 / 3  # of the rows; the others measure
@@ -26,7 +27,8 @@ def surrogate(table: Table, form: Form, *, depth: int, n_columns: int, seed: int
     n_fitted = round(FITTED * table.n_rows)
     fitted, tested = np.sort(mixed[:n_fitted]), np.sort(mixed[n_fitted:])
     keep = [1] if len(table.context.classes) == 2 else list(range(numbers.shape[1]))
-    codes, axes = table.codes, table.axes
+    readable = [place for place in range(len(table.names)) if has_grid(table, place)]  # free texts are somebody's own
+    codes, axes = table.codes(readable), [table.axis(place) for place in readable]
     found: splitting.Tree | weighing.Sum
     if form == "tree":
         least = max(2, round(LEAF_SHARE * n_fitted))
