@@ -154,6 +154,7 @@ def test_each_step_is_told():
         "compiling a plan, and trying it against the model",
         "fitting the explainer",
         "describing the reference data",
+        "looking at the model as a whole",
         "measuring and sealing",
     ]
 

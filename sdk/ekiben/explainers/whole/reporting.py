@@ -16,7 +16,6 @@ from ekiben.explainers.whole.importance import importance
 from ekiben.explainers.whole.interactions import interactions
 from ekiben.explainers.whole.surrogates import LEAST_ROWS, surrogate
 from ekiben.overviews import Overview
-from ekiben.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,14 +62,14 @@ FEWEST_ROWS = 16
 DEPTH = 3
 
 
-def report(context: Context, name: str, say: Progress) -> Overview:
+def report(context: Context, name: str) -> Overview:
     """Look at a whole model: by its plan closely, and where the model itself must be asked, less so."""
     quick = context.plan is not None and not context.plan.native
     budget = BY_PLAN if quick else BY_MODEL
     reference, n_columns = context.reference_rows("overview"), len(context.names)
     n_shuffled = min(budget.most_rows, max(FEWEST_ROWS, budget.shuffled // (budget.n_repeats * n_columns)))
     leaning = importance(
-        _table(context, reference, n_shuffled), None, None, n_repeats=budget.n_repeats, seed=0, say=say
+        _table(context, reference, n_shuffled), None, None, n_repeats=budget.n_repeats, seed=0, say=_unsaid
     )
     places = [context.names.index(column) for column in leaning.strongest(budget.n_curves)]
     whole = Table(context, reference)
@@ -81,7 +80,7 @@ def report(context: Context, name: str, say: Progress) -> Overview:
         if has_grid(whole, place)
     ]
     pairs = (
-        interactions(_table(context, reference, budget.pair_rows), places[: budget.pairs_of], say)
+        interactions(_table(context, reference, budget.pair_rows), places[: budget.pairs_of], _unsaid)
         if len(places) > 1
         else None
     )
@@ -94,6 +93,10 @@ def report(context: Context, name: str, say: Progress) -> Overview:
         interactions=pairs,
         surrogate=None if small else surrogate(imitated, "tree", depth=DEPTH, n_columns=n_columns, seed=0),
     )
+
+
+def _unsaid(_words: str) -> None:
+    """Tell nobody: each step is short."""
 
 
 def _drawn(n_rows: int, most: int) -> Rows:
