@@ -80,6 +80,7 @@ def test_its_files_are_the_format_s(champion):
         "explainer/means.npy",
         "explainer/owners.npy",
         "model/model.skops",
+        "overview.json",
         "package.json",
         "plan/plan.json",
         "reference/profile.json",
@@ -153,6 +154,7 @@ def test_each_step_is_told():
         "compiling a plan, and trying it against the model",
         "fitting the explainer",
         "describing the reference data",
+        "looking at the model as a whole",
         "measuring and sealing",
     ]
 

@@ -95,6 +95,8 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "held-out rows", f"{metrics['n_rows']:,}"
     yield "reference rows", f"{manifest['n_reference']:,}"
     yield "explained by", manifest["explainer"]
+    if manifest.get("strongest"):
+        yield "leans most on", ", ".join(manifest["strongest"])
     yield from _compiled(manifest.get("plan"))
     if manifest["balance"]:
         yield "classes", ", ".join(f"{label} {share:.0%}" for label, share in manifest["balance"].items())

@@ -68,6 +68,7 @@ def pack(
     allow_pickle: Annotated[
         list[str] | None, typer.Option(help="A class that may be kept as a pickle. Once for each.")
     ] = None,
+    overview: Annotated[bool, typer.Option(help="Keep a report on the model as a whole.")] = True,
     json_: Json = False,
 ) -> None:
     """Make a model servable: its contract, its explainer, real examples.
@@ -85,6 +86,7 @@ def pack(
             explainer=explainer,
             trust=trust or (),
             allow_pickle=allow_pickle or (),
+            overview=overview,
             progress=say,
         )
         package.save(out)
@@ -125,6 +127,20 @@ def card(
     """Show what a package is: its contract, metrics and findings."""
     found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
     _tell(json_, dict(found.manifest), str(found))
+
+
+@app.command()
+def overview(
+    package: Annotated[str, typer.Argument(help="A package's folder, a version or an alias.")],
+    out: Annotated[Path | None, typer.Option(help="A file to write it to, as one page of HTML.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show what a model leans on, how, and what it comes down to; or write it as a page."""
+    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    told = found.overview
+    if out is not None:
+        out.write_text(told.page(), encoding="utf-8")
+    _tell(json_, told.to_json(), f"Wrote {out}." if out is not None else repr(told))
 
 
 @app.command()

@@ -8,6 +8,7 @@
     explainer/        what the explanations were fitted to
     reference/        a profile of the reference data, and a capped sample
     examples.json     a few real rows and their answers, to replay
+    overview.json     what explains the model as a whole, where that was asked for
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from ekiben import cards, compiling, explainers, models, protocol, schema, seali
 from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
+from ekiben.explainers.whole import Whole, reporting
+from ekiben.explainers.whole.asking import Table
 from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.models import Adapter, Answers, explained
+from ekiben.overviews import Overview
 from ekiben.refs import ModelRef
 from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
 from ekiben.sealing import FORMAT, seal, verify, write_json
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "OVERVIEW",
     "Package",
     "ask",
     "build",
@@ -49,9 +54,11 @@ __all__ = [
     "write_json",
 ]
 
+OVERVIEW = "overview.json"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Package:
+class Package(Whole):
     """A model made servable: what `pack` makes, `log` keeps and `scaffold` serves.
 
     Parameters
@@ -354,6 +361,19 @@ class Package:
         if output is not None and output not in names:
             raise SpecError(f"The 'output' must be one of {names}. Got {output!r}.{nearest(output, names)}")
         return 0 if output is None else names.index(output)
+
+    @cached_property
+    def overview(self) -> Overview:
+        """What explains the model as a whole: as it was packed, and for a package that keeps none as it is told now."""
+        path = self.folder / OVERVIEW
+        if not path.exists():
+            return reporting.report(self._context(), self.name)
+        with _understood(OVERVIEW):
+            return Overview.of_json(_read(path))
+
+    def _table(self, X: pd.DataFrame | None, output: str | None) -> Table:
+        context = self._context(self._which(output))
+        return Table(context, self.sample if X is None else tables.conformed("X", X, self.schema))
 
     def save(self, folder: str | Path) -> Path:
         """Copy the package into a new folder."""

@@ -32,8 +32,9 @@ from ekiben import (
 from ekiben.compiling import Outcome
 from ekiben.errors import EkibenError, ExplainError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.explainers import Context, Explainer
+from ekiben.explainers.whole import reporting
 from ekiben.models import Adapter
-from ekiben.packages import FORMAT, Package, ask, build, carried, inspect, seal, table, write_json
+from ekiben.packages import FORMAT, OVERVIEW, Package, ask, build, carried, inspect, seal, table, write_json
 from ekiben.progress import Progress, shown
 from ekiben.provenance import seeds_of
 from ekiben.schema import Output, Schema, Signature
@@ -61,6 +62,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     trust: Sequence[str] = (),
     allow_pickle: Sequence[str] = (),
     contract: Schema | None = None,
+    overview: bool = True,
     progress: Progress | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
@@ -98,6 +100,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
         Whoever loads the package must trust it.
     contract
         What `ek.contract` gave, edited: its limits, policies and aliases are kept, or refused with the reason.
+    overview
+        Whether the package keeps a report on the model as a whole, of aggregates alone: `package.overview`.
     progress
         Called with a few words before each step.
 
@@ -142,11 +146,20 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
             say("compiling a plan, and trying it against the model")
             outcome = _compiled(folder, live)
             method, notes = _write_parts(folder, live, (explainer, settings), outcome, examples, say)
+            strongest, unasked = _write_overview(folder, live, name, outcome, say) if overview else ([], [])
             say("measuring and sealing")
             described = _described(live, holdout, method, outcome)
             manifest = {**described, **facts, **_whence(live, described["requirements"], training, source)}
             manifest |= {"costs": asdict(outcome.costs)} if outcome.costs else {}
-            findings = [*manifest["findings"], *live.notes, *describing.doubts(live.code, method), *notes, *told]
+            manifest |= {"strongest": strongest} if strongest else {}
+            findings = [
+                *manifest["findings"],
+                *live.notes,
+                *describing.doubts(live.code, method),
+                *notes,
+                *unasked,
+                *told,
+            ]
             found = carried(folder, live.adapter)
             seal(folder, _with_what_it_carries({**manifest, "findings": findings}, found, live))
             made = _own(folder, say)
@@ -305,7 +318,16 @@ def _write_parts(
 ) -> tuple[str, list[str]]:
     """Write everything but the model, its plan and the manifest, and name the method that explains, with notes."""
     say("fitting the explainer")
-    context = Context(
+    method, notes = _fit_explainer(*explainer, _context(live, outcome), folder)
+    say("describing the reference data")
+    _write_reference(folder, live.rows, live.sample)
+    given = _telling(live.sample) if examples is None else tables.conformed("examples", examples, live.signature.inputs)
+    _write_examples(folder, live.model, live.adapter, live.signature, given)
+    return method, notes
+
+
+def _context(live: _Live, outcome: Outcome) -> Context:
+    return Context(
         model=live.model,
         adapter=live.adapter,
         schema=live.signature.inputs,
@@ -313,12 +335,20 @@ def _write_parts(
         outputs=live.signature.outputs,
         plan=outcome.plan,
     )
-    method, notes = _fit_explainer(*explainer, context, folder)
-    say("describing the reference data")
-    _write_reference(folder, live.rows, live.sample)
-    given = _telling(live.sample) if examples is None else tables.conformed("examples", examples, live.signature.inputs)
-    _write_examples(folder, live.model, live.adapter, live.signature, given)
-    return method, notes
+
+
+def _write_overview(
+    folder: Path, live: _Live, name: str, outcome: Outcome, say: Progress
+) -> tuple[list[str], list[str]]:
+    """Write what explains the model as a whole; name the strongest columns, or tell why there is no such report."""
+    say("looking at the model as a whole")
+    try:
+        with probing.quiet():
+            found = reporting.report(_context(live, outcome), name)
+    except ExplainError as reason:
+        return [], [f"There is no overview. {reason}"]
+    write_json(folder / OVERVIEW, found.to_json())
+    return list(found.importance.strongest()), []
 
 
 def _compiled(folder: Path, live: _Live) -> Outcome:

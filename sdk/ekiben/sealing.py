@@ -320,6 +320,7 @@ SHAPE: dict[str, Callable[[Any], bool]] = {
 }
 COSTS = {"row_us", "many_us", "few", "native_row_us", "native_many_us", "crossover"}
 MAY_HAVE: dict[str, Callable[[Any], bool]] = {
+    "strongest": _texts,
     "carries": lambda value: _texts(value) and value == sorted(set(value) & set(CARRIED)),
     "code": _texts,
     "allowed": _mapping(_texts),

@@ -49,7 +49,7 @@ def measure(
 def _measured(truth: Array, answers: Answers, output: Output, seed: int) -> dict[str, dict[str, float]]:
     import numpy as np
 
-    functions = _of_classes(truth, answers, output.classes) if "label" in output.parts else _of_values(truth, answers)
+    functions = metrics(truth, answers, output)
     everything = np.arange(len(truth))
     draws = np.random.default_rng(seed).integers(0, len(truth), (N_RESAMPLES, len(truth)))
     told = {name: function for name, function in functions.items() if np.isfinite(function(everything))}
@@ -57,6 +57,19 @@ def _measured(truth: Array, answers: Answers, output: Output, seed: int) -> dict
 
 
 Metric: TypeAlias = "Callable[[Array], float]"
+
+
+def metrics(truth: Array, answers: Answers, output: Output) -> dict[str, Metric]:
+    """Give for each metric of one output a function of the rows that it is to be measured on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> answers = Answers(values=np.array([1.0, 2.0]))
+    >>> metrics(np.array([1.0, 4.0]), answers, Output(parts=("value",)))["mae"](np.array([0, 1]))
+    1.0
+    """
+    return _of_classes(truth, answers, output.classes) if "label" in output.parts else _of_values(truth, answers)
 
 
 def _with_interval(function: Metric, everything: Array, draws: Array) -> dict[str, float]:
