@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -204,10 +205,49 @@ def test_the_output_that_is_asked_for_is_explained(credit):
 
 
 @pytest.mark.parametrize("method", ["anchor", "anchor-alibi"])
-def test_a_regressor_is_refused(method):
+def test_a_rule_about_a_value_keeps_it_within_a_tolerance(method):
     X, y = load_diabetes(return_X_y=True, as_frame=True)
-    with pytest.raises(ExplainError, match=f"The method '{method}' explains a class. Got a regressor"):
-        explainers.choose(method, context_of(LinearRegression().fit(X, y), X))
+    model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X, y)
+    made = explainers.choose(method, context_of(model, X), settings={"tolerance": 60})
+    rows = X.iloc[[0, 9]]
+    for told, value in zip(made.remeasured(rows), model.predict(rows), strict=True):
+        rule = told.rule
+        assert (rule.label, rule.tolerance) == (pytest.approx(value), 60)
+        assert told.holds
+        assert rule.reached
+        assert told.precision > 0.92
+        assert rule.sentence().endswith(f"then {value:.4g} ± 60.")
+        assert rule.line()[0] == "target"
+
+
+def test_a_tolerance_is_half_the_distance_of_the_quartiles_where_nobody_says_another():
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    model = LinearRegression().fit(X, y)
+    made = anchors(model, X)
+    low, high = np.quantile(model.predict(X), (0.25, 0.75))
+    assert made.tolerance == pytest.approx((high - low) / 2)
+    constant = DummyRegressor().fit(X, y)
+    (rule,) = anchors(constant, X).explain(X.head(1))
+    assert (rule.conditions, rule.precision, rule.tolerance) == ((), 1.0, 0.0)
+    with pytest.raises(ExplainError, match=r"must be a number from 0\. Got -1"):
+        anchors(model, X, tolerance=-1)
+
+
+def test_a_rule_about_a_value_comes_back_and_is_found_by_the_plan_alone(tmp_path):
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    package = ek.pack(LinearRegression().fit(X, y), name="sugar", reference=X, explainer="anchor")
+    assert package.explainer.quick
+    rows = X.iloc[:3]
+    by_model = Anchors.fit(replace(package._context(), plan=None)).explain(rows)
+    assert timeless(package.explain(rows)) == timeless(by_model)
+    (told,) = package.explanations({name: [value] for name, value in package.examples[0]["row"].items()})
+    assert ek.explanations.from_json(ek.explanations.to_json(told)) == told
+    assert "tolerance" in package.explain(rows).to_frame()
+
+
+def test_a_tolerance_is_for_values(loan, credit):
+    with pytest.raises(ExplainError, match="for a model that answers with a value"):
+        anchors(loan, credit[0], tolerance=3)
 
 
 def test_a_threshold_is_a_share(loan, credit):

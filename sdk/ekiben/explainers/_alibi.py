@@ -45,8 +45,7 @@ def kernel_shap() -> Any:
     """
     with _LOCK:
         to = "explain by KernelSHAP"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it says of its own compiler helps nobody here
+        with _unwarned():
             found = require("shap", to=to).__version__
         if tuple(map(int, found.split(".")[:2])) != SHAP:
             raise MissingExtraError(
@@ -58,7 +57,7 @@ def kernel_shap() -> Any:
 @cache
 def _explainers(to: str) -> Any:
     _refuse_other_versions()
-    with _stand_ins():
+    with _stand_ins(), _unwarned():
         require("alibi", to=to)
         explainers = import_module("alibi.explainers")
     if not hasattr(np, "float_"):
@@ -78,6 +77,14 @@ def _refuse_other_versions() -> None:
             f"alibi must be {VERSION}, the last under the Apache licence. Got {found}. "
             "Run: pip install 'ekiben[explain]'"
         )
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Leave out what old libraries are told of newer ones while they are imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

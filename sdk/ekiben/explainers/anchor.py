@@ -13,10 +13,11 @@ import numpy as np
 
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import stack
-from ekiben.explainers._context import Context
+from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._intervals import wilson
 from ekiben.explainers._store import read_columns, read_frame, write_frame
+from ekiben.explainers.alternatives.asking import Asking
 from ekiben.explainers.rules.asking import Asker, asker
 from ekiben.explainers.rules.predicates import Background, Rule, Table
 from ekiben.explainers.rules.searching import Draws, Search
@@ -43,6 +44,8 @@ class Anchors:
     rows, not taken from the search, and coverage on the reference rows that the explainer keeps; both with their Wilson
     intervals. A model with a plan is asked by it, and nothing else is loaded.
 
+    Of a value, the same answer is one within the `tolerance` of the row's.
+
     References
     ----------
     .. [1] Ribeiro, Singh, Guestrin, "Anchors: High-Precision Model-Agnostic Explanations", 2018.
@@ -56,17 +59,30 @@ class Anchors:
     background: Background
     frame: Callable[[], pd.DataFrame]
     threshold: float
+    tolerance: float | None = None
 
     @classmethod
-    def fit(cls, context: Context, *, threshold: float = 0.95) -> Anchors:
-        """Keep reference rows to draw from; `threshold` (0, 1] is the precision to search for."""
-        _refuse_regressors(context, cls.method)
+    def fit(cls, context: Context, *, threshold: float = 0.95, tolerance: float | None = None) -> Anchors:
+        """Keep reference rows to draw from; `threshold` (0, 1] is the precision to search for.
+
+        `tolerance` is how far a value may lie from the row's, in its own units: by default half of the distance between the
+        quartiles of what the model answers to the reference.
+        """
         _refuse_other_shares(threshold)
+        _refuse_other_tolerances(tolerance, context)
         reference = context.reference_rows(cls.method)
         drawn = np.random.default_rng(0).permutation(len(reference))[:MOST_BACKGROUND]
         kept = reference.iloc[np.sort(drawn)].reset_index(drop=True)
-        background = Background.of(as_columns(kept), context.schema)
-        return cls(context=context, background=background, frame=lambda: kept, threshold=threshold)
+        columns = as_columns(kept)
+        if not context.classes and tolerance is None:
+            tolerance = _half_spread(Asking(context).many(columns, len(kept)).numbers[:, 0])
+        return cls(
+            context=context,
+            background=Background.of(columns, context.schema),
+            frame=lambda: kept,
+            threshold=threshold,
+            tolerance=tolerance,
+        )
 
     @property
     def quick(self) -> bool:
@@ -110,13 +126,14 @@ class Anchors:
     def _told(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> tuple[Told, _Case]:
         started = perf_counter()
         table = Table.of(self.background, row)
-        asked = asker(self.context, table, lambda: stack(self.frame(), framed()))
+        asked = asker(self.context, table, lambda: stack(self.frame(), framed()), self.tolerance)
         rule, n_met = self._measured(table, asked, seed)
         covered = int(table.holds(rule).sum())
         precision = n_met / N_FRESH
         told = Told(
             method=self.method,
             label=asked.label,
+            tolerance=self.tolerance,
             conditions=tuple(table.said(predicate) for predicate in rule),
             threshold=self.threshold,
             reached=precision >= self.threshold,
@@ -148,7 +165,7 @@ class Anchors:
 
     def save(self, folder: Path) -> None:
         """Write the reference rows to draw from."""
-        write_header(folder, self.method, threshold=self.threshold)
+        write_header(folder, self.method, threshold=self.threshold, tolerance=self.tolerance)
         write_frame(self.frame(), folder / KEPT)
 
     @classmethod
@@ -156,7 +173,9 @@ class Anchors:
         """Read what `save` wrote; no reference is needed."""
         background = Background.of(read_columns(folder / KEPT), context.schema)
         frame = cache(partial(read_frame, folder / KEPT))
-        return cls(context=context, background=background, frame=frame, threshold=read_header(folder)["threshold"])
+        header = read_header(folder)
+        told = {"threshold": header["threshold"], "tolerance": header.get("tolerance")}
+        return cls(context=context, background=background, frame=frame, **told)
 
 
 class Remeasured(NamedTuple):
@@ -178,14 +197,21 @@ def _one(rows: pd.DataFrame, i: int) -> pd.DataFrame:
     return rows.iloc[[i]]
 
 
-def _refuse_regressors(context: Context, method: str) -> None:
-    if not context.classes:
-        raise ExplainError(
-            f"The method {method!r} explains a class. Got a regressor, which has none. "
-            "Explain it with one of 'linear', 'trees', 'sampling'."
-        )
-
-
 def _refuse_other_shares(threshold: float) -> None:
     if not 0 < threshold <= 1:
         raise ExplainError(f"The 'threshold' of an anchor must be above 0 and at most 1. Got {threshold!r}.")
+
+
+def _refuse_other_tolerances(tolerance: float | None, context: Context) -> None:
+    if tolerance is None:
+        return
+    if context.classes:
+        raise ExplainError("The 'tolerance' of an anchor is for a model that answers with a value. Got a classifier.")
+    if not (type(tolerance) in (int, float) and 0 <= tolerance < np.inf):
+        raise ExplainError(f"The 'tolerance' of an anchor must be a number from 0. Got {tolerance!r}.")
+
+
+def _half_spread(answers: Matrix) -> float:
+    """Give half of the distance between the quartiles; where half of the answers are one, a tenth of their range."""
+    low, high = np.quantile(answers, (0.25, 0.75))
+    return float(high - low) / 2 or float(np.ptp(answers)) / 10

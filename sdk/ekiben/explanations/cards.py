@@ -104,7 +104,7 @@ class _Places:
 
 
 def _rule(one: Any, speaker: Speaker) -> str:
-    say, label = speaker.words["page"], f"<b>{escape(speaker.value(one.label))}</b>"
+    say, label = speaker.words["page"], f"<b>{escape(_kept(one, speaker))}</b>"
     head = _template(say["conditions"] if one.conditions else say["always"], label=label)
     known = any(column_of(each, one.subject) is not None for each in one.conditions)
     rows = [_condition(each, one.subject, speaker, known) for each in one.conditions]
@@ -116,6 +116,11 @@ def _rule(one: Any, speaker: Speaker) -> str:
     ]
     told = _table(heads, rows) if rows else ""
     return f"<p>{head}</p>{told}<table><tbody>{''.join(shares)}</tbody></table>{missed}"
+
+
+def _kept(one: Any, speaker: Speaker) -> str:
+    told = speaker.value(one.label)
+    return told if one.tolerance is None else f"{told} ± {speaker.number(one.tolerance)}"
 
 
 def _condition(condition: str, subject: Subject, speaker: Speaker, known: bool) -> str:

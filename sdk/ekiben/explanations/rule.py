@@ -24,7 +24,7 @@ class Rule(Shown):
     `precision` [0, 1] is the share of `n_samples` fresh rows under the rule that got `label`; `coverage` [0, 1] is the
     share of reference rows that the rule speaks of; each has its 95 % interval beside it. `reached` tells whether the
     precision is at least the `threshold` that was searched for; where no rule found reaches it, the nearest is given.
-    `faithfulness_error` is 1 - precision.
+    `faithfulness_error` is 1 - precision. Of a value, `label` is the row's, and any within the `tolerance` is the same answer.
 
     Examples
     --------
@@ -50,6 +50,7 @@ class Rule(Shown):
 
     method: str
     label: Label
+    tolerance: float | None = None
     conditions: tuple[str, ...]
     threshold: float
     reached: bool
@@ -64,10 +65,13 @@ class Rule(Shown):
 
     def sentence(self) -> str:
         """Say the rule."""
-        return f"If {' and '.join(self.conditions)}, then {self.label!r}." if self.conditions else f"{self._always()}."
+        return f"If {' and '.join(self.conditions)}, then {self._told()}." if self.conditions else f"{self._always()}."
 
     def _always(self) -> str:
-        return f"Always {self.label!r}, whatever the columns hold"
+        return f"Always {self._told()}, whatever the columns hold"
+
+    def _told(self) -> str:
+        return repr(self.label) if self.tolerance is None else f"{self.label:.4g} ± {self.tolerance:.3g}"
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Rule:
@@ -77,7 +81,9 @@ class Rule(Shown):
 
     def record(self) -> dict[str, Any]:
         """Give the cells of a table's row: `label`, `rule`, `reached`, and both shares with the ends of their intervals."""
-        told: dict[str, Any] = {"label": self.label, "rule": " and ".join(self.conditions), "reached": self.reached}
+        told: dict[str, Any] = {"label": self.label}
+        told |= {} if self.tolerance is None else {"tolerance": self.tolerance}
+        told |= {"rule": " and ".join(self.conditions), "reached": self.reached}
         for name, share, (low, high) in (
             ("precision", self.precision, self.precision_interval),
             ("coverage", self.coverage, self.coverage_interval),
@@ -88,7 +94,8 @@ class Rule(Shown):
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, and because of what."""
         measured = f"precision {self.precision:.2f}, coverage {self.coverage:.2f}{self._missed(', ')}"
-        return f"class {self.label!r}", "", "", f"{self.sentence()} ({measured})"
+        what = "target" if self.tolerance is not None else f"class {self.label!r}"
+        return what, "", "", f"{self.sentence()} ({measured})"
 
     def _missed(self, before: str) -> str:
         return "" if self.reached else f"{before}below the {self.threshold:g} asked for"
@@ -99,7 +106,7 @@ class Rule(Shown):
 
         speaker = Speaker.of("en")
         named = [(each, column_of(each, self.subject)) for each in self.conditions]
-        title = f"As long as this holds, then {self.label!r}" if self.conditions else self._always()
+        title = f"As long as this holds, then {self._told()}" if self.conditions else self._always()
         shares = [
             cards.Share(name=name, share=share, low=low, high=high)
             for name, share, (low, high) in (

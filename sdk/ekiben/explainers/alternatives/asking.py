@@ -64,7 +64,7 @@ class Asking:
         from ekiben.tables import as_frame
 
         context = self.context
-        frame = as_frame(dict(zip(context.names, columns, strict=True)), context.schema)
+        frame = as_frame(dict(zip(context.names, map(list, columns), strict=True)), context.schema)
         return self._answered(context.adapter.answers(context.live, frame, self._parts)[context.which])
 
     @property

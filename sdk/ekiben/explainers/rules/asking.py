@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ekiben.compiling import NO_ANSWER, Plan
 from ekiben.explainers._columns import mosaic
 from ekiben.explainers._context import Context
+from ekiben.explainers.alternatives.asking import Asking
 from ekiben.explainers.rules.predicates import Codes, Table
 from ekiben.models import explained
 
@@ -32,8 +33,13 @@ class Asker(Protocol):
         """Say of patched rows, (n_columns, n_rows) of row numbers, which get the same label."""
 
 
-def asker(context: Context, table: Table, frame: Callable[[], pd.DataFrame]) -> Asker:
-    """Take the plan where there is one, and the model itself where it is needed; `frame` has the row below the background."""
+def asker(context: Context, table: Table, frame: Callable[[], pd.DataFrame], tolerance: float | None = None) -> Asker:
+    """Take the plan where there is one, and the model itself where it is needed; `frame` has the row below the background.
+
+    A value is the same answer where it is within the `tolerance`, which is None for classes.
+    """
+    if tolerance is not None:
+        return Near(context, table, tolerance)
     model = Model(context, table, frame)
     return model if context.plan is None else Planned(context.plan, context, table, model)
 
@@ -95,6 +101,21 @@ class Planned:
             return np.asarray(self._plan.label_numbers(self._table.patched(rows), rows.shape[1]))
         except NO_ANSWER:
             return None
+
+
+class Near:
+    """Asks for values, by the plan where there is one: those within a tolerance of the row's own are the same answer."""
+
+    def __init__(self, context: Context, table: Table, tolerance: float) -> None:
+        self._ask, self._table, self._tolerance = Asking(context), table, tolerance
+        self.label = float(self._values(_own(table))[0])
+
+    def agree(self, rows: Codes) -> npt.NDArray[np.bool_]:
+        """Say of patched rows which get a value near the row's."""
+        return np.asarray(np.abs(self._values(rows) - self.label) <= self._tolerance)
+
+    def _values(self, rows: Codes) -> npt.NDArray[np.float64]:
+        return self._ask.many(self._table.patched(rows), rows.shape[1]).numbers[:, 0]
 
 
 def _own(table: Table) -> Codes:
