@@ -11,6 +11,8 @@ from ekiben.errors import MissingExtraError
 EXTRAS = {
     "alibi": "explain",
     "asyncpg": "postgres",
+    "jsonschema": "kube",
+    "kubernetes_validate": "kube",
     "lightgbm": "lightgbm",
     "matplotlib": "notebook",
     "mlflow": "track",
@@ -19,6 +21,7 @@ EXTRAS = {
     "pyarrow": "batch",
     "pyarrow.feather": "batch",
     "pyarrow.parquet": "batch",
+    "referencing": "kube",
     "shap": "kernel",
     "skops.io": "sklearn",
     "sklearn": "sklearn",

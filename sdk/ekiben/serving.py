@@ -22,7 +22,7 @@ from ekiben import codecs, draining, keys, pinning, recording, spec, storing, su
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.draining import Drain
-from ekiben.errors import EkibenError, RecordsError
+from ekiben.errors import EkibenError, RecordsError, SpecError
 from ekiben.explaining import tickets
 from ekiben.explaining.answering import Explaining
 from ekiben.explaining.tickets import Tickets
@@ -43,6 +43,7 @@ __all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "rea
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REQUIREMENTS = "requirements.txt"
+ROUTE_FILE = "EKIBEN_ROUTE_FILE"  # a file whose route takes the place of the spec's
 VERTEX_PORT = "AIP_HTTP_PORT"  # where Vertex asks, when it runs this container
 
 # What BentoML's own access log leaves out: its probes, and what the front tells itself. It compares beginnings.
@@ -58,9 +59,22 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.spec: ServiceSpec = spec.read(folder)
+        self.spec: ServiceSpec = _rerouted(spec.read(folder))
         self.contract: Contract = pinning.read(folder)
         self.name = self.spec.name
+
+
+def _rerouted(told: ServiceSpec) -> ServiceSpec:
+    """Take the route that whoever deploys has set, in place of the one that was built."""
+    name = os.environ.get(ROUTE_FILE)
+    if not name:
+        return told
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as reason:
+        says = f"{ROUTE_FILE} must name a file with a table [route]. {Path(name).name} cannot be read"
+        raise SpecError(f"{says}: {type(reason).__name__}.") from None
+    return spec.rerouted(told, text, source=Path(name).name)
 
 
 def read_spec(service_file: str) -> Served:

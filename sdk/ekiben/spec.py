@@ -9,7 +9,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -561,6 +561,41 @@ def dumps(spec: ServiceSpec) -> str:
         *(_limits_block(spec), _log_block(spec), _records_block(spec), _explain_block(spec)),
     )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
+
+
+def rerouted(spec: ServiceSpec, text: str, *, source: str) -> ServiceSpec:
+    """Give a spec the route of another file, which holds the table `[route]` alone.
+
+    Raises
+    ------
+    SpecError
+        If the text holds anything else, or a route that does not fit the arms.
+
+    Examples
+    --------
+    >>> both = {arm: parse(f"models:/risk/{i}") for i, arm in enumerate(("old", "new"), 1)}
+    >>> spec = ServiceSpec(name="risk", arms=both, route=Route({"old": 1}))
+    >>> str(rerouted(spec, "[route]\\nweights = { old = 3, new = 1 }", source="route.toml").route)
+    'old 75 % · new 25 %'
+    """
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{source} must be TOML. Got: {error}.") from error
+    _refuse(source, _faults_of_rerouting(document, spec))
+    return replace(spec, route=_route_of(document))
+
+
+def _faults_of_rerouting(document: Mapping[str, object], spec: ServiceSpec) -> Iterator[str]:
+    yield from _table({"route": _route})("", document)
+    if "route" not in document:
+        yield "route must be set. Got nothing. Add a table: [route]"
+    yield from _faults_between(spec.arms, _inner(document, "route"))
+
+
+def route_text(spec: ServiceSpec) -> str:
+    """Write the table `[route]` of a spec alone, as `rerouted` reads it."""
+    return "\n".join(_route_block(spec)) + "\n"
 
 
 # ── faults ──

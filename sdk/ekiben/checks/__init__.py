@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ekiben import pinning, running, spec, storing
+from ekiben.checks import loading
 from ekiben.checks.laws import HTTP_LAWS, LAWS, sentence
+from ekiben.checks.loading import Load
 from ekiben.checks.reports import Finding, Report, State
 from ekiben.checks.subjects import Evidence, Law, Subject
 from ekiben.client import Client
@@ -15,9 +17,10 @@ from ekiben.errors import SpecError
 from ekiben.packages import Package
 from ekiben.pinning import Pin
 from ekiben.progress import Progress, shown
+from ekiben.running import Server
 from ekiben.spec import ServiceSpec
 
-__all__ = ["Finding", "Report", "Subject", "check", "examine", "http_subjects", "package_subjects"]
+__all__ = ["Finding", "Load", "Report", "Subject", "check", "examine", "http_subjects", "package_subjects"]
 
 TIMED_REQUESTS = 100
 
@@ -71,8 +74,9 @@ def _check_folder(folder: Path, say: Progress) -> Report:
         asked = http_subjects(folder, server)
         findings += _findings(asked, HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)
-        notes = [] if broken or not len(asked[0].askable) else [_latency(server, asked[0], spec.read(folder))]
-    return Report(subject=str(folder), findings=tuple(findings), notes=tuple(notes))
+        load = None if broken or not len(asked[0].askable) else _load(server, asked[0])
+    notes = () if load is None else (_told(load, spec.read(folder)),)
+    return Report(subject=str(folder), findings=tuple(findings), notes=notes, load=load)
 
 
 def package_subjects(folder: Path) -> list[Subject]:
@@ -114,14 +118,24 @@ def _findings(subjects: list[Subject], laws: tuple[Law, ...], say: Progress) -> 
             yield examine(law, subject)
 
 
-def _latency(client: Client, subject: Subject, described: ServiceSpec) -> str:
+def _load(server: Server, subject: Subject) -> Load:
     """Time single rows over HTTP, one after the other: a fact beside the budget, not a law."""
     taken, rows = [], subject.whole(subject.askable)
+    before = loading.cpu_s(server.pid)
     for i in range(TIMED_REQUESTS):
         began = time.perf_counter()
-        client.predict(rows.iloc[[i % len(rows)]])
+        server.predict(rows.iloc[[i % len(rows)]])
         taken.append((time.perf_counter() - began) * 1000)
+    after = loading.cpu_s(server.pid)
     taken.sort()
-    p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99) - 1]
+    return Load(
+        p50_ms=taken[len(taken) // 2],
+        p99_ms=taken[int(len(taken) * 0.99) - 1],
+        cpu_ms=None if before is None or after is None else (after - before) * 1000 / TIMED_REQUESTS,
+        memory_mb=loading.memory_mb(server.pid),
+    )
+
+
+def _told(load: Load, described: ServiceSpec) -> str:
     budget = described.budgets.predict_p99_ms
-    return f"one row over HTTP, one after the other: p50 {p50:.1f} ms, p99 {p99:.1f} ms (budget {budget:g} ms)"
+    return f"one row over HTTP, one after the other: p50 {load.p50_ms:.1f} ms, p99 {load.p99_ms:.1f} ms (budget {budget:g} ms)"

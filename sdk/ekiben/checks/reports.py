@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
+from ekiben.checks.loading import Load
 from ekiben.drawing import STYLE
 
 State = Literal["kept", "broken", "not tried"]
@@ -25,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that a check found.
+    """Everything that a check found; `load` is what the service cost, where it was served.
 
     Examples
     --------
@@ -37,6 +38,7 @@ class Report:
     subject: str
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    load: Load | None = None
 
     @property
     def ok(self) -> bool:
@@ -55,6 +57,7 @@ class Report:
             "ok": self.ok,
             "findings": [asdict(f) for f in self.findings],
             "notes": list(self.notes),
+            "load": asdict(self.load) if self.load else None,
         }
 
     def __repr__(self) -> str:

@@ -1,0 +1,236 @@
+"""One machine: the service, Prometheus and a dashboard of Grafana, and Postgres where the records go there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ekiben import keys, spec
+from ekiben.deploying import monitoring, pods
+from ekiben.deploying.sites import PORT, TMP_MB, USER, Site
+from ekiben.deploying.yamls import Why, dumps
+
+POSTGRES, PROMETHEUS, GRAFANA = "postgres:17.6", "prom/prometheus:v3.5.0", "grafana/grafana:12.1.1"
+SECRETS = "secrets"
+IGNORED = "# What only this machine may know.\nsecrets/\n"
+MOUNTED = "/run/secrets"
+
+
+def written(site: Site) -> Iterator[tuple[str, str]]:
+    """Give each file but the secrets."""
+    yield "compose.yaml", dumps(composed(site), head=f"{site.spec.name} on one machine: docker compose up --wait")
+    yield pods.ROUTE_FILE, _ROUTE_HEAD + spec.route_text(site.spec)
+    yield "prometheus.yml", dumps(scraping(site), head="What Prometheus asks, and how often.")
+    yield monitoring.ALERTS, monitoring.text(monitoring.ALERTS)
+    yield "grafana-sources.yml", dumps(_SOURCES)
+    yield "grafana-boards.yml", dumps(_BOARDS)
+    yield monitoring.DASHBOARD, monitoring.text(monitoring.DASHBOARD)
+    yield ".gitignore", IGNORED
+
+
+_ROUTE_HEAD = "# Which arm answers how often. After a change: docker compose up --force-recreate --wait\n"
+_SOURCES = {
+    "apiVersion": 1,
+    "datasources": [
+        {"name": "Prometheus", "type": "prometheus", "access": "proxy", "url": "http://prometheus:9090", "isDefault": True}
+    ],
+}
+_BOARDS = {
+    "apiVersion": 1,
+    "providers": [{"name": "ekiben", "type": "file", "options": {"path": "/etc/grafana/dashboards"}}],
+}
+
+
+def composed(site: Site) -> dict[str, Any]:
+    """Describe the services of one machine."""
+    services = {site.name: _service(site), "prometheus": _prometheus(site), "grafana": _grafana()}
+    if site.is_shipped:
+        services["postgres"] = _postgres()
+    held = {"kept": {}, "metrics": {}, "boards": {}} | ({"decisions": {}} if site.is_shipped else {})
+    return {
+        "name": site.name,
+        "services": services,
+        "volumes": held,
+        "networks": {
+            "asked": {},
+            Why("inner", "nothing in it reaches out, and only the service and Grafana are reached"): {"internal": True},
+        },
+        Why("secrets", "made when these files were written; they are not for the repository"): {
+            name: {"file": f"./{SECRETS}/{name}"} for name in _names(site)
+        },
+    }
+
+
+def _names(site: Site) -> list[str]:
+    found = ["grafana_password"]
+    found += ["keys.toml", "metrics_token"] if site.keys else []
+    return found + (["postgres_password", "records_dsn"] if site.is_shipped else [])
+
+
+def _hardened() -> dict[str, Any]:
+    return {
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "unless-stopped",
+    }
+
+
+def _bound(source: str, target: str) -> dict[str, Any]:
+    return {"type": "bind", "source": f"./{source}", "target": target, "read_only": True}
+
+
+def _volume(source: str, target: str) -> dict[str, Any]:
+    return {"type": "volume", "source": source, "target": target}
+
+
+def _service(site: Site) -> dict[str, Any]:
+    told = pods.environment(site) | {"EKIBEN_ROUTE_FILE": f"{pods.ROUTE}/{pods.ROUTE_FILE}", "EKIBEN_DRAIN_S": "0"}
+    wanted = []
+    if site.keys:
+        told["EKIBEN_KEYS_FILE"] = f"{MOUNTED}/keys.toml"
+        wanted.append("keys.toml")
+    if site.is_shipped:
+        told["EKIBEN_RECORDS_DSN_FILE"] = f"{MOUNTED}/records_dsn"
+        wanted.append("records_dsn")
+    limits = site.resources()["limits"]
+    asks = (
+        f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/readyz', timeout=2)"  # no shell in the image
+    )
+    made: dict[str, Any] = {
+        "image": site.image,
+        "user": f"{USER}:{USER}",
+        **_hardened(),
+        "environment": told,
+        Why("ports", "on this machine alone; what others ask is a gateway's"): [f"127.0.0.1:{PORT}:{PORT}"],
+        "networks": ["asked", "inner"],
+        Why("tmpfs", "all that may be written, but for what is kept"): [f"/tmp:size={TMP_MB}m,mode=1777"],
+        "volumes": [_volume("kept", pods.KEPT), _bound(pods.ROUTE_FILE, told["EKIBEN_ROUTE_FILE"])],
+        "mem_limit": limits["memory"].replace("Mi", "m"),
+        "cpus": float(limits["cpu"]),
+        "pids_limit": 512,
+        "stop_grace_period": f"{site.grace_s}s",
+        "healthcheck": {
+            "test": ["CMD", "python", "-c", asks],
+            "interval": "10s",
+            "timeout": "3s",
+            "start_period": "120s",
+            "start_interval": "1s",
+        },
+    }
+    if wanted:
+        made["secrets"] = wanted
+    if site.is_shipped:
+        made["depends_on"] = {"postgres": {"condition": "service_healthy"}}
+    return made
+
+
+def _postgres() -> dict[str, Any]:
+    return {
+        "image": POSTGRES,
+        "user": "postgres",
+        **_hardened(),
+        "environment": {
+            "POSTGRES_DB": "decisions",
+            "POSTGRES_USER": "ekiben",
+            "POSTGRES_PASSWORD_FILE": f"{MOUNTED}/postgres_password",
+        },
+        "networks": ["inner"],
+        "tmpfs": ["/tmp", "/var/run/postgresql:mode=1777"],
+        "volumes": [_volume("decisions", "/var/lib/postgresql/data")],
+        "secrets": ["postgres_password"],
+        "shm_size": "128m",
+        "healthcheck": {
+            "test": ["CMD", "pg_isready", "--username=ekiben", "--dbname=decisions"],
+            "interval": "5s",
+            "timeout": "3s",
+            "start_period": "60s",
+            "start_interval": "1s",
+        },
+    }
+
+
+def _prometheus(site: Site) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "image": PROMETHEUS,
+        **_hardened(),
+        "networks": ["inner"],
+        "volumes": [
+            _volume("metrics", "/prometheus"),
+            _bound("prometheus.yml", "/etc/prometheus/prometheus.yml"),
+            _bound(monitoring.ALERTS, f"/etc/prometheus/{monitoring.ALERTS}"),
+        ],
+        "depends_on": {site.name: {"condition": "service_healthy"}},
+    }
+    return made | ({"secrets": ["metrics_token"]} if site.keys else {})
+
+
+def _grafana() -> dict[str, Any]:
+    held = "/etc/grafana/provisioning"
+    return {
+        "image": GRAFANA,
+        **_hardened(),
+        "environment": {
+            "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{MOUNTED}/grafana_password",
+            Why("GF_ANALYTICS_REPORTING_ENABLED", "it tells nobody anything"): "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        },
+        "ports": ["127.0.0.1:3001:3000"],
+        "networks": ["asked", "inner"],
+        "tmpfs": ["/tmp"],
+        "volumes": [
+            _volume("boards", "/var/lib/grafana"),
+            _bound("grafana-sources.yml", f"{held}/datasources/ekiben.yml"),
+            _bound("grafana-boards.yml", f"{held}/dashboards/ekiben.yml"),
+            _bound(monitoring.DASHBOARD, f"/etc/grafana/dashboards/{monitoring.DASHBOARD}"),
+        ],
+        "secrets": ["grafana_password"],
+        "depends_on": {"prometheus": {"condition": "service_started"}},
+    }
+
+
+def scraping(site: Site) -> dict[str, Any]:
+    """Describe to Prometheus what to ask."""
+    job: dict[str, Any] = {"job_name": site.name, "static_configs": [{"targets": [f"{site.name}:{PORT}"]}]}
+    if site.keys:
+        key = Why("authorization", "a key of the scope `read`, made for this")
+        job[key] = {"type": "Bearer", "credentials_file": f"{MOUNTED}/metrics_token"}
+    return {
+        "global": {"scrape_interval": monitoring.EVERY, "evaluation_interval": monitoring.EVERY},
+        "rule_files": [f"/etc/prometheus/{monitoring.ALERTS}"],
+        "scrape_configs": [job],
+    }
+
+
+def make_secrets(site: Site, folder: Path) -> list[str]:
+    """Make the secrets that are not there yet, and name them; those that are there stay as they are.
+
+    The files can be read by all, since the users in the containers are nobody here; their folder by its owner alone.
+    """
+    place = folder / SECRETS
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = [name for name in _names(site) if not (place / name).exists()]
+    for name, text in _made(made, place).items():
+        (place / name).write_text(text, encoding="utf-8")
+        (place / name).chmod(0o444)
+    return made
+
+
+def _made(names: list[str], place: Path) -> Mapping[str, str]:
+    """Make the texts of new secrets; two of them belong together, twice."""
+    found: dict[str, str] = {}
+    if "grafana_password" in names:
+        found["grafana_password"] = secrets.token_urlsafe(24)
+    if "keys.toml" in names or "metrics_token" in names:
+        found["metrics_token"], lines = keys.make("prometheus", ["read"])
+        known = place / "keys.toml"
+        found["keys.toml"] = lines if "keys.toml" in names else f"{known.read_text(encoding='utf-8')}\n{lines}"
+        known.unlink(missing_ok=True)
+    if "postgres_password" in names or "records_dsn" in names:
+        there = place / "postgres_password"
+        password = secrets.token_urlsafe(24) if "postgres_password" in names else there.read_text(encoding="utf-8")
+        found |= {} if there.exists() else {"postgres_password": password}
+        found["records_dsn"] = f"postgresql://ekiben:{password}@postgres:5432/decisions"
+    return found

@@ -1,0 +1,118 @@
+"""Knative and KServe: one object that says it all, beside the route that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ekiben import spec
+from ekiben.deploying import pods
+from ekiben.deploying.kubernetes import ROUTE_HEAD, secrets, service_account
+from ekiben.deploying.sites import Site
+from ekiben.deploying.yamls import Why, dumps
+
+
+def knative_written(site: Site) -> Iterator[tuple[str, str]]:
+    """Give each file for Knative."""
+    head = "What runs, and down to how few pods."
+    yield from _beside(site, "service", knative(site), "spec/template/spec/volumes/configMap/name", head)
+
+
+def kserve_written(site: Site) -> Iterator[tuple[str, str]]:
+    """Give each file for KServe."""
+    head = "What KServe serves, by the Open Inference Protocol."
+    yield from _beside(site, "inferenceservice", kserve(site), "spec/predictor/volumes/configMap/name", head)
+
+
+def _beside(site: Site, name: str, document: dict[str, Any], path: str, head: str) -> Iterator[tuple[str, str]]:
+    """Give an object's file with those that it needs."""
+    yield f"{name}.yaml", dumps(document, head=head)
+    yield "serviceaccount.yaml", dumps(service_account(site))
+    yield pods.ROUTE_FILE, ROUTE_HEAD + spec.route_text(site.spec)
+    key = Why("configMapGenerator", "its name holds a digest of the route: another route rolls out")
+    named = {"path": path, "kind": document["kind"], "group": document["apiVersion"].partition("/")[0]}
+    references = {"nameReference": [{"kind": "ConfigMap", "version": "v1", "fieldSpecs": [named]}]}
+    yield "references.yaml", dumps(references, head="Where this object names the ConfigMap, whose name kustomize changes.")
+    kustomization: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"{name}.yaml", "serviceaccount.yaml"],
+        "configurations": ["references.yaml"],
+        key: [{"name": f"{site.name}-route", "files": [pods.ROUTE_FILE]}],
+    }
+    yield "kustomization.yaml", dumps(kustomization, head=f"kubectl apply -k .\n{secrets(site)}")
+
+
+def knative(site: Site) -> dict[str, Any]:
+    """Describe a service of Knative."""
+    least, most = site.replicas
+    container = pods.container(site, port="http1")
+    container.pop("name")
+    at_once = site.spec.limits.concurrency * site.spec.workers
+    annotations = {
+        Why("autoscaling.knative.dev/min-scale", "a pod takes seconds to load its models; 0 lets callers wait for it"): str(
+            least
+        ),
+        "autoscaling.knative.dev/max-scale": str(most),
+        "autoscaling.knative.dev/metric": "rps",
+        "autoscaling.knative.dev/target": str(site.answers_a_s),
+    }
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": site.name, "labels": site.labels},
+        "spec": {
+            "template": {
+                "metadata": {"labels": site.labels, "annotations": annotations},
+                "spec": {
+                    "serviceAccountName": site.name,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    Why("containerConcurrency", "what the service itself takes at once"): at_once,
+                    "timeoutSeconds": max(1, round(site.spec.timeout_s)),
+                    "containers": [_ported(container, "http1")],
+                    "volumes": pods.volumes(site, mode=None),
+                },
+            }
+        },
+    }
+
+
+def _ported(container: dict[str, Any], port: str) -> dict[str, Any]:
+    """Let the probes ask the port by the name that it has here."""
+    for key in ("startupProbe", "readinessProbe", "livenessProbe"):
+        container[key]["httpGet"]["port"] = port
+    return container
+
+
+def kserve(site: Site) -> dict[str, Any]:
+    """Describe an inference service of KServe."""
+    least, most = site.replicas
+    container = pods.container(site, name="kserve-container")
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": site.name,
+            "labels": site.labels,
+            "annotations": {
+                Why("serving.kserve.io/deploymentMode", "plain Deployments, which let a pod drain"): "RawDeployment"
+            },
+        },
+        "spec": {
+            "predictor": {
+                "minReplicas": least,
+                "maxReplicas": most,
+                "scaleMetric": "cpu",
+                "scaleTarget": 100,
+                "timeout": max(1, round(site.spec.timeout_s)),
+                "serviceAccountName": site.name,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "securityContext": pods.pod_security(),
+                "terminationGracePeriodSeconds": site.grace_s,
+                "containers": [container],
+                "volumes": pods.volumes(site),
+            }
+        },
+    }
