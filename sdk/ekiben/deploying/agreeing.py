@@ -29,7 +29,9 @@ VARIABLES = {
     *("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD_FILE"),
     *("GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"),
 }
-_FREE = {"labels": LABELS, "matchLabels": LABELS, "pairs": LABELS, "annotations": ANNOTATIONS, "environment": VARIABLES}
+SERVICES = {"grafana", "owner", "postgres", "prometheus"}
+_FREE = {"services": SERVICES, "labels": LABELS, "matchLabels": LABELS, "pairs": LABELS, "annotations": ANNOTATIONS}
+_FREE |= {"environment": VARIABLES}
 _QUALIFIED = re.compile(r"([a-z0-9.-]+/|hugepages-)[A-Za-z0-9._-]+")
 _CLOSE = 0.82  # how alike two names are of which one is taken for the other's misspelling
 _PODS = {"Deployment": ("spec", "template")}
@@ -64,7 +66,7 @@ def _misspelt(part: Any, path: str = "", key: str = "") -> Iterator[str]:
         for name, value in part.items():
             where = f"{path}.{name}" if path else str(name)
             if key in _FREE and name not in _FREE[key]:
-                yield from _nearly(where, str(name), _FREE[key])
+                yield from _nearly(where, str(name), _FREE[key] - {*part})
             if key in ("requests", "limits") and name not in RESOURCES and not _QUALIFIED.fullmatch(str(name)):
                 yield f"{where} must be one of {', '.join(sorted(RESOURCES))}, or another's with its domain"
             yield from _misspelt(value, where, str(name))
@@ -76,9 +78,10 @@ def _misspelt(part: Any, path: str = "", key: str = "") -> Iterator[str]:
 
 
 def _nearly(where: str, name: str, known: Iterable[str]) -> Iterator[str]:
-    close = get_close_matches(name, list(known), n=1, cutoff=_CLOSE)
+    others, told = {each.lower(): each for each in sorted(known)}, name.lower()
+    close = [each for each in others if sorted(each) == sorted(told)] or get_close_matches(told, [*others], 1, _CLOSE)
     if close:
-        yield f"{where} must be spelt {close[0]!r}"
+        yield f"{where} must be spelt {others[close[0]]!r}"
 
 
 # ── names within one document ──

@@ -45,7 +45,7 @@ _BOARDS = {
 
 def composed(site: Site) -> dict[str, Any]:
     """Describe the services of one machine."""
-    services = {site.name: _service(site), "prometheus": _prometheus(site), "grafana": _grafana()}
+    services = {"owner": _owner(site), site.name: _service(site), "prometheus": _prometheus(site), "grafana": _grafana()}
     if site.is_shipped:
         services["postgres"] = _postgres()
     held = {"kept": {}, "metrics": {}, "boards": {}} | ({"decisions": {}} if site.is_shipped else {})
@@ -86,6 +86,19 @@ def _volume(source: str, target: str) -> dict[str, Any]:
     return {"type": "volume", "source": source, "target": target}
 
 
+def _owner(site: Site) -> dict[str, Any]:
+    return {
+        "image": site.image,
+        Why("user", "runs once and ends: a new volume is root's, and the service is not"): "0:0",
+        **_hardened(),
+        "restart": "no",
+        "cap_add": ["CHOWN"],
+        "network_mode": "none",
+        "entrypoint": ["python", "-c", f"import os; os.chown('{pods.KEPT}', {USER}, {USER})"],
+        "volumes": [_volume("kept", pods.KEPT)],
+    }
+
+
 def _service(site: Site) -> dict[str, Any]:
     told = pods.environment(site) | {"EKIBEN_ROUTE_FILE": f"{pods.ROUTE}/{pods.ROUTE_FILE}", "EKIBEN_DRAIN_S": "0"}
     wanted = []
@@ -122,8 +135,9 @@ def _service(site: Site) -> dict[str, Any]:
     }
     if wanted:
         made["secrets"] = wanted
+    made["depends_on"] = {"owner": {"condition": "service_completed_successfully"}}
     if site.is_shipped:
-        made["depends_on"] = {"postgres": {"condition": "service_healthy"}}
+        made["depends_on"]["postgres"] = {"condition": "service_healthy"}
     return made
 
 

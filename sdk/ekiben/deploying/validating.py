@@ -174,28 +174,27 @@ def _vendored(name: str) -> Any:
 
 @cache
 def _definitions(version: str) -> Any:
+    """Give what the kinds of a version share, looked through once."""
+    referencing = require("referencing", to="check manifests")
+    shared = referencing.Resource.from_contents(_contents("_definitions", version))
+    return (shared @ referencing.Registry()).crawl()
+
+
+def _contents(name: str, version: str) -> Any:
     utils = require("kubernetes_validate", to="check manifests").utils
-    folder = f"kubernetes-json-schema/v{version}.0-local-strict"
-    return utils.schema_contents(f"{folder}/_definitions.json", version)
+    return utils.schema_contents(f"kubernetes-json-schema/v{version}.0-local-strict/{name}.json", version)
 
 
 @cache
 def _built_in(kind: str, api: str, version: str) -> Any:
     """Give the strict schema of one of Kubernetes' own kinds; None where that version has none."""
-    utils = require("kubernetes_validate", to="check manifests").utils
     jsonschema, referencing = require("jsonschema", to="check manifests"), require("referencing", to="check manifests")
     group, _, level = api.rpartition("/")
-    named = f"{group.partition('.')[0]}-{level}" if group else level
     try:
-        schema = utils.schema_contents(
-            f"kubernetes-json-schema/v{version}.0-local-strict/{kind.lower()}-{named}.json", version
-        )
+        schema = _contents(f"{kind.lower()}-{group.partition('.')[0]}-{level}" if group else f"{kind.lower()}-{level}", version)
     except FileNotFoundError:
         return None
-    resources = [referencing.Resource.from_contents(each) for each in (schema, _definitions(version))]
-    registry = referencing.Registry()
-    for resource in resources:
-        registry = resource @ registry
+    registry = referencing.Resource.from_contents(schema) @ _definitions(version)
     return jsonschema.Draft202012Validator(schema, registry=registry)
 
 

@@ -1,0 +1,499 @@
+"""Manifests: what is written, that a cluster would take it, and that no key can be misspelt unseen."""
+
+import copy
+import random
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+import yaml
+from hypothesis import given, settings
+
+import kubectl
+import prometheus
+from ekiben import deploying, spec
+from ekiben.checks import Load, Report
+from ekiben.deploying import agreeing, compose, sites, validating, yamls
+from ekiben.errors import MissingExtraError, NotFoundError, SpecError
+
+TARGETS = ("kubernetes", "kserve", "knative", "compose")
+IMAGE = "registry.example.com/team/credit-risk:1.2.0"
+TEXT = """
+format = 1
+name = "credit_risk"
+unit = "customer_id"
+timeout_s = 20
+workers = 2
+[arms]
+champion = "models:/credit_risk/1"
+challenger = "models:/credit_risk/2"
+[route]
+weights = { champion = 0.8, challenger = 0.2 }
+[records]
+to = "postgres"
+keep_mb = 200
+"""
+RENDERED = ("kubernetes/base", "kubernetes/overlays/staging", "kubernetes/overlays/production", "kserve", "knative")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A folder of which manifests read the spec alone."""
+    folder = tmp_path_factory.mktemp("services") / "credit_risk"
+    folder.mkdir()
+    (folder / "ekiben.toml").write_text(TEXT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(service, tmp_path_factory):
+    """Every target, with all that a service may want."""
+    out = tmp_path_factory.mktemp("manifests")
+    for target in TARGETS:
+        deploying.manifests(service, target=target, image=IMAGE, out=out / target, callers=("shop",))
+    return out
+
+
+def documents(path):
+    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def one(path):
+    (document,) = documents(path)
+    return document
+
+
+def pod_of(path):
+    return one(path)["spec"]["template"]["spec"]
+
+
+# ── YAML
+
+letters = st.text(st.characters(exclude_categories=("Cs",))) | st.text("ab \n-#:'\"", max_size=9)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | letters,
+    lambda inner: st.lists(inner) | st.dictionaries(letters, inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(letters, values, min_size=1))
+def test_what_is_written_is_read_back(document):
+    assert yamls.loads(yamls.dumps(document, head="why"), source="a file") == [document]
+
+
+def test_a_key_that_comes_twice_is_refused():
+    with pytest.raises(SpecError, match=r"deployment\.yaml must be YAML\. In line 2: 'kind' comes twice\."):
+        yamls.loads("kind: A\nkind: B\n", source="deployment.yaml")
+
+
+def test_text_that_is_no_yaml_is_refused():
+    with pytest.raises(SpecError, match="a file must be YAML"):
+        yamls.loads("{", source="a file")
+
+
+# ── what is written
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_service_gives_the_same_bytes(service, written, target, tmp_path):
+    again = deploying.manifests(service, target=target, image=IMAGE, out=tmp_path, callers=("shop",))
+    files = [path for path in again.rglob("*") if path.is_file() and path.parent.name != compose.SECRETS]
+    assert len(files) > 3
+    for path in files:
+        assert path.read_bytes() == (written / target / path.relative_to(again)).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["kubernetes/base/deployment.yaml", "kserve/inferenceservice.yaml", "knative/service.yaml"]
+)
+def test_a_container_may_do_nothing_but_answer(written, path):
+    told = one(written / path)["spec"]
+    pod = told["predictor"] if "predictor" in told else told["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsGroup": 1034,
+        "runAsNonRoot": True,
+        "runAsUser": 1034,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert {"cpu", "memory"} <= container["resources"]["requests"].keys() & container["resources"]["limits"].keys()
+
+
+def test_a_pod_drains_before_it_is_ended(written):
+    pod = pod_of(written / "kubernetes/base/deployment.yaml")
+    (container,) = pod["containers"]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    ready = container["readinessProbe"]
+    assert float(told["EKIBEN_DRAIN_S"]) > ready["periodSeconds"] * ready["failureThreshold"]
+    assert pod["terminationGracePeriodSeconds"] > float(told["EKIBEN_DRAIN_S"]) + 20  # timeout_s
+
+
+def test_secrets_are_named_and_never_written(written):
+    pod = pod_of(written / "kubernetes/base/deployment.yaml")
+    named = {each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert named == {"credit-risk-keys", "credit-risk-records"}
+    kinds = {each.get("kind") for path in written.rglob("*.yaml") for each in documents(path)}
+    assert "Secret" not in kinds
+    head = (written / "kubernetes/base/kustomization.yaml").read_text()
+    assert all(f"kubectl create secret generic {name}" in head for name in named)
+
+
+def test_the_route_is_the_spec_s(written, service):
+    told = (written / "kubernetes/base/route.toml").read_text()
+    described = spec.read(service)
+    assert spec.rerouted(described, told, source="route.toml") == described
+
+
+def test_a_service_reaches_postgres_and_nothing_else(written, service, tmp_path):
+    (names, database) = one(written / "kubernetes/base/networkpolicy.yaml")["spec"]["egress"]
+    assert [each["port"] for each in names["ports"]] == [53, 53]
+    assert database["ports"] == [{"protocol": "TCP", "port": 5432}]
+    (tmp_path / "ekiben.toml").write_text(TEXT.replace('to = "postgres"', 'to = "off"'))
+    out = deploying.manifests(tmp_path, image=IMAGE)
+    assert out == tmp_path / "deploy" / "kubernetes"
+    assert one(out / "base/networkpolicy.yaml")["spec"]["egress"] == []
+
+
+def test_callers_of_other_namespaces_are_named(written):
+    (rule,) = one(written / "kubernetes/base/networkpolicy.yaml")["spec"]["ingress"]
+    spaces = [each["namespaceSelector"]["matchLabels"] for each in rule["from"] if "namespaceSelector" in each]
+    assert [each["kubernetes.io/metadata.name"] for each in spaces] == ["shop", "monitoring"]
+
+
+def test_a_new_version_begins_with_the_share_of_the_smallest_arm(written):
+    steps = one(written / "kubernetes/components/rollout/rollout.yaml")["spec"]["strategy"]["canary"]["steps"]
+    assert [each["setWeight"] for each in steps if "setWeight" in each] == [20, 25, 50]
+
+
+def test_a_pod_asks_for_what_was_measured(service, tmp_path):
+    measured = Load(p50_ms=1.0, p99_ms=2.0, cpu_ms=4.0, memory_mb=410.0)
+    report = Report(subject="credit_risk", findings=(), load=measured)
+    out = deploying.manifests(service, image=IMAGE, report=report, out=tmp_path)
+    (container,) = pod_of(out / "base/deployment.yaml")["containers"]
+    asked = int(container["resources"]["requests"]["memory"].removesuffix("Mi"))
+    assert 410e6 * 1.25 <= asked * 2**20 < 410e6 * 1.25 + 64 * 2**20
+    target = one(out / "components/monitoring/hpa.yaml")["spec"]["metrics"][1]["pods"]["target"]
+    assert target["averageValue"] == "250"  # half of what two workers answer at 4 ms each
+    assert "as measured" in (out / "base/deployment.yaml").read_text()
+
+
+def test_an_explaining_process_is_ended_before_its_pod(service, written):
+    (container,) = pod_of(written / "kubernetes/base/deployment.yaml")["containers"]
+    asked, most = (
+        int(container["resources"][each]["memory"].removesuffix("Mi")) * 2**20 for each in ("requests", "limits")
+    )
+    explain, workers = spec.read(service).explain, 2
+    assert most - asked > workers * explain.processes * explain.memory_mb * 1e6
+
+
+def test_records_may_go_to_a_volume_of_many_pods(service, tmp_path):
+    out = deploying.manifests(service, image=IMAGE, claim="records", out=tmp_path)
+    pod = pod_of(out / "base/deployment.yaml")
+    assert {"name": "kept", "persistentVolumeClaim": {"claimName": "records"}} in pod["volumes"]
+    assert {"name": "kept", "mountPath": "/var/lib/ekiben", "subPathExpr": "$(POD_NAME)"} in pod["containers"][0][
+        "volumeMounts"
+    ]
+
+
+def test_a_service_without_keys_needs_none(service, tmp_path):
+    out = deploying.manifests(service, image=IMAGE, keys=False, out=tmp_path)
+    assert "EKIBEN_KEYS_FILE" not in (out / "base/deployment.yaml").read_text()
+    assert "authorization" not in (out / "components/monitoring/servicemonitor.yaml").read_text()
+
+
+# ── what is refused
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"image": "churn"}, "The 'image' must name a tag that stays, or a digest"),
+        ({"image": "churn:latest"}, "Got 'churn:latest'"),
+        ({"image": "Churn:1"}, "Got 'Churn:1'"),
+        ({"target": "kubernets"}, "Did you mean 'kubernetes'?"),
+        ({"replicas": (3, 2)}, "The 'replicas' must be the fewest and the most"),
+        ({"ramp": (50, 10)}, "The 'ramp' must rise"),
+        ({"components": ("monitorin",)}, "Did you mean 'monitoring'?"),
+        ({"callers": ("Shop",)}, "The 'callers' must be names of namespaces"),
+        ({"claim": "a/b"}, "The 'claim' must be the name of a claim"),
+    ],
+)
+def test_what_cannot_be_is_refused(service, tmp_path, given, says):
+    with pytest.raises(SpecError) as refused:
+        deploying.manifests(service, **{"image": IMAGE, "out": tmp_path / "out", **given})
+    assert says in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_must_be_one_of_a_service(service, tmp_path):
+    with pytest.raises(NotFoundError, match="Run: ekiben check"):
+        deploying.manifests(service, image=IMAGE, report=tmp_path / "report.json")
+    (tmp_path / "report.json").write_text('{"load": null}')
+    with pytest.raises(SpecError, match="This one has no load"):
+        deploying.manifests(service, image=IMAGE, report=tmp_path / "report.json")
+
+
+def test_without_the_schemas_nothing_is_written(service, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "kubernetes_validate", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ekiben\[kube\]'"):
+        deploying.manifests(service, image=IMAGE, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ── what is found
+
+
+def test_every_version_of_kubernetes_is_asked():
+    known = validating.versions()
+    assert (known[0], known[-1]) == ("1.28", "1.37")
+    assert len(known) == 10
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_written_is_valid(written, target):
+    assert deploying.validate(written / target) >= 3
+
+
+def places(part, path=()):
+    """Give the way to every key."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield (*path, key)
+            yield from places(value, (*path, key))
+    elif isinstance(part, list):
+        for i, value in enumerate(part):
+            yield from places(value, (*path, i))
+
+
+def misspellings(key):
+    """Give the key with a letter left out, doubled, swapped with the next, and in the other case."""
+    half = len(key) // 2
+    found = {key[:-1], key + key[-1], key[:half] + key[half + 1 :], key[:-2] + key[-1:] + key[-2:-1], key.swapcase()}
+    return sorted(found - {key, ""})
+
+
+def with_key(document, path, name):
+    """Give a document with another name for one key, in its place."""
+    changed = copy.deepcopy(document)
+    part = changed
+    for step in path[:-1]:
+        part = part[step]
+    entries = list(part.items())
+    part.clear()
+    part.update((name if key == path[-1] else key, value) for key, value in entries)
+    return changed
+
+
+def unseen(folder, spellings):
+    """Give each misspelling that nothing finds: the file, the place, and the wrong word."""
+    files = validating.read(folder)
+    held = {file.name: file.documents for file in files}
+    for file in files:
+        for i, document in enumerate(file.documents):
+            for path in places(document):
+                for word in spellings(path[-1]):
+                    changed = [*file.documents[:i], with_key(document, path, word), *file.documents[i + 1 :]]
+                    if any(validating.faults_of(file._replace(documents=changed))):
+                        continue
+                    if not agreeing.faults({**held, file.name: changed}, folder):
+                        yield file.name, path, word
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_key_that_is_misspelt_is_found(written, target):
+    rng = random.Random(f"keys of {target}")
+    assert list(unseen(written / target, lambda key: [rng.choice(misspellings(key))])) == []
+
+
+@pytest.fixture(scope="module")
+def files(written):
+    return {target: validating.read(written / target) for target in TARGETS}
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_key_that_is_misspelt_anyhow_is_found(written, files, data):
+    target = data.draw(st.sampled_from(TARGETS))
+    file = data.draw(st.sampled_from(files[target]))
+    path = data.draw(st.sampled_from([*places(file.documents[0])]))
+    at = data.draw(st.integers(0, len(path[-1]) - 1))
+    letter = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyzABC_-"))
+    word = path[-1][:at] + letter + path[-1][at:]
+    held = {each.name: each.documents for each in files[target]}
+    changed = with_key(file.documents[0], path, word)
+    found = [*validating.faults_of(file._replace(documents=[changed]))]
+    assert found or agreeing.faults({**held, file.name: [changed]}, written / target), (file.name, path, word)
+
+
+def spoil(written, tmp_path, name, old, new):
+    folder = shutil.copytree(written, tmp_path / "copy")
+    path = folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("base/deployment.yaml", "revisionHistoryLimit", "revisionHistoryLimt", "Did you mean 'revisionHistoryLimit'?"),
+        ("base/hpa.yaml", "minReplicas: 2", 'minReplicas: "2"', "spec.minReplicas: must be of type"),
+        ("base/service.yaml", "targetPort: http", "targetPort: htpp", "the port 'htpp' must be one of the pods'"),
+        ("base/kustomization.yaml", "- hpa.yaml", "- hap.yaml", "names hap.yaml, which is not there"),
+        ("base/deployment.yaml", "name: tmp\n              mountPath", "name: tpm\n              mountPath", "'tpm'"),
+        ("base/deployment.yaml", "EKIBEN_DRAIN_S", "EKIBEN_DRIAN_S", "must be spelt 'EKIBEN_DRAIN_S'"),
+        ("base/deployment.yaml", "kind: Deployment", "kind: Deploymnet", "no schema is known of the kind 'Deploymnet'"),
+        ("components/rollout/rollout.yaml", "setWeight", "setWieght", "Did you mean 'setWeight'?"),
+        ("overlays/staging/hpa.yaml", "maxReplicas", "maxReplica", "Did you mean 'maxReplicas'?"),
+    ],
+)
+def test_a_fault_is_told_with_its_place_and_the_nearest_word(written, tmp_path, name, old, new, says):
+    folder = spoil(written / "kubernetes", tmp_path, name, old, new)
+    with pytest.raises(SpecError) as refused:
+        deploying.validate(folder)
+    assert says in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_a_selector_that_selects_nothing_is_found(written, tmp_path):
+    folder = spoil(
+        written / "kubernetes", tmp_path, "base/pdb.yaml", "matchLabels:\n      app.kubernetes.io/name: credit-risk",
+        "matchLabels:\n      app.kubernetes.io/name: credit-rsik",
+    )
+    with pytest.raises(SpecError, match="its matchLabels must be labels of the pods"):
+        deploying.validate(folder)
+
+
+def test_compose_names_what_is_there(written, tmp_path):
+    folder = spoil(written / "compose", tmp_path, "compose.yaml", "source: kept", "source: kpet")
+    with pytest.raises(SpecError, match="volumes must hold 'kpet', which a service names"):
+        deploying.validate(folder)
+
+
+# ── what others say of it
+
+
+@pytest.mark.parametrize("place", RENDERED)
+def test_kubectl_renders_what_every_version_takes(written, place, tmp_path):
+    code, text, said = kubectl.render(written / place)
+    assert code == 0, said
+    (tmp_path / "all.yaml").write_text(text)
+    assert deploying.validate(tmp_path) >= 3
+    found = documents(tmp_path / "all.yaml")
+    (route,) = [each["metadata"]["name"] for each in found if each["kind"] == "ConfigMap"]
+    assert route.startswith("credit-risk-route-")
+    assert text.count(route) == 2  # by the name that holds its digest it is mounted, too
+
+
+def test_production_is_ramped_and_watched(written):
+    code, text, said = kubectl.render(written / "kubernetes/overlays/production")
+    assert code == 0, said
+    found = {each["kind"]: each for each in yaml.safe_load_all(text)}
+    assert found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["kind"] == "Rollout"
+    assert len(found["HorizontalPodAutoscaler"]["spec"]["metrics"]) == 2
+    assert found["Deployment"]["spec"]["replicas"] == 0
+    assert {"ServiceMonitor", "PrometheusRule", "AnalysisTemplate"} <= set(found)
+    assert found["Namespace"]["metadata"]["name"] == found["Rollout"]["metadata"]["namespace"] == "credit-risk"
+
+
+def test_another_route_is_another_name(written, tmp_path):
+    folder = spoil(written / "kubernetes", tmp_path, "base/route.toml", "champion = 0.8", "champion = 0.7")
+    names = [
+        next(each["metadata"]["name"] for each in yaml.safe_load_all(kubectl.render(place / "base")[1]) if each["kind"] == "ConfigMap")
+        for place in (written / "kubernetes", folder)
+    ]
+    assert names[0] != names[1]
+
+
+def test_kustomize_refuses_a_misspelt_key_as_we_do(written, tmp_path):
+    folder = spoil(written / "kubernetes", tmp_path, "base/kustomization.yaml", "resources:", "resource:")
+    assert kubectl.render(folder / "base")[0] != 0
+
+
+def test_prometheus_takes_its_configuration(written, tmp_path):
+    folder = shutil.copytree(written / "compose", tmp_path / "compose")
+    text = (folder / "prometheus.yml").read_text()
+    for there, here in (("/etc/prometheus/", f"{folder}/"), ("/run/secrets/", f"{folder}/secrets/")):
+        text = text.replace(there, here)
+    (folder / "prometheus.yml").write_text(text)
+    done = subprocess.run(
+        [prometheus.program("promtool"), "check", "config", folder / "prometheus.yml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ── compose and its secrets
+
+
+def test_secrets_are_made_once_and_fit_each_other(service, tmp_path):
+    folder = deploying.manifests(service, target="compose", image=IMAGE, out=tmp_path)
+    held = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    assert sorted(held) == ["grafana_password", "keys.toml", "metrics_token", "postgres_password", "records_dsn"]
+    assert held["postgres_password"] in held["records_dsn"]
+    assert (folder / "secrets").stat().st_mode & 0o077 == 0
+    from ekiben import keys
+
+    (key,) = keys.parse(held["keys.toml"])
+    assert keys.Keys([key]).judge(f"Bearer {held['metrics_token']}".encode(), "read") is None
+    deploying.manifests(service, target="compose", image="credit-risk:2", out=tmp_path)
+    assert {path.name: path.read_text() for path in (folder / "secrets").iterdir()} == held
+    written = "".join(path.read_text() for path in folder.glob("*") if path.is_file())
+    assert not [name for name, text in held.items() if text in written]
+
+
+def test_a_key_of_prometheus_is_added_to_those_that_are_there(service, tmp_path):
+    from ekiben import keys
+
+    (tmp_path / "secrets").mkdir()
+    _, lines = keys.make("shop", ["read"])
+    (tmp_path / "secrets" / "keys.toml").write_text(lines)
+    deploying.manifests(service, target="compose", image=IMAGE, out=tmp_path)
+    known = keys.parse((tmp_path / "secrets" / "keys.toml").read_text())
+    assert sorted(each.name for each in known) == ["prometheus", "shop"]
+
+
+def test_only_the_gateway_s_ports_are_published_and_on_this_machine(written):
+    services = one(written / "compose/compose.yaml")["services"]
+    published = [port for service in services.values() for port in service.get("ports", ())]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert all(service["cap_drop"] == ["ALL"] and service["read_only"] for service in services.values())
+
+
+# ── sizes
+
+
+def test_a_site_says_all_its_faults_at_once(service):
+    with pytest.raises(SpecError) as refused:
+        sites.Site(spec=spec.read(service), image="x", replicas=(0, 1), ramp=(0,))
+    assert str(refused.value).count("\n- ") == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "version"),
+    [
+        ("churn:1", "churn", "1"),
+        ("localhost:5000/team/churn:1.2-rc.1", "localhost:5000/team/churn", "1.2-rc.1"),
+        (f"churn@sha256:{'ab' * 32}", "churn", "abababababab"),
+    ],
+)
+def test_an_image_is_taken_apart(service, image, name, version):
+    site = sites.Site(spec=spec.read(service), image=image)
+    assert (site.image_name, site.version) == (name, version)
+    assert replace(site, replicas=(1, 1)).selector["app.kubernetes.io/name"] == "credit-risk"
+
+
+def test_the_documents_folder_shows_the_same_files():
+    docs = Path(__file__).parents[1] / "docs" / "operations"
+    for name in ("alerts.yml", "dashboard.json"):
+        assert (docs / name).resolve() == Path(deploying.__file__).parent / "monitoring" / name
