@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ekiben.building import build, containerize
     from ekiben.checks import check
     from ekiben.client import connect
+    from ekiben.deploying import manifests
     from ekiben.errors import EkibenError
+    from ekiben.exporting import export
     from ekiben.learning import contract
     from ekiben.packages import Package, load
     from ekiben.packing import pack
@@ -44,9 +46,11 @@ _HOMES = {
     "connect": "client",
     "containerize": "building",
     "contract": "learning",
+    "export": "exporting",
     "fetch": "tracking",
     "load": "packages",
     "log": "tracking",
+    "manifests": "deploying",
     "only": "routing",
     "pack": "packing",
     "pin": "scaffolding",
@@ -72,9 +76,11 @@ __all__ = [
     "connect",
     "containerize",
     "contract",
+    "export",
     "fetch",
     "load",
     "log",
+    "manifests",
     "only",
     "pack",
     "pin",

@@ -130,6 +130,20 @@ def _run_and_replay(tag: str, folder: Path) -> None:
         raise BuildError(f"The bento must answer as its packages do. {tag} does not: {'; '.join(broken)}.")
 
 
+def source_of(tag: str) -> Path:
+    """Give the folder of the service that a bento holds.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento.
+    """
+    try:
+        return Path(bentoml.get(tag).path) / "src"
+    except (bentoml.exceptions.NotFound, bentoml.exceptions.InvalidArgument):
+        raise NotFoundError(f"No bento {tag!r}. To see those that are here, run: bentoml list") from None
+
+
 def containerize(tag: str, *, image: str | None = None, progress: Progress | None = None) -> str:
     """Build an image of a bento with the engine that is present.
 

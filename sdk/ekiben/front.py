@@ -214,6 +214,7 @@ ASKED_BY_POST: dict[str, Callable[[_Opened], Endpoint]] = {
     "/explain": _explain,
     f"{V2}/models/{SERVICE}/infer": _infer,
     "/invocations": _invocations,
+    "/score": _invocations,  # where Azure ML asks
 }
 
 

@@ -16,7 +16,7 @@ from bench import environments, servers
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".strangers"
-NAMES = ("kserve", "mlserver")
+NAMES = ("clouds", "kserve", "mlserver")
 
 
 def environment(name):

@@ -22,6 +22,7 @@ def paths(name: str) -> dict[str, Any]:
         "/invocations": {
             "post": _asked("invocations", "Answer as MLflow's scoring server does.", "Invocation", TABLES | LINES)
         },
+        "/score": {"post": _asked("score", "The same, where Azure ML asks.", "Invocation", TABLES | LINES)},
         f"{model}/infer": {"post": infer | {"externalDocs": {"url": STANDARD}}},
         model: {"get": _shown("v2_model", "Every input and output, as the Open Inference Protocol names them.")},
         f"{model}/ready": {"get": _shown("v2_model_ready", "The model is loaded.")},
