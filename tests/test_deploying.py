@@ -367,7 +367,10 @@ def test_a_fault_is_told_with_its_place_and_the_nearest_word(written, tmp_path, 
 
 def test_a_selector_that_selects_nothing_is_found(written, tmp_path):
     folder = spoil(
-        written / "kubernetes", tmp_path, "base/pdb.yaml", "matchLabels:\n      app.kubernetes.io/name: credit-risk",
+        written / "kubernetes",
+        tmp_path,
+        "base/pdb.yaml",
+        "matchLabels:\n      app.kubernetes.io/name: credit-risk",
         "matchLabels:\n      app.kubernetes.io/name: credit-rsik",
     )
     with pytest.raises(SpecError, match="its matchLabels must be labels of the pods"):
@@ -409,7 +412,11 @@ def test_production_is_ramped_and_watched(written):
 def test_another_route_is_another_name(written, tmp_path):
     folder = spoil(written / "kubernetes", tmp_path, "base/route.toml", "champion = 0.8", "champion = 0.7")
     names = [
-        next(each["metadata"]["name"] for each in yaml.safe_load_all(kubectl.render(place / "base")[1]) if each["kind"] == "ConfigMap")
+        next(
+            each["metadata"]["name"]
+            for each in yaml.safe_load_all(kubectl.render(place / "base")[1])
+            if each["kind"] == "ConfigMap"
+        )
         for place in (written / "kubernetes", folder)
     ]
     assert names[0] != names[1]

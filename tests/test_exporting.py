@@ -119,8 +119,8 @@ def test_azure_s_sdk_reads_what_is_exported(service):
         "readinessRoute": "/readyz",
         "scoringRoute": "/score",
     }
-    settings = told["deployment"]["properties"]["request_settings"]
-    assert settings == {"max_concurrent_requests_per_instance": 128, "request_timeout": "PT20S"}
+    settings = told["deployment"]["properties"]["requestSettings"]
+    assert settings == {"maxConcurrentRequestsPerInstance": 128, "requestTimeout": "PT20S"}
     path = folder / "deployment.yml"
     path.write_text(path.read_text().replace("instance_count", "instance_cuont"))
     assert "instance_cuont" in read_by("azureml", folder)["refused"]

@@ -29,7 +29,9 @@ HELD = {
 }
 NAMED = ("properties", "patternProperties", "definitions")
 SEVERAL = ("anyOf", "oneOf", "allOf")
-OPEN = {"emptyDir": {"medium": {"type": "string"}, "sizeLimit": {"type": ["integer", "string"]}}}  # left open by Knative alone
+OPEN = {
+    "emptyDir": {"medium": {"type": "string"}, "sizeLimit": {"type": ["integer", "string"]}}
+}  # left open by Knative alone
 ONE = ("items", "additionalProperties", "not", "propertyNames")
 
 

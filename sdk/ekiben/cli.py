@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -24,7 +24,7 @@ from ekiben.progress import shown
 app = typer.Typer(
     name="ekiben",
     help="From a notebook model to a BentoML service that is explained, split, tested and proved.",
-    epilog="A model's way: pack → log → scaffold → check → serve → build → containerize.",
+    epilog="A model's way: pack → log → scaffold → check → serve → build → containerize → manifests.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -412,6 +412,74 @@ def containerize(
     """Build an image of a bento with the engine that is present."""
     with shown() as say:
         typer.echo(ekiben.containerize(tag, image=image, progress=say))
+
+
+@app.command()
+def manifests(
+    folder: Folder,
+    image: Annotated[str, typer.Option(help="The image's reference, with a tag that stays or a digest.")],
+    target: Annotated[str, typer.Option(help="kubernetes, kserve, knative or compose.")] = "kubernetes",
+    out: Annotated[Path | None, typer.Option(help="Where to; by default deploy/<target> in the folder.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="What `ekiben check --json` printed: a pod then asks for what was measured.")
+    ] = None,
+    keys: Annotated[bool, typer.Option(help="Whether callers must show a key.")] = True,
+    replicas: Annotated[tuple[int, int], typer.Option(help="The fewest and the most pods.")] = (2, 10),
+    caller: Annotated[list[str] | None, typer.Option(help="A namespace whose pods may ask. Once for each.")] = None,
+    claim: Annotated[str | None, typer.Option(help="A claim of a volume that many pods may write.")] = None,
+    ramp: Annotated[
+        list[int] | None, typer.Option(help="Per cent of the pods that a new version has. Once for each step.")
+    ] = None,
+    component: Annotated[
+        list[str] | None, typer.Option(help="What production has: monitoring, rollout or none. Once for each.")
+    ] = None,
+) -> None:
+    """Write what runs a service elsewhere, held to the schemas of Kubernetes 1.28 and later."""
+    from ekiben.deploying.sites import COMPONENTS
+
+    chosen: Any = COMPONENTS if component is None else [each for each in component if each != "none"]
+    written = ekiben.manifests(
+        folder,
+        image=image,
+        target=cast("Any", target),
+        out=out,
+        report=report,
+        keys=keys,
+        replicas=replicas,
+        callers=caller or (),
+        claim=claim,
+        ramp=ramp,
+        components=chosen,
+    )
+    run = "docker compose up --wait" if target == "compose" else f"kubectl apply -k {written}"
+    if target == "kubernetes":
+        run += "/overlays/production"
+    typer.echo(f"{written}\nValid. After a change: ekiben validate {written}\nNext: {run}")
+
+
+@app.command()
+def validate(folder: Annotated[Path, typer.Argument(help="A folder of manifests.")]) -> None:
+    """Hold a folder of manifests to the schemas of their kinds: every key, and the names between them."""
+    from ekiben import deploying
+
+    typer.echo(f"{deploying.validate(folder)} documents, all valid")
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="A bento's tag, or a service's folder.")],
+    target: Annotated[str, typer.Option(help="sagemaker, vertex or azureml.")],
+    image: Annotated[str, typer.Option(help="The image's reference where the cloud finds it.")],
+    out: Annotated[Path | None, typer.Option(help="Where to; by default deploy/<target>.")] = None,
+    role: Annotated[str | None, typer.Option(help="The ARN of the role that SageMaker takes on.")] = None,
+    instance: Annotated[str | None, typer.Option(help="The kind of machine; by default a small one.")] = None,
+    replicas: Annotated[tuple[int, int], typer.Option(help="The fewest and the most machines.")] = (1, 4),
+) -> None:
+    """Write what a cloud's own SDK takes to run a service's image."""
+    written = ekiben.export(
+        source, target=cast("Any", target), image=image, out=out, role=role, instance=instance, replicas=replicas
+    )
+    typer.echo("\n".join(str(path) for path in sorted(written.iterdir())))
 
 
 def _tell(as_json: bool, document: dict[str, Any], words: str) -> None:

@@ -19,7 +19,7 @@ Cloud = Literal["sagemaker", "vertex", "azureml"]
 INSTANCES: Mapping[str, str] = {"sagemaker": "ml.m5.large", "vertex": "n2-standard-2", "azureml": "Standard_DS3_v2"}
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}")
 _AZURE = re.compile(r"[a-z][a-z0-9-]{1,30}[a-z0-9]")
-HOME = "/tmp/ekiben"  # noqa: S108 -- of the container, where nothing else may be written
+HOME = "/tmp/ekiben"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Order:
     @property
     def environment(self) -> dict[str, str]:
         """What the container's environment says on every platform."""
-        return {"BENTOML_HOME": "/tmp/bentoml", "EKIBEN_HOME": HOME}  # noqa: S108 -- the container's
+        return {"BENTOML_HOME": "/tmp/bentoml", "EKIBEN_HOME": HOME}
 
 
 def export(
@@ -124,13 +124,16 @@ def _sagemaker(order: Order) -> Iterator[tuple[str, str]]:
     name = f"{site.name}-{re.sub(r'[^A-Za-z0-9]+', '-', site.version)}"[:63].rstrip("-")
     least, most = site.replicas
     container = {"Image": site.image, "Environment": {**order.environment, "BENTOML_PORT": "8080"}}
-    yield "create_model.json", _json(
-        {
-            "ModelName": name,
-            "PrimaryContainer": container,
-            "ExecutionRoleArn": order.role,
-            "EnableNetworkIsolation": not site.is_shipped,
-        }
+    yield (
+        "create_model.json",
+        _json(
+            {
+                "ModelName": name,
+                "PrimaryContainer": container,
+                "ExecutionRoleArn": order.role,
+                "EnableNetworkIsolation": not site.is_shipped,
+            }
+        ),
     )
     variant = {
         "VariantName": "all",
@@ -143,8 +146,9 @@ def _sagemaker(order: Order) -> Iterator[tuple[str, str]]:
     }
     yield "create_endpoint_config.json", _json({"EndpointConfigName": name, "ProductionVariants": [variant]})
     yield "create_endpoint.json", _json({"EndpointName": site.name, "EndpointConfigName": name})
-    yield "update_endpoint.json", _json(
-        {"EndpointName": site.name, "EndpointConfigName": name, "DeploymentConfig": _shifted(site)}
+    yield (
+        "update_endpoint.json",
+        _json({"EndpointName": site.name, "EndpointConfigName": name, "DeploymentConfig": _shifted(site)}),
     )
 
 
@@ -181,18 +185,21 @@ def _vertex(order: Order) -> Iterator[tuple[str, str]]:
     model = {"displayName": site.name, "containerSpec": container, "labels": labels}
     yield "model.json", _json(model)
     yield "endpoint.json", _json({"displayName": site.name, "labels": labels})
-    yield "deployed_model.json", _json(
-        {
-            "displayName": site.name,
-            "dedicatedResources": {
-                "machineSpec": {"machineType": order.instance},
-                "minReplicaCount": least,
-                "maxReplicaCount": most,
-                "autoscalingMetricSpecs": [
-                    {"metricName": "aiplatform.googleapis.com/prediction/online/cpu/utilization", "target": 60}
-                ],
-            },
-        }
+    yield (
+        "deployed_model.json",
+        _json(
+            {
+                "displayName": site.name,
+                "dedicatedResources": {
+                    "machineSpec": {"machineType": order.instance},
+                    "minReplicaCount": least,
+                    "maxReplicaCount": most,
+                    "autoscalingMetricSpecs": [
+                        {"metricName": "aiplatform.googleapis.com/prediction/online/cpu/utilization", "target": 60}
+                    ],
+                },
+            }
+        ),
     )
 
 

@@ -564,7 +564,7 @@ def dumps(spec: ServiceSpec) -> str:
 
 
 def rerouted(spec: ServiceSpec, text: str, *, source: str) -> ServiceSpec:
-    """Give a spec the route of another file, which holds the table `[route]` alone.
+    r"""Give a spec the route of another file, which holds the table `[route]` alone.
 
     Raises
     ------
@@ -575,7 +575,7 @@ def rerouted(spec: ServiceSpec, text: str, *, source: str) -> ServiceSpec:
     --------
     >>> both = {arm: parse(f"models:/risk/{i}") for i, arm in enumerate(("old", "new"), 1)}
     >>> spec = ServiceSpec(name="risk", arms=both, route=Route({"old": 1}))
-    >>> str(rerouted(spec, "[route]\\nweights = { old = 3, new = 1 }", source="route.toml").route)
+    >>> str(rerouted(spec, "[route]\nweights = { old = 3, new = 1 }", source="route.toml").route)
     'old 75 % · new 25 %'
     """
     try:

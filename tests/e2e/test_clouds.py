@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from signal import SIGTERM
 
 import httpx
+import pandas as pd
 import pytest
+import yaml
 
 import ekiben as ek
 from bench.servers import free_port
@@ -54,7 +56,7 @@ def until_healthy(http, path, process, log):
         except httpx.TransportError:
             return False
 
-    until(is_healthy, seconds=120)
+    until(is_healthy, 120)
 
 
 def asked(port):
@@ -62,13 +64,7 @@ def asked(port):
 
 
 def chance(packages, row):
-    return float(packages["champion"].predict(ek_frame(row))["score_1"].iloc[0])
-
-
-def ek_frame(row):
-    import pandas as pd
-
-    return pd.DataFrame([row])
+    return float(packages["champion"].predict(pd.DataFrame([row]))["score_1"].iloc[0])
 
 
 def test_sagemaker_starts_pings_invokes_and_ends_a_container(alone, packages, row, tmp_path):
@@ -111,14 +107,16 @@ def test_vertex_asks_where_its_variables_say(alone, packages, row, tmp_path):
 
 def test_azure_s_probes_are_answered_and_its_scores_are_ours(alone, packages, row, tmp_path):
     folder = ek.export(alone, target="azureml", image="registry.example.com/alone:1", out=tmp_path / "azure")
-    import yaml
-
     deployment = yaml.safe_load((folder / "deployment.yml").read_text())
     routes, port = deployment["environment"]["inference_config"], free_port()
     with entered(alone, tmp_path, BENTOML_PORT=str(port)) as (process, log), asked(port) as http:
         until_healthy(http, routes["readiness_route"]["path"], process, log)
         assert http.get(routes["liveness_route"]["path"]).status_code == 200
-        headers = {"x-ms-client-request-id": "7", "azureml-model-deployment": "blue", "content-type": "application/json"}
+        headers = {
+            "x-ms-client-request-id": "7",
+            "azureml-model-deployment": "blue",
+            "content-type": "application/json",
+        }
         answer = http.post(routes["scoring_route"]["path"], content=json.dumps({"inputs": [row]}), headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.json()["predictions"][0]["score_1"] == chance(packages, row)
@@ -130,12 +128,12 @@ def test_a_file_says_which_arm_answers(packages, row, tmp_path):
         tmp_path / "both", arms=packages, route=ek.canary(stable="champion", canary="challenger", percent=0)
     )
     (tmp_path / "route.toml").write_text("[route]\nweights = { champion = 0, challenger = 1 }\n")
-    with ek.serve(folder, environment={"EKIBEN_ROUTE_FILE": str(tmp_path / "route.toml")}) as server:
-        with asked(server.port) as http:
-            assert http.get("/routing").json()["weights"] == {"challenger": 1.0, "champion": 0.0}
-            assert http.post("/predict", json={"rows": [row]}).json()["arm"] == "challenger"
+    told = {"EKIBEN_ROUTE_FILE": str(tmp_path / "route.toml")}
+    with ek.serve(folder, environment=told) as server, asked(server.port) as http:
+        assert http.get("/routing").json()["weights"] == {"challenger": 1.0, "champion": 0.0}
+        assert http.post("/predict", json={"rows": [row]}).json()["arm"] == "challenger"
     (tmp_path / "route.toml").write_text("[route]\nweights = { chalenger = 1 }\n")
     with pytest.raises(ek.EkibenError, match=r"route\.toml: route\.weights\.chalenger must be an arm"):
-        ek.serve(folder, environment={"EKIBEN_ROUTE_FILE": str(tmp_path / "route.toml")})
+        ek.serve(folder, environment=told)
     with pytest.raises(ek.EkibenError, match="EKIBEN_ROUTE_FILE must name a file"):
         ek.serve(folder, environment={"EKIBEN_ROUTE_FILE": os.devnull + "/x"})

@@ -34,7 +34,13 @@ _ROUTE_HEAD = "# Which arm answers how often. After a change: docker compose up 
 _SOURCES = {
     "apiVersion": 1,
     "datasources": [
-        {"name": "Prometheus", "type": "prometheus", "access": "proxy", "url": "http://prometheus:9090", "isDefault": True}
+        {
+            "name": "Prometheus",
+            "type": "prometheus",
+            "access": "proxy",
+            "url": "http://prometheus:9090",
+            "isDefault": True,
+        }
     ],
 }
 _BOARDS = {
@@ -45,10 +51,15 @@ _BOARDS = {
 
 def composed(site: Site) -> dict[str, Any]:
     """Describe the services of one machine."""
-    services = {"owner": _owner(site), site.name: _service(site), "prometheus": _prometheus(site), "grafana": _grafana()}
+    services = {
+        "owner": _owner(site),
+        site.name: _service(site),
+        "prometheus": _prometheus(site),
+        "grafana": _grafana(),
+    }
     if site.is_shipped:
         services["postgres"] = _postgres()
-    held = {"kept": {}, "metrics": {}, "boards": {}} | ({"decisions": {}} if site.is_shipped else {})
+    held: dict[str, Any] = {"kept": {}, "metrics": {}, "boards": {}} | ({"decisions": {}} if site.is_shipped else {})
     return {
         "name": site.name,
         "services": services,

@@ -32,7 +32,10 @@ def _beside(site: Site, name: str, document: dict[str, Any], path: str, head: st
     key = Why("configMapGenerator", "its name holds a digest of the route: another route rolls out")
     named = {"path": path, "kind": document["kind"], "group": document["apiVersion"].partition("/")[0]}
     references = {"nameReference": [{"kind": "ConfigMap", "version": "v1", "fieldSpecs": [named]}]}
-    yield "references.yaml", dumps(references, head="Where this object names the ConfigMap, whose name kustomize changes.")
+    yield (
+        "references.yaml",
+        dumps(references, head="Where this object names the ConfigMap, whose name kustomize changes."),
+    )
     kustomization: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -50,9 +53,9 @@ def knative(site: Site) -> dict[str, Any]:
     container.pop("name")
     at_once = site.spec.limits.concurrency * site.spec.workers
     annotations = {
-        Why("autoscaling.knative.dev/min-scale", "a pod takes seconds to load its models; 0 lets callers wait for it"): str(
-            least
-        ),
+        Why(
+            "autoscaling.knative.dev/min-scale", "a pod takes seconds to load its models; 0 lets callers wait for it"
+        ): str(least),
         "autoscaling.knative.dev/max-scale": str(most),
         "autoscaling.knative.dev/metric": "rps",
         "autoscaling.knative.dev/target": str(site.answers_a_s),

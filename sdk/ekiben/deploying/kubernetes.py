@@ -43,9 +43,9 @@ def _base(site: Site) -> Iterator[tuple[str, str]]:
     kustomization = {
         **_kustomization(),
         "resources": [f"{name}.yaml" for name in made],
-        Why("configMapGenerator", "its name holds a digest of the route: another route is another name, and rolls out"): [
-            {"name": f"{site.name}-route", "files": [pods.ROUTE_FILE]}
-        ],
+        Why(
+            "configMapGenerator", "its name holds a digest of the route: another route is another name, and rolls out"
+        ): [{"name": f"{site.name}-route", "files": [pods.ROUTE_FILE]}],
     }
     yield "base/kustomization.yaml", dumps(kustomization, head=f"Runs on any cluster.\n{secrets(site)}")
 
@@ -198,7 +198,10 @@ def _monitoring(site: Site) -> Iterator[tuple[str, str]]:
     yield f"{folder}/servicemonitor.yaml", dumps(service_monitor(site), head="What Prometheus asks.")
     rule = _object("monitoring.coreos.com/v1", "PrometheusRule", site) | {"spec": alerts()}
     yield f"{folder}/prometheusrule.yaml", dumps(rule, head="When somebody is to be woken.")
-    yield f"{folder}/hpa.yaml", dumps(autoscaler(site, on_answers=True), head="The base's, by answers a second as well.")
+    yield (
+        f"{folder}/hpa.yaml",
+        dumps(autoscaler(site, on_answers=True), head="The base's, by answers a second as well."),
+    )
     kustomization = {
         **_kustomization("Component"),
         "resources": ["servicemonitor.yaml", "prometheusrule.yaml"],
@@ -306,7 +309,9 @@ def _overlay(site: Site, stage: str) -> Iterator[tuple[str, str]]:
         "resources": ["namespace.yaml", "../../base"],
     }
     if stage == "production":
-        kustomization |= {"components": [f"../../components/{each}" for each in site.components]} if site.components else {}
+        kustomization |= (
+            {"components": [f"../../components/{each}" for each in site.components]} if site.components else {}
+        )
     else:
         small = {
             "apiVersion": "autoscaling/v2",

@@ -15,9 +15,9 @@ READY_S, READY_FAILURES = 2, 2  # at most this long after it drains a pod is ask
 def environment(site: Site) -> dict[str, str]:
     """Give what the container's environment says."""
     told = {
-        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108 -- of the container, where nothing else may be written
+        "BENTOML_HOME": "/tmp/bentoml",
         "BENTOML_PORT": str(PORT),
-        "HOME": "/tmp",  # noqa: S108 -- the same
+        "HOME": "/tmp",
         "EKIBEN_HOME": KEPT,
         "EKIBEN_DRAIN_S": str(site.drain_s),
         "EKIBEN_ROUTE_FILE": f"{ROUTE}/{ROUTE_FILE}",
@@ -48,7 +48,9 @@ def container(site: Site, *, name: str = "service", port: str = "http") -> dict[
 
 def _whence(site: Site) -> str:
     if site.load is None:
-        said = "nothing was measured: a supervisor, and a worker with scikit-learn or XGBoost; see `ekiben check --json`"
+        said = (
+            "nothing was measured: a supervisor, and a worker with scikit-learn or XGBoost; see `ekiben check --json`"
+        )
     else:
         said = "as measured by `ekiben check`, and a quarter more"
     return f"{said};\nthe limit leaves each explaining process its own, so that one that fills it fails alone"
@@ -119,7 +121,7 @@ def mounts(site: Site) -> list[dict[str, Any]]:
 
 def volumes(site: Site, *, mode: int | None = 0o440) -> list[dict[str, Any]]:
     """Describe the pod's volumes."""
-    modes = {} if mode is None else {Why("defaultMode", f"0{mode:o}"): mode}
+    modes: dict[str, int] = {} if mode is None else {Why("defaultMode", f"0{mode:o}"): mode}
     found: list[dict[str, Any]] = [
         {"name": "tmp", "emptyDir": {"sizeLimit": f"{TMP_MB}Mi"}},
         _kept(site),
@@ -127,7 +129,9 @@ def volumes(site: Site, *, mode: int | None = 0o440) -> list[dict[str, Any]]:
     ]
     if site.keys:
         secret = {"secretName": f"{site.name}-keys", "items": _item(KEYS_FILE), **modes}
-        found.append({Why("name", "what `ekiben key` writes; looked at again when it changes"): "keys", "secret": secret})
+        found.append(
+            {Why("name", "what `ekiben key` writes; looked at again when it changes"): "keys", "secret": secret}
+        )
     if site.is_shipped:
         secret = {"secretName": f"{site.name}-records", "items": _item(DSN_FILE), **modes}
         found.append({Why("name", "the address of Postgres; read at every connection"): "records", "secret": secret})

@@ -168,7 +168,7 @@ def _parts(image: str) -> dict[str, str | None]:
 
 
 def _faults(site: Site) -> Iterator[str]:
-    found = _IMAGE.fullmatch(site.image) if isinstance(site.image, str) else None
+    found = _IMAGE.fullmatch(str(site.image))
     if found is None or not (found["tag"] or found["digest"]) or found["tag"] == "latest":
         yield (
             "The 'image' must name a tag that stays, or a digest, such as registry.example.com/churn:1. "
@@ -180,22 +180,27 @@ def _faults(site: Site) -> Iterator[str]:
     steps = site.ramp
     if any(type(each) is not int or not 0 < each < 100 for each in steps) or [*steps] != sorted({*steps}):
         yield f"The 'ramp' must rise, in whole per cent from 1 to 99. Got {steps!r}."
-    for each in site.components:
-        if each not in COMPONENTS:
-            yield f"The 'components' must be some of {[*COMPONENTS]}. Got {each!r}.{nearest(str(each), COMPONENTS)}"
-    for each in site.callers:
-        if not isinstance(each, str) or not _LABEL.fullmatch(each):
-            yield f"The 'callers' must be names of namespaces, such as 'shop'. Got {each!r}."
+    for component in site.components:
+        if component not in COMPONENTS:
+            known = nearest(str(component), COMPONENTS)
+            yield f"The 'components' must be some of {[*COMPONENTS]}. Got {component!r}.{known}"
+    for caller in site.callers:
+        if not _LABEL.fullmatch(str(caller)):
+            yield f"The 'callers' must be names of namespaces, such as 'shop'. Got {caller!r}."
     if site.claim is not None and not _LABEL.fullmatch(site.claim):
         yield f"The 'claim' must be the name of a claim of a volume. Got {site.claim!r}."
 
 
 def ramp_of(spec: ServiceSpec) -> tuple[int, ...]:
-    """Give the steps of a new version: it begins with the share of the spec's smallest arm.
+    r"""Give the steps of a new version: it begins with the share of the spec's smallest arm.
 
     >>> from ekiben.spec import loads
-    >>> ramp_of(loads('format = 1\\nname = "churn"\\n[arms]\\na = "models:/c/1"\\nb = "models:/c/2"\\n'
-    ...               '[route]\\nweights = { a = 0.9, b = 0.1 }\\n'))
+    >>> ramp_of(
+    ...     loads(
+    ...         'format = 1\nname = "churn"\n[arms]\na = "models:/c/1"\nb = "models:/c/2"\n'
+    ...         "[route]\nweights = { a = 0.9, b = 0.1 }\n"
+    ...     )
+    ... )
     (10, 25, 50)
     """
     shares = [spec.route.share(arm) for arm in spec.route.weights]
@@ -222,7 +227,7 @@ def load_of(report: Report | str | Path | None) -> Load | None:
         told = _read(Path(report))
     load = told.get("load") if isinstance(told, dict) else None
     try:
-        return Load(**load)
+        return Load(**(load or {}))
     except TypeError:
         raise SpecError(
             "The 'report' must be what `check` says of a service's folder. This one has no load. "

@@ -75,7 +75,9 @@ Run: ekiben manifests <service>
     faults += agreeing.faults({file.name: file.documents for file in found}, Path(folder))
     if faults:
         shown = faults[:40] + ([f"… and {len(faults) - 40} more"] if len(faults) > 40 else [])
-        raise SpecError("\n- ".join([f"Manifests must be as their kinds are. {folder} has {len(faults)} faults:", *shown]))
+        raise SpecError(
+            "\n- ".join([f"Manifests must be as their kinds are. {folder} has {len(faults)} faults:", *shown])
+        )
     return sum(len(file.documents) for file in found)
 
 
@@ -147,7 +149,9 @@ def _faults_of_object(document: dict[str, Any], is_patch: bool) -> Iterator[str]
 def _faults_of_metadata(document: dict[str, Any]) -> Iterator[str]:
     validator = _built_in("ObjectMeta", "meta/v1", versions()[-1])
     if validator is None:
-        raise SpecError("Schemas must be those of kubernetes-validate. It has none of ObjectMeta. Install another version.")
+        raise SpecError(
+            "Schemas must be those of kubernetes-validate. It has none of ObjectMeta. Install another version."
+        )
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
         yield "metadata.name must be set"
@@ -191,7 +195,9 @@ def _built_in(kind: str, api: str, version: str) -> Any:
     jsonschema, referencing = require("jsonschema", to="check manifests"), require("referencing", to="check manifests")
     group, _, level = api.rpartition("/")
     try:
-        schema = _contents(f"{kind.lower()}-{group.partition('.')[0]}-{level}" if group else f"{kind.lower()}-{level}", version)
+        schema = _contents(
+            f"{kind.lower()}-{group.partition('.')[0]}-{level}" if group else f"{kind.lower()}-{level}", version
+        )
     except FileNotFoundError:
         return None
     registry = referencing.Resource.from_contents(schema) @ _definitions(version)
@@ -213,7 +219,9 @@ def _told(error: Any, path: Any) -> Iterator[str]:
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         known = {*error.schema.get("properties", ())}
         patterns = [*error.schema.get("patternProperties", ())]
-        odd = [str(key) for key in error.instance if key not in known and not any(re.search(p, str(key)) for p in patterns)]
+        odd = [
+            str(key) for key in error.instance if key not in known and not any(re.search(p, str(key)) for p in patterns)
+        ]
         for key in sorted(odd):
             where = f"{place}.{key}" if place else key
             yield f"{where} is no key that is known here.{nearest(key, known)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ekiben._optional import require
@@ -21,6 +21,7 @@ class Why(str):
     """A key with the reason for what it says, which is written above it as a comment."""
 
     __slots__ = ("reason",)
+    reason: str
 
     def __new__(cls, key: str, reason: str) -> Why:
         """Make a key that is equal to its text alone."""
@@ -34,7 +35,9 @@ def dumps(document: Mapping[str, Any], *, head: str = "") -> str:
 
     Examples
     --------
-    >>> print(dumps({"kind": "Service", Why("ports", "one door"): [{"name": "http", "port": 80}]}, head="Who is asked."))
+    >>> print(
+    ...     dumps({"kind": "Service", Why("ports", "one door"): [{"name": "http", "port": 80}]}, head="Who is asked.")
+    ... )
     # Who is asked.
     kind: Service
     # one door
@@ -78,7 +81,7 @@ def _item(value: Any, indent: str) -> Iterator[str]:
     yield from lines[first + 1 :]
 
 
-def _items(values: list[Any], indent: str) -> Iterator[str]:
+def _items(values: Sequence[Any], indent: str) -> Iterator[str]:
     for each in values:
         yield from _item(each, indent)
 

@@ -30,7 +30,7 @@ def of_azure(folder):
     deployment = load_online_deployment(Path(folder, "deployment.yml"))
     return {
         "endpoint": {"name": endpoint.name, "auth_mode": endpoint.auth_mode},
-        "environment": deployment.environment.inference_config,
+        "environment": deployment.environment.inference_config.as_dict(),
         "deployment": deployment._to_rest_object("westeurope").as_dict(),
     }
 

@@ -39,7 +39,9 @@ def service_monitor(site: Site) -> dict[str, Any]:
         "spec": {
             "jobLabel": "app.kubernetes.io/name",
             "selector": {"matchLabels": site.selector},
-            yamls.Why("podTargetLabels", "tells a new version's pods from the old one's"): ["rollouts-pod-template-hash"],
+            yamls.Why("podTargetLabels", "tells a new version's pods from the old one's"): [
+                "rollouts-pod-template-hash"
+            ],
             "endpoints": [endpoint],
         },
     }
