@@ -24,7 +24,20 @@ model = LinearRegression().fit(X, y)
 unfitted = LinearRegression()
 """
 PACK = ("pack", "train:model", "--name", "flat", "--reference", "train:X", "--out", "flat")
-VERBS = ("pack", "log", "fetch", "card", "scaffold", "pin", "check", "serve", "build", "containerize", "manifests", "export")
+VERBS = (
+    "pack",
+    "log",
+    "fetch",
+    "card",
+    "scaffold",
+    "pin",
+    "check",
+    "serve",
+    "build",
+    "containerize",
+    "manifests",
+    "export",
+)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ _WRITERS: Mapping[Target, Callable[[Site], Iterator[tuple[str, str]]]] = {
 }
 
 
-def manifests(
+def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not know
     folder: str | Path,
     *,
     image: str,
