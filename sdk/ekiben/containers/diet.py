@@ -49,7 +49,7 @@ def roots(source: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     by_plan = []
     for arm in described.arms:
-        package = _package(source, pins[arm].tag, pins[arm].digest)
+        package = package_of(source, pins[arm].tag, pins[arm].digest)
         if needs_its_plan_alone(package, described.explain.methods):
             by_plan.append(arm)
             _add(found, _plans(package), f"arm {arm} (its plan)")
@@ -64,7 +64,8 @@ def roots(source: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     return found, tuple(by_plan)
 
 
-def _package(source: Path, tag: str, digest: str) -> Package:
+def package_of(source: Path, tag: str, digest: str) -> Package:
+    """Load a package of a bento's folder, its bytes verified; the digest that the contract pins is the word of who deploys."""
     name, _, version = tag.partition(":")
     folder = source / "models" / name / version / "package"
     return packages.build(folder, packages.verify(folder), trust=digest)

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "BENTOML_DO_NOT_TRACK": "True",
     "EKIBEN_HOME": "/tmp/ekiben",
     "EKIBEN_LOG": "json",
+    "EKIBEN_DRAIN_S": "2",
     "MALLOC_ARENA_MAX": "2",
 }
 ENTRYPOINT = ("python3", "-m", "ekiben.starting")

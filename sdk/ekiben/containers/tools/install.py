@@ -18,8 +18,12 @@ from pathlib import Path
 
 EPOCH = 315532800  # 1980-01-01, where none is told
 # What no service imports: tests, stubs, sources and headers of what is compiled.
-UNUSED_FOLDERS = {"tests", "testing_data", "test"}
-NEEDED_TESTS = {"sklearn/utils/_test_common", "pandas/_testing"}
+UNUSED_FOLDERS = {"tests", "test"}
+# Of what is large: tools for making models, and a second copy of the engine for programs in C.
+UNUSED_PARTS = (
+    *("numpy/distutils/", "numpy/f2py/", "onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
+    *("onnxruntime/datasets/", "onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
+)
 UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
 
@@ -80,9 +84,9 @@ def is_used(name: str) -> bool:
     (False, True, True)
     """
     parts = name.split("/")
-    if any(name.startswith(kept) for kept in NEEDED_TESTS) or parts[0].endswith(".dist-info"):
+    if parts[0].endswith(".dist-info"):
         return True
-    return not (UNUSED_FOLDERS & set(parts[1:-1]) or name.endswith(UNUSED_SUFFIXES))
+    return not (UNUSED_FOLDERS & set(parts[1:-1]) or name.endswith(UNUSED_SUFFIXES) or name.startswith(UNUSED_PARTS))
 
 
 def compile_all(site: Path) -> None:

@@ -36,6 +36,7 @@ NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "aud
 def main(source: str, target: str) -> None:
     """Copy the part that Python needs, its times made equal."""
     root, out = Path(source), Path(target)
+    out.mkdir(parents=True, exist_ok=True)
     for name in names(root):
         _copy(root, out, name)
     for name, mode in (("dev", 0o755), ("home", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755)):
@@ -59,7 +60,7 @@ def _below(root: Path, name: str) -> Iterator[str]:
         return
     yield name
     if path.is_dir() and not path.is_symlink():
-        for entry in sorted(os.listdir(path)):
+        for entry in sorted(each.name for each in path.iterdir()):
             yield from _below(root, f"{name}/{entry}")
 
 

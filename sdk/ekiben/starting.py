@@ -1,0 +1,98 @@
+"""The first process of an image: `python -m ekiben.starting [serve] [--port N]`, and its health check, `--health`.
+
+With one worker it becomes that worker, and there is no supervisor beside it: half the memory, half the time to start. A
+worker that dies ends the container then, and who runs it starts another. With several it becomes BentoML's supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import runpy
+import signal
+import socket
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from types import FrameType
+
+from ekiben import bounds
+
+WORKER = "_bentoml_impl.worker.service"
+PORTS = ("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "BENTOML_PORT", "PORT")  # the first that is set
+PORT = 3000
+HOST = "BENTOML_HOST"
+BENTO = "BENTO_PATH"
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Serve the bento of this image, or ask it whether it is ready."""
+    parser = argparse.ArgumentParser(prog="ekiben.starting", description="Serve the bento of this image.")
+    parser.add_argument("command", nargs="?", choices=["serve"], default="serve", help="what platforms add; no other")
+    parser.add_argument("--host", default=os.environ.get(HOST, "0.0.0.0"), help="the address to listen on")  # noqa: S104
+    parser.add_argument("--port", type=int, default=port(), help="the port to listen on")
+    parser.add_argument("--health", action="store_true", help="exit with 0 if the service that runs here is ready")
+    told = parser.parse_args()
+    if told.health:
+        sys.exit(0 if is_ready(told.port) else 1)
+    signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
+    bento = os.environ.get(BENTO, ".")
+    n_workers = bounds.workers(_wanted(Path(bento)))
+    os.environ[bounds.WORKERS] = str(n_workers)
+    become(arguments(bento, told.host, told.port, n_workers))
+
+
+def port() -> int:
+    """Read the port from the environment, as the platforms and BentoML name it.
+
+    >>> port()
+    3000
+    """
+    given = (os.environ.get(name, "") for name in PORTS)
+    return next((int(each) for each in given if each.isdigit()), PORT)
+
+
+def is_ready(number: int) -> bool:
+    """Ask `/readyz` on this machine."""
+    asked = http.client.HTTPConnection("127.0.0.1", number, timeout=2)
+    try:
+        asked.request("GET", "/readyz")
+        return asked.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        asked.close()
+
+
+def _wanted(bento: Path) -> int:
+    """Read how many workers the spec wants; it was read whole when the bento was built."""
+    with (bento / "src" / "ekiben.toml").open("rb") as file:
+        return int(tomllib.load(file).get("workers", 1))
+
+
+def arguments(bento: str, host: str, number: int, n_workers: int) -> list[str]:
+    """Give the module to become, and its arguments."""
+    if n_workers > 1:
+        return ["bentoml", "serve", bento, "--host", host, "--port", str(number)]
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="prometheus-")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, number))  # the worker listens once it is ready: until then nobody is kept waiting
+    return [WORKER, bento, "--fd", str(bound.detach()), "--backlog", str(BACKLOG), "--worker-id", "1"]
+
+
+def become(command: list[str]) -> None:
+    """Run a module in the place of this one."""
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
