@@ -12,9 +12,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ekiben.building import build, containerize
+    from ekiben.building import build
     from ekiben.checks import check
     from ekiben.client import connect
+    from ekiben.containers.containerizing import containerize
     from ekiben.errors import EkibenError
     from ekiben.learning import contract
     from ekiben.packages import Package, load
@@ -42,7 +43,7 @@ _HOMES = {
     "canary": "routing",
     "check": "checks",
     "connect": "client",
-    "containerize": "building",
+    "containerize": "containers.containerizing",
     "contract": "learning",
     "fetch": "tracking",
     "load": "packages",

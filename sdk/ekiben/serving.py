@@ -337,6 +337,7 @@ def _settle() -> None:
     """Give back what loading took, and let no collection look through what stays while somebody waits."""
     gc.collect()
     gc.freeze()
+    gc.enable()  # the first process of an image imports without
     with suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 

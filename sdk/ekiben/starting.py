@@ -7,6 +7,7 @@ worker that dies ends the container then, and who runs it starts another. With s
 from __future__ import annotations
 
 import argparse
+import gc
 import http.client
 import os
 import runpy
@@ -39,6 +40,7 @@ def main() -> None:
     if told.health:
         sys.exit(0 if is_ready(told.port) else 1)
     signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
+    gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
     bento = os.environ.get(BENTO, ".")
     n_workers = bounds.workers(_wanted(Path(bento)))
     os.environ[bounds.WORKERS] = str(n_workers)

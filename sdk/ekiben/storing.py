@@ -93,8 +93,8 @@ def get(tag: str, *, digest: str | None = None) -> Package:
     return packages.build(folder, manifest, trust=digest)
 
 
-def unpack_bento(tag: str, to: Path) -> str:
-    """Write a bento and its models into a folder, as they lie in an image, and give its whole tag.
+def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
+    """Write a bento and its models into a folder, as they lie in an image, and give its whole tag and when it was built.
 
     Raises
     ------
@@ -110,4 +110,4 @@ def unpack_bento(tag: str, to: Path) -> str:
         archive = bento.export(str(Path(place) / "bento.tar"))
         with tarfile.open(archive) as packed:
             packed.extractall(to, filter="data")
-    return str(bento.tag)
+    return str(bento.tag), bento.info.creation_time.isoformat()

@@ -12,7 +12,7 @@ from pathlib import Path
 from ekiben.containers import bases, context, engines, layouts, stock, trying
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine
-from ekiben.containers.images import Image, Layer
+from ekiben.containers.images import Image, Layer, Ran
 from ekiben.errors import BuildError, SpecError
 from ekiben.progress import Progress, shown
 
@@ -157,19 +157,26 @@ def local_base(engine: Engine, *, more: tuple[str, ...] = ()) -> str:
     return name
 
 
-def described(engine: Engine, name: str, tag: str, *, ran: trying.Ran | None) -> Image:
+def described(engine: Engine, name: str, tag: str, *, ran: Ran | None) -> Image:
     """Read from the engine what an image is: digest, size, layers."""
     (told,) = json.loads(engine.call("image", "inspect", name).stdout)
     digest = told.get("Digest") or told["Id"]
     sizes = _sizes(engine, name)
     found = told["RootFS"]["Layers"]
     layers = tuple(
-        Layer(holds=holds, digest=digest, n_bytes=size) for holds, digest, size in zip(HOLDS, found, sizes, strict=False)
+        Layer(holds=holds, digest=digest, n_bytes=size)
+        for holds, digest, size in zip(HOLDS, found, sizes, strict=False)
     )
     if not digest.startswith("sha256:"):
         digest = f"sha256:{digest}"
     return Image(
-        ref=name, digest=digest, tag=tag, engine=f"{engine.name}: {engine.why}", n_bytes=told["Size"], layers=layers, ran=ran
+        ref=name,
+        digest=digest,
+        tag=tag,
+        engine=f"{engine.name}: {engine.why}",
+        n_bytes=told["Size"],
+        layers=layers,
+        ran=ran,
     )
 
 

@@ -23,8 +23,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ekiben import locking, pinning, spec, storing
 from ekiben.containers import diet, recipe
 from ekiben.containers.tools import install
@@ -111,8 +109,8 @@ def write(
     _make_room(folder)
     with tempfile.TemporaryDirectory(prefix="ekiben-context-") as place:
         source = Path(place)
-        whole = storing.unpack_bento(tag, source)
-        python, document = _python(source), yaml.safe_load((source / "bento.yaml").read_text())
+        whole, created = storing.unpack_bento(tag, source)
+        python = _python(source)
         chosen = _wheels(source, wheels, python, lean=lean)
         arms = {arm: pin.digest for arm, pin in pinning.read(source / "src").pins.items()}
         context = Context(
@@ -125,7 +123,7 @@ def write(
             left_out=chosen.diet.left_out,
             arms=arms,
             by_plan=chosen.diet.by_plan,
-            labels=_labels(whole, source, document, arms),
+            labels=_labels(whole, source, created, arms),
         )
         _lay(source, context)
     return context
@@ -174,14 +172,14 @@ def _wheels(source: Path, folders: Sequence[Path], python: str, *, lean: bool) -
     return _Chosen(chosen, {"ekiben": mine, **kept})
 
 
-def _labels(tag: str, source: Path, document: Mapping[str, Any], arms: Mapping[str, str]) -> dict[str, str]:
+def _labels(tag: str, source: Path, created: str, arms: Mapping[str, str]) -> dict[str, str]:
     name, _, version = tag.partition(":")
     described = spec.read(source / "src")
     origins = [_origin(source, pin.tag) for pin in pinning.read(source / "src").pins.values()]
     told = {
         "org.opencontainers.image.title": name,
         "org.opencontainers.image.version": version,
-        "org.opencontainers.image.created": str(document["creation_time"]),
+        "org.opencontainers.image.created": created,
         "org.opencontainers.image.revision": ",".join(sorted({each for each in origins if each})),
         "ai.ekiben.bento": tag,
         "ai.ekiben.models": json.dumps({arm: str(ref) for arm, ref in sorted(described.arms.items())}),

@@ -40,9 +40,8 @@ FROM ${{BASE}} AS build
 ENV PYTHONDONTWRITEBYTECODE=1 SOURCE_DATE_EPOCH={epoch}
 COPY tools /tools
 RUN ["python3", "/tools/strip.py", "/", "/out"]
-COPY wheels /wheels
 COPY requirements.txt /requirements.txt
-RUN ["python3", "/tools/install.py", "/wheels", "/requirements.txt", "{site}"]
+RUN --mount=type=bind,source=wheels,target=/wheels ["python3", "/tools/install.py", "/wheels", "/requirements.txt", "{site}"]
 
 # What is shipped, a layer each: base, dependencies, models, code. An edit of the code ships the last one alone.
 FROM scratch
@@ -66,7 +65,7 @@ def containerfile(*, tag: str, base: str, python: str, epoch: int, labels: Mappi
 
     Examples
     --------
-    >>> "RUN [" in containerfile(tag="a:1", base="python:3.11-slim", python="3.11", epoch=0, labels={"a": "b"})
+    >>> 'RUN ["python3"' in containerfile(tag="a:1", base="python:3.11-slim", python="3.11", epoch=0, labels={"a": "b"})
     True
     """
     return TEMPLATE.format(
@@ -91,10 +90,10 @@ def _pairs(told: Mapping[str, str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Quote a value so that a Containerfile takes it as it is.
+    r"""Quote a value so that a Containerfile takes it as it is.
 
-    >>> _quoted('a "b" $c')
-    '"a \\\\"b\\\\" \\\\$c"'
+    >>> print(_quoted("costs $5"))
+    "costs \$5"
     """
     plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("\n", " ")
     return f'"{plain}"'

@@ -28,7 +28,9 @@ def containerize(tag: str, image: str | None, say: Progress) -> Image:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     inspected = engine.call("image", "inspect", "-f", "{{.Id}} {{.Size}}", name, check=False)
     if done.returncode or inspected.returncode:  # it ends with 0 without an image, too
-        raise BuildError(f"{engine.name} must build the image. It refused:\n{engines.last(done.stdout + done.stderr, 25)}")
+        raise BuildError(
+            f"{engine.name} must build the image. It refused:\n{engines.last(done.stdout + done.stderr, 25)}"
+        )
     digest, size = inspected.stdout.split()
     digest = digest if digest.startswith("sha256:") else f"sha256:{digest}"
     return Image(ref=name, digest=digest, tag=tag, engine=f"bentoml containerize, {engine.name}", n_bytes=int(size))

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from ekiben import checks, draining, pinning, running, spec
+from ekiben import draining, pinning, running, spec
 from ekiben.checks import Subject
 from ekiben.checks.laws import http_answers_what_the_notebook_answers
 from ekiben.client import Client
@@ -23,6 +23,7 @@ from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine, asked, last
 from ekiben.containers.images import Ran
 from ekiben.errors import BuildError
+from ekiben.packages import Package
 from ekiben.progress import Progress
 
 READY_S = 120.0
@@ -159,7 +160,9 @@ def prove(engine: Engine, ref: str, context: Context, say: Progress) -> Ran:
         say("stopping the image")
         stop_s, code = container.stop()
         if code:
-            raise BuildError(f"The image must end with code 0 when it is told to. It ended with {code}:\n{container.log()}")
+            raise BuildError(
+                f"The image must end with code 0 when it is told to. It ended with {code}:\n{container.log()}"
+            )
     if faults := [fault for each in compared for fault in each.faults]:
         raise BuildError(f"The image must answer as its packages do. {'; '.join(faults)}.")
     return Ran(
@@ -181,7 +184,7 @@ def _subjects(context: Context, client: Client) -> Iterator[Subject]:
             yield Subject(arm=arm, package=package, spec=described, client=client, promised=promised)
 
 
-def _of(folder: Path, pin: pinning.Pin) -> checks.subjects.Package:
+def _of(folder: Path, pin: pinning.Pin) -> Package:
     return diet.package_of(folder, pin.tag, pin.digest)
 
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import py_compile
 import re
-import shutil
+import struct
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -21,10 +21,14 @@ EPOCH = 315532800  # 1980-01-01, where none is told
 UNUSED_FOLDERS = {"tests", "test"}
 # Of what is large: tools for making models, and a second copy of the engine for programs in C.
 UNUSED_PARTS = (
-    *("numpy/distutils/", "numpy/f2py/", "onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
+    *("numpy/core/_simd.", "numpy/distutils/", "numpy/f2py/", "sklearn/datasets/data/", "sklearn/datasets/images/"),
+    *("onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
     *("onnxruntime/datasets/", "onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
 )
 UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
+# Of what colours the source of other languages, the part that colours Python's.
+COLOURS, KEPT_COLOURS = "pygments/lexers/", ("__init__.py", "_mapping.py", "python.py", "special.py")
+ELF = b"\x7fELF\x02\x01"  # of 64 bits, the low byte first
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
 
 
@@ -62,8 +66,7 @@ def unpack(wheel: Path, digest: str, site: Path) -> None:
             if not target.is_relative_to(site.resolve()):
                 raise SystemExit(f"{wheel.name} must stay below its folder. It holds {name!r}.")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with packed.open(name) as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+            target.write_bytes(shed(packed.read(name)))
 
 
 def _place(name: str) -> str | None:
@@ -86,7 +89,29 @@ def is_used(name: str) -> bool:
     parts = name.split("/")
     if parts[0].endswith(".dist-info"):
         return True
+    if name.startswith(COLOURS):
+        return parts[-1] in KEPT_COLOURS
     return not (UNUSED_FOLDERS & set(parts[1:-1]) or name.endswith(UNUSED_SUFFIXES) or name.startswith(UNUSED_PARTS))
+
+
+def shed(data: bytes) -> bytes:
+    """Cut what follows the segments of a compiled library: the names and lines that a debugger asks for, and nobody else.
+
+    >>> shed(b"text")
+    b'text'
+    """
+    if not data.startswith(ELF):
+        return data
+    (begins,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    end = begins + size * count
+    for i in range(count):
+        offset, n_bytes = (struct.unpack_from("<Q", data, begins + i * size + at)[0] for at in (8, 32))
+        end = max(end, offset + n_bytes)
+    head = bytearray(data[:end])
+    struct.pack_into("<Q", head, 40, 0)  # where the sections are listed, how many there are, and which has their names
+    struct.pack_into("<HH", head, 60, 0, 0)
+    return bytes(head)
 
 
 def compile_all(site: Path) -> None:
