@@ -19,7 +19,9 @@ from ekiben.containers import context, engines
 from ekiben.containers.containerizing import described, local_base
 from ekiben.errors import BuildError
 
-CACHE = Path(__file__).resolve().parents[2] / ".containers"  # wheels, the base and the engine's layers, kept between runs
+CACHE = (
+    Path(__file__).resolve().parents[2] / ".containers"
+)  # wheels, the base and the engine's layers, kept between runs
 REQUIRED = "REQUIRE_CONTAINERS"
 
 

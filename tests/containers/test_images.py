@@ -26,7 +26,7 @@ def test_an_image_of_plans_is_small_and_answers_the_same_bits(image):
     assert image.is_proved
     assert image.size_mb <= MOST_MB
     assert image.ran.memory_mb <= MOST_MEMORY_MB
-    assert image.ran.exact == ("champion", "challenger")
+    assert sorted(image.ran.exact) == ["challenger", "champion"]
     assert image.ran.n_rows > 20
     assert image.digest.startswith("sha256:")
     assert [layer.holds for layer in image.layers] == ["base", "dependencies", "models", "code"]
@@ -41,7 +41,9 @@ def test_what_no_arm_asks_for_is_left_out(boxed, image, python_of):
     assert boxed.is_lean
     assert absent & named == set()
     assert {"numpy", "onnxruntime", "bentoml", "ekiben"} <= named
-    asked = "import importlib.util as u; print([m for m in ('sklearn', 'xgboost', 'pandas', 'scipy') if u.find_spec(m)])"
+    asked = (
+        "import importlib.util as u; print([m for m in ('sklearn', 'xgboost', 'pandas', 'scipy') if u.find_spec(m)])"
+    )
     assert python_of(image.ref, asked) == "[]"
 
 
@@ -181,9 +183,10 @@ def test_an_image_that_answers_otherwise_than_its_packages_is_refused(image, eng
 
 
 def test_an_image_that_does_not_start_is_refused_with_its_log(image, engine):
-    with running_image(engine, image.ref, environment={"EKIBEN_DRAIN_S": "never"}) as container:
-        with pytest.raises(BuildError, match="EKIBEN_DRAIN_S must be a number of seconds"):
-            container.wait()
+    settings = {"EKIBEN_DRAIN_S": "never"}
+    says = pytest.raises(BuildError, match="EKIBEN_DRAIN_S must be a number of seconds")
+    with running_image(engine, image.ref, environment=settings) as container, says:
+        container.wait()
 
 
 def test_without_an_engine_an_oci_layout_is_written_that_one_runs(tag, engine, boxed, image, tmp_path, monkeypatch):
@@ -194,7 +197,7 @@ def test_without_an_engine_an_oci_layout_is_written_that_one_runs(tag, engine, b
     assert made.digest == again.digest
     (pulled,) = engine.call("pull", "-q", f"oci:{Path(made.ref).resolve()}").stdout.split()
     try:
-        assert trying.prove(engine, pulled, boxed, print).exact == ("champion", "challenger")
+        assert sorted(trying.prove(engine, pulled, boxed, print).exact) == ["challenger", "champion"]
     finally:
         engine.call("rmi", "-f", pulled, check=False)
 
@@ -206,5 +209,5 @@ def test_an_engine_that_nobody_knows_is_refused(tag):
 
 def test_where_no_engine_is_installed_the_error_says_of_each(tag, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match="docker is not installed. podman is not installed. nerdctl is not installed"):
+    with pytest.raises(BuildError, match=r"docker is not installed.*podman is not installed.*nerdctl is not installed"):
         ek.containerize(tag)

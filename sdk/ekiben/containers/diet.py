@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -15,6 +16,7 @@ from ekiben.packages import Package
 
 # Of what ekiben names for everybody, what only an arm without a plan, or tables, are asked with.
 FOR_FRAMES = ("pandas",)
+LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
 PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
 
 
@@ -73,7 +75,20 @@ def package_of(source: Path, tag: str, digest: str) -> Package:
 
 def needs_its_plan_alone(package: Package, methods: Sequence[str] = ()) -> bool:
     """Tell whether a package answers and explains by its plan, whatever it is asked, with no library of models beside it."""
-    return not methods and package.plan is not None and not package.plan.native and package.explains_by_plan
+    if methods or package.plan is None or package.plan.native or asks_the_model(package.plan.document):
+        return False
+    return package.explains_by_plan
+
+
+def asks_the_model(document: Any) -> bool:
+    """Tell whether a plan leaves some rows to the model, such as those whose nearest neighbours are as near as others.
+
+    >>> asks_the_model({"outputs": [{"core": {"op": "neighbours"}}]}), asks_the_model({"op": "linear"})
+    (True, False)
+    """
+    if isinstance(document, Mapping):
+        return document.get("op") in LEAVE_ROWS or any(map(asks_the_model, document.values()))
+    return isinstance(document, list | tuple) and any(map(asks_the_model, document))
 
 
 def _why(package: Package, methods: Sequence[str]) -> str:
@@ -81,6 +96,8 @@ def _why(package: Package, methods: Sequence[str]) -> str:
         return "its model: it has no plan"
     if package.plan.native:
         return "steps of its plan are the model's own"
+    if asks_the_model(package.plan.document):
+        return "its plan leaves some rows to the model"
     return f"its explanations: {', '.join(methods) or package.method}"
 
 
