@@ -216,7 +216,6 @@ def _lay(source: Path, context: Context) -> None:
             tag=context.tag, base=context.base, python=context.python, epoch=context.epoch, labels=context.labels
         )
     )
-    (folder / ".containerignore").write_text(f"{FILE}\nContainerfile\n*.sbom.json\n")
     (folder / FILE).write_text(json.dumps(_document(context), indent=1) + "\n")
     _make_even(folder, context.epoch)
 

@@ -16,7 +16,9 @@ from ekiben.packages import Package
 
 # Of what ekiben names for everybody, what only an arm without a plan, or tables, are asked with.
 FOR_FRAMES = ("pandas",)
+NOT_SERVED = ("prettytable",)  # of what a library asks for, what it needs for other work: skops for its model cards
 LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
+LEFT_ASIDE = (*UNUSED, *NOT_SERVED)
 PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
 
 
@@ -158,7 +160,7 @@ def _follow(
     asked = [LEANER.get(name, name)]
     while asked:
         each = asked.pop()
-        if each not in every or reason in found.get(each, ()) or each.startswith(GPU_ONLY) or each in UNUSED:
+        if each not in every or reason in found.get(each, ()) or each.startswith(GPU_ONLY) or each in LEFT_ASIDE:
             continue
         found.setdefault(each, []).append(reason)
         asked += [LEANER.get(other, other) for other in needs(each)]

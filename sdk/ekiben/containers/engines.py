@@ -115,7 +115,7 @@ class Engine:
             out = f"--output=type=docker,name={name},rewrite-timestamp=true"
             even = [f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "--provenance=false"]
             return ["buildx", "build", "--network=none", *even, out]
-        return ["build", "--network=none", "-t", name]
+        return ["build", "--network=none", f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "-t", name]
 
     def release(self) -> None:
         """Let go of what the engine holds between two commands: podman mounts the folder of its layers on itself."""
@@ -187,7 +187,10 @@ def _answers(engine: Engine) -> str:
         done = engine.call("info", seconds=30, check=False)
     except BuildError as reason:
         return str(reason)
-    return last(done.stderr or done.stdout, 1) if done.returncode else ""
+    if done.returncode:
+        return last(done.stderr or done.stdout, 1)
+    is_old = engine.name == "docker" and not engine.is_buildx
+    return "It has no BuildKit, which builds without a network. Install docker-buildx." if is_old else ""
 
 
 def _forms(name: str) -> Iterator[Engine]:
