@@ -93,8 +93,8 @@ def get(tag: str, *, digest: str | None = None) -> Package:
     return packages.build(folder, manifest, trust=digest)
 
 
-def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
-    """Write a bento and its models into a folder, as they lie in an image, and give its whole tag and when it was built.
+def known_bento(tag: str) -> str:
+    """Give the whole tag of a bento, if there is one.
 
     Raises
     ------
@@ -102,10 +102,21 @@ def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
         If there is no such bento, with those that are known.
     """
     try:
-        bento = bentoml.get(tag)
+        return str(bentoml.get(tag).tag)
     except NotFound:
         known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
         raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
+
+
+def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
+    """Write a bento and its models into a folder, as they lie in an image, and give its whole tag and when it was built.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento.
+    """
+    bento = bentoml.get(known_bento(tag))
     with tempfile.TemporaryDirectory(prefix="ekiben-bento-") as place:
         archive = bento.export(str(Path(place) / "bento.tar"))
         with tarfile.open(archive) as packed:

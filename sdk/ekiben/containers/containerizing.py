@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ekiben import storing
 from ekiben.containers import bases, context, engines, layouts, stock, trying
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine
@@ -79,6 +80,7 @@ def containerize(
     if engine is not None and engine not in ENGINES:
         raise SpecError(f"The 'engine' must be one of {', '.join(ENGINES)}. Got {engine!r}.")
     with shown(progress) as say, _folder(context) as place:
+        tag = storing.known_bento(tag)
         if engine == "stock":
             return stock.containerize(tag, image, say)
         folders = [Path(each) for each in ([wheels] if isinstance(wheels, str | Path) else wheels)]
