@@ -64,9 +64,19 @@ lint: setup  ## Style, types and the direction of imports
 	$(VENV)/bin/mypy --strict
 	$(VENV)/bin/lint-imports --no-logo
 
+# Images are built and run in tests. Where Debian's packages may be installed, what that takes is; elsewhere those tests are
+# skipped with the engine's own words, and fail with REQUIRE_CONTAINERS=1.
+.PHONY: engine
+engine:
+	@test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null \
+	|| { command -v podman && command -v runc && command -v mmdebstrap; } > /dev/null \
+	|| { echo "Installing podman, runc and mmdebstrap"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -qq --no-install-recommends podman buildah runc conmon mmdebstrap > /dev/null; } \
+	|| echo "They could not be installed: images are not tested" >&2
+
 # A test marked xdist_group stays with its group on one worker, so that a slow fixture is made once.
 .PHONY: test
-test: setup lint  ## Lint, then every test but the long ones (WORKERS=2, PYTEST_ARGS=…)
+test: setup lint engine  ## Lint, then every test but the long ones (WORKERS=2, PYTEST_ARGS=…)
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: bench
@@ -80,5 +90,5 @@ lock: setup  ## Write requirements.lock again from pyproject.toml (UPGRADE=--upg
 
 .PHONY: clean
 clean:  ## Remove what the targets above made, the environment included
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .strangers build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .strangers .containers build dist
 	find sdk tests examples notebooks bentos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

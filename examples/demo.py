@@ -168,7 +168,7 @@ def ask(client: Client, X_test: pd.DataFrame) -> None:
 
 def image_of(tag: str, say: Callable[[str], None]) -> Text:
     try:
-        return Text(ek.containerize(tag, progress=say), style="green")
+        return Text(str(ek.containerize(tag, progress=say)), style="green")
     except ek.EkibenError as refusal:
         return Text(str(refusal), style="yellow")
 

@@ -10,7 +10,6 @@ from botocore.validate import ParamValidator
 
 import ekiben as ek
 import strangers
-from ekiben import entering
 from ekiben.errors import NotFoundError, SpecError
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/credit-risk:1.2.0"
@@ -164,29 +163,3 @@ def test_a_name_that_azure_does_not_take_is_refused(service):
 def test_a_bento_must_be_there():
     with pytest.raises(NotFoundError, match="No bento 'nothing:here'"):
         ek.export("nothing:here", target="vertex", image=IMAGE)
-
-
-# ── how an image is entered
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "port"),
-    [
-        ([], {}, None),
-        (["serve"], {}, "8080"),
-        (["serve"], {"BENTOML_PORT": "3000"}, "8080"),
-        (["serve"], {"SAGEMAKER_BIND_TO_PORT": "7001"}, "7001"),
-        ([], {"AIP_HTTP_PORT": "8081"}, "8081"),
-        ([], {"PORT": "9000", "BENTOML_PORT": "3000"}, "9000"),
-        ([], {"PORT": "no number"}, None),
-    ],
-)
-def test_the_platform_says_where_a_service_listens(arguments, environment, port):
-    command, told = entering.told(arguments, {"BENTO_PATH": "/bento", **environment})
-    assert command[1:] == ["-m", "bentoml", "serve", "/bento"]
-    assert told.get("BENTOML_PORT") == (port or environment.get("BENTOML_PORT"))
-
-
-def test_what_follows_is_bentoml_s():
-    assert entering.told(["serve", "--host", "::"], {})[0][-2:] == ["--host", "::"]
-    assert entering.told(["--host", "::"], {})[0][-2:] == ["--host", "::"]

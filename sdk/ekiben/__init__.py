@@ -12,9 +12,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ekiben.building import build, containerize
+    from ekiben.building import build
     from ekiben.checks import check
     from ekiben.client import connect
+    from ekiben.containers.containerizing import containerize
     from ekiben.deploying import manifests
     from ekiben.errors import EkibenError
     from ekiben.exporting import export
@@ -44,7 +45,7 @@ _HOMES = {
     "canary": "routing",
     "check": "checks",
     "connect": "client",
-    "containerize": "building",
+    "containerize": "containers.containerizing",
     "contract": "learning",
     "export": "exporting",
     "fetch": "tracking",

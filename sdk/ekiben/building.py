@@ -1,9 +1,8 @@
-"""From a service's folder to a bento that was run, and from a bento to an image."""
+"""From a service's folder to a bento that was run."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from ekiben.errors import BuildError, NotFoundError
 from ekiben.progress import Progress, shown
 from ekiben.running import TRIED, Server, child_environment
 
-BACKENDS = ("docker", "podman", "buildah", "nerdctl")  # in the order of trying
 ALLOWED = re.compile(
     r"service\.py|ekiben\.toml|contract\.json|requirements(\.hashed)?\.txt|uv\.toml|README\.md|bentofile\.yaml|tests/[^/]+\.py|wheels/[^/]+\.(whl|tar\.gz)"
 )
@@ -142,79 +140,6 @@ def source_of(tag: str) -> Path:
         return Path(bentoml.get(tag).path) / "src"
     except (bentoml.exceptions.NotFound, bentoml.exceptions.InvalidArgument):
         raise NotFoundError(f"No bento {tag!r}. To see those that are here, run: bentoml list") from None
-
-
-def containerize(tag: str, *, image: str | None = None, progress: Progress | None = None) -> str:
-    """Build an image of a bento with the engine that is present.
-
-    Parameters
-    ----------
-    tag
-        The bento's tag.
-    image
-        The image's name; by default the tag.
-    progress
-        Called with a few words before each step.
-
-    Returns
-    -------
-    The image's name.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such bento.
-    BuildError
-        If no engine is present, with where the recipe lies, or the engine refuses.
-    """
-    try:
-        bento = bentoml.get(tag)
-    except bentoml.exceptions.NotFound:
-        known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
-        raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
-    backend, refused = _engine()
-    if backend is None:
-        recipe = Path(bento.path) / "env" / "docker" / "Dockerfile"
-        raise BuildError(
-            f"An image needs one of {', '.join(BACKENDS)}. {refused} "
-            f"The recipe lies in {recipe}, its context in {bento.path}. "
-            f"On a machine with an engine, run: bentoml containerize {bento.tag}"
-        )
-    name = image or str(bento.tag)
-    command = [
-        sys.executable,
-        "-m",
-        "bentoml",
-        "containerize",
-        str(bento.tag),
-        "--backend",
-        backend,
-        "--image-tag",
-        name,
-    ]
-    with shown(progress) as say:
-        say(f"building the image with {backend}")
-        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(f"{backend} must build the image. It refused:\n{_end(done.stdout + done.stderr)}")
-    return name
-
-
-def _engine() -> tuple[str | None, str]:
-    """Find the first engine that works, or say of each that is there why it does not."""
-    told = []
-    for backend in BACKENDS:
-        path = shutil.which(backend)
-        if path is None:
-            continue
-        try:
-            done = subprocess.run([path, "info"], capture_output=True, text=True, timeout=30, check=False)
-        except subprocess.TimeoutExpired:
-            done = None
-        if done is not None and done.returncode == 0:
-            return backend, ""
-        told.append(f"{backend} is installed, but its engine does not answer.")
-    return None, " ".join(told) or "None is installed."
 
 
 def _end(output: str, lines: int = 25) -> str:

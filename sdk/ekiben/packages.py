@@ -211,9 +211,17 @@ class Package(Whole):
     def predictions(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         """Answer columns of plain values that fit the contract, as the body of an answer holds them; without a frame by the plan."""
         chosen = [columns[name] for name in self.schema.names]
-        if (plan := self.plan_for(len(chosen[0]))) is not None:
-            with suppress(*NO_ANSWER):
-                return plan.predictions(list(zip(*chosen, strict=True)))
+        if (plan := self.plan_for(len(chosen[0]))) is None:
+            return self._asked(columns)
+        try:
+            return plan.predictions(list(zip(*chosen, strict=True)))
+        except NO_ANSWER as reason:
+            try:
+                return self._asked(columns)
+            except ImportError:  # an image of plans alone
+                raise reason from None
+
+    def _asked(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         rows = tables.as_frame(columns, self.schema)
         found = table(ask(self.adapter, self.model, rows), self.signature, rows.index)
         return protocol.predictions(tables.as_records(found), self.signature)

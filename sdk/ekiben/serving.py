@@ -18,7 +18,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import codecs, draining, keys, pinning, recording, spec, storing, supervising
+from ekiben import bounds, codecs, draining, keys, pinning, recording, spec, storing, supervising, telling
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Answer, Request
 from ekiben.draining import Drain
@@ -133,9 +133,11 @@ def _check_pin(served: Served, arm: str, ref: str) -> None:
 
 def config(served: Served) -> dict[str, Any]:
     """Give `@bentoml.service` what the spec says: workers, threads, the timeout, and the image's packages."""
+    telling.as_asked()
     settings = served.spec
+    is_bounded = "BENTOML_CONTAINERIZED" in os.environ
     made: dict[str, Any] = {
-        "workers": settings.workers,
+        "workers": bounds.workers(settings.workers) if is_bounded else settings.workers,
         "threads": settings.threads,
         "traffic": {"timeout": settings.timeout_s + 5},  # ours is first, and says more
         "metrics": {"enabled": True},
@@ -144,7 +146,7 @@ def config(served: Served) -> dict[str, Any]:
     if (port := os.environ.get(VERTEX_PORT, "")).isdigit():
         made["http"] = {"port": int(port)}
     requirements = served.folder / REQUIREMENTS
-    if requirements.is_file() and "BENTOML_CONTAINERIZED" not in os.environ:
+    if requirements.is_file() and not is_bounded:
         from ekiben import locking
 
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -349,6 +351,7 @@ def _settle() -> None:
     """Give back what loading took, and let no collection look through what stays while somebody waits."""
     gc.collect()
     gc.freeze()
+    gc.enable()  # the first process of an image imports without
     with suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 

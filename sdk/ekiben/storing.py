@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
+import tempfile
 from pathlib import Path
 
 import bentoml
 from bentoml.exceptions import NotFound
 
 from ekiben import packages
-from ekiben.errors import IntegrityError
+from ekiben.errors import IntegrityError, NotFoundError
 from ekiben.packages import Package
 
 
@@ -89,3 +91,34 @@ def get(tag: str, *, digest: str | None = None) -> Package:
         ref = f"package:/{manifest['name']}/{found[:12]}"
         raise IntegrityError(f"The store must hold under {tag} the package of that digest. Got {ref}.")
     return packages.build(folder, manifest, trust=digest)
+
+
+def known_bento(tag: str) -> str:
+    """Give the whole tag of a bento, if there is one.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento, with those that are known.
+    """
+    try:
+        return str(bentoml.get(tag).tag)
+    except NotFound:
+        known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
+        raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
+
+
+def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
+    """Write a bento and its models into a folder, as they lie in an image, and give its whole tag and when it was built.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento.
+    """
+    bento = bentoml.get(known_bento(tag))
+    with tempfile.TemporaryDirectory(prefix="ekiben-bento-") as place:
+        archive = bento.export(str(Path(place) / "bento.tar"))
+        with tarfile.open(archive) as packed:
+            packed.extractall(to, filter="data")
+    return str(bento.tag), bento.info.creation_time.isoformat()

@@ -134,11 +134,3 @@ def test_a_file_beside_the_include_list_refuses_the_build(packages, tmp_path):
 def test_an_image_of_no_bento_is_refused_by_name():
     with pytest.raises(NotFoundError, match="ekiben build"):
         ek.containerize("credit_risk:nosuchbento")
-
-
-def test_without_an_engine_the_recipe_is_named(tag, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match="Dockerfile") as refused:
-        ek.containerize(tag)
-    recipe = re.search(r"lies in (\S+),", str(refused.value))[1]
-    assert "FROM" in Path(recipe).read_text()

@@ -34,7 +34,7 @@ def entered(folder, tmp_path, *arguments, **told):
     log = tmp_path / "log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ekiben.entering", *arguments],
+            [sys.executable, "-m", "ekiben.starting", *arguments],
             env=child_environment({"EKIBEN_DRAIN_S": str(HELD_S), **environment}),
             cwd=tmp_path,
             stdout=sink,

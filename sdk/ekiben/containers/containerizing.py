@@ -1,0 +1,198 @@
+"""From a bento to an image that ran."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ekiben import storing
+from ekiben.containers import bases, context, engines, layouts, stock, trying
+from ekiben.containers.context import Context
+from ekiben.containers.engines import Engine
+from ekiben.containers.images import Image, Layer, Ran
+from ekiben.errors import BuildError, SpecError
+from ekiben.progress import Progress, shown
+
+HOLDS = ("base", "dependencies", "models", "code")
+UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+LOCAL_BASE = "localhost/ekiben-base"
+ENGINES = (*engines.NAMES, "none", "stock")
+
+
+def containerize(
+    tag: str,
+    *,
+    image: str | None = None,
+    engine: str | None = None,
+    base: str | None = None,
+    wheels: str | Path | Sequence[str | Path] = (),
+    context: str | Path | None = None,
+    lean: bool = True,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Image:
+    """Build a small, hardened image of a bento, and run it before saying that it is done.
+
+    The image holds Python, what the arms need, the models and the code, and no shell. It is started read-only, without
+    rights, at one processor and 1 GiB; the bento's examples are replayed and compared; SIGTERM ends it. Two builds of one
+    bento have one digest.
+
+    Parameters
+    ----------
+    tag
+        The bento's tag.
+    image
+        The image's name; by default the tag.
+    engine
+        `docker`, `podman` or `nerdctl`; `none` writes an OCI layout without one, which nothing here can run; `stock` leaves
+        everything to `bentoml containerize`. By default the first engine that runs a container here.
+    base
+        The image that Python comes from, of the bento's version of Python on Debian; `debian` makes one of Debian's packages
+        here. By default the public slim one, or, where no registry of images answers, one of Debian's packages.
+    wheels
+        Folders with wheels that were collected beforehand, so that nothing is fetched.
+    context
+        Where to leave the Containerfile and all that it takes, to read it or to build it by hand.
+    lean
+        Whether to leave out what nothing in the bento asks for.
+    fresh
+        Whether to build without the cache of the engine.
+    progress
+        Called with a few words before each step.
+
+    Returns
+    -------
+    The image, with its digest, size, layers, and what was found when it ran.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such bento.
+    SpecError
+        If there is no such engine.
+    BuildError
+        If no engine runs a container here, the engine refuses, or the image does not start, answers otherwise or does not end.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise SpecError(f"The 'engine' must be one of {', '.join(ENGINES)}. Got {engine!r}.")
+    with shown(progress) as say, _folder(context) as place:
+        tag = storing.known_bento(tag)
+        if engine == "stock":
+            return stock.containerize(tag, image, say)
+        folders = [Path(each) for each in ([wheels] if isinstance(wheels, str | Path) else wheels)]
+        chosen = None
+        if engine != "none":
+            say("looking for an engine that runs containers")
+            chosen = engines.find(engine)
+        say("collecting the wheels")
+        told = _context(tag, place, base, folders, lean=lean)
+        # Before the build: what must hold of the context alone, such as its licences, belongs here.
+        name = image or told.tag
+        if chosen is None:
+            say("writing the image")
+            made = layouts.write(told, Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.oci"), name)
+        else:
+            made = _built(chosen, told, name, base, say, fresh=fresh)
+        # After the build: what is said of an image by its digest, such as its parts, belongs here.
+    return made
+
+
+def _context(tag: str, place: Path, base: str | None, folders: list[Path], *, lean: bool) -> Context:
+    named = None if base in (None, "debian") else base
+    return context.write(tag, place, base=named, wheels=folders, lean=lean)
+
+
+@contextmanager
+def _folder(given: str | Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield Path(given)
+    else:
+        with tempfile.TemporaryDirectory(prefix="ekiben-image-") as place:
+            yield Path(place) / "context"
+
+
+def _built(engine: Engine, told: Context, name: str, base: str | None, say: Progress, *, fresh: bool) -> Image:
+    try:
+        chosen = base_image(engine, told, base, say)
+        say(f"building the image with {engine.name}")
+        engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        ran = trying.prove(engine, name, told, say)
+        return described(engine, name, told.tag, ran=ran)
+    finally:
+        engine.release()
+
+
+def base_image(engine: Engine, told: Context, asked: str | None, say: Progress) -> str:
+    """Have the image that Python comes from: the one that was asked for, the public one, or one of Debian's packages.
+
+    Raises
+    ------
+    BuildError
+        If it cannot be had.
+    """
+    if asked != "debian":
+        say(f"getting {told.base}")
+        have = engine.call("image", "inspect", told.base, check=False).returncode == 0
+        pulled = None if have else engine.call("pull", told.base, check=False)
+        if pulled is None or pulled.returncode == 0:
+            return told.base
+        if asked is not None or not bases.can_make() or told.python != bases.PYTHON:
+            raise BuildError(
+                f"The base must be an image that {engine.name} has or can get. {told.base} is not: "
+                f"{engines.last(pulled.stderr, 1)} Where mmdebstrap is installed, base='debian' makes one."
+            )
+    say("making a base of Debian's packages")
+    return local_base(engine)
+
+
+def local_base(engine: Engine, *, more: tuple[str, ...] = ()) -> str:
+    """Give the engine a base of Debian's packages, once, and name it."""
+    tar = bases.make(more=more)
+    name = f"{LOCAL_BASE}:{tar.stem}"
+    if engine.call("image", "inspect", name, check=False).returncode:
+        settings = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]']
+        engine.call("import", *(word for line in settings for word in ("--change", line)), str(tar), name)
+    return name
+
+
+def described(engine: Engine, name: str, tag: str, *, ran: Ran | None) -> Image:
+    """Read from the engine what an image is: digest, size, layers."""
+    (told,) = json.loads(engine.call("image", "inspect", name).stdout)
+    digest = told.get("Digest") or told["Id"]
+    sizes = _sizes(engine, name)
+    found = told["RootFS"]["Layers"]
+    layers = tuple(
+        Layer(holds=holds, digest=digest, n_bytes=size)
+        for holds, digest, size in zip(HOLDS, found, sizes, strict=False)
+    )
+    if not digest.startswith("sha256:"):
+        digest = f"sha256:{digest}"
+    return Image(
+        ref=name,
+        digest=digest,
+        tag=tag,
+        engine=f"{engine.name}: {engine.why}",
+        n_bytes=told["Size"],
+        layers=layers,
+        ran=ran,
+    )
+
+
+def _sizes(engine: Engine, name: str) -> list[int]:
+    """Give the bytes of each layer, the base's first, without those steps that wrote none."""
+    lines = engine.call("history", "--format", "{{.Size}}", name).stdout.splitlines()
+    return [size for line in reversed(lines) if (size := n_bytes(line))]
+
+
+def n_bytes(told: str) -> int:
+    """Read a size as engines tell it.
+
+    >>> n_bytes("57.5 MB"), n_bytes("1.2kB"), n_bytes("0B")
+    (57500000, 1200, 0)
+    """
+    found = re.fullmatch(r"([\d.]+) ?([kMG]?)B", told.strip())
+    return round(float(found[1]) * UNITS[found[2]]) if found else 0

@@ -1,0 +1,175 @@
+"""What an image must hold for what it serves, and why: an arm that has a plan needs no library of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ekiben import explainers, packages, pinning, spec
+from ekiben.distributions import GPU_ONLY, LEANER, UNUSED
+from ekiben.packages import Package
+
+# Of what ekiben names for everybody, what only an arm without a plan, or tables, are asked with.
+FOR_FRAMES = ("pandas",)
+NOT_SERVED = ("prettytable",)  # of what a library asks for, what it needs for other work: skops for its model cards
+LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
+LEFT_ASIDE = (*UNUSED, *NOT_SERVED)
+PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diet:
+    """What is needed, by name, with every reason; and what the lock names and the image leaves out.
+
+    Parameters
+    ----------
+    needed
+        Distribution → reasons, such as `ekiben`, `arm champion (its model)` or `tables`.
+    left_out
+        Distribution → why nothing asks for it.
+    by_plan
+        The arms that are answered and explained by their plans alone.
+    """
+
+    needed: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str]
+    by_plan: tuple[str, ...]
+
+
+def roots(source: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Name what a bento needs beside ekiben itself, with the reasons, and the arms that their plans suffice.
+
+    Parameters
+    ----------
+    source
+        A bento's folder, with its models.
+    """
+    described, pins = spec.read(source / "src"), pinning.read(source / "src").pins
+    found: dict[str, list[str]] = {}
+    by_plan = []
+    for arm in described.arms:
+        package = package_of(source, pins[arm].tag, pins[arm].digest)
+        if needs_its_plan_alone(package, described.explain.methods):
+            by_plan.append(arm)
+            _add(found, _plans(package), f"arm {arm} (its plan)")
+        else:
+            reason = f"arm {arm} ({_why(package, described.explain.methods)})"
+            more = [name for method in described.explain.methods for name in explainers.requirements(method)]
+            _add(found, [*package.manifest["requirements"], *FOR_FRAMES, *more], reason)
+    if described.tables:
+        _add(found, ["pyarrow", *FOR_FRAMES], "tables")
+    if described.records.to == "postgres":
+        _add(found, ["asyncpg"], "records")
+    return found, tuple(by_plan)
+
+
+def package_of(source: Path, tag: str, digest: str) -> Package:
+    """Load a package of a bento's folder, its bytes verified; the digest that the contract pins is the word of who deploys."""
+    name, _, version = tag.partition(":")
+    folder = source / "models" / name / version / "package"
+    return packages.build(folder, packages.verify(folder), trust=digest)
+
+
+def needs_its_plan_alone(package: Package, methods: Sequence[str] = ()) -> bool:
+    """Tell whether a package answers and explains by its plan, whatever it is asked, with no library of models beside it."""
+    if methods or package.plan is None or package.plan.native or asks_the_model(package.plan.document):
+        return False
+    return package.explains_by_plan
+
+
+def asks_the_model(document: Any) -> bool:
+    """Tell whether a plan leaves some rows to the model, such as those whose nearest neighbours are as near as others.
+
+    >>> asks_the_model({"outputs": [{"core": {"op": "neighbours"}}]}), asks_the_model({"op": "linear"})
+    (True, False)
+    """
+    if isinstance(document, Mapping):
+        return document.get("op") in LEAVE_ROWS or any(map(asks_the_model, document.values()))
+    return isinstance(document, list | tuple) and any(map(asks_the_model, document))
+
+
+def _why(package: Package, methods: Sequence[str]) -> str:
+    if package.plan is None:
+        return "its model: it has no plan"
+    if package.plan.native:
+        return "steps of its plan are the model's own"
+    if asks_the_model(package.plan.document):
+        return "its plan leaves some rows to the model"
+    return f"its explanations: {', '.join(methods) or package.method}"
+
+
+def _plans(package: Package) -> list[str]:
+    named = {canonicalize_name(Requirement(line).name) for line in package.manifest["requirements"]}
+    return sorted(named & set(PLANS))
+
+
+def _add(found: dict[str, list[str]], lines: Iterable[str], reason: str) -> None:
+    for line in lines:
+        name = canonicalize_name(Requirement(line).name)
+        reasons = found.setdefault(LEANER.get(name, name), [])
+        if reason not in reasons:
+            reasons.append(reason)
+
+
+def plan(
+    locked: Iterable[str],
+    wanted: Mapping[str, Sequence[str]],
+    by_plan: tuple[str, ...],
+    needs: Callable[[str], Iterable[str]],
+) -> Diet:
+    """Follow what is wanted through what each distribution needs, as far as the lock goes.
+
+    Parameters
+    ----------
+    locked
+        Every name of the lock.
+    wanted
+        Where to begin, beside ekiben: name → reasons.
+    by_plan
+        The arms that need their plans alone.
+    needs
+        Gives the names that a distribution needs; `ekiben` is asked for as well.
+
+    Examples
+    --------
+    >>> needed = {"ekiben": ["numpy", "pandas"], "scikit-learn": ["scipy"]}
+    >>> found = plan(["numpy", "pandas", "scipy"], {}, ("champion",), lambda name: needed.get(name, []))
+    >>> dict(found.needed), sorted(found.left_out)
+    ({'numpy': ('ekiben',)}, ['pandas', 'scipy'])
+    """
+    every = set(locked)
+    found: dict[str, list[str]] = {}
+    for name in needs("ekiben"):
+        if name not in FOR_FRAMES:
+            _follow(name, "ekiben", found, every, needs)
+    for name, reasons in wanted.items():
+        for reason in reasons:
+            _follow(name, reason, found, every, needs)
+    left = dict.fromkeys(sorted(every - found.keys()), "no arm, method or protocol of the bento asks for it")
+    return Diet(needed={name: tuple(found[name]) for name in sorted(found)}, left_out=left, by_plan=by_plan)
+
+
+def _follow(
+    name: str, reason: str, found: dict[str, list[str]], every: set[str], needs: Callable[[str], Iterable[str]]
+) -> None:
+    asked = [LEANER.get(name, name)]
+    while asked:
+        each = asked.pop()
+        if each not in every or reason in found.get(each, ()) or each.startswith(GPU_ONLY) or each in LEFT_ASIDE:
+            continue
+        found.setdefault(each, []).append(reason)
+        asked += [LEANER.get(other, other) for other in needs(each)]
+
+
+def everything(locked: Iterable[str]) -> Diet:
+    """Give what the lock names, all of it.
+
+    >>> everything(["numpy"]).needed
+    {'numpy': ('locked',)}
+    """
+    return Diet(needed=dict.fromkeys(sorted(locked), ("locked",)), left_out={}, by_plan=())

@@ -1,0 +1,253 @@
+"""Which engine builds and runs images here: found by building and running one, and told with the reason."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ekiben.containers import probes, wheels
+from ekiben.errors import BuildError, SpecError
+
+NAMES = ("docker", "podman", "nerdctl")  # in the order of trying; each builds and runs
+PROBE = "localhost/ekiben-probe:1"
+TRIED_S = 120
+MOST_FILES = 4096
+# What an image must bear: nobody's rights, nothing written but /tmp, and no more than it is given.
+HARDENED = (
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--pids-limit=256",
+    "--tmpfs=/tmp:rw,nosuid,nodev,size=128m,mode=1777",
+)
+STORAGE = """\
+[storage]
+driver = "{driver}"
+graphroot = "{folder}/root"
+runroot = "{folder}/run"
+"""
+SETTINGS = """\
+[containers]
+netns = "host"
+default_ulimits = ["nofile={files}:{files}", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine that built and ran an image here, and how it wants to be asked.
+
+    Parameters
+    ----------
+    name
+        docker, podman or nerdctl.
+    environment
+        Variables that it is started with: of podman in a sandbox, where its own settings lie.
+    building
+        Arguments of each build.
+    publishes
+        Whether a container has a network of its own, and its port is published; else it listens on this machine's.
+    limits
+        Whether processors and memory can be limited.
+    why
+        Why this one.
+    """
+
+    name: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    building: tuple[str, ...] = ()
+    publishes: bool = True
+    limits: bool = True
+    why: str = ""
+
+    def call(self, *words: str, seconds: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of its commands.
+
+        Raises
+        ------
+        BuildError
+            If it refuses, with its last words.
+        """
+        command = [self.name, *words]
+        own = {**os.environ, **self.environment}
+        try:
+            done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"{self.name} {words[0]} must end within {seconds:.0f} s. It did not.") from None
+        if check and done.returncode:
+            raise BuildError(f"{self.name} {words[0]} must succeed. It refused:\n{last(done.stderr + done.stdout)}")
+        return done
+
+    @property
+    def is_buildx(self) -> bool:
+        """Whether builds go through BuildKit, which can make all times equal."""
+        return self.name == "docker" and self.call("buildx", "version", check=False).returncode == 0
+
+    def build(self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False) -> None:
+        """Build an image of a folder without a network, the same bytes for the same folder where the engine can.
+
+        Raises
+        ------
+        BuildError
+            If the engine refuses.
+        """
+        told = [f"--build-arg={key}={value}" for key, value in sorted(arguments.items())]
+        told += ["--no-cache"] if fresh else []
+        words = [*self._build_words(name, epoch), *self.building, *told, "-f", str(folder / "Containerfile")]
+        self.call(*words, str(folder), seconds=1800)
+
+    def _build_words(self, name: str, epoch: int) -> list[str]:
+        if self.name == "podman":
+            even = ["--format=oci", f"--timestamp={epoch}", "--layers"]
+            return ["build", "--network=none", *even, "-t", name]
+        if self.is_buildx:
+            out = f"--output=type=docker,name={name},rewrite-timestamp=true"
+            even = [f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "--provenance=false"]
+            return ["buildx", "build", "--network=none", *even, out]
+        return ["build", "--network=none", f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "-t", name]
+
+    def release(self) -> None:
+        """Let go of what the engine holds between two commands: podman mounts the folder of its layers on itself."""
+        settings = self.environment.get("CONTAINERS_STORAGE_CONF")
+        if settings:
+            for name in ("overlay", "vfs"):
+                folder = Path(settings).parent / "root" / name
+                if folder.is_dir() and os.path.ismount(folder):
+                    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def last(said: str, lines: int = 15) -> str:
+    """Give the end of what a program said."""
+    return "\n".join(said.strip().splitlines()[-lines:])
+
+
+def find(name: str | None = None) -> Engine:
+    """Find the first engine that builds and runs the smallest image.
+
+    Parameters
+    ----------
+    name
+        Ask this one alone.
+
+    Raises
+    ------
+    SpecError
+        If there is no such engine.
+    BuildError
+        If none works, with what each of them said.
+    """
+    if name is not None and name not in NAMES:
+        raise SpecError(f"The 'engine' must be one of {', '.join(NAMES)}, none or stock. Got {name!r}.")
+    told = []
+    for each in [name] if name else NAMES:
+        if shutil.which(each) is None:
+            told.append(f"{each} is not installed.")
+            continue
+        found, said = _try(each)
+        if found is not None:
+            return replace(found, why=" ".join([*told, found.why]))
+        told.append(f"{each} is installed, and does not run a container here: {said}")
+    raise BuildError(f"An image needs an engine that runs a container. {' '.join(told)}")
+
+
+def _try(name: str) -> tuple[Engine | None, str]:
+    """Try an engine as it is set up, and podman once more with settings of its own for a sandbox."""
+    said = ""
+    for engine in _forms(name):
+        said = _answers(engine)
+        if said:
+            continue
+        with tempfile.TemporaryDirectory(prefix="ekiben-probe-") as place:
+            probes.write(Path(place))
+            for each in _ways_to_build(engine):
+                built, said = _quietly(each, Path(place))
+                if built:
+                    ran, said = _runs(each)
+                    each.call("rmi", "-f", PROBE, check=False)
+                    if ran is not None:
+                        return ran, ""
+        engine.release()
+    return None, said
+
+
+def _answers(engine: Engine) -> str:
+    """Ask an engine about itself, and give what it says where it does not answer."""
+    try:
+        done = engine.call("info", seconds=30, check=False)
+    except BuildError as reason:
+        return str(reason)
+    if done.returncode:
+        return last(done.stderr or done.stdout, 1)
+    is_old = engine.name == "docker" and not engine.is_buildx
+    return "It has no BuildKit, which builds without a network. Install docker-buildx." if is_old else ""
+
+
+def _forms(name: str) -> Iterator[Engine]:
+    yield Engine(name=name, why=f"{name} runs containers here.")
+    if name == "podman" and os.geteuid() == 0 and shutil.which("runc"):
+        for driver in ("overlay", "vfs"):
+            yield Engine(
+                name=name,
+                environment=_private(driver),
+                publishes=False,
+                why=f"podman runs containers here by settings of its own, with {driver} and runc.",
+            )
+
+
+def _private(driver: str) -> dict[str, str]:
+    """Write podman's settings for a sandbox into the cache, none of them the machine's, and give the variables that name them."""
+    folder = wheels.cache() / "engines" / f"podman-{driver}"
+    folder.mkdir(parents=True, exist_ok=True)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    (folder / "storage.conf").write_text(STORAGE.format(driver=driver, folder=folder))
+    (folder / "containers.conf").write_text(SETTINGS.format(files=most))
+    files = {"CONTAINERS_STORAGE_CONF": "storage.conf", "CONTAINERS_CONF": "containers.conf"}
+    return {key: str(folder / name) for key, name in files.items()}
+
+
+def _ways_to_build(engine: Engine) -> Iterator[Engine]:
+    yield engine
+    if engine.name == "podman":
+        yield replace(engine, building=("--isolation=chroot",))
+
+
+def _quietly(engine: Engine, folder: Path) -> tuple[bool, str]:
+    try:
+        engine.build(folder, PROBE, epoch=0, arguments={})
+    except BuildError as reason:
+        return False, last(str(reason), 1)
+    return True, ""
+
+
+def _runs(engine: Engine) -> tuple[Engine | None, str]:
+    """Run the smallest image hardened, with as much of the engine's own as works here."""
+    said = ""
+    for publishes in (True, False) if engine.publishes else (False,):
+        for limits in (True, False):
+            each = replace(engine, publishes=publishes, limits=limits)
+            with suppress(BuildError):
+                done = each.call("run", "--rm", *asked(each), PROBE, seconds=TRIED_S, check=False)
+                if done.returncode == 0:
+                    return each, ""
+                said = last(done.stderr, 1)
+    return None, said
+
+
+def asked(engine: Engine, *, port: int = 3000, cpus: float = 1, memory_mb: int = 1024) -> Sequence[str]:
+    """Give the arguments that a container is run with: hardened, limited, and its port on 127.0.0.1 alone."""
+    network = [f"--publish=127.0.0.1:{port}:3000"] if engine.publishes else ["--network=host"]
+    listens = [] if engine.publishes else [f"--env=BENTOML_PORT={port}", "--env=BENTOML_HOST=127.0.0.1"]
+    limits = [f"--cpus={cpus:g}", f"--memory={memory_mb}m"] if engine.limits else []
+    return [*HARDENED, *network, *listens, *limits]

@@ -1,0 +1,121 @@
+"""Copy what Python needs of a base image, and nothing else: `strip.py FROM TO`.
+
+What is left out: every shell, every command but Python, package managers, documents, and what Python brings for people who
+sit before it. What stays of Debian's list of packages says what the image holds.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import py_compile
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+EPOCH = 315532800  # 1980-01-01, where none is told
+COMMANDS = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin")
+KEPT_COMMANDS = ("python",)  # how their names begin
+KEPT = ("bin", "sbin", "lib", "lib64", "usr", "etc", "var/lib/dpkg")
+ETC = ("ca-certificates.conf", "debian_version", "group", "host.conf", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
+ETC_TOO = ("localtime", "nsswitch.conf", "os-release", "passwd", "protocols", "services", "ssl", "timezone")
+DPKG = ("status", "status.d")
+NO_FOLDERS = {
+    *("usr/games", "usr/include", "usr/libexec", "usr/src", "usr/local/include", "usr/local/share/man"),
+    *("usr/lib/apt", "usr/lib/dpkg", "usr/lib/systemd", "usr/lib/tmpfiles.d", "usr/lib/init", "usr/lib/mime"),
+    *("usr/lib/sasl2", "usr/lib/udev", "usr/share/bash-completion", "usr/share/bug", "usr/share/debconf"),
+    *("usr/share/debianutils", "usr/share/doc-base", "usr/share/dpkg", "usr/share/info", "usr/share/keyrings"),
+    *("usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/share/menu", "usr/share/pam"),
+    *("usr/share/pam-configs", "usr/share/perl5", "usr/share/polkit-1", "usr/share/common-licenses-old"),
+}
+NO_PYTHON = {"ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo", "site-packages"}
+NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "audit", "e2fsprogs")
+
+
+def main(source: str, target: str) -> None:
+    """Copy the part that Python needs, its times made equal."""
+    root, out = Path(source), Path(target)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names(root):
+        _copy(root, out, name)
+    for name, mode in (("dev", 0o755), ("home", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755)):
+        (out / name).mkdir(mode=mode, exist_ok=True, parents=True)
+    (out / "tmp").mkdir(exist_ok=True)
+    (out / "tmp").chmod(0o1777)
+    _compile(out)
+    _make_even(out)
+
+
+def names(root: Path) -> Iterator[str]:
+    """List what stays, each folder before what is in it."""
+    for top in KEPT:
+        if os.path.lexists(root / top):
+            yield from _below(root, top)
+
+
+def _below(root: Path, name: str) -> Iterator[str]:
+    path = root / name
+    if not stays(name):
+        return
+    yield name
+    if path.is_dir() and not path.is_symlink():
+        for entry in sorted(each.name for each in path.iterdir()):
+            yield from _below(root, f"{name}/{entry}")
+
+
+def stays(name: str) -> bool:
+    """Tell whether a path of a base image is needed by Python, or says what the image holds.
+
+    >>> [name for name in ("usr/bin/dash", "bin/sh", "usr/bin/python3.11", "etc/passwd", "etc/apt") if stays(name)]
+    ['usr/bin/python3.11', 'etc/passwd']
+    """
+    folder, _, last = name.rpartition("/")
+    parts = set(name.split("/"))
+    if folder in COMMANDS:
+        return last.startswith(KEPT_COMMANDS) and "config" not in last
+    if folder == "etc":
+        return last in ETC or last in ETC_TOO
+    if folder == "var/lib/dpkg":
+        return last in DPKG
+    if name in NO_FOLDERS or "__pycache__" in parts:  # compiled again below
+        return False
+    if folder.startswith("usr/share/doc/"):
+        return last == "copyright"
+    if any(part.startswith("python3") for part in folder.split("/")) and parts & NO_PYTHON:
+        return False
+    if folder.startswith(("usr/lib", "lib")) and "python3" not in name:
+        return not last.startswith(NO_LIBRARIES)
+    return True
+
+
+def _copy(root: Path, out: Path, name: str) -> None:
+    source, target = root / name, out / name
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+    elif source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        target.chmod(source.stat().st_mode & 0o777)
+    elif source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(source.stat().st_mode & 0o777)  # no bit that makes another user of who runs it
+
+
+def _compile(out: Path) -> None:
+    """Compile Python's own modules once: below a read-only root they would be each time that it starts."""
+    for folder in sorted([*out.glob("usr/lib/python3.*"), *out.glob("usr/local/lib/python3.*")]):
+        shown = "/" + str(folder.relative_to(out))
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(folder, quiet=2, ddir=shown, workers=0, invalidation_mode=mode)
+
+
+def _make_even(out: Path) -> None:
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or EPOCH)
+    for path in sorted(out.rglob("*"), reverse=True):
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+    os.utime(out, (epoch, epoch))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,106 @@
+"""The first process of an image: `python -m ekiben.starting [serve] [--port N]`, and its health check, `--health`.
+
+With one worker it becomes that worker, and there is no supervisor beside it: half the memory, half the time to start. A
+worker that dies ends the container then, and who runs it starts another. With several it becomes BentoML's supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import http.client
+import os
+import runpy
+import signal
+import socket
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from types import FrameType
+
+from ekiben import bounds
+
+WORKER = "_bentoml_impl.worker.service"
+ASKED_AT = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT")  # SageMaker, Vertex, and those that run any container
+OWN = "BENTOML_PORT"
+PORT, SAGEMAKERS = 3000, 8080  # SageMaker runs an image with `serve`, and asks there
+HOST = "BENTOML_HOST"
+BENTO = "BENTO_PATH"
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Serve the bento of this image, or ask it whether it is ready."""
+    parser = argparse.ArgumentParser(prog="ekiben.starting", description="Serve the bento of this image.")
+    parser.add_argument(
+        "command", nargs="?", choices=["serve"], help="what SageMaker adds, which asks at port 8080 then"
+    )
+    parser.add_argument("--host", default=os.environ.get(HOST, "0.0.0.0"), help="the address to listen on")  # noqa: S104
+    parser.add_argument("--port", type=int, help="the port to listen on; by default the environment says which")
+    parser.add_argument("--health", action="store_true", help="exit with 0 if the service that runs here is ready")
+    told = parser.parse_args()
+    number = told.port or port(told.command)
+    if told.health:
+        sys.exit(0 if is_ready(number) else 1)
+    signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
+    gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
+    bento = os.environ.get(BENTO, ".")
+    n_workers = bounds.workers(_wanted(Path(bento)))
+    os.environ[bounds.WORKERS] = str(n_workers)
+    become(arguments(bento, told.host, number, n_workers))
+
+
+def port(command: str | None = None) -> int:
+    """Read the port from the environment, as the platforms and BentoML name it; the first that is set counts.
+
+    >>> port(), port("serve")
+    (3000, 8080)
+    """
+    names, otherwise = (ASKED_AT, SAGEMAKERS) if command else ((*ASKED_AT, OWN), PORT)
+    given = (os.environ.get(name, "") for name in names)
+    return next((int(each) for each in given if each.isdigit()), otherwise)
+
+
+def is_ready(number: int) -> bool:
+    """Ask `/readyz` on this machine."""
+    asked = http.client.HTTPConnection("127.0.0.1", number, timeout=2)
+    try:
+        asked.request("GET", "/readyz")
+        return asked.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        asked.close()
+
+
+def _wanted(bento: Path) -> int:
+    """Read how many workers the spec of a bento, or of a service's folder, wants; it was read whole before."""
+    source = bento / "src" if (bento / "src").is_dir() else bento
+    with (source / "ekiben.toml").open("rb") as file:
+        return int(tomllib.load(file).get("workers", 1))
+
+
+def arguments(bento: str, host: str, number: int, n_workers: int) -> list[str]:
+    """Give the module to become, and its arguments."""
+    if n_workers > 1:
+        return ["bentoml", "serve", bento, "--host", host, "--port", str(number)]
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="prometheus-")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, number))  # the worker listens once it is ready: until then nobody is kept waiting
+    return [WORKER, bento, "--fd", str(bound.detach()), "--backlog", str(BACKLOG), "--worker-id", "1"]
+
+
+def become(command: list[str]) -> None:
+    """Run a module in the place of this one."""
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What an image costs, measured: `pytest -m long tests/containers/test_goals.py -s`. Sizes are held, times are shown."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+import ekiben as ek
+from ekiben import building, locking, spec
+from ekiben.containers import context
+from ekiben.containers.containerizing import containerize, local_base
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def heavy(engine, credit_packages, tmp_path_factory):
+    """An image whose arms need scikit-learn and XGBoost: another method may be asked for."""
+    folder = tmp_path_factory.mktemp("heavy") / "credit_heavy"
+    route = ek.split(champion=1, challenger=1)
+    ek.scaffold(folder, arms=credit_packages, route=route, unit="id", explain=spec.Explain(methods=("sampling",)))
+    locking.write_hashed(folder)
+    name = "localhost/ekiben-test:heavy"
+    yield containerize(building._build_in_child(folder), image=name, base="debian", progress=print)
+    engine.call("rmi", "-f", name, check=False)
+
+
+def test_an_image_with_the_libraries_of_its_models_is_a_quarter_of_the_default(heavy):
+    print(heavy)
+    onnxruntime_mb = 40  # this service has plans too
+    assert heavy.size_mb - onnxruntime_mb <= 400
+    assert heavy.ran.memory_mb <= 256
+
+
+def test_a_build_without_a_cache_and_a_network_is_timed(engine, boxed, image, build_again):
+    base = local_base(engine)
+    began = time.monotonic()
+    told = build_again(replace(boxed, base=base), "localhost/ekiben-test:timed", fresh=True)
+    print(f"built from nothing in {time.monotonic() - began:.1f} s")
+    assert [layer.digest for layer in told.layers] == [layer.digest for layer in image.layers]
+
+
+def test_a_context_is_written_from_wheels_alone(tag, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("EKIBEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    began = time.monotonic()
+    told = context.write(tag, tmp_path / "context", wheels=[cache / "wheels"])
+    print(f"written in {time.monotonic() - began:.1f} s")
+    assert len(told.wheels) > 20

@@ -1,0 +1,213 @@
+"""A real image, built and run: what is in it, what it may do, how it starts and ends."""
+
+import json
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+import ekiben as ek
+from ekiben import routing, spec
+from ekiben.containers import context, layouts, trying
+from ekiben.containers.containerizing import containerize
+from ekiben.containers.trying import running_image
+from ekiben.errors import BuildError, SpecError
+
+MOST_MB, MOST_MEMORY_MB = 260, 160
+DRAINED_S = 2
+
+
+def test_an_image_of_plans_is_small_and_answers_the_same_bits(image):
+    print(image)
+    assert image.is_proved
+    assert image.size_mb <= MOST_MB
+    assert image.ran.memory_mb <= MOST_MEMORY_MB
+    assert sorted(image.ran.exact) == ["challenger", "champion"]
+    assert image.ran.n_rows > 20
+    assert image.digest.startswith("sha256:")
+    assert [layer.holds for layer in image.layers] == ["base", "dependencies", "models", "code"]
+    assert "podman" in image.engine or "docker" in image.engine
+    assert image.digest in str(image)
+    assert image.digest in image._repr_html_()
+
+
+def test_what_no_arm_asks_for_is_left_out(boxed, image, python_of):
+    named = {wheel.name for wheel in boxed.wheels}
+    absent = {"scikit-learn", "xgboost-cpu", "pandas", "scipy", "skops", "mlflow", "alibi"}
+    assert boxed.is_lean
+    assert absent & named == set()
+    assert {"numpy", "onnxruntime", "bentoml", "ekiben"} <= named
+    asked = (
+        "import importlib.util as u; print([m for m in ('sklearn', 'xgboost', 'pandas', 'scipy') if u.find_spec(m)])"
+    )
+    assert python_of(image.ref, asked) == "[]"
+
+
+def test_there_is_no_command_in_it_but_python(image, python_of):
+    program = (
+        "import os; print([os.path.join(f, n) for f in ('/bin', '/sbin', '/usr/bin', '/usr/sbin', '/usr/local/bin')"
+        " if os.path.isdir(f) for n in os.listdir(f) if not n.startswith('python')])"
+    )
+    assert python_of(image.ref, program) == "[]"
+    program = "import os; print([n for n in ('/usr/lib/apt', '/usr/lib/dpkg', '/etc/apt', '/usr/share/man') if os.path.exists(n)])"
+    assert python_of(image.ref, program) == "[]"
+
+
+def test_it_runs_as_a_number_without_rights_and_writes_to_tmp_alone(image, python_of):
+    program = """
+import json, os
+told = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+def writes(path):
+    try:
+        open(path, "w").close()
+    except OSError:
+        return False
+    return True
+print(json.dumps({
+    "uid": os.getuid(), "caps": told["CapEff"], "bounding": told["CapBnd"], "no_new": told["NoNewPrivs"],
+    "seccomp": told["Seccomp"], "writes": [p for p in ("/x", "/app/x", "/home/bentoml/bento/x", "/etc/x", "/tmp/x") if writes(p)],
+    "odd": [p for f, _, names in os.walk("/usr") for n in names for p in [os.path.join(f, n)]
+            if not os.path.islink(p) and os.stat(p).st_mode & 0o6000],
+}))
+"""
+    told = json.loads(python_of(image.ref, program))
+    assert told["uid"] == 1034
+    assert {told["caps"], told["bounding"]} == {"0000000000000000"}
+    assert (told["no_new"], told["seccomp"]) == ("1", "2")
+    assert told["writes"] == ["/tmp/x"]
+    assert told["odd"] == []
+
+
+def test_two_builds_of_one_bento_have_one_digest(image, tag, tmp_path, build_again):
+    again = context.write(tag, tmp_path / "context", base="debian")
+    told = build_again(replace(again), "localhost/ekiben-test:again", fresh=True)
+    assert [layer.digest for layer in told.layers] == [layer.digest for layer in image.layers]
+
+
+def test_an_edit_of_the_service_ships_its_last_layer_alone(image, boxed, tmp_path, build_again):
+    folder = shutil.copytree(boxed.folder, tmp_path / "edited")
+    service = folder / "bento" / "src" / "service.py"
+    service.write_text(service.read_text() + "\n# edited\n")
+    began = time.monotonic()
+    told = build_again(replace(boxed, folder=folder), "localhost/ekiben-test:edited")
+    print(f"built again in {time.monotonic() - began:.1f} s")
+    changed = [new for new, old in zip(told.layers, image.layers, strict=True) if new.digest != old.digest]
+    assert [layer.holds for layer in changed] == ["code"]
+    assert changed[0].n_bytes < 1_000_000
+
+
+def test_a_container_of_one_processor_has_one_process_though_the_spec_wants_three(image, engine):
+    with running_image(engine, image.ref, cpus=1) as container:
+        container.wait()
+        told = "import os; print(sum(p.isdigit() for p in os.listdir('/proc')) - 1)"
+        assert engine.call("exec", container.id, "python3", "-c", told).stdout.strip() == "1"
+
+
+def test_its_health_check_asks_the_port_that_it_listens_on(image, engine):
+    health = ("python3", "-m", "ekiben.starting", "--health")
+    with running_image(engine, image.ref) as container:
+        assert engine.call("exec", container.id, *health, check=False).returncode == 1  # it is not ready yet
+        container.wait()
+        assert engine.call("exec", container.id, *health).returncode == 0
+        assert engine.call("exec", container.id, *health, "--port", "9", check=False).returncode == 1
+
+
+def test_its_log_is_json_on_standard_output(image, engine, lines):
+    with running_image(engine, image.ref) as container:
+        container.wait()
+        httpx.get(f"{container.url}/schema")
+        httpx.post(f"{container.url}/predict", content=b"no json")
+        container.stop()
+        logged = engine.call("logs", container.id)
+    assert lines(logged.stderr) == []
+    told = [json.loads(line) for line in lines(logged.stdout)]
+    assert any("not ready any more" in each.get("message", "") for each in told)
+    assert {each.get("endpoint") for each in told} >= {"schema", "predict"}
+
+
+def test_told_to_end_under_load_it_fails_no_request(image, engine, credit_packages):
+    row = credit_packages["champion"].examples[0]["row"]
+    answers, ready = [], threading.Event()
+    ready.set()
+
+    def ask(url):
+        while ready.is_set():  # as a balancer does: nothing is sent to what is not ready
+            try:
+                answers.append(httpx.post(f"{url}/predict", json={"rows": [row]}, timeout=30).status_code)
+            except httpx.TransportError as reason:
+                answers.append(type(reason).__name__)
+
+    def watch(url):
+        while httpx.get(f"{url}/readyz").status_code == 200:
+            time.sleep(0.1)
+        ready.clear()
+
+    with running_image(engine, image.ref, environment={"EKIBEN_DRAIN_S": str(DRAINED_S)}) as container:
+        container.wait()
+        threads = [threading.Thread(target=ask, args=[container.url]) for _ in range(8)]
+        threads.append(threading.Thread(target=watch, args=[container.url]))
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        seconds, code = container.stop()
+        for thread in threads:
+            thread.join()
+    print(f"ended {seconds:.1f} s after SIGTERM, {len(answers)} answers")
+    assert len(answers) > 20
+    assert set(answers) == {200}
+    assert code == 0
+    assert seconds < DRAINED_S + 5
+
+
+def test_told_to_end_before_it_is_ready_it_ends_at_once(image, engine):
+    with running_image(engine, image.ref) as container:
+        time.sleep(0.3)
+        seconds, code = container.stop()
+    assert code == 0
+    assert seconds < 10
+
+
+def test_an_image_that_answers_otherwise_than_its_packages_is_refused(image, engine, boxed, tmp_path):
+    folder = shutil.copytree(boxed.folder, tmp_path / "other")
+    toml = folder / "bento" / "src" / "ekiben.toml"
+    described = spec.read(toml)
+    salted = routing.Route(dict(described.route.weights), described.route.shadows, salt="another")
+    assert salted != described.route
+    toml.write_text(toml.read_text().replace("[route]", '[route]\nsalt = "another"'))
+    with pytest.raises(BuildError, match="must answer as its packages do"):
+        trying.prove(engine, image.ref, replace(boxed, folder=folder), print)
+
+
+def test_an_image_that_does_not_start_is_refused_with_its_log(image, engine):
+    settings = {"EKIBEN_DRAIN_S": "never"}
+    says = pytest.raises(BuildError, match="EKIBEN_DRAIN_S must be a number of seconds")
+    with running_image(engine, image.ref, environment=settings) as container, says:
+        container.wait()
+
+
+def test_without_an_engine_an_oci_layout_is_written_that_one_runs(tag, engine, boxed, image, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = containerize(tag, image="boxed:1", engine="none")
+    assert not made.is_proved
+    again = layouts.write(boxed, tmp_path / "again.oci", "boxed:1")
+    assert made.digest == again.digest
+    (pulled,) = engine.call("pull", "-q", f"oci:{Path(made.ref).resolve()}").stdout.split()
+    try:
+        assert sorted(trying.prove(engine, pulled, boxed, print).exact) == ["challenger", "champion"]
+    finally:
+        engine.call("rmi", "-f", pulled, check=False)
+
+
+def test_an_engine_that_nobody_knows_is_refused(tag):
+    with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl, none, stock"):
+        ek.containerize(tag, engine="dockr")
+
+
+def test_where_no_engine_is_installed_the_error_says_of_each(tag, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"docker is not installed.*podman is not installed.*nerdctl is not installed"):
+        ek.containerize(tag)

@@ -1,0 +1,138 @@
+"""What runs while an image is built: wheels unpacked, and bases stripped."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ekiben.containers import engines, probes, wheels
+from ekiben.containers.tools import install, strip
+from ekiben.containers.wheels import Locked
+from ekiben.errors import BuildError, SpecError
+
+
+def wheel(folder, name="thing", version="1.0", files=None, needs=()):
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    told = "".join(f"Requires-Dist: {line}\n" for line in needs)
+    every = {f"{name}/__init__.py": "ONE = 1\n", f"{name}-{version}.dist-info/METADATA": f"Name: {name}\n{told}"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, text in {**every, **(files or {})}.items():
+            archive.writestr(inner, text)
+    return path
+
+
+def requirement(path):
+    return f"{path.name} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_wheels_are_unpacked_to_the_same_bytes_wherever_that_is_done(tmp_path):
+    path = wheel(tmp_path / "wheels", files={"thing/tests/test_a.py": "", "thing/a.pyi": "", "thing/b.py": "b = 2\n"})
+    (tmp_path / "requirements.txt").write_text("# what is installed\n" + requirement(path))
+    for place in ("here", "there"):
+        install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / place))
+    found = contents(tmp_path / "here")
+    assert found == contents(tmp_path / "there")
+    assert "thing/b.py" in found
+    assert any(name.startswith("thing/__pycache__/b.") for name in found)
+    assert not any("tests" in name or name.endswith(".pyi") for name in found)
+
+
+def test_a_wheel_of_other_bytes_is_not_unpacked(tmp_path):
+    path = wheel(tmp_path / "wheels")
+    line = requirement(path)
+    path.write_bytes(path.read_bytes() + b"x")
+    (tmp_path / "requirements.txt").write_text(line)
+    with pytest.raises(SystemExit, match="get the wheels again"):
+        install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / "site"))
+
+
+def test_a_wheel_stays_below_its_folder(tmp_path):
+    path = wheel(tmp_path / "wheels", files={"../outside.py": "x = 1\n"})
+    (tmp_path / "requirements.txt").write_text(requirement(path))
+    with pytest.raises(SystemExit, match="must stay below its folder"):
+        install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / "site"))
+    assert not (tmp_path / "outside.py").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF")
+def test_a_library_without_its_sections_is_smaller_and_still_loads(tmp_path):
+    import msgspec._core
+
+    whole = Path(msgspec._core.__file__).read_bytes()
+    (tmp_path / "shed.so").write_bytes(install.shed(whole))
+    assert len(install.shed(whole)) < len(whole)
+    loads = "import ctypes, sys; ctypes.PyDLL(sys.argv[1]).PyInit__core"
+    subprocess.run([sys.executable, "-c", loads, tmp_path / "shed.so"], check=True)
+
+
+def test_of_a_base_python_stays_and_no_other_command(tmp_path):
+    root = tmp_path / "root"
+    for name in (
+        "usr/bin/dash",
+        "usr/bin/python3.11",
+        "usr/bin/apt-get",
+        "usr/lib/apt/x",
+        "etc/apt/sources.list",
+        "etc/passwd",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "etc/shadow").write_text("")
+    (root / "bin").symlink_to("usr/bin")
+    (root / "usr/lib/python3.11/ensurepip").mkdir(parents=True)
+    (root / "usr/lib/python3.11/ensurepip/x.py").write_text("")
+    (root / "usr/lib/python3.11/os.py").write_text("x = 1\n")
+    (root / "usr/bin/python3.11").chmod(0o4755)
+    strip.main(str(root), str(tmp_path / "out"))
+    found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {name for name in found if "__pycache__" not in name} == {
+        "etc/passwd",
+        "usr/bin/python3.11",
+        "usr/lib/python3.11/os.py",
+    }
+    assert (tmp_path / "out" / "usr/bin/python3.11").stat().st_mode & 0o7777 == 0o755
+    assert (tmp_path / "out" / "bin").is_symlink()
+
+
+def test_wheels_are_found_by_name_version_and_digest(tmp_path, cache):
+    good, other = wheel(tmp_path / "wheels"), wheel(tmp_path / "others", version="2.0")
+    digest = hashlib.sha256(good.read_bytes()).hexdigest()
+    line = Locked(name="thing", version="1.0", hashes=frozenset([digest]))
+    found = wheels.gather([line], [good.parent, other.parent], python="3.11")
+    assert (found["thing"].file, found["thing"].sha256) == (good, digest)
+
+
+def test_a_wheel_that_cannot_be_had_is_named_with_no_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("EKIBEN_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    line = Locked(name="no-such-thing", version="9.9", hashes=frozenset())
+    with pytest.raises(BuildError, match=r"There is none of no-such-thing==9\.9 for Python 3\.11") as told:
+        wheels.gather([line], [], python="3.11")
+    assert "://" not in str(told.value)
+
+
+def test_what_a_wheel_needs_is_read_for_the_image(tmp_path):
+    told = ["numpy>=1", 'uvloop; sys_platform != "win32"', 'pywin32; sys_platform == "win32"', 'pytest; extra == "dev"']
+    assert wheels.needs(wheel(tmp_path / "wheels", needs=told), "3.11") == ("numpy", "uvloop")
+
+
+def test_the_smallest_program_ends_with_0(tmp_path):
+    probes.write(tmp_path)
+    assert subprocess.run([tmp_path / "end"]).returncode == 0
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl"):
+        engines.find("rocket")

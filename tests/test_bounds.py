@@ -1,0 +1,104 @@
+"""How many workers a container starts."""
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from ekiben import bounds, starting, telling
+
+
+@pytest.fixture
+def cgroup(tmp_path):
+    """Give a function: the files of a cgroup → its folder."""
+
+    def make(**files):
+        for name, text in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+        return tmp_path
+
+    return make
+
+
+def test_a_quota_bounds_the_workers(cgroup, monkeypatch):
+    monkeypatch.setattr(bounds.os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    assert bounds.workers(4, cgroup(cpu_max="150000 100000\n")) == 1
+    assert bounds.workers(4, cgroup(cpu_max="300000 100000\n")) == 3
+    assert bounds.workers(4, cgroup(cpu_max="max 100000\n")) == 4
+
+
+def test_memory_bounds_the_workers(cgroup, monkeypatch):
+    monkeypatch.setattr(bounds.os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    assert bounds.workers(8, cgroup(memory_max=f"{512 * 2**20}\n")) == 3
+    assert bounds.workers(8, cgroup(memory_max=f"{64 * 2**20}\n")) == 1
+    assert bounds.memory(cgroup(memory_max="max\n")) is None
+
+
+def test_a_cgroup_of_version_1_is_read_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds.os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    for folder, name, text in (
+        ("cpu", "cpu.cfs_quota_us", "200000"),
+        ("cpu", "cpu.cfs_period_us", "100000"),
+        ("memory", "memory.limit_in_bytes", "9223372036854771712"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    assert (bounds.processors(tmp_path), bounds.memory(tmp_path)) == (2.0, None)
+
+
+def test_who_deploys_has_the_last_word(cgroup, monkeypatch):
+    monkeypatch.setenv("EKIBEN_WORKERS", "6")
+    assert bounds.workers(1, cgroup(cpu_max="100000 100000\n")) == 6
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "port"),
+    [
+        (None, {}, 3000),
+        ("serve", {}, 8080),
+        ("serve", {"BENTOML_PORT": "3000"}, 8080),
+        ("serve", {"SAGEMAKER_BIND_TO_PORT": "7001"}, 7001),
+        (None, {"AIP_HTTP_PORT": "8081"}, 8081),
+        (None, {"PORT": "9000", "BENTOML_PORT": "3000"}, 9000),
+        (None, {"PORT": "no number"}, 3000),
+        (None, {"BENTOML_PORT": "8080"}, 8080),
+    ],
+)
+def test_the_platform_says_where_a_service_listens(command, environment, port, monkeypatch):
+    for name in (*starting.ASKED_AT, starting.OWN):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert starting.port(command) == port
+
+
+def test_nobody_listens_where_nobody_does():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        assert not starting.is_ready(probe.getsockname()[1])
+
+
+def test_an_error_in_the_log_is_one_line_of_json(monkeypatch):
+    program = (
+        "import os, logging; os.environ['EKIBEN_LOG'] = 'json'; logging.basicConfig();"
+        "from ekiben import telling; telling.as_asked(); logging.error('a %s', 'b'); raise ValueError('no')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["level"], first["message"], second["message"]) == ("error", "a b", "no")
+    assert "ValueError" in second["exception"]
+    assert done.stderr == ""
+
+
+def test_without_the_word_the_log_stays_as_it_is(monkeypatch):
+    monkeypatch.delenv("EKIBEN_LOG", raising=False)
+    handler = logging.StreamHandler()
+    logging.getLogger("bentoml").addHandler(handler)
+    try:
+        telling.as_asked()
+        assert handler.formatter is None
+    finally:
+        logging.getLogger("bentoml").removeHandler(handler)
