@@ -437,16 +437,16 @@ def test_values_are_tables_and_texts(values):
 
 def test_pictures_show_what_values_hold(values):
     shuffled, size, _, kind, petals, surface, pairs, tree, _ = values
-    assert [bar.get_width() for bar in shuffled.plot().patches] == pytest.approx(shuffled.means)
-    drawn = size.plot().lines
+    assert [bar.get_width() for bar in shuffled.plot().axes[0].patches] == pytest.approx(shuffled.means)
+    drawn = size.plot().axes[0].lines
     assert any(np.allclose(line.get_ydata(), size.averages[0][:-1]) for line in drawn if len(line.get_ydata()) > 1)
     assert sum(len(line.get_xdata()) == len(size.grid) - 1 for line in drawn) == 4  # the average and three rows
-    assert [tick.get_text() for tick in kind.plot().get_xticklabels()] == ["x", "y", "z"]
-    assert [text.get_text() for text in petals.plot().get_legend().get_texts()] == ["0", "1", "2"]
-    np.testing.assert_allclose(surface.plot().images[0].get_array(), surface.averages)
-    assert len(pairs.plot().patches) == len(pairs.pairs)
+    assert [tick.get_text() for tick in kind.plot().axes[0].get_xticklabels()] == ["x", "y", "z"]
+    assert [text.get_text() for text in petals.plot().axes[0].get_legend().get_texts()] == ["0", "1", "2"]
+    np.testing.assert_allclose(surface.plot().axes[0].images[0].get_array(), surface.averages)
+    assert len(pairs.plot().axes[0].patches) == len(pairs.pairs)
     conditions = [each.condition for _, each in tree.tree.walk() if each.condition]
-    words = [text.get_text() for text in tree.plot().texts]
+    words = [text.get_text() for text in tree.plot().axes[0].texts]
     assert all(any(word.startswith(condition[:10]) for word in words) for condition in conditions)
 
 

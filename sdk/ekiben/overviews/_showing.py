@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ekiben.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from ekiben.plots.figures import Axes, Figure
 
 
 class Shown:
@@ -20,7 +23,7 @@ class Shown:
         """Say in a few words what it shows."""
         raise NotImplementedError
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw it on axes of matplotlib."""
         raise NotImplementedError
 
@@ -35,7 +38,7 @@ class Shown:
         from ekiben.plots import style
 
         with style.styled():
-            return style.svg(self.plot().figure, self.title)
+            return style.svg(self.plot(), self.title)
 
     def _repr_html_(self) -> str:
         try:

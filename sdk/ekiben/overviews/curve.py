@@ -12,6 +12,8 @@ from ekiben.overviews._showing import Shown, number, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ekiben.plots.figures import Axes, Figure
+
 CurveKind = Literal["partial-dependence", "ale"]
 Value: TypeAlias = str | int | float | bool | None
 Numbers: TypeAlias = tuple[float, ...]
@@ -96,7 +98,7 @@ class Curve(Shown):
         cells: dict[Any, Any] = dict(zip(names, self.averages, strict=True))
         return pd.DataFrame({**cells, "share": self.shares}, index=pd.Index(self.grid, name=self.column))
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw the curve on matplotlib's axes; its own where none are given."""
         from ekiben.plots import overall
 
@@ -160,7 +162,7 @@ class Surface(Shown):
         )
         return pd.DataFrame([list(each) for each in self.averages], index=first, columns=second)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw a heat map on matplotlib's axes; its own where none are given."""
         from ekiben.plots import overall
 

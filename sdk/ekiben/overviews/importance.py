@@ -13,6 +13,8 @@ from ekiben.overviews._showing import Shown, number, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ekiben.plots.figures import Axes, Figure
+
 Interval = tuple[float, float]
 SHOWN_COLUMNS = 20
 STUDENT = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764}  # 97.5 % quantiles of Student's t, by degrees of freedom
@@ -93,7 +95,7 @@ class Importance(Shown):
         what = f"change of the {self.output}" if self.measure == "change" else f"loss of {self.measure} ({self.output})"
         return f"Importance: {what}"
 
-    def plot(self, ax: Any = None, *, n_columns: int = SHOWN_COLUMNS) -> Any:
+    def plot(self, *, ax: Axes | None = None, n_columns: int = SHOWN_COLUMNS) -> Figure:
         """Draw a bar for each column, with its interval, on matplotlib's axes; its own where none are given."""
         from ekiben.plots import overall
 

@@ -11,6 +11,8 @@ from ekiben.overviews._showing import Shown, number, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ekiben.plots.figures import Axes, Figure
+
 SHOWN_PAIRS = 15
 
 
@@ -64,7 +66,7 @@ class Interactions(Shown):
         rows = [(*pair.columns, pair.h, pair.strength) for pair in self.pairs]
         return pd.DataFrame(rows, columns=["first", "second", "h", "strength"])
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw a bar for each pair, as strong as it is, with its H, on matplotlib's axes."""
         from ekiben.plots import overall
 

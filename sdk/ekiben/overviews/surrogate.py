@@ -12,6 +12,8 @@ from ekiben.overviews._showing import Shown, number, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ekiben.plots.figures import Axes, Figure
+
 Form = Literal["tree", "linear"]
 
 
@@ -127,7 +129,7 @@ class Surrogate(Shown):
         rows = [(depth, each.condition, each.share, *each.values) for depth, each in self.tree.walk()]
         return pd.DataFrame(rows, columns=["depth", "condition", "share", *names])
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw the tree, or for each term what its standard deviation moves, on matplotlib's axes; its own by default."""
         from ekiben.plots import overall, tree
 

@@ -12,6 +12,7 @@ from ekiben.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LONGEST = 36  # characters of a name
 MOST_CURVES = 4
@@ -40,7 +41,7 @@ def bars(
     *,
     notes: Sequence[str] = (),
     words: str = "",
-) -> Axes:
+) -> Figure:
     """Draw a horizontal bar for each name, the first on top, with intervals as whiskers and notes beside."""
     with style.styled():
         from ekiben.plots import figures
@@ -65,7 +66,7 @@ def bars(
         ax.grid(axis="x")
         ax.set_axisbelow(True)
         headed(ax, title, words)
-    return ax
+        return figures.of(ax)
 
 
 def headed(ax: Axes, title: str, words: str) -> None:
@@ -75,7 +76,7 @@ def headed(ax: Axes, title: str, words: str) -> None:
         ax.annotate(words, (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=9)
 
 
-def curve(ax: Axes | None, found: Any) -> Axes:
+def curve(ax: Axes | None, found: Any) -> Figure:
     """Draw a `Curve`: its averages, single rows in grey, the shares of rows as a strip below, a missing value apart."""
     with style.styled():
         from ekiben.plots import figures
@@ -97,7 +98,7 @@ def curve(ax: Axes | None, found: Any) -> Axes:
         ax.grid(axis="y")
         ax.set_axisbelow(True)
         ax.set_title(found.title)
-    return ax
+        return figures.of(ax)
 
 
 def _places(found: Any, there: Sequence[int]) -> tuple[list[Any], Any]:
@@ -186,7 +187,7 @@ def _span(place: Any, i: int, xs: Sequence[Any]) -> tuple[float, float]:
     return place - left, place + right
 
 
-def heat(ax: Axes | None, found: Any) -> Axes:
+def heat(ax: Axes | None, found: Any) -> Figure:
     """Draw a `Surface`: the first column upwards, the second to the right, the answer as lightness."""
     with style.styled():
         from ekiben.plots import figures
@@ -205,7 +206,7 @@ def heat(ax: Axes | None, found: Any) -> Axes:
         bar = ax.figure.colorbar(drawn, ax=ax, label=short(found.output, 44))
         bar.outline.set_visible(False)
         ax.set_title(found.title)
-    return ax
+        return figures.of(ax)
 
 
 def _cell(value: Any) -> str:

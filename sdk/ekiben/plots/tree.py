@@ -11,13 +11,14 @@ from ekiben.plots.overall import WIDTH, headed, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INDENT = 0.055  # of the width of the words
 LONGEST = 48
 WORDS = 1.35  # widths of the bars that the words take, left of them
 
 
-def draw(ax: Axes | None, title: str, words: str, root: Any, labels: Sequence[Any]) -> Axes:
+def draw(ax: Axes | None, title: str, words: str, root: Any, labels: Sequence[Any]) -> Figure:
     """Draw a tree: a row a part, indented by its depth; leaves in full colour, what they are split from in grey."""
     with style.styled():
         from ekiben.plots import figures
@@ -45,7 +46,7 @@ def draw(ax: Axes | None, title: str, words: str, root: Any, labels: Sequence[An
         for spine in ax.spines.values():
             spine.set_visible(False)
         headed(ax, title, words)
-    return ax
+        return figures.of(ax)
 
 
 def _join(ax: Axes, x: float, above: int, row: int, length: float) -> None:

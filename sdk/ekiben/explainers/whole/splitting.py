@@ -169,7 +169,7 @@ def _conditions(split: Split, axis: Axis) -> tuple[str, str]:
     left, right = (gaps, "") if split.gaps_left else ("", gaps)
     if split.left is not None:
         assert axis.choices is not None
-        inside = [axis.choices[int(code)] for code in split.left]
+        inside = [axis.choices[int(code)] for code in sorted(split.left)]
         outside = [value for code, value in enumerate(axis.choices) if code not in split.left]
         return _one_of(name, inside, outside, left), _one_of(name, outside, inside, right)
     if split.cut == -np.inf:
