@@ -33,6 +33,7 @@ VERBS = (
     "pin",
     "check",
     "serve",
+    "explain",
     "build",
     "containerize",
     "manifests",

@@ -1,14 +1,18 @@
 """Pictures of explanations say what the explanations say, and hold whatever columns hold."""
 
+import os
 import re
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import matplotlib as mpl
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 
 from ekiben import drawing
 from ekiben.errors import MissingExtraError, SpecError
@@ -299,3 +303,23 @@ def test_a_package_draws_what_it_explains(champion, people):
     frame = pd.DataFrame([one.contributions for one in told])
     assert figure.axes[0].get_yticklabels()[0].get_text() == frame.abs().sum().idxmax()
     assert str(champion.ref) in told[0].page()
+
+
+@pytest.mark.slow
+def test_a_kernel_of_a_notebook_shows_what_each_kind_draws(tmp_path):
+    cells = [
+        "from test_pages import about, attribution, counterfactual, rule\nfrom ekiben.explanations import Explanations",
+        "about(attribution())",
+        "Explanations([attribution(), attribution()])",
+        "attribution().plot()",
+        "about(rule(\"Job == 'fixed'\"))",
+        "Explanations([counterfactual()])",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
+    shown = ["".join(output.data["text/html"] for output in cell.outputs) for cell in notebook.cells]
+    assert [html.count('<svg role="img"') for html in shown[1:4]] == [1, 1, 1]
+    assert "this row" not in shown[4]
+    assert ">This row<" in shown[4]
+    assert 'class="changed">freelance<' in shown[5]

@@ -13,16 +13,16 @@ CARD = f"""
 .ek section{{margin:8px 0;padding:14px 18px;border:1px solid var(--line);border-radius:10px;overflow-x:auto}}
 .ek h2{{font-size:15px;font-weight:600;margin:0 0 8px}}
 .ek p{{margin:0 0 8px}}
-.ek table{{border-collapse:collapse;width:100%;margin:0;table-layout:auto;font-size:14px}}
-.ek tr{{background:none}}
-.ek th,.ek td{{padding:4px 14px 4px 0;text-align:left;vertical-align:middle;border-top:1px solid var(--line)}}
+.ek table{{border-collapse:collapse;width:100%;margin:0;table-layout:auto!important;font-size:14px}}
+.ek tr{{background:none!important}}
+.ek th,.ek td{{padding:4px 14px 4px 0;text-align:left!important;vertical-align:middle;border-top:1px solid var(--line)}}
 .ek thead th{{border-top:0;font-weight:500;color:var(--soft)}}
 .ek tbody th{{font-weight:400}}
 .ek td:last-child,.ek th:last-child{{padding-right:0}}
 .ek .name{{overflow-wrap:anywhere;min-width:7em}}
 .ek .value{{overflow-wrap:anywhere;min-width:6.5em}}
 .ek .bar{{min-width:11em;width:45%}}
-.ek .number{{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}}
+.ek .number{{text-align:right!important;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .ek .end td,.ek .end th,.ek .answer td,.ek .answer th{{font-weight:600}}
 .ek svg{{display:block}}
 .ek .up{{fill:{UP}}}.ek .down{{fill:{DOWN}}}
