@@ -25,6 +25,7 @@ MOST_VALUES = 1_000
 MOST_BASES = 8
 MOST_PROBES = 5_000  # rows in one call of the preprocessing
 N_MOSAICS = 256
+MOST_NUMBERS = 250_000_000  # of a matrix that is made whole: 2 GB
 
 
 def mosaic(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
@@ -124,8 +125,9 @@ def _moved(transform: Transform, frame: pd.DataFrame, base: int, picks: list[Pic
     """Say which columns move which features, when one cell of the base row at a time comes from another row."""
     first = dense(transform, frame.iloc[[base]])
     moved = np.zeros((frame.shape[1], first.shape[1]), dtype=bool)
-    for start in range(0, len(picks), MOST_PROBES):
-        columns, rows = np.array(picks[start : start + MOST_PROBES]).T
+    size = max(1, min(MOST_PROBES, MOST_NUMBERS // (4 * max(first.shape[1], 1))))
+    for start in range(0, len(picks), size):
+        columns, rows = np.array(picks[start : start + size]).T
         patches = np.full((len(columns), frame.shape[1]), base)
         patches[np.arange(len(columns)), columns] = rows
         matrix = dense(transform, mosaic(frame, patches))
@@ -173,6 +175,23 @@ def same(left: Matrix, right: Matrix, sample: Matrix) -> npt.NDArray[np.bool_]:
 def dense(transform: Transform, frame: pd.DataFrame) -> Matrix:
     """Transform rows to a matrix of float64."""
     return np.asarray(transform(frame), dtype=np.float64)
+
+
+def refuse_wide(transform: Transform, reference: pd.DataFrame, method: str) -> None:
+    """Refuse features that are too many to be made whole for the reference, before any are.
+
+    Raises
+    ------
+    ExplainError
+        If they are.
+    """
+    width = dense(transform, reference.head(1)).shape[1]
+    most = MOST_NUMBERS // max(len(reference), 2 * N_MOSAICS)
+    if width > most:
+        raise ExplainError(
+            f"The method {method!r} takes a model whose features can be made whole for the reference: {most:,} for "
+            f"{len(reference):,} rows. Got {width:,}. Let a vectorizer make fewer, or explain with the method 'sampling'."
+        )
 
 
 class Folding:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ekiben.compiling import Node, Row, Table
 from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, refuse_wide
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, softmax
@@ -81,6 +81,7 @@ class Linear:
         transform, estimator = context.adapter.steps(context.live)
         if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
             raise ExplainError(_refusal(estimator, "has no coefficients"))
+        refuse_wide(transform, reference, cls.method)
         matrix = dense(transform, reference)
         margins = _asked(estimator, matrix)
         _refuse_curved(estimator, matrix, margins)

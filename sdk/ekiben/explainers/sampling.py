@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS = 20_000  # in one call of the model
+MOST_CELLS = 4_000_000  # and so many in them: of wide rows fewer are asked about at once
 MOST_BLOCKS = 16  # of background rows that are kept
 MOST_ROUNDS = 1_000
 
@@ -220,7 +221,7 @@ def _patches(orders: Rows) -> Iterator[Rows]:
     ranks = np.argsort(orders, axis=2).reshape(-1, 1, n_columns)
     starts = np.repeat(np.arange(n_background), n_orders)[:, None, None]
     switched = np.arange(1, n_columns)[None, :, None]
-    size = max(1, MOST_ROWS // (n_columns - 1))
+    size = max(1, min(MOST_ROWS, MOST_CELLS // n_columns) // (n_columns - 1))
     for first in range(0, len(ranks), size):
         part = slice(first, first + size)
         yield np.where(ranks[part] < switched, n_background, starts[part]).reshape(-1, n_columns)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ekiben.compiling import Grown
 from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, refuse_wide
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
@@ -69,6 +69,7 @@ class Trees:
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.live)
         head = reference.iloc[:N_CHECKED]
+        refuse_wide(transform, reference, cls.method)
         grown = _grown(context)
         engine: Prepared | Library
         if grown is not None:
