@@ -22,7 +22,7 @@ from ekiben.containers import diet
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine, asked, last
 from ekiben.containers.images import Ran
-from ekiben.errors import BuildError
+from ekiben.errors import BuildError, EkibenError
 from ekiben.packages import Package
 from ekiben.progress import Progress
 
@@ -205,6 +205,13 @@ def _first_answer(client: Client, subjects: list[Subject]) -> None:
 
 def _compared(subject: Subject, *, exact: bool) -> _Compared:
     """Compare what an arm answers with what its package answers here: of a plan to the last bit."""
+    try:
+        return _replayed(subject, exact=exact)
+    except EkibenError as reason:
+        return _Compared(arm=subject.arm, n_rows=0, exact=False, faults=(f"{subject.arm}: {reason}",))
+
+
+def _replayed(subject: Subject, *, exact: bool) -> _Compared:
     told = http_answers_what_the_notebook_answers(subject)
     faults = [f"{subject.arm}: {fault}" for fault in told.faults]
     rows = subject.askable.head(told.tried)
