@@ -11,6 +11,10 @@ from ekiben.errors import MissingExtraError
 EXTRAS = {
     "alibi": "explain",
     "asyncpg": "postgres",
+    "cryptography": "containers",
+    "cyclonedx": "containers",
+    "packageurl": "containers",
+    "license_expression": "containers",
     "lightgbm": "lightgbm",
     "mlflow": "track",
     "model_signing": "sign",
