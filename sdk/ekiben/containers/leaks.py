@@ -94,8 +94,8 @@ def scan(
     own
         What names this machine; by default what `machine()` tells.
     published
-        Places of the wheels whose digests an index gave; any other wheel is looked at as the user's own. By default
-        every wheel is taken as published.
+        Places of the wheels whose digests an index gave: what is in them is public, and only what is this machine's is
+        looked for there. Any other wheel is looked at as the user's own. By default every wheel is taken for a library.
 
     Returns
     -------
@@ -120,8 +120,8 @@ def scan(
     literals = list(_literals(own or machine()))
     found: set[Leak] = set()
     for entry in entries(root):
-        mild = not leak_rules.is_library(entry.place, published)
-        found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, mild, literals))
+        rules = _rules(entry.place, published)
+        found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, rules, literals))
     return tuple(sorted(found))
 
 
@@ -172,13 +172,19 @@ def refuse(
 Literal = tuple[str, bytes, re.Pattern[bytes]]
 
 
-def _kinds(entry: Entry, mild: bool, literals: Iterable[Literal]) -> set[str]:
-    place = entry.place.removesuffix("!")
-    if entry.closed is not None:
+def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
+    """Choose what a file is asked: the user's own all of it, a library what is sure, what an index published nothing."""
+    if not leak_rules.is_library(place, published):
+        return RULES
+    is_public = published is not None and place.partition("!")[0] in published
+    return () if is_public or leak_rules.is_test(place) else SURE
+
+
+def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> set[str]:
+    place, mild = entry.place.removesuffix("!"), rules is RULES
+    if entry.file is None:
         return {f"what cannot be looked into ({entry.closed})"} if mild else set()
     kinds = {kind for kind in (leak_rules.by_name(place), leak_rules.by_name_mild(place) if mild else None) if kind}
-    assert entry.file is not None
-    rules = RULES if mild else () if leak_rules.is_test(place) else SURE
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
             kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}

@@ -40,6 +40,7 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
     ),
     "source-available": ("BUSL-1.1", "CC-BY-NC-4.0", "Elastic-2.0", "PolyForm-Noncommercial-1.0.0", "RSAL-2.0", "SSPL-1.0"),
 }
+MOST_TOLD = 20
 LET_THROUGH: tuple[Family, ...] = ("permissive", "weak copyleft")
 _FAMILY = {name.lower(): family for family, every in FAMILIES.items() for name in every}
 # With these, what is compiled or linked with a library under the GPL stays under its own licence.
@@ -145,9 +146,10 @@ def family(expression: str) -> Family:
     >>> family("MIT"), family("GPL-3.0-only OR MIT"), family("MIT AND AGPL-3.0-only"), family("LicenseRef-Ours")
     ('permissive', 'permissive', 'copyleft', 'unknown')
     """
+    library = require("license_expression", to="read licences")
     try:
         parsed = _licensing().parse(expression)
-    except Exception:  # noqa: BLE001 -- its errors have no base of their own, and what cannot be read is unknown
+    except (library.ExpressionError, library.ParseError):
         return "unknown"
     return "unknown" if parsed is None else _of(parsed)
 
@@ -285,9 +287,10 @@ def gate(wheels: Iterable[Path], *, allow: Mapping[str, str] | None = None) -> t
     judged = tuple(_judged(each, allowed) for each in found)
     if refused := [each for each in judged if not each.passes]:
         first = refused[0].name
+        more = f"; and {len(refused) - MOST_TOLD} more" if len(refused) > MOST_TOLD else ""
         raise BuildError(
             "An image must hold distributions whose licences let it serve: permissive ones, or weak copyleft used as a "
-            f"library. Got {'; '.join(map(str, refused))}. Drop the arm or method that needs it, or allow it by name "
+            f"library. Got {'; '.join(map(str, refused[:MOST_TOLD]))}{more}. Drop the arm or method that needs it, or allow it by name "
             f"with a reason, such as {{{first!r}: 'bought, contract 17'}}."
         )
     return judged
