@@ -75,7 +75,7 @@ SECRETS = {
     "dsn": ("an address with a password", "postgresql://scorer:" + _letters(9) + "@db.example.com/credit"),
     "index": ("an address with a password", "https://bot:" + _letters(12) + "@wheels.example.com/simple"),
     "netrc": ("a login of .netrc", "machine example.com login bot pass" + "word " + _letters(12)),
-    "password": ("a password or token", 'db_pass' + 'word = "' + _letters(12) + '"'),
+    "password": ("a password or token", "db_pass" + 'word = "' + _letters(12) + '"'),
     "an index": ("the address of a package index", "--index-" + "url https://wheels.example.com/simple"),
     "remote": ("a git remote", "git@" + "git.example.com:risk/credit.git"),
     "home": ("a path of a machine", "/ho" + "me/alice/credit/train.py"),
@@ -273,7 +273,9 @@ def test_ekiben_s_own_wheel_holds_nothing_of_this_machine(tmp_path):
     assert leaks.scan(tmp_path) == ()
 
 
-@pytest.mark.parametrize("name", ["numpy", "pandas", "sklearn", "pydantic", "httpx", "starlette", "cryptography", "rich"])
+@pytest.mark.parametrize(
+    "name", ["numpy", "pandas", "sklearn", "pydantic", "httpx", "starlette", "cryptography", "rich"]
+)
 def test_nothing_of_a_real_library_is_taken_for_a_leak(name, tmp_path):
     module = Path(__import__(name).__file__).parent
     archive = tmp_path / "layer.tar"

@@ -93,7 +93,9 @@ def before(told: Context, accounts: Accounts, say: Progress) -> Judged:
 
 def published(told: Context) -> set[str] | None:
     """Name the wheels of a context that are of the digests which an index gave; None where none was asked."""
-    known = {digest for each in wheels.locked(locking.to_install(told.folder / "bento" / "src")) for digest in each.hashes}
+    known = {
+        digest for each in wheels.locked(locking.to_install(told.folder / "bento" / "src")) for digest in each.hashes
+    }
     own = {each.file.name for each in told.wheels if each.name == "ekiben"}
     if not known:
         return None
@@ -101,7 +103,14 @@ def published(told: Context) -> set[str] | None:
 
 
 def after(
-    engine: Engine | None, image: Image, told: Context, judged: Judged, accounts: Accounts, *, commands: Sequence[Sequence[str]] = (), base: str = ""
+    engine: Engine | None,
+    image: Image,
+    told: Context,
+    judged: Judged,
+    accounts: Accounts,
+    *,
+    commands: Sequence[Sequence[str]] = (),
+    base: str = "",
 ) -> Beside:
     """Write what speaks of a built image beside it: its bill of materials, licences and attestation.
 
@@ -133,7 +142,10 @@ def after(
         run=_run(engine, commands, base or told.base),
         wheels=told.wheels,
         arms=told.arms,
-        materials={"requirements.txt": told.folder / "requirements.txt", "Containerfile": told.folder / "Containerfile"},
+        materials={
+            "requirements.txt": told.folder / "requirements.txt",
+            "Containerfile": told.folder / "Containerfile",
+        },
         byproducts={sbom.FILE: parts, LICENCES: terms, **(attesting.whole(layout) if layout is not None else {})},
         epoch=told.epoch,
     )

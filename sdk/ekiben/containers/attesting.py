@@ -94,7 +94,9 @@ def statement(
     needed += [_digested(f"arm:{arm}", digest) for arm, digest in sorted((arms or {}).items())]
     needed += [_digested(name, _sha256(file)) for name, file in sorted((materials or {}).items())]
     if run.base:
-        needed.append(_digested(f"image:{run.base}", run.base_digest) if run.base_digest else {"name": f"image:{run.base}"})
+        needed.append(
+            _digested(f"image:{run.base}", run.base_digest) if run.base_digest else {"name": f"image:{run.base}"}
+        )
     return {
         "_type": STATEMENT,
         "subject": [{"name": image, "digest": {"sha256": each}} for each in dict.fromkeys(ids)],
@@ -172,7 +174,9 @@ def _signed(payload: bytes, key: Path, password: str | None) -> dict[str, str]:
         algorithm, public = _algorithm(private), private.public_key()
         return {"keyid": _keyid(public), "sig": base64.b64encode(private.sign(_framed(payload), algorithm)).decode()}
     except (ValueError, TypeError, AttributeError) as reason:
-        raise SpecError(f"The 'key' must be a private elliptic-curve key as PEM. {str(key)!r} is not usable: {reason}") from reason
+        raise SpecError(
+            f"The 'key' must be a private elliptic-curve key as PEM. {str(key)!r} is not usable: {reason}"
+        ) from reason
 
 
 def _framed(payload: bytes) -> bytes:
@@ -258,12 +262,16 @@ def read(file: Path, *, key: str | Path | None = None) -> dict[str, Any]:
         If there is none, it is no envelope of a statement, it is not signed by the key, or it was changed.
     """
     if not file.is_file() or file.stat().st_size > MOST_BYTES:
-        raise IntegrityError(f"An image must have an attestation beside it. There is no {file.name}: pass attestation=.")
+        raise IntegrityError(
+            f"An image must have an attestation beside it. There is no {file.name}: pass attestation=."
+        )
     try:
         text = file.read_text(encoding="utf-8")
         envelope = json.loads(text)
         payload = base64.b64decode(envelope["payload"], validate=True)
-        signatures = [(str(each["keyid"]), base64.b64decode(each["sig"], validate=True)) for each in envelope["signatures"]]
+        signatures = [
+            (str(each["keyid"]), base64.b64decode(each["sig"], validate=True)) for each in envelope["signatures"]
+        ]
         told = json.loads(payload)
         shaped = envelope.keys() == {"payloadType", "payload", "signatures"} and told["_type"] == STATEMENT
         shaped = shaped and text == _text(payload, envelope["signatures"])  # each byte as `write` writes it
@@ -284,7 +292,9 @@ def _is_signed(payload: bytes, signatures: Sequence[tuple[str, bytes]], key: Pat
         public = serialization.load_pem_public_key(_bytes(key))
         algorithm = _algorithm(public)
     except (ValueError, TypeError, AttributeError) as reason:
-        raise SpecError(f"The 'key' must be a public elliptic-curve key as PEM. {str(key)!r} is not: {reason}") from reason
+        raise SpecError(
+            f"The 'key' must be a public elliptic-curve key as PEM. {str(key)!r} is not: {reason}"
+        ) from reason
     own = _keyid(public)
     for told, signature in signatures:
         if told != own:

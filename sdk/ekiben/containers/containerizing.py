@@ -124,7 +124,9 @@ def _folder(given: str | Path | None) -> Iterator[Path]:
 Account = Callable[[Engine, Image, Context, list[str], str], None]
 
 
-def _account(judged: Judged, accounts: Accounts, engine: Engine, image: Image, told: Context, command: list[str], base: str) -> None:
+def _account(
+    judged: Judged, accounts: Accounts, engine: Engine, image: Image, told: Context, command: list[str], base: str
+) -> None:
     accounting.after(engine, image, told, judged, accounts, commands=[command], base=base)
 
 

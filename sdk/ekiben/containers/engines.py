@@ -94,7 +94,9 @@ class Engine:
         """Whether builds go through BuildKit, which can make all times equal."""
         return self.name == "docker" and self.call("buildx", "version", check=False).returncode == 0
 
-    def build(self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False) -> list[str]:
+    def build(
+        self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
+    ) -> list[str]:
         """Build an image of a folder without a network, the same bytes for the same folder where the engine can.
 
         Returns the command that was run, the folder named as `.`.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ekiben import pinning, storing
+from ekiben import pinning
 from ekiben.containers import context, saved
 from ekiben.containers.images import MB, Image
 from ekiben.containers.tools import install
@@ -193,7 +193,9 @@ def of_context(told: context.Context, *, base: Path | None = None) -> Forecast:
     for arm, pin in pins.items():
         name, _, version = pin.tag.partition(":")
         folder = told.folder / "models" / name / version
-        parts.append(Part(name=f"model {arm}", version=version, layer="models", n_bytes=_below(folder), reasons=(f"arm {arm}",)))
+        parts.append(
+            Part(name=f"model {arm}", version=version, layer="models", n_bytes=_below(folder), reasons=(f"arm {arm}",))
+        )
     parts.append(Part(name="code", layer="code", n_bytes=_below(told.folder / "bento"), reasons=("the service",)))
     if base is not None:
         parts.append(Part(name="base", layer="base", n_bytes=_below(base), reasons=("Python",)))
@@ -209,7 +211,13 @@ def savings(parts: Iterable[Part]) -> dict[str, int]:
     Examples
     --------
     >>> one = Part(name="a", n_bytes=5, reasons=("arm x (its plan)", "tables"))
-    >>> savings([one, Part(name="b", n_bytes=2, reasons=("arm x (its plan)",)), Part(name="m", n_bytes=1, reasons=("arm x",))])
+    >>> savings(
+    ...     [
+    ...         one,
+    ...         Part(name="b", n_bytes=2, reasons=("arm x (its plan)",)),
+    ...         Part(name="m", n_bytes=1, reasons=("arm x",)),
+    ...     ]
+    ... )
     {'arm x (its plan)': 3}
     """
     every = list(parts)

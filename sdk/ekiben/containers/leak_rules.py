@@ -52,7 +52,7 @@ _WORDS = "(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|aut
 # What documents of libraries write where a password would stand.
 _EXAMPLES = r"(?i:pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
-_PASSWORD = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
+_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
 
 SECRETS = (
     _rule("a private key", "private", rf"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----{_END}{_BODY}"),
@@ -60,18 +60,28 @@ SECRETS = (
     _rule("a private key", "age-secret-key-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     _rule("a private key", '"kty"', r'"d"\s*:\s*"[A-Za-z0-9_-]{20,}"', mild=True),
     _rule("a key of AWS", "akia asia", rf"{OPEN}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_SHUT}"),
-    _rule("a key of AWS", "aws_se aws_ses secretaccesskey", r"(?i)aws_?(?:secret_?access_?key|session_?token)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+=]{40}|SecretAccessKey\"\s*:\s*\"[A-Za-z0-9/+=]{40}\""),
+    _rule(
+        "a key of AWS",
+        "aws_se aws_ses secretaccesskey",
+        r"(?i)aws_?(?:secret_?access_?key|session_?token)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+=]{40}|SecretAccessKey\"\s*:\s*\"[A-Za-z0-9/+=]{40}\"",
+    ),
     _rule("a key of Google", "aiza", rf"{OPEN}AIza[0-9A-Za-z_-]{{35}}(?![\w-])"),
     _rule("a key of Google", "gocspx- ya29.", rf"{OPEN}(?:GOCSPX-[\w-]{{28}}|ya29\.[\w-]{{20,}})"),
     _rule("a key of Azure", "accountkey= sharedaccesskey=", r"(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40,}={0,2}"),
     _rule("a key of Azure", "sig=", r"[?&]sig=[A-Za-z0-9%+/]{43,}"),
     _rule("a key of Azure", "8q~", r"(?<![\w~.-])[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{34}(?![\w~.-])"),
-    _rule("a token of GitHub", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", rf"{OPEN}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_\w{{22,}})"),
+    _rule(
+        "a token of GitHub",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        rf"{OPEN}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_\w{{22,}})",
+    ),
     _rule("a token of GitLab", "glpat- gldt- glrt- glptt-", rf"{OPEN}gl(?:pat|dt|rt|ptt)-[\w-]{{20,}}"),
     _rule("a token of Slack", "xox", rf"{OPEN}xox[abeprs]-[0-9A-Za-z-]{{10,}}"),
     _rule("a token of Slack", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows)/[A-Z0-9]\w+/\w+/\w+"),
     _rule("a token of Hugging Face", "hf_", rf"{OPEN}hf_[A-Za-z0-9]{{30,}}{_SHUT}"),
-    _rule("a token of a package index", "pypi-age npm_", rf"{OPEN}(?:pypi-AgE[\w-]{{50,}}|npm_[A-Za-z0-9]{{36}}{_SHUT})"),
+    _rule(
+        "a token of a package index", "pypi-age npm_", rf"{OPEN}(?:pypi-AgE[\w-]{{50,}}|npm_[A-Za-z0-9]{{36}}{_SHUT})"
+    ),
     _rule("a token of Docker", "dckr_pat_ dckr_oat_", rf"{OPEN}dckr_[op]at_[\w-]{{20,}}"),
     _rule("a token of Databricks", "dapi", rf"{OPEN}dapi[0-9a-f]{{32}}"),
     _rule("a token of Vault", "hvs. hvb. hvr.", rf"{OPEN}hv[sbr]\.[\w-]{{24,}}"),
@@ -80,31 +90,80 @@ SECRETS = (
     _rule("a token of Terraform", ".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,}"),
     _rule("a key of Stripe", "_live_ _test_", rf"{OPEN}[srp]k_(?:live|test)_[A-Za-z0-9]{{16,}}"),
     _rule("a key of SendGrid", "sg.", rf"{OPEN}SG\.[\w-]{{22}}\.[\w-]{{43}}"),
-    _rule("a key of a model provider", "sk-", rf"{OPEN}sk-(?:(?:proj|svcacct|admin|ant)-[\w-]{{20,}}|[A-Za-z0-9]{{32,}}){_SHUT}"),
+    _rule(
+        "a key of a model provider",
+        "sk-",
+        rf"{OPEN}sk-(?:(?:proj|svcacct|admin|ant)-[\w-]{{20,}}|[A-Za-z0-9]{{32,}}){_SHUT}",
+    ),
     _rule("a key of New Relic", "nrak-", rf"{OPEN}NRAK-[A-Z0-9]{{27}}"),
     _rule("a token of Telegram", ":aa", rf"{OPEN}\d{{8,10}}:AA[\w-]{{33}}(?![\w-])"),
     _rule("a key of a service", "ek_", rf"{OPEN}ek_[A-Za-z0-9_-]{{43}}(?![\w-])"),
     _rule("a signed token (JWT)", "eyj", rf"{OPEN}eyJ[\w-]{{10,}}\.eyJ[\w-]{{10,}}\.[\w-]{{10,}}"),
-    _rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_PASSWORD}"),
-    _rule("an address with a password", "://", rf"{_USER}{_PASSWORD}", mild=True),
+    _rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
+    _rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
     _rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
     _rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),
     _rule("a login of npm", "_auth", r"_auth(?:Token)?\s*=\s*\S{8,}", mild=True),
-    _rule("a bearer token", "bearer", r"(?i)authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{16,}", mild=True),
-    _rule("a password or token", "pass secret token key credential", rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,40}}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}}([\"'])(?![${{<%]|(?:x+|\*+|\.+)\1)[^\s\"'\\]{{6,200}}\1", mild=True),
-    _rule("a password or token", "pass secret token key credential", rf"(?i)^[ \t]*(?:export[ \t]+)?[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"'])[^\s\"'()\[\]]{{6,200}}[ \t]*\r?$", mild=True),
+    _rule(
+        "a bearer token",
+        "bearer",
+        r"(?i)authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{16,}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "pass secret token key credential",
+        rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,40}}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}}([\"'])(?![${{<%]|(?:x+|\*+|\.+)\1)[^\s\"'\\]{{6,200}}\1",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "pass secret token key credential",
+        rf"(?i)^[ \t]*(?:export[ \t]+)?[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"'])[^\s\"'()\[\]]{{6,200}}[ \t]*\r?$",
+        mild=True,
+    ),
 )
 
 PLACES = (
-    _rule("the address of a package index", "index find-links find_links trusted-host trusted_host", r"(?i)(?:--|pip_|uv_|^|[\s\"'=\[])(?:(?:extra[-_]|default[-_])?index(?:[-_]url)?|find[-_]links|trusted[-_]host)[\"']?\s*(?:=|:|\s)\s*[\"']?(?:https?://|[\w.-]+\.[a-z]{2,})", mild=True),
+    _rule(
+        "the address of a package index",
+        "index find-links find_links trusted-host trusted_host",
+        r"(?i)(?:--|pip_|uv_|^|[\s\"'=\[])(?:(?:extra[-_]|default[-_])?index(?:[-_]url)?|find[-_]links|trusted[-_]host)[\"']?\s*(?:=|:|\s)\s*[\"']?(?:https?://|[\w.-]+\.[a-z]{2,})",
+        mild=True,
+    ),
     _rule("the address of a package index", "repository", r"(?i)^\s*repository\s*[:=]\s*https?://\S+", mild=True),
     _rule("a git remote", "git@ ssh://", r"(?:git@[\w.-]+:[\w.~-]+/|ssh://(?:[\w-]+@)?[\w.-]+)", mild=True),
     _rule("a git remote", "[remote", r"\[remote \\?\"[^\"\\]+\\?\"\]", mild=True),
-    _rule("a path of a machine", "/home/ /users/", r"(?<![\w.)}*-])/(?:home|Users)/(?!bentoml\b|\$|<|\{)[A-Za-z0-9_][\w.-]*(?:/|$|[\"'\s])", mild=True),
-    _rule("a path of a machine", "/root/ /var/folders/", r"(?<![\w.)}*-])/(?:root/(?!\.cache\b|\.local/bin)|var/folders/)[\w.]", mild=True),
-    _rule("a path of a machine", ":\\", r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\{1,2}\w", mild=True),
-    _rule("a private address", "10. 192.168. 172.", r"(?<![\w.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\w.])", mild=True),
-    _rule("the name of a private host", ".internal .local .corp .lan .intranet", r"(?i)(?:://|@)(?!host\.docker\.)(?:[\w%.-]+@)?[\w-]+(?:\.[\w-]+)*\.(?:internal|local|corp|lan|intranet)(?![\w-])", mild=True),
+    _rule(
+        "a path of a machine",
+        "/home/ /users/",
+        r"(?<![\w.)}*-])/(?:home|Users)/(?!bentoml\b|\$|<|\{)[A-Za-z0-9_][\w.-]*(?:/|$|[\"'\s])",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        "/root/ /var/folders/",
+        r"(?<![\w.)}*-])/(?:root/(?!\.cache\b|\.local/bin)|var/folders/)[\w.]",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        ":\\",
+        r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\{1,2}\w",
+        mild=True,
+    ),
+    _rule(
+        "a private address",
+        "10. 192.168. 172.",
+        r"(?<![\w.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\w.])",
+        mild=True,
+    ),
+    _rule(
+        "the name of a private host",
+        ".internal .local .corp .lan .intranet",
+        r"(?i)(?:://|@)(?!host\.docker\.)(?:[\w%.-]+@)?[\w-]+(?:\.[\w-]+)*\.(?:internal|local|corp|lan|intranet)(?![\w-])",
+        mild=True,
+    ),
     _rule("a notebook", "nbformat", r"\"nbformat\"\s*:\s*\d[\s\S]{0,400}|\"cell_type\"\s*:\s*\"code\"", mild=True),
 )
 
@@ -176,7 +235,10 @@ def is_library(place: str, published: Iterable[str] | None) -> bool:
 
     Examples
     --------
-    >>> is_library("app/.venv/lib/python3.11/site-packages/numpy/core.py", None), is_library("bento/src/service.py", None)
+    >>> (
+    ...     is_library("app/.venv/lib/python3.11/site-packages/numpy/core.py", None),
+    ...     is_library("bento/src/service.py", None),
+    ... )
     (True, False)
     """
     inner = place.rpartition("!/")[2] if ".tar!" in place or "blobs/" in place else place

@@ -239,7 +239,13 @@ def _literals(own: Machine) -> Iterator[Literal]:
     """Give each text of this machine in the ways that files write it."""
     for kind, texts in own.texts.items():
         for text in texts:
-            ways = {text.encode(), json.dumps(text)[1:-1].encode(), quote(text).encode(), text.encode("utf-16-le"), text.encode("utf-32-le")}
+            ways = {
+                text.encode(),
+                json.dumps(text)[1:-1].encode(),
+                quote(text).encode(),
+                text.encode("utf-16-le"),
+                text.encode("utf-32-le"),
+            }
             for way in ways:
                 bounded = b"(?i)" + OPEN.encode("latin-1") + re.escape(way) + rb"(?![A-Za-z0-9_-])"
                 yield kind, way.lower(), re.compile(bounded)

@@ -25,26 +25,89 @@ Family = Literal["permissive", "weak copyleft", "copyleft", "source-available", 
 FAMILIES: dict[Family, tuple[str, ...]] = {
     "permissive": (
         *("0BSD", "AFL-3.0", "Apache-2.0", "Artistic-2.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent"),
-        *("BSD-3-Clause", "BSD-3-Clause-Clear", "BSD-3-Clause-LBNL", "BSD-3-Clause-Open-MPI", "BSL-1.0", "BlueOak-1.0.0"),
-        *("CC-BY-4.0", "CC0-1.0", "CNRI-Python", "HPND", "ICU", "ISC", "JSON", "Libpng", "MIT", "MIT-0", "MIT-CMU", "NCSA"),
-        *("OFL-1.1", "OpenSSL", "PSF-2.0", "PostgreSQL", "Python-2.0", "Python-2.0.1", "Spencer-94", "UPL-1.0", "Unicode-3.0"),
-        *("Unicode-DFS-2016", "Unlicense", "WTFPL", "X11", "ZPL-2.1", "Zlib", "bzip2-1.0.6", "curl", "libtiff", "zlib-acknowledgement"),
+        *(
+            "BSD-3-Clause",
+            "BSD-3-Clause-Clear",
+            "BSD-3-Clause-LBNL",
+            "BSD-3-Clause-Open-MPI",
+            "BSL-1.0",
+            "BlueOak-1.0.0",
+        ),
+        *(
+            "CC-BY-4.0",
+            "CC0-1.0",
+            "CNRI-Python",
+            "HPND",
+            "ICU",
+            "ISC",
+            "JSON",
+            "Libpng",
+            "MIT",
+            "MIT-0",
+            "MIT-CMU",
+            "NCSA",
+        ),
+        *(
+            "OFL-1.1",
+            "OpenSSL",
+            "PSF-2.0",
+            "PostgreSQL",
+            "Python-2.0",
+            "Python-2.0.1",
+            "Spencer-94",
+            "UPL-1.0",
+            "Unicode-3.0",
+        ),
+        *(
+            "Unicode-DFS-2016",
+            "Unlicense",
+            "WTFPL",
+            "X11",
+            "ZPL-2.1",
+            "Zlib",
+            "bzip2-1.0.6",
+            "curl",
+            "libtiff",
+            "zlib-acknowledgement",
+        ),
     ),
     "weak copyleft": (
-        *("CDDL-1.0", "CDDL-1.1", "EPL-1.0", "EPL-2.0", "EUPL-1.2", "LGPL-2.0-only", "LGPL-2.0-or-later", "LGPL-2.1-only"),
+        *(
+            "CDDL-1.0",
+            "CDDL-1.1",
+            "EPL-1.0",
+            "EPL-2.0",
+            "EUPL-1.2",
+            "LGPL-2.0-only",
+            "LGPL-2.0-or-later",
+            "LGPL-2.1-only",
+        ),
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-1.1", "MPL-2.0", "MS-RL"),
     ),
     "copyleft": (
         *("AGPL-3.0-only", "AGPL-3.0-or-later", "CC-BY-SA-4.0", "GPL-1.0-or-later", "GPL-2.0-only", "GPL-2.0-or-later"),
         *("GPL-3.0-only", "GPL-3.0-or-later", "OSL-3.0"),
     ),
-    "source-available": ("BUSL-1.1", "CC-BY-NC-4.0", "Elastic-2.0", "PolyForm-Noncommercial-1.0.0", "RSAL-2.0", "SSPL-1.0"),
+    "source-available": (
+        "BUSL-1.1",
+        "CC-BY-NC-4.0",
+        "Elastic-2.0",
+        "PolyForm-Noncommercial-1.0.0",
+        "RSAL-2.0",
+        "SSPL-1.0",
+    ),
 }
 MOST_TOLD = 20
 LET_THROUGH: tuple[Family, ...] = ("permissive", "weak copyleft")
 _FAMILY = {name.lower(): family for family, every in FAMILIES.items() for name in every}
 # With these, what is compiled or linked with a library under the GPL stays under its own licence.
-_EXCEPTIONS = ("gcc-exception-3.1", "gcc-exception-2.0", "classpath-exception-2.0", "llvm-exception", "bootloader-exception")
+_EXCEPTIONS = (
+    "gcc-exception-3.1",
+    "gcc-exception-2.0",
+    "classpath-exception-2.0",
+    "llvm-exception",
+    "bootloader-exception",
+)
 # Names of old metadata → SPDX. What only says a family (BSD, Apache) is taken at its usual version, which the gate treats alike.
 _PLAIN = {
     "apache": "Apache-2.0",
@@ -196,16 +259,16 @@ def of_wheel(wheel: Path) -> Licence:
 
 
 def of_metadata(metadata: str, texts: Iterable[str] = ()) -> Licence:
-    """Read a licence from METADATA, and from the licence files beside it.
+    r"""Read a licence from METADATA, and from the licence files beside it.
 
     An expression is taken at its word. Anything less is also held against the files: where one of them holds a licence
     that forbids, that one counts, since a field of one word is easily out of date.
 
     Examples
     --------
-    >>> of_metadata("Name: a\\nVersion: 1\\nLicense: MIT\\n").expression
+    >>> of_metadata("Name: a\nVersion: 1\nLicense: MIT\n").expression
     'MIT'
-    >>> str(of_metadata("Name: a\\nVersion: 1\\nLicense: MIT\\n", ["Business Source License 1.1"]))
+    >>> str(of_metadata("Name: a\nVersion: 1\nLicense: MIT\n", ["Business Source License 1.1"]))
     'a 1 (BUSL-1.1: source-available)'
     """
     told = email.message_from_string(metadata)
@@ -213,7 +276,7 @@ def of_metadata(metadata: str, texts: Iterable[str] = ()) -> Licence:
     found = list(_candidates(told, list(texts)))
     expression, source = found[0] if found else (None, "nowhere")
     stricter = next((spdx for spdx, where in found if where == "file" and family(spdx) == "source-available"), None)
-    if stricter is not None:
+    if stricter not in (None, expression):
         expression, source = stricter, "file"
     return Licence(
         name=canonicalize_name(name),
@@ -278,7 +341,7 @@ def gate(wheels: Iterable[Path], *, allow: Mapping[str, str] | None = None) -> t
     >>> gate([])
     ()
     """
-    allowed = {canonicalize_name(name): reason.strip() for name, reason in (allow or {}).items()}
+    allowed: dict[str, str] = {canonicalize_name(name): reason.strip() for name, reason in (allow or {}).items()}
     found = sorted((of_wheel(wheel) for wheel in wheels), key=lambda each: each.name)
     if silent := sorted(name for name, reason in allowed.items() if not reason):
         raise SpecError(f"A licence is allowed with a reason. There is none for {', '.join(silent)}.")

@@ -54,8 +54,11 @@ def is_layout(place: Path) -> bool:
         return (place / "index.json").is_file() and (place / "oci-layout").is_file()
     if not place.is_file() or not tarfile.is_tarfile(place):
         return False
-    with _opened(place) as files:
-        return bool({"index.json", "manifest.json"} & files.names())
+    try:
+        with _opened(place) as files:
+            return bool({"index.json", "manifest.json"} & files.names())
+    except tarfile.TarError:
+        return True  # an archive that was changed; to read it says so
 
 
 def read(place: Path) -> Layout:
@@ -70,8 +73,11 @@ def read(place: Path) -> Layout:
     """
     if not is_layout(place):
         raise NotFoundError(f"An image must be an OCI layout or an archive of one. There is none at {str(place)!r}.")
-    with _opened(place) as files:
-        return _oci(place, files) if "index.json" in files.names() else _docker(place, files)
+    try:
+        with _opened(place) as files:
+            return _oci(place, files) if "index.json" in files.names() else _docker(place, files)
+    except (KeyError, TypeError, AttributeError, ValueError, tarfile.TarError) as reason:
+        raise IntegrityError(f"{place.name} must be an image as it was saved. Its bytes were changed.") from reason
 
 
 # ── the two forms ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,12 +95,21 @@ def _oci(place: Path, files: _Files) -> Layout:
     config_name = _blob(files, manifest["config"])
     layers = [(_blob(files, each), _is_packed(each)) for each in manifest["layers"]]
     config = _object(files.whole(config_name), "the configuration")
-    _alone(files, {"index.json", "oci-layout", "manifest.json", "repositories", manifest_name, config_name, *(name for name, _ in layers)})
+    _alone(
+        files,
+        {
+            "index.json",
+            "oci-layout",
+            "manifest.json",
+            "repositories",
+            manifest_name,
+            config_name,
+            *(name for name, _ in layers),
+        },
+    )
     _unpacked(files, layers, config)
     digest = manifest_name.rpartition("/")[2]
-    return Layout(
-        place=place, id=config_name.rpartition("/")[2], digest=digest, config=config, layers=tuple(layers)
-    )
+    return Layout(place=place, id=config_name.rpartition("/")[2], digest=digest, config=config, layers=tuple(layers))
 
 
 def _docker(place: Path, files: _Files) -> Layout:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,11 +33,11 @@ class Debian:
 
 
 def installed(status: Iterable[str]) -> tuple[Debian, ...]:
-    """Read packages from the texts of dpkg: one whole `status`, or a file for each package as slim images have them.
+    r"""Read packages from the texts of dpkg: one whole `status`, or a file for each package as slim images have them.
 
     Examples
     --------
-    >>> installed(["Package: libc6\\nVersion: 2.36-9\\nArchitecture: amd64\\nSource: glibc (2.36)\\n"])[0].source
+    >>> installed(["Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\nSource: glibc (2.36)\n"])[0].source
     'glibc'
     """
     return tuple(sorted({each for text in status for each in _packages(text)}))

@@ -26,9 +26,20 @@ HEAD = 512  # bytes that tell what a file is
 MOST_DEEP = 8  # archives in archives
 MOST_BYTES = 16 << 30  # of what one archive unpacks to
 IN_MEMORY = 16 << 20
+PIECE = 1 << 20
 ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
 CLOSED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
-BROKEN = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,7 @@ class Entry:
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Give every file below a folder or in a file, and what is in each that is an archive itself.
+    r"""Give every file below a folder or in a file, and what is in each that is an archive itself.
 
     An entry's file is to be read before the next entry is asked for.
 
@@ -52,11 +63,11 @@ def entries(root: Path) -> Iterator[Entry]:
     >>> with zipfile.ZipFile(folder / "a.zip", "w") as made:
     ...     made.writestr("b.txt", "one")
     >>> [(entry.place, entry.file.read()[:3]) for entry in entries(folder) if entry.file]
-    [('a.zip', b''), ('a.zip!', b'\\nb.'), ('a.zip!/b.txt', b'one')]
+    [('a.zip', b''), ('a.zip!', b'\nb.'), ('a.zip!/b.txt', b'one')]
     """
     for name, path in _files(root):
         if path.is_symlink():
-            yield Entry(place=name, file=BytesIO(os.fsencode(os.readlink(path))))
+            yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
         elif stat.S_ISREG(path.lstat().st_mode):
             with path.open("rb") as file:
                 yield from _opened(name, file, 0)
@@ -119,7 +130,10 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
         return
     file.seek(0)
     with zipfile.ZipFile(file) as archive:
-        told = [archive.comment, *(part for each in archive.infolist() for part in (each.filename.encode(), each.comment))]
+        told = [
+            archive.comment,
+            *(part for each in archive.infolist() for part in (each.filename.encode(), each.comment)),
+        ]
         yield Entry(place=f"{place}!", file=BytesIO(b"\n".join(told)))
         for each in archive.infolist():
             name = f"{place}!/{each.filename}"
@@ -133,7 +147,13 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
 def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for each in archive:
-            told = [each.name, each.linkname, each.uname, each.gname, *(f"{key}={value}" for key, value in each.pax_headers.items())]
+            told = [
+                each.name,
+                each.linkname,
+                each.uname,
+                each.gname,
+                *(f"{key}={value}" for key, value in each.pax_headers.items()),
+            ]
             yield Entry(place=f"{place}!/{each.name}!", file=BytesIO("\n".join(told).encode(errors="surrogateescape")))
             member = archive.extractfile(each) if each.isreg() else None
             if member is not None:
@@ -143,9 +163,12 @@ def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
 def _array(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:  # noqa: ARG001 -- every reader is asked in one form
     """Give the texts of an array, which stand in the file without a border between them."""
     with warnings.catch_warnings(action="ignore"):  # of arrays that Python 2 wrote
-        found = np.load(BytesIO(file.read()), allow_pickle=False, max_header_size=1 << 20)
+        found = np.load(BytesIO(file.read()), allow_pickle=False)
     if found.dtype.kind in "US":
-        texts = (text if isinstance(text, bytes) else text.encode(errors="surrogateescape") for text in found.ravel().tolist())
+        texts = (
+            text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+            for text in found.ravel().tolist()
+        )
         yield Entry(place=f"{place}!", file=BytesIO(b"\n".join(texts)))
 
 
@@ -192,7 +215,7 @@ def _seekable(stream: IO[bytes], n_bytes: int) -> Iterator[IO[bytes]]:
 @contextmanager
 def _copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
-        shutil.copyfileobj(_Bounded(stream), copy, 1 << 20)
+        shutil.copyfileobj(_Bounded(stream), copy, PIECE)
         copy.seek(0)
         yield cast(IO[bytes], copy)
 
@@ -203,7 +226,7 @@ class _Bounded:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._left = stream, MOST_BYTES
 
-    def read(self, n_bytes: int) -> bytes:
+    def read(self, n_bytes: int = PIECE, /) -> bytes:
         data = self._stream.read(n_bytes)
         self._left -= len(data)
         if self._left < 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -138,7 +137,7 @@ def _brought(wheel: Wheel, folder: Path) -> Wheel:
     if wheels.sha256(part) != wheel.sha256:
         part.unlink()
         raise BuildError(f"{wheel.file.name} changed while it was copied. Run it again.")
-    os.replace(part, target)
+    part.replace(target)
     return Wheel(name=wheel.name, version=wheel.version, file=target, sha256=wheel.sha256)
 
 
@@ -149,4 +148,6 @@ def _only(folder: Path, found: dict[str, Wheel]) -> None:
         if file.name not in known:
             file.unlink()
     lines = [f"{each.name}=={each.version} --hash=sha256:{each.sha256}" for _, each in sorted(found.items())]
-    (folder / LIST).write_text("\n".join(["# To install: pip install --no-index --find-links . --require-hashes", *lines, ""]))
+    (folder / LIST).write_text(
+        "\n".join(["# To install: pip install --no-index --find-links . --require-hashes", *lines, ""])
+    )
