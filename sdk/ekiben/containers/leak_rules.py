@@ -50,7 +50,7 @@ OPEN = r"(?:(?<![A-Za-z0-9_.-])|(?<=[zZ\x8c\xda\xfa][A-Za-z0-9_.-]))"
 _SHUT = r"(?![A-Za-z0-9_])"
 _WORDS = "(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|credentials?|private[_-]?key|account[_-]?key)"
 # What documents of libraries write where a password would stand.
-_EXAMPLES = r"(?i:pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
+_EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
 
