@@ -239,10 +239,15 @@ def _group(reason: str) -> str | None:
 
 def _distribution(wheel: Wheel) -> Part:
     with zipfile.ZipFile(wheel.file) as packed:
-        used = [(each.filename, each.file_size) for each in packed.infolist() if install.is_used(each.filename)]
+        used = [(each.filename, _kept(packed, each)) for each in packed.infolist() if install.is_used(each.filename)]
     sources = sum(size for name, size in used if name.endswith(".py"))
     n_bytes = sum(size for _, size in used) + round(COMPILED * sources)
     return Part(name=wheel.name, version=wheel.version, n_bytes=n_bytes, reasons=wheel.reasons)
+
+
+def _kept(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Tell how much of a file is installed: of a compiled library, what its debugger alone asks for is not."""
+    return len(install.shed(packed.read(entry))) if ".so" in entry.filename else entry.file_size
 
 
 def _below(place: Path) -> int:
