@@ -173,7 +173,8 @@ def sign(
 @app.command()
 def verify(
     subject: Annotated[
-        str, typer.Argument(help="A package's folder, an image as an OCI layout or archive, or its name, such as churn:1.")
+        str,
+        typer.Argument(help="A package's folder, an image as an OCI layout or archive, or its name, such as churn:1."),
     ],
     key: Annotated[Path | None, typer.Option(help="The signer's public key, as PEM.")] = None,
     digest: Annotated[str | None, typer.Option(help="What its digest must be, or the first 12 digits.")] = None,
@@ -401,7 +402,9 @@ def containerize(
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build without the engine's cache.")] = False,
     stock: Annotated[bool, typer.Option("--stock", help="Leave it to `bentoml containerize`, as it is.")] = False,
-    key: Annotated[Path | None, typer.Option(help="A private key, elliptic-curve, as PEM, that signs the image.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="A private key, elliptic-curve, as PEM, that signs the image.")
+    ] = None,
     allow_licence: Annotated[
         list[str] | None, typer.Option(help="A distribution whose licence may be, as name=reason. Once for each.")
     ] = None,
