@@ -380,6 +380,12 @@ def test_a_package_from_before_has_an_overview(folder):
     assert ek.load(folder).overview.importance.n_rows > 0
 
 
+def test_an_overview_that_was_packed_once_is_read_for_ever():
+    folder = next(each for each in GOLDEN if each.name == "format-1-overview")
+    document = json.loads((folder / "overview.json").read_text())
+    assert ek.load(folder).overview.to_json() == document
+
+
 def test_a_changed_overview_is_refused(champion, tmp_path):
     folder = champion.save(tmp_path / "package")
     (folder / "overview.json").write_text("{}")
