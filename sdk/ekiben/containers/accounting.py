@@ -96,10 +96,9 @@ def published(told: Context) -> set[str] | None:
     known = {
         digest for each in wheels.locked(locking.to_install(told.folder / "bento" / "src")) for digest in each.hashes
     }
-    own = {each.file.name for each in told.wheels if each.name == "ekiben"}
     if not known:
         return None
-    return {f"wheels/{each.file.name}" for each in told.wheels if each.sha256 in known or each.file.name in own}
+    return {f"wheels/{each.file.name}" for each in told.wheels if each.sha256 in known}
 
 
 def after(

@@ -94,8 +94,8 @@ def scan(
     own
         What names this machine; by default what `machine()` tells.
     published
-        Places of the wheels whose digests an index gave: what is in them is public, and only what is this machine's is
-        looked for there. Any other wheel is looked at as the user's own. By default every wheel is taken for a library.
+        Places of the wheels whose digests an index gave: their bytes are public, and not looked at. Any other wheel is looked
+        at as the user's own. By default every wheel is taken for a library.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def scan(
         raise SpecError(f"A scan must have a folder or an archive to look at. There is none at {str(subject)!r}.")
     literals = list(_literals(own or machine()))
     found: set[Leak] = set()
-    for entry in entries(root):
+    for entry in entries(root, known=published or ()):
         rules = _rules(entry.place, published)
         found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, rules, literals))
     return tuple(sorted(found))
@@ -173,11 +173,10 @@ Literal = tuple[str, bytes, re.Pattern[bytes]]
 
 
 def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
-    """Choose what a file is asked: the user's own all of it, a library what is sure, what an index published nothing."""
+    """Choose what a file is asked: the user's own all of it, a library what is sure."""
     if not leak_rules.is_library(place, published):
         return RULES
-    is_public = published is not None and place.partition("!")[0] in published
-    return () if is_public or leak_rules.is_test(place) else SURE
+    return () if leak_rules.is_test(place) else SURE
 
 
 def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> set[str]:

@@ -13,7 +13,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,10 +51,10 @@ class Entry:
     closed: str | None = None
 
 
-def entries(root: Path) -> Iterator[Entry]:
+def entries(root: Path, *, known: Collection[str] = ()) -> Iterator[Entry]:
     r"""Give every file below a folder or in a file, and what is in each that is an archive itself.
 
-    An entry's file is to be read before the next entry is asked for.
+    An entry's file is to be read before the next entry is asked for. What lies at a `known` place is left out.
 
     Examples
     --------
@@ -66,6 +66,8 @@ def entries(root: Path) -> Iterator[Entry]:
     [('a.zip', b''), ('a.zip!', b'\nb.'), ('a.zip!/b.txt', b'one')]
     """
     for name, path in _files(root):
+        if name in known:
+            continue
         if path.is_symlink():
             yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
         elif stat.S_ISREG(path.lstat().st_mode):
