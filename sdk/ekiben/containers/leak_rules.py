@@ -142,7 +142,7 @@ PLACES = (
     ),
     _rule(
         "a path of a machine",
-        "/root/ /var/folders/",
+        "root/ /var/folders/",
         r"(?<![\w.)}*-])/(?:root/(?!\.cache\b|\.local/bin)|var/folders/)[\w.]",
         mild=True,
     ),
