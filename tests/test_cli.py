@@ -164,7 +164,7 @@ def test_check_ends_with_1_when_a_law_is_broken(shell, packed):
         (("card", "nothing"), "A package's folder must hold package.json. Got 'nothing', which has none."),
         (("card", "models:/flat/1"), "No model 'flat' is registered. Known: []."),
         (("fetch", "flat/1", "--out", "x"), "Did you mean 'models:/flat/1'?"),
-        (("scaffold", "x", "--arm", "champion"), "--arm takes arm=value. Got 'champion'."),
+        (("scaffold", "x", "--arm", "champion"), "--arm takes name=value. Got 'champion'."),
         (("scaffold", "x", "--arm", "a=models:/m/1", "--weight", "a=much"), "--weight takes a number. Got 'much'."),
         (("pin", "nothing"), "ekiben.toml"),
         (("check", "nothing"), "ekiben.toml"),

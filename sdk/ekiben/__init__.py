@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from ekiben.building import build
     from ekiben.checks import check
     from ekiben.client import connect
+    from ekiben.containers.accounting import Accounts
     from ekiben.containers.containerizing import containerize
+    from ekiben.containers.forecasting import forecast
+    from ekiben.containers.vendoring import vendor
     from ekiben.deploying import manifests
     from ekiben.errors import EkibenError
     from ekiben.exporting import export
@@ -27,15 +30,16 @@ if TYPE_CHECKING:
     from ekiben.routing import Route, canary, only, shadow, split
     from ekiben.running import serve
     from ekiben.scaffolding import pin, scaffold
-    from ekiben.signing import verify
     from ekiben.spec import Budgets, Limits
     from ekiben.tracking import fetch, log
     from ekiben.trusting import trust
+    from ekiben.verifying import verify
 
 __version__ = version("ekiben")
 
 # the public names → the module that each is loaded from on first use, so that `import ekiben` imports no framework
 _HOMES = {
+    "Accounts": "containers.accounting",
     "Budgets": "spec",
     "EkibenError": "errors",
     "Limits": "spec",
@@ -49,6 +53,7 @@ _HOMES = {
     "contract": "learning",
     "export": "exporting",
     "fetch": "tracking",
+    "forecast": "containers.forecasting",
     "load": "packages",
     "log": "tracking",
     "manifests": "deploying",
@@ -62,10 +67,12 @@ _HOMES = {
     "shadow": "routing",
     "split": "routing",
     "trust": "trusting",
-    "verify": "signing",
+    "vendor": "containers.vendoring",
+    "verify": "verifying",
 }
 
 __all__ = [
+    "Accounts",
     "Budgets",
     "EkibenError",
     "Limits",
@@ -79,6 +86,7 @@ __all__ = [
     "contract",
     "export",
     "fetch",
+    "forecast",
     "load",
     "log",
     "manifests",
@@ -92,6 +100,7 @@ __all__ = [
     "shadow",
     "split",
     "trust",
+    "vendor",
     "verify",
 ]
 

@@ -11,8 +11,12 @@ from ekiben.errors import MissingExtraError
 EXTRAS = {
     "alibi": "explain",
     "asyncpg": "postgres",
+    "cryptography": "containers",
+    "cyclonedx": "containers",
     "jsonschema": "kube",
     "kubernetes_validate": "kube",
+    "license_expression": "containers",
+    "packageurl": "containers",
     "lightgbm": "lightgbm",
     "matplotlib": "notebook",
     "mlflow": "track",

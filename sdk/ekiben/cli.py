@@ -188,13 +188,19 @@ def sign(
 
 @app.command()
 def verify(
-    package: Annotated[Path, typer.Argument(help="A package's folder.")],
+    subject: Annotated[
+        str,
+        typer.Argument(help="A package's folder, an image as an OCI layout or archive, or its name, such as churn:1."),
+    ],
     key: Annotated[Path | None, typer.Option(help="The signer's public key, as PEM.")] = None,
     digest: Annotated[str | None, typer.Option(help="What its digest must be, or the first 12 digits.")] = None,
     name: Annotated[str | None, typer.Option(help="What its name must be.")] = None,
+    signature: Annotated[
+        Path | None, typer.Option(help="Where the signature is; by default in the package, or beside the image.")
+    ] = None,
 ) -> None:
-    """Compare every byte with what was packed, and the signature with a key; nothing is built."""
-    found = ekiben.verify(package, key=key, digest=digest, name=name)
+    """Compare every byte with what was packed or built, and the signature with a key; nothing is run."""
+    found = ekiben.verify(subject, key=key, digest=digest, name=name, signature=signature)
     typer.echo(f"{found} {'is signed by this key' if key else 'has the bytes that were packed'}.")
 
 
@@ -405,6 +411,28 @@ def build(folder: Folder, json_: Json = False) -> None:
 
 
 @app.command()
+def forecast(
+    tag: Annotated[str, typer.Argument(help="A bento's tag.")],
+    wheels: Annotated[list[Path] | None, typer.Option(help="A folder of wheels. Once for each.")] = None,
+    json_: Json = False,
+) -> None:
+    """Tell how large an image will be, by package and by reason, and what leaving out an arm or a method saves."""
+    with shown() as say:
+        found = ekiben.forecast(tag, wheels=wheels or (), progress=say)
+    _tell(json_, asdict(found), str(found))
+
+
+@app.command()
+def vendor(
+    tag: Annotated[str, typer.Argument(help="A bento's tag.")],
+    to: Annotated[Path, typer.Option(help="The folder for the wheels.")],
+) -> None:
+    """Collect the wheels of an image by the digests of its lock; a run that was interrupted goes on where it was."""
+    with shown() as say:
+        typer.echo(ekiben.vendor(tag, to=to, progress=say))
+
+
+@app.command()
 def containerize(
     tag: Annotated[str, typer.Argument(help="A bento's tag.")],
     image: Annotated[str | None, typer.Option(help="The image's name; by default the tag.")] = None,
@@ -431,6 +459,16 @@ def containerize(
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build without the engine's cache.")] = False,
     stock: Annotated[bool, typer.Option("--stock", help="Leave it to `bentoml containerize`, as it is.")] = False,
+    key: Annotated[
+        Path | None, typer.Option(help="A private key, elliptic-curve, as PEM, that signs the image.")
+    ] = None,
+    allow_licence: Annotated[
+        list[str] | None, typer.Option(help="A distribution whose licence may be, as name=reason. Once for each.")
+    ] = None,
+    allow_leak: Annotated[
+        list[str] | None, typer.Option(help="A place that may hold what it does, as pattern=reason. Once for each.")
+    ] = None,
+    beside: Annotated[Path, typer.Option(help="Where to write what speaks of the image.")] = Path(),
     json_: Json = False,
 ) -> None:
     """Build a small, hardened image of a bento, and run it before saying that it is done.
@@ -450,6 +488,12 @@ def containerize(
             context=context,
             lean=not everything,
             fresh=fresh,
+            accounts=ekiben.Accounts(
+                key=key,
+                allow_licences=dict(_assignment(each, "--allow-licence") for each in allow_licence or ()),
+                allow_leaks=dict(_assignment(each, "--allow-leak") for each in allow_leak or ()),
+                beside=beside,
+            ),
             progress=say,
         )
     _tell(json_, asdict(made), str(made))
@@ -577,7 +621,7 @@ def _pair(path: str) -> tuple[Any, Any]:
 def _assignment(text: str, option: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign:
-        raise SpecError(f"{option} takes arm=value. Got {text!r}.")
+        raise SpecError(f"{option} takes name=value. Got {text!r}.")
     return key, value
 
 

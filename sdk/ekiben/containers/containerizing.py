@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ekiben import storing
-from ekiben.containers import bases, context, engines, layouts, stock, trying
+from ekiben.containers import accounting, bases, context, engines, layouts, stock, trying
+from ekiben.containers.accounting import Accounts, Judged
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine
 from ekiben.containers.images import Image, Layer, Ran
@@ -33,6 +35,7 @@ def containerize(
     context: str | Path | None = None,
     lean: bool = True,
     fresh: bool = False,
+    accounts: Accounts | None = None,
     progress: Progress | None = None,
 ) -> Image:
     """Build a small, hardened image of a bento, and run it before saying that it is done.
@@ -61,6 +64,8 @@ def containerize(
         Whether to leave out what nothing in the bento asks for.
     fresh
         Whether to build without the cache of the engine.
+    accounts
+        The key that signs, what is allowed with a reason, and where to write what speaks of the image.
     progress
         Called with a few words before each step.
 
@@ -90,14 +95,15 @@ def containerize(
             chosen = engines.find(engine)
         say("collecting the wheels")
         told = _context(tag, place, base, folders, lean=lean)
-        # Before the build: what must hold of the context alone, such as its licences, belongs here.
+        answered = accounts or Accounts()
+        judged = accounting.before(told, answered, say)
         name = image or told.tag
         if chosen is None:
             say("writing the image")
-            made = layouts.write(told, Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.oci"), name)
+            made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
+            accounting.after(None, made, told, judged, answered)
         else:
-            made = _built(chosen, told, name, base, say, fresh=fresh)
-        # After the build: what is said of an image by its digest, such as its parts, belongs here.
+            made = _built(chosen, told, name, base, say, fresh=fresh, account=partial(_account, judged, answered))
     return made
 
 
@@ -115,13 +121,27 @@ def _folder(given: str | Path | None) -> Iterator[Path]:
             yield Path(place) / "context"
 
 
-def _built(engine: Engine, told: Context, name: str, base: str | None, say: Progress, *, fresh: bool) -> Image:
+Account = Callable[[Engine, Image, Context, list[str], str], None]
+
+
+def _account(
+    judged: Judged, accounts: Accounts, engine: Engine, image: Image, told: Context, command: list[str], base: str
+) -> None:
+    accounting.after(engine, image, told, judged, accounts, commands=[command], base=base)
+
+
+def _built(
+    engine: Engine, told: Context, name: str, base: str | None, say: Progress, *, fresh: bool, account: Account
+) -> Image:
     try:
         chosen = base_image(engine, told, base, say)
         say(f"building the image with {engine.name}")
-        engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        command = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
         ran = trying.prove(engine, name, told, say)
-        return described(engine, name, told.tag, ran=ran)
+        made = described(engine, name, told.tag, ran=ran)
+        say("writing what the image is made of beside it")
+        account(engine, made, told, command, chosen)
+        return made
     finally:
         engine.release()
 

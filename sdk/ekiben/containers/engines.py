@@ -94,8 +94,12 @@ class Engine:
         """Whether builds go through BuildKit, which can make all times equal."""
         return self.name == "docker" and self.call("buildx", "version", check=False).returncode == 0
 
-    def build(self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False) -> None:
+    def build(
+        self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
+    ) -> list[str]:
         """Build an image of a folder without a network, the same bytes for the same folder where the engine can.
+
+        Returns the command that was run, the folder named as `.`.
 
         Raises
         ------
@@ -106,6 +110,7 @@ class Engine:
         told += ["--no-cache"] if fresh else []
         words = [*self._build_words(name, epoch), *self.building, *told, "-f", str(folder / "Containerfile")]
         self.call(*words, str(folder), seconds=1800)
+        return [each.replace(str(folder), ".") for each in (self.name, *words, str(folder))]
 
     def _build_words(self, name: str, epoch: int) -> list[str]:
         if self.name == "podman":

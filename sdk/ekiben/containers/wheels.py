@@ -98,11 +98,11 @@ def gather(wanted: Sequence[Locked], folders: Sequence[Path], *, python: str) ->
     """
     own = cache() / "wheels"
     own.mkdir(exist_ok=True)
-    found = _in_folders(wanted, [*folders, own], python)
+    found = in_folders(wanted, [*folders, own], python)
     missing = [each for each in wanted if each.name not in found]
     if missing:
         told = _fetch(missing, own, python)
-        found |= _in_folders(missing, [own], python)
+        found |= in_folders(missing, [own], python)
         if gone := [f"{each.name}=={each.version}" for each in missing if each.name not in found]:
             raise BuildError(
                 f"An image needs a wheel of everything that is locked. There is none of {', '.join(gone)} "
@@ -111,7 +111,8 @@ def gather(wanted: Sequence[Locked], folders: Sequence[Path], *, python: str) ->
     return found
 
 
-def _in_folders(wanted: Sequence[Locked], folders: Sequence[Path], python: str) -> dict[str, Wheel]:
+def in_folders(wanted: Sequence[Locked], folders: Sequence[Path], python: str) -> dict[str, Wheel]:
+    """Find wheels of a lock in folders, by name and, where the lock tells them, by digest."""
     by_name = {(each.name, each.version): each for each in wanted}
     found: dict[str, Wheel] = {}
     for folder in folders:

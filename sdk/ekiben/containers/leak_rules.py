@@ -1,0 +1,256 @@
+"""What must not be in an image, and how each is known: by a file's name, by its bytes, or because it is this machine's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+BEFORE, AFTER = 128, 1024  # bytes around an anchor that a pattern may need
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One kind of leak in bytes: texts of which one must be there, in lower case, and the pattern that then decides.
+
+    A `mild` rule knows what a public library may hold as well, such as an example's address; it is asked of the user's
+    own files alone.
+    """
+
+    kind: str
+    anchors: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
+    mild: bool = False
+
+    def finds(self, data: bytes, lowered: bytes) -> bool:
+        """Tell whether the bytes hold what must not be there; only around the anchors is the pattern tried."""
+        return any(self.pattern.search(data, start, end) for start, end in self._windows(lowered))
+
+    def _windows(self, lowered: bytes) -> Iterator[tuple[int, int]]:
+        for anchor in self.anchors:
+            at = lowered.find(anchor)
+            while at >= 0:
+                start, end = max(0, at - BEFORE), at + AFTER
+                while (at := lowered.find(anchor, at + 1)) >= 0 and at < end:
+                    end = at + AFTER
+                yield start, end
+
+
+def _rule(kind: str, anchors: str, pattern: str, *, mild: bool = False) -> Rule:
+    compiled = re.compile(pattern.encode("latin-1"), re.MULTILINE)
+    return Rule(kind=kind, anchors=tuple(anchors.encode().split()), pattern=compiled, mild=mild)
+
+
+# The line's end as it is, or as JSON and source code write it.
+_END = r"(?:\\[rn]|[\r\n])+"
+_BODY = rf"(?:[\w-]+: [^\r\n\\]+{_END})*(?:[A-Za-z0-9+/=]|{_END}){{20}}"
+# A text begins where no letter stands before it, or but the one that pickle and marshal write as its length.
+OPEN = r"(?:(?<![A-Za-z0-9_.-])|(?<=[zZ\x8c\xda\xfa][A-Za-z0-9_.-]))"
+_SHUT = r"(?![A-Za-z0-9_])"
+_WORDS = "(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|credentials?|private[_-]?key|account[_-]?key)"
+# What documents of libraries write where a password would stand.
+_EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
+_USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
+_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
+
+SECRETS = (
+    _rule("a private key", "private", rf"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----{_END}{_BODY}"),
+    _rule("a private key", "putty-user-key-file", r"PuTTY-User-Key-File-\d: \S"),
+    _rule("a private key", "age-secret-key-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    _rule("a private key", '"kty"', r'"d"\s*:\s*"[A-Za-z0-9_-]{20,}"', mild=True),
+    _rule("a key of AWS", "akia asia", rf"{OPEN}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_SHUT}"),
+    _rule(
+        "a key of AWS",
+        "aws_se aws_ses secretaccesskey",
+        r"(?i)aws_?(?:secret_?access_?key|session_?token)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+=]{40}|SecretAccessKey\"\s*:\s*\"[A-Za-z0-9/+=]{40}\"",
+    ),
+    _rule("a key of Google", "aiza", rf"{OPEN}AIza[0-9A-Za-z_-]{{35}}(?![\w-])"),
+    _rule("a key of Google", "gocspx- ya29.", rf"{OPEN}(?:GOCSPX-[\w-]{{28}}|ya29\.[\w-]{{20,}})"),
+    _rule("a key of Azure", "accountkey= sharedaccesskey=", r"(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40,}={0,2}"),
+    _rule("a key of Azure", "sig=", r"[?&]sig=[A-Za-z0-9%+/]{43,}"),
+    _rule("a key of Azure", "8q~", r"(?<![\w~.-])[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{34}(?![\w~.-])"),
+    _rule(
+        "a token of GitHub",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        rf"{OPEN}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_\w{{22,}})",
+    ),
+    _rule("a token of GitLab", "glpat- gldt- glrt- glptt-", rf"{OPEN}gl(?:pat|dt|rt|ptt)-[\w-]{{20,}}"),
+    _rule("a token of Slack", "xox", rf"{OPEN}xox[abeprs]-[0-9A-Za-z-]{{10,}}"),
+    _rule("a token of Slack", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows)/[A-Z0-9]\w+/\w+/\w+"),
+    _rule("a token of Hugging Face", "hf_", rf"{OPEN}hf_[A-Za-z0-9]{{30,}}{_SHUT}"),
+    _rule(
+        "a token of a package index", "pypi-age npm_", rf"{OPEN}(?:pypi-AgE[\w-]{{50,}}|npm_[A-Za-z0-9]{{36}}{_SHUT})"
+    ),
+    _rule("a token of Docker", "dckr_pat_ dckr_oat_", rf"{OPEN}dckr_[op]at_[\w-]{{20,}}"),
+    _rule("a token of Databricks", "dapi", rf"{OPEN}dapi[0-9a-f]{{32}}"),
+    _rule("a token of Vault", "hvs. hvb. hvr.", rf"{OPEN}hv[sbr]\.[\w-]{{24,}}"),
+    _rule("a token of DigitalOcean", "_v1_", rf"{OPEN}do[opr]_v1_[0-9a-f]{{64}}"),
+    _rule("a token of Grafana", "glsa_ glc_", rf"{OPEN}gl(?:sa|c)_[\w+/=]{{32,}}"),
+    _rule("a token of Terraform", ".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,}"),
+    _rule("a key of Stripe", "_live_ _test_", rf"{OPEN}[srp]k_(?:live|test)_[A-Za-z0-9]{{16,}}"),
+    _rule("a key of SendGrid", "sg.", rf"{OPEN}SG\.[\w-]{{22}}\.[\w-]{{43}}"),
+    _rule(
+        "a key of a model provider",
+        "sk-",
+        rf"{OPEN}sk-(?:(?:proj|svcacct|admin|ant)-[\w-]{{20,}}|[A-Za-z0-9]{{32,}}){_SHUT}",
+    ),
+    _rule("a key of New Relic", "nrak-", rf"{OPEN}NRAK-[A-Z0-9]{{27}}"),
+    _rule("a token of Telegram", ":aa", rf"{OPEN}\d{{8,10}}:AA[\w-]{{33}}(?![\w-])"),
+    _rule("a key of a service", "ek_", rf"{OPEN}ek_[A-Za-z0-9_-]{{43}}(?![\w-])"),
+    _rule("a signed token (JWT)", "eyj", rf"{OPEN}eyJ[\w-]{{10,}}\.eyJ[\w-]{{10,}}\.[\w-]{{10,}}"),
+    _rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
+    _rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
+    _rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
+    _rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),
+    _rule("a login of npm", "_auth", r"_auth(?:Token)?\s*=\s*\S{8,}", mild=True),
+    _rule(
+        "a bearer token",
+        "bearer",
+        r"(?i)authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{16,}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "pass secret token key credential",
+        rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,40}}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}}([\"'])(?![${{<%]|(?:x+|\*+|\.+)\1)[^\s\"'\\]{{6,200}}\1",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "pass secret token key credential",
+        rf"(?i)^[ \t]*(?:export[ \t]+)?[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"'])[^\s\"'()\[\]]{{6,200}}[ \t]*\r?$",
+        mild=True,
+    ),
+)
+
+PLACES = (
+    _rule(
+        "the address of a package index",
+        "index find-links find_links trusted-host trusted_host",
+        r"(?i)(?:--|pip_|uv_|^|[\s\"'=\[])(?:(?:extra[-_]|default[-_])?index(?:[-_]url)?|find[-_]links|trusted[-_]host)[\"']?\s*(?:=|:|\s)\s*[\"']?(?:https?://|[\w.-]+\.[a-z]{2,})",
+        mild=True,
+    ),
+    _rule("the address of a package index", "repository", r"(?i)^\s*repository\s*[:=]\s*https?://\S+", mild=True),
+    _rule("a git remote", "git@ ssh://", r"(?:git@[\w.-]+:[\w.~-]+/|ssh://(?:[\w-]+@)?[\w.-]+)", mild=True),
+    _rule("a git remote", "[remote", r"\[remote \\?\"[^\"\\]+\\?\"\]", mild=True),
+    _rule(
+        "a path of a machine",
+        "/home/ /users/",
+        r"(?<![\w.)}*-])/(?:home|Users)/(?!bentoml\b|\$|<|\{)[A-Za-z0-9_][\w.-]*(?:/|$|[\"'\s])",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        "/root/ /var/folders/",
+        r"(?<![\w.)}*-])/(?:root/(?!\.cache\b|\.local/bin)|var/folders/)[\w.]",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        ":\\",
+        r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\{1,2}\w",
+        mild=True,
+    ),
+    _rule(
+        "a private address",
+        "10. 192.168. 172.",
+        r"(?<![\w.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\w.])",
+        mild=True,
+    ),
+    _rule(
+        "the name of a private host",
+        ".internal .local .corp .lan .intranet",
+        r"(?i)(?:://|@)(?!host\.docker\.)(?:[\w%.-]+@)?[\w-]+(?:\.[\w-]+)*\.(?:internal|local|corp|lan|intranet)(?![\w-])",
+        mild=True,
+    ),
+    _rule("a notebook", "nbformat", r"\"nbformat\"\s*:\s*\d[\s\S]{0,400}|\"cell_type\"\s*:\s*\"code\"", mild=True),
+)
+
+RULES = SECRETS + PLACES
+SURE = tuple(rule for rule in RULES if not rule.mild)  # those that a library is asked of too
+
+# ── by name ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Files and folders whose name says that they hold secrets; no library ships them.
+NAMED = {
+    "a file of secrets": r"\.env(\.(?!example$|sample$|template$).+)?|.+\.env|\.?secrets?\.(toml|ya?ml|json|ini)|credentials(\.json|\.csv)?|\.vault[-_](token|pass)|\.htpasswd|\.s3cfg|\.boto|.+\.tfstate|client_secret.*\.json",
+    "a file of logins": r"[._]netrc|\.git-credentials|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.dockercfg|\.dockerconfigjson|kubeconfig|.+\.kubeconfig",
+    "the configuration of a package index": r"pip\.(conf|ini)",
+    "a private key": r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.+\.(p12|pfx|jks|keystore|ppk|kdbx|agekey)",
+    "the history of a shell": r"\.(ba|z|python_|sqlite_|psql_|mysql_|node_repl_)?(sh_)?history",
+    "the state of a notebook": r".+-checkpoint\.(ipynb|py)",
+}
+FOLDERS = {
+    ".git": "a git repository",
+    ".ssh": "a private key",
+    ".aws": "a file of logins",
+    ".azure": "a file of logins",
+    ".gnupg": "a private key",
+    ".kube": "a file of logins",
+    ".ipynb_checkpoints": "the state of a notebook",
+    "mlruns": "a store of experiments",
+    "mlartifacts": "a store of experiments",
+}
+# What a library may ship as an example, and a user's bento must not hold.
+NAMED_MILD = {
+    "a notebook": r".+\.ipynb",
+    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|jsonl|ndjson|dump|bak)(\.(gz|bz2|xz|zst|zip))?",
+    "a log": r".+\.log(\.\d+)?",
+}
+HEADS_MILD = {
+    b"PAR1": "a data file",
+    b"SQLite format 3\x00": "a data file",
+    b"ARROW1": "a data file",
+    b"\x89HDF\r\n": "a data file",
+    b"Obj\x01": "a data file",
+    b"ORC": "a data file",
+}
+_NAMED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED.items()}
+_NAMED_MILD = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED_MILD.items()}
+# Of a container's own files: they speak of the container, not of who built it.
+EXPECTED = re.compile(r"(^|/)etc/(apt/|pki/|ssl/|ssh/ssh_config)|(^|/)usr/share/")
+
+
+def by_name(place: str) -> str | None:
+    """Tell what a file must be by its name, wherever it lies; None for most."""
+    path = PurePosixPath(place)
+    folder = next((FOLDERS[part] for part in path.parts[:-1] if part in FOLDERS), None)
+    return folder or _named(path.name, _NAMED)
+
+
+def by_name_mild(place: str) -> str | None:
+    """Tell what a file of the user's is by its name."""
+    return _named(PurePosixPath(place).name, _NAMED_MILD)
+
+
+def _named(name: str, patterns: dict[str, re.Pattern[str]]) -> str | None:
+    return next((kind for kind, pattern in patterns.items() if pattern.fullmatch(name)), None)
+
+
+def is_library(place: str, published: Iterable[str] | None) -> bool:
+    """Tell a file of a published distribution or of the operating system from one of the user's.
+
+    `published` are the places of the wheels whose digest an index gave; without it every wheel is one.
+
+    Examples
+    --------
+    >>> (
+    ...     is_library("app/.venv/lib/python3.11/site-packages/numpy/core.py", None),
+    ...     is_library("bento/src/service.py", None),
+    ... )
+    (True, False)
+    """
+    inner = place.rpartition("!/")[2] if ".tar!" in place or "blobs/" in place else place
+    if "site-packages/" in place or "dist-packages/" in place:
+        return True
+    if re.match(r"(\./)?(usr|lib|lib64|etc|bin|sbin|var|opt|app/site)/", inner):
+        return True
+    wheel, mark, _ = place.partition(".whl")
+    name = wheel.rpartition("/")[2]
+    return bool(mark) and (name.startswith("ekiben-") or published is None or f"{wheel}.whl" in published)
+
+
+def is_test(place: str) -> bool:
+    """Tell a library's own test, which may hold a key that was made for it."""
+    return re.search(r"/tests?/", place) is not None

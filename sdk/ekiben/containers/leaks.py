@@ -1,0 +1,300 @@
+"""Look for what must not leave this machine, in a build's context and in an image; name the file and the kind, never the secret."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import fnmatch
+import getpass
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, urlsplit
+
+from ekiben.containers import leak_rules
+from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
+from ekiben.containers.unpacking import Entry, entries
+from ekiben.errors import BuildError, SpecError
+
+CHUNK = 1 << 20
+OVERLAP = 16 << 10  # what lies across the border of two chunks is whole in the second
+MOST_TOLD = 20
+SHORTEST = 8  # letters of a value of the environment that is looked for
+SECRET_NAMES = re.compile(r"(?i)pass(word|wd)?|secret|token|api_?key|access_?key|credential|(^|_)dsn($|_)")
+INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX")
+# Names that many machines share say nothing of this one.
+COMMON = re.compile(
+    r"root|user|admin|ubuntu|debian|jovyan|runner|vscode|codespace|build|builder|app|nobody|ekiben|bentoml|python|docker|"
+    r"localhost|.{0,3}|(localhost|ip6-.*)\..*",
+    re.IGNORECASE,
+)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{48,}={0,2}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Leak:
+    """One thing that must not be there: in which file, `!` standing behind an archive, and of what kind."""
+
+    place: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.kind}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What is this machine's own, by kind: texts that are looked for wherever they stand, and never shown."""
+
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+
+def machine(*folders: Path) -> Machine:
+    """Tell what names this machine, who works on it, where, and with which remotes, indexes and secrets.
+
+    Parameters
+    ----------
+    folders
+        Where the work was done, besides the current folder.
+
+    Examples
+    --------
+    >>> "a path of this machine" in machine().texts
+    True
+    """
+    places = {str(path.resolve()) for path in (Path.cwd(), *folders)}
+    host, user = {socket.gethostname(), socket.getfqdn()}, getpass.getuser()
+    home = str(Path.home())
+    texts = {
+        "a path of this machine": {p for p in (*places, *_roots(places), home) if p.count("/") > 1},
+        "the name of this machine": {name for name in host if not COMMON.fullmatch(name)},
+        "the name of a user of this machine": {user} if not COMMON.fullmatch(user) and len(user) > 4 else set(),
+        "a git remote": {remote for place in places for remote in _remotes(place)},
+        "the address of a package index": set(_hosts_of_indexes()),
+        "a secret of this environment": set(_secrets()),
+    }
+    return Machine(texts={kind: tuple(sorted(found)) for kind, found in texts.items() if found})
+
+
+def scan(
+    subject: str | Path, *, own: Machine | None = None, published: Collection[str] | None = None
+) -> tuple[Leak, ...]:
+    """Look through a folder, an OCI layout, or an archive of either, and through each archive in it.
+
+    Parameters
+    ----------
+    subject
+        The folder or file.
+    own
+        What names this machine; by default what `machine()` tells.
+    published
+        Places of the wheels whose digests an index gave: their bytes are public, and not looked at. Any other wheel is looked
+        at as the user's own. By default every wheel is taken for a library.
+
+    Returns
+    -------
+    What was found, each kind once a file, in the order of places.
+
+    Raises
+    ------
+    SpecError
+        If there is nothing to look at.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "notes.txt").write_text("key = AKIA" + "2E4YHGFKWMZQ7RST")
+    >>> print(*scan(folder))
+    notes.txt: a key of AWS
+    """
+    root = Path(subject)
+    if not root.exists():
+        raise SpecError(f"A scan must have a folder or an archive to look at. There is none at {str(subject)!r}.")
+    literals = list(_literals(own or machine()))
+    found: set[Leak] = set()
+    for entry in entries(root, known=published or ()):
+        rules = _rules(entry.place, published)
+        found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, rules, literals))
+    return tuple(sorted(found))
+
+
+def refuse(
+    subject: str | Path,
+    *,
+    own: Machine | None = None,
+    published: Collection[str] | None = None,
+    allow: Mapping[str, str] | None = None,
+) -> tuple[Leak, ...]:
+    """Refuse what must not go into an image, naming each file and the kind, never what it is.
+
+    Parameters
+    ----------
+    subject, own, published
+        As `scan` takes them.
+    allow
+        Patterns of places that may hold what was found there, each with the reason why.
+
+    Returns
+    -------
+    What was found and allowed.
+
+    Raises
+    ------
+    BuildError
+        If there is anything else.
+    """
+    allowed = dict(allow or {})
+    if silent := sorted(pattern for pattern, reason in allowed.items() if not reason.strip()):
+        raise SpecError(f"What is allowed needs a reason. There is none for {', '.join(silent)}.")
+    found = scan(subject, own=own, published=published)
+    leaks = [leak for leak in found if not any(fnmatch.fnmatchcase(leak.place, pattern) for pattern in allowed)]
+    if leaks:
+        more = f"; and {len(leaks) - MOST_TOLD} more" if len(leaks) > MOST_TOLD else ""
+        raise BuildError(
+            "An image must hold no notebook, data, secret, or name of a machine. "
+            f"Found {'; '.join(map(str, leaks[:MOST_TOLD]))}{more}. "
+            "Remove it from the service's folder or the model, and build again; "
+            "what is none may be allowed by its place, with a reason."
+        )
+    return tuple(found)
+
+
+# ── what is in one file ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+Literal = tuple[str, bytes, re.Pattern[bytes]]
+
+
+def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
+    """Choose what a file is asked: the user's own all of it, a library what is sure."""
+    if not leak_rules.is_library(place, published):
+        return RULES
+    return () if leak_rules.is_test(place) else SURE
+
+
+def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> set[str]:
+    place, mild = entry.place.removesuffix("!"), rules is RULES
+    if entry.file is None:
+        return {f"what cannot be looked into ({entry.closed})"} if mild else set()
+    kinds = {kind for kind in (leak_rules.by_name(place), leak_rules.by_name_mild(place) if mild else None) if kind}
+    for i, chunk in enumerate(_chunks(entry.file)):
+        if mild and i == 0:
+            kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}
+        for view in _views(chunk, mild):
+            kinds |= _in_bytes(view, rules, literals)
+    return kinds
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    tail = b""
+    while data := file.read(CHUNK):
+        yield tail + data
+        tail = (tail + data)[-OVERLAP:]
+
+
+def _in_bytes(data: bytes, rules: Sequence[Rule], literals: Iterable[Literal]) -> set[str]:
+    lowered = data.lower()
+    found = {rule.kind for rule in rules if rule.finds(data, lowered)}
+    return found | {kind for kind, anchor, pattern in literals if anchor in lowered and pattern.search(data)}
+
+
+def _views(chunk: bytes, mild: bool) -> Iterator[bytes]:
+    """Give the bytes as they are; of the user's own also text of two or four bytes a letter, and what base64 wraps."""
+    yield chunk
+    if mild and b"\x00" in chunk:
+        for n_bytes in (2, 4):  # so many zeros less one end a text, fewer lie between its letters
+            yield chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
+    if mild and b"\\" in chunk:  # as JSON and source code write what stands in quotes
+        yield chunk.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
+    if mild and (decoded := b"\n".join(_decoded(chunk))):
+        yield decoded
+
+
+def _decoded(chunk: bytes) -> Iterator[bytes]:
+    text = chunk.replace(b"\\n", b"").replace(b"\r", b"").replace(b"\n", b"")
+    for match in _BASE64.finditer(text):
+        letters = match[0].rstrip(b"=")
+        for start in range(4):  # a word before it, or the border of a chunk, moves where it begins
+            part = letters[start:]
+            yield base64.b64decode(part[: len(part) // 4 * 4] + _rest(part[len(part) // 4 * 4 :]))
+
+
+def _rest(text: bytes) -> bytes:
+    return text + b"=" * (4 - len(text)) if len(text) > 1 else b""
+
+
+# ── what is this machine's ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _literals(own: Machine) -> Iterator[Literal]:
+    """Give each text of this machine in the ways that files write it."""
+    for kind, texts in own.texts.items():
+        for text in texts:
+            ways = {
+                text.encode(),
+                json.dumps(text)[1:-1].encode(),
+                quote(text).encode(),
+                text.encode("utf-16-le"),
+                text.encode("utf-32-le"),
+            }
+            for way in ways:
+                bounded = b"(?i)" + OPEN.encode("latin-1") + re.escape(way) + rb"(?![A-Za-z0-9_-])"
+                yield kind, way.lower(), re.compile(bounded)
+
+
+def _roots(places: Iterable[str]) -> Iterator[str]:
+    for place in places:
+        if root := _git(place, "rev-parse", "--show-toplevel"):
+            yield root
+
+
+def _remotes(place: str) -> Iterator[str]:
+    for line in _git(place, "remote", "-v").splitlines():
+        _, _, rest = line.partition("\t")
+        if address := rest.rpartition(" ")[0]:
+            yield address
+
+
+def _git(place: str, *arguments: str) -> str:
+    if not Path(place).is_dir():
+        return ""
+    try:
+        done = subprocess.run(["git", "-C", place, *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _hosts_of_indexes() -> Iterator[str]:
+    """Name the hosts of the indexes that this machine is set up for, but for those that everybody uses."""
+    told = [os.environ.get(name, "") for name in INDEXES]
+    for file in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"):
+        told += _in_pip_conf(file)
+    for address in " ".join(told).split():
+        host = urlsplit(address.rpartition("=")[2] if "://" not in address.partition("=")[0] else address).hostname
+        if host and not re.search(r"(^|\.)(pythonhosted|pypi|anaconda)\.org$", host) and not COMMON.fullmatch(host):
+            yield host
+
+
+def _in_pip_conf(file: Path) -> list[str]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(file)
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        return []
+    keys = ("index-url", "extra-index-url", "find-links")
+    return [value for section in parser.values() for key, value in section.items() if key in keys]
+
+
+def _secrets() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if SECRET_NAMES.search(name) and len(value) >= SHORTEST and not Path(value).exists():
+            yield value

@@ -1,0 +1,373 @@
+"""Under which licences an image's distributions stand, and a gate that lets no unknown or forbidding one through."""
+
+from __future__ import annotations
+
+import email
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.utils import canonicalize_name
+
+from ekiben._optional import require
+from ekiben.errors import BuildError, SpecError
+
+Family = Literal["permissive", "weak copyleft", "copyleft", "source-available", "unknown"]
+# What each family asks, so that the table below can be checked by who answers for the image:
+#   permissive        keep the notice
+#   weak copyleft     changes to the library itself stay open; used unchanged, as a library, it asks nothing of the service
+#   copyleft          what is joined with it and given away, or with AGPL offered over a network, must be open too
+#   source-available  no open licence: forbids some uses, as the Business Source License forbids production
+FAMILIES: dict[Family, tuple[str, ...]] = {
+    "permissive": (
+        *("0BSD", "AFL-3.0", "Apache-2.0", "Artistic-2.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent"),
+        *(
+            "BSD-3-Clause",
+            "BSD-3-Clause-Clear",
+            "BSD-3-Clause-LBNL",
+            "BSD-3-Clause-Open-MPI",
+            "BSL-1.0",
+            "BlueOak-1.0.0",
+        ),
+        *(
+            "CC-BY-4.0",
+            "CC0-1.0",
+            "CNRI-Python",
+            "HPND",
+            "ICU",
+            "ISC",
+            "JSON",
+            "Libpng",
+            "MIT",
+            "MIT-0",
+            "MIT-CMU",
+            "NCSA",
+        ),
+        *(
+            "OFL-1.1",
+            "OpenSSL",
+            "PSF-2.0",
+            "PostgreSQL",
+            "Python-2.0",
+            "Python-2.0.1",
+            "Spencer-94",
+            "UPL-1.0",
+            "Unicode-3.0",
+        ),
+        *(
+            "Unicode-DFS-2016",
+            "Unlicense",
+            "WTFPL",
+            "X11",
+            "ZPL-2.1",
+            "Zlib",
+            "bzip2-1.0.6",
+            "curl",
+            "libtiff",
+            "zlib-acknowledgement",
+        ),
+    ),
+    "weak copyleft": (
+        *(
+            "CDDL-1.0",
+            "CDDL-1.1",
+            "EPL-1.0",
+            "EPL-2.0",
+            "EUPL-1.2",
+            "LGPL-2.0-only",
+            "LGPL-2.0-or-later",
+            "LGPL-2.1-only",
+        ),
+        *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-1.1", "MPL-2.0", "MS-RL"),
+    ),
+    "copyleft": (
+        *("AGPL-3.0-only", "AGPL-3.0-or-later", "CC-BY-SA-4.0", "GPL-1.0-or-later", "GPL-2.0-only", "GPL-2.0-or-later"),
+        *("GPL-3.0-only", "GPL-3.0-or-later", "OSL-3.0"),
+    ),
+    "source-available": (
+        "BUSL-1.1",
+        "CC-BY-NC-4.0",
+        "Elastic-2.0",
+        "PolyForm-Noncommercial-1.0.0",
+        "RSAL-2.0",
+        "SSPL-1.0",
+    ),
+}
+MOST_TOLD = 20
+LET_THROUGH: tuple[Family, ...] = ("permissive", "weak copyleft")
+_FAMILY = {name.lower(): family for family, every in FAMILIES.items() for name in every}
+# With these, what is compiled or linked with a library under the GPL stays under its own licence.
+_EXCEPTIONS = (
+    "gcc-exception-3.1",
+    "gcc-exception-2.0",
+    "classpath-exception-2.0",
+    "llvm-exception",
+    "bootloader-exception",
+)
+# Names of old metadata → SPDX. What only says a family (BSD, Apache) is taken at its usual version, which the gate treats alike.
+_PLAIN = {
+    "apache": "Apache-2.0",
+    "apache 2.0": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0",
+    "apache license, version 2.0": "Apache-2.0",
+    "apache license version 2.0": "Apache-2.0",
+    "apache software license": "Apache-2.0",
+    "bsd": "BSD-3-Clause",
+    "bsd license": "BSD-3-Clause",
+    "bsd-3": "BSD-3-Clause",
+    "3-clause bsd license": "BSD-3-Clause",
+    "new bsd": "BSD-3-Clause",
+    "new bsd license": "BSD-3-Clause",
+    "business source license 1.1": "BUSL-1.1",
+    "dual license": "",
+    "gplv3": "GPL-3.0-only",
+    "isc license": "ISC",
+    "isc license (iscl)": "ISC",
+    "mit license": "MIT",
+    "the mit license": "MIT",
+    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
+    "psf": "PSF-2.0",
+    "psf license": "PSF-2.0",
+    "python software foundation license": "PSF-2.0",
+    "the unlicense (unlicense)": "Unlicense",
+    "zope public license": "ZPL-2.1",
+    "gnu affero general public license v3": "AGPL-3.0-only",
+    "gnu general public license v3 (gplv3)": "GPL-3.0-only",
+    "gnu general public license v2 (gplv2)": "GPL-2.0-only",
+    "gnu lesser general public license v3 (lgplv3)": "LGPL-3.0-only",
+    "gnu lesser general public license v2 or later (lgplv2+)": "LGPL-2.0-or-later",
+    "gnu library or lesser general public license (lgpl)": "LGPL-2.1-or-later",
+}
+# How a licence's own text is known. What forbids comes first: a file that holds two licences is as strict as the stricter.
+_TEXTS = (
+    (r"Business Source License 1\.1", "BUSL-1.1"),
+    (r"Server Side Public License", "SSPL-1.0"),
+    (r"Elastic License 2\.0", "Elastic-2.0"),
+    (r"GNU AFFERO GENERAL PUBLIC LICENSE\s+Version 3", "AGPL-3.0-only"),
+    (r"GNU LESSER GENERAL PUBLIC LICENSE\s+Version 3", "LGPL-3.0-only"),
+    (r"GNU LESSER GENERAL PUBLIC LICENSE\s+Version 2\.1", "LGPL-2.1-only"),
+    (r"GNU GENERAL PUBLIC LICENSE\s+Version 3", "GPL-3.0-only"),
+    (r"GNU GENERAL PUBLIC LICENSE\s+Version 2", "GPL-2.0-only"),
+    (r"Mozilla Public License,? [Vv]ersion 2\.0", "MPL-2.0"),
+    (r"Apache License\s+Version 2\.0", "Apache-2.0"),
+    (r"PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2", "PSF-2.0"),
+    (r"Permission is hereby granted, free of charge, to any\s+person", "MIT"),
+    (r"Redistribution and use in source and binary forms[\s\S]{0,1600}[Nn]either the name", "BSD-3-Clause"),
+    (r"Redistribution and use in source and binary forms", "BSD-2-Clause"),
+    (r"Permission to use, copy, modify,? and(?:/or)? distribute this software for any\s+purpose", "ISC"),
+)
+_FILES = re.compile(r"\.dist-info/(?:licenses/.+|[^/]*(?:licen[cs]e|copying)[^/]*)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """Under which licence one distribution stands, and what follows.
+
+    Parameters
+    ----------
+    name, version
+        The distribution.
+    expression
+        In SPDX's words; None where nothing says.
+    family
+        The strictest of those that hold at once; of a choice, the mildest.
+    source
+        Where it was read: `expression`, `classifier`, `field`, `file`, or `nowhere`.
+    allowed
+        Why it is let through all the same; None where nobody said.
+    """
+
+    name: str
+    version: str
+    expression: str | None
+    family: Family
+    source: str
+    allowed: str | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the gate lets it through."""
+        return self.family in LET_THROUGH or self.allowed is not None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.expression or 'no licence known'}: {self.family})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as what is written beside the image."""
+        return {field: getattr(self, field) for field in self.__slots__}
+
+
+def family(expression: str) -> Family:
+    """Tell to which family an SPDX expression belongs.
+
+    Examples
+    --------
+    >>> family("MIT"), family("GPL-3.0-only OR MIT"), family("MIT AND AGPL-3.0-only"), family("LicenseRef-Ours")
+    ('permissive', 'permissive', 'copyleft', 'unknown')
+    """
+    library = require("license_expression", to="read licences")
+    try:
+        parsed = _licensing().parse(expression)
+    except (library.ExpressionError, library.ParseError):
+        return "unknown"
+    return "unknown" if parsed is None else _of(parsed)
+
+
+@cache
+def _licensing() -> Any:
+    return require("license_expression", to="read licences").get_spdx_licensing()  # reads a table of 2,000 licences
+
+
+_ORDER: tuple[Family, ...] = ("permissive", "weak copyleft", "copyleft", "source-available", "unknown")
+
+
+def _of(parsed: Any) -> Family:
+    kind = type(parsed).__name__
+    if kind in ("AND", "OR"):
+        every = [_of(each) for each in parsed.args]
+        return (max if kind == "AND" else min)(every, key=_ORDER.index)
+    if kind == "LicenseWithExceptionSymbol":
+        plain = _of(parsed.license_symbol)
+        excepted = str(parsed.exception_symbol.key).lower() in _EXCEPTIONS
+        return "weak copyleft" if excepted and plain == "copyleft" else plain
+    key = str(parsed.key).lower()
+    return _FAMILY.get(key) or _FAMILY.get(f"{key.removesuffix('+')}-or-later") or "unknown"
+
+
+# ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_wheel(wheel: Path) -> Licence:
+    """Read under which licence a wheel stands: what its metadata says, and what its licence files hold.
+
+    Raises
+    ------
+    BuildError
+        If it holds no METADATA.
+    """
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+        metadata = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), None)
+        if metadata is None:
+            raise BuildError(f"A wheel must hold METADATA. {wheel.name} does not.")
+        texts = [packed.read(name).decode(errors="replace") for name in names if _FILES.search(name)]
+        return of_metadata(packed.read(metadata).decode(errors="replace"), texts)
+
+
+def of_metadata(metadata: str, texts: Iterable[str] = ()) -> Licence:
+    r"""Read a licence from METADATA, and from the licence files beside it.
+
+    An expression is taken at its word. Anything less is also held against the files: where one of them holds a licence
+    that forbids, that one counts, since a field of one word is easily out of date.
+
+    Examples
+    --------
+    >>> of_metadata("Name: a\nVersion: 1\nLicense: MIT\n").expression
+    'MIT'
+    >>> str(of_metadata("Name: a\nVersion: 1\nLicense: MIT\n", ["Business Source License 1.1"]))
+    'a 1 (BUSL-1.1: source-available)'
+    """
+    told = email.message_from_string(metadata)
+    name, version = str(told["Name"]), str(told["Version"])
+    found = list(_candidates(told, list(texts)))
+    expression, source = found[0] if found else (None, "nowhere")
+    stricter = next((spdx for spdx, where in found if where == "file" and family(spdx) == "source-available"), None)
+    if stricter not in (None, expression):
+        expression, source = stricter, "file"
+    return Licence(
+        name=canonicalize_name(name),
+        version=version,
+        expression=expression,
+        family=family(expression) if expression else "unknown",
+        source=source,
+    )
+
+
+def _candidates(told: Any, texts: list[str]) -> Iterable[tuple[str, str]]:
+    """Give what is said, the surest first."""
+    if expression := str(told["License-Expression"] or ""):
+        yield expression, "expression"
+    field = str(told["License"] or "").strip()
+    if field and "\n" not in field and (spdx := _spdx(field)):
+        yield spdx, "field"
+    named = [str(line).rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if "License ::" in str(line)]
+    known = sorted({spdx for name in named if (spdx := _spdx(name))})
+    if known:
+        yield " AND ".join(known), "classifier"  # nobody says which of several may be chosen
+    for text in [*texts, field]:
+        if spdx := _of_text(text):
+            yield spdx, "file"
+
+
+def _spdx(words: str) -> str | None:
+    plain = _PLAIN.get(words.lower().strip())
+    return plain or (words if family(words) != "unknown" else None)
+
+
+def _of_text(text: str) -> str | None:
+    return next((spdx for pattern, spdx in _TEXTS if re.search(pattern, text)), None)
+
+
+# ── the gate ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gate(wheels: Iterable[Path], *, allow: Mapping[str, str] | None = None) -> tuple[Licence, ...]:
+    """Read the licence of every wheel, and refuse what is neither permissive nor weak copyleft, unless it is allowed.
+
+    Parameters
+    ----------
+    wheels
+        What an image installs.
+    allow
+        Distributions that are let through all the same, each with the reason.
+
+    Returns
+    -------
+    Every licence, by name.
+
+    Raises
+    ------
+    SpecError
+        If a reason is empty, or what is allowed is not there.
+    BuildError
+        If a licence is refused, with every such distribution.
+
+    Examples
+    --------
+    >>> gate([])
+    ()
+    """
+    allowed: dict[str, str] = {canonicalize_name(name): reason.strip() for name, reason in (allow or {}).items()}
+    found = sorted((of_wheel(wheel) for wheel in wheels), key=lambda each: each.name)
+    if silent := sorted(name for name, reason in allowed.items() if not reason):
+        raise SpecError(f"A licence is allowed with a reason. There is none for {', '.join(silent)}.")
+    if absent := sorted(allowed.keys() - {each.name for each in found}):
+        raise SpecError(f"What is allowed must be in the image. {', '.join(absent)} is not. Take it off the list.")
+    judged = tuple(_judged(each, allowed) for each in found)
+    if refused := [each for each in judged if not each.passes]:
+        first = refused[0].name
+        more = f"; and {len(refused) - MOST_TOLD} more" if len(refused) > MOST_TOLD else ""
+        raise BuildError(
+            "An image must hold distributions whose licences let it serve: permissive ones, or weak copyleft used as a "
+            f"library. Got {'; '.join(map(str, refused[:MOST_TOLD]))}{more}. Drop the arm or method that needs it, or allow it by name "
+            f"with a reason, such as {{{first!r}: 'bought, contract 17'}}."
+        )
+    return judged
+
+
+def _judged(found: Licence, allowed: Mapping[str, str]) -> Licence:
+    reason = allowed.get(found.name)
+    if reason is None or found.family in LET_THROUGH:
+        return found
+    return Licence(
+        name=found.name,
+        version=found.version,
+        expression=found.expression,
+        family=found.family,
+        source=found.source,
+        allowed=reason,
+    )

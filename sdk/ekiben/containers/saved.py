@@ -1,0 +1,245 @@
+"""An image as files: an OCI layout in a folder or a tar, or what `docker save` writes; every byte is held against its digest."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from ekiben.errors import IntegrityError, NotFoundError
+
+MOST_BYTES = 8_000_000  # of a manifest or a configuration
+LAYERS = {"tar": False, "tar+gzip": True, "diff.tar": False, "diff.tar.gzip": True}
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """An image whose every byte was compared with the digests that it names.
+
+    Parameters
+    ----------
+    place
+        The folder or file.
+    id
+        SHA-256 of its configuration, which names the digest of every unpacked layer: the same however layers are packed.
+    digest
+        SHA-256 of its manifest; None in an archive of Docker's, which has none.
+    config
+        The configuration.
+    layers
+        The names of its layers in the layout, the base first, and whether each is packed.
+    """
+
+    place: Path
+    id: str
+    digest: str | None
+    config: dict[str, Any]
+    layers: tuple[tuple[str, bool], ...]
+
+
+def is_layout(place: Path) -> bool:
+    """Tell an image from another folder or file.
+
+    >>> is_layout(Path("no/such/place"))
+    False
+    """
+    if place.is_dir():
+        return (place / "index.json").is_file() and (place / "oci-layout").is_file()
+    if not place.is_file() or not tarfile.is_tarfile(place):
+        return False
+    try:
+        with _opened(place) as files:
+            return bool({"index.json", "manifest.json"} & files.names())
+    except tarfile.TarError:
+        return True  # an archive that was changed; to read it says so
+
+
+def read(place: Path) -> Layout:
+    """Read an image, comparing every blob with its digest and every layer with the one that the configuration names.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no image.
+    IntegrityError
+        If a byte was changed, a blob is missing, or one is there that no manifest names.
+    """
+    if not is_layout(place):
+        raise NotFoundError(f"An image must be an OCI layout or an archive of one. There is none at {str(place)!r}.")
+    try:
+        with _opened(place) as files:
+            return _oci(place, files) if "index.json" in files.names() else _docker(place, files)
+    except (KeyError, TypeError, AttributeError, ValueError, tarfile.TarError) as reason:
+        raise IntegrityError(f"{place.name} must be an image as it was saved. Its bytes were changed.") from reason
+
+
+# ── the two forms ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _oci(place: Path, files: _Files) -> Layout:
+    index = _object(files.whole("index.json"), "index.json")
+    manifests = index.get("manifests")
+    if not isinstance(manifests, list) or len(manifests) != 1:
+        raise IntegrityError("An index must name one image. This one does not: save one image alone.")
+    manifest_name = _blob(files, manifests[0])
+    manifest = _object(files.whole(manifest_name), "the manifest")
+    if "manifests" in manifest:
+        raise IntegrityError("An index must name an image. This one names another index: save one platform alone.")
+    config_name = _blob(files, manifest["config"])
+    layers = [(_blob(files, each), _is_packed(each)) for each in manifest["layers"]]
+    config = _object(files.whole(config_name), "the configuration")
+    _alone(
+        files,
+        {
+            "index.json",
+            "oci-layout",
+            "manifest.json",
+            "repositories",
+            manifest_name,
+            config_name,
+            *(name for name, _ in layers),
+        },
+    )
+    _unpacked(files, layers, config)
+    digest = manifest_name.rpartition("/")[2]
+    return Layout(place=place, id=config_name.rpartition("/")[2], digest=digest, config=config, layers=tuple(layers))
+
+
+def _docker(place: Path, files: _Files) -> Layout:
+    listed = json.loads(files.whole("manifest.json"))
+    if not isinstance(listed, list) or len(listed) != 1:
+        raise IntegrityError("An archive must hold one image. This one does not: save one image alone.")
+    name = str(listed[0]["Config"])
+    found = hashlib.sha256(files.whole(name)).hexdigest()
+    if found != Path(name).stem:
+        raise IntegrityError(f"{name} of the image was changed: its SHA-256 is not its name.")
+    config = _object(files.whole(name), "the configuration")
+    layers = [(str(each), False) for each in listed[0]["Layers"]]
+    _unpacked(files, layers, config)
+    return Layout(place=place, id=found, digest=None, config=config, layers=tuple(layers))
+
+
+def _is_packed(descriptor: dict[str, Any]) -> bool:
+    kind = str(descriptor.get("mediaType"))
+    known = next((packed for end, packed in LAYERS.items() if kind.endswith(f".{end}")), None)
+    if known is None:
+        raise IntegrityError(f"A layer must be a tar, plain or of gzip. Got {kind!r}.")
+    return known
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError as reason:
+        raise IntegrityError(f"{what} of the image must be JSON. It is not.") from reason
+    if not isinstance(found, dict):
+        raise IntegrityError(f"{what} of the image must be an object. It is not.")
+    return found
+
+
+# ── digests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _blob(files: _Files, descriptor: Any) -> str:
+    """Compare a blob with the digest and size that its descriptor names, and give its name."""
+    digest, size = str(descriptor.get("digest")), descriptor.get("size")
+    algorithm, _, told = digest.partition(":")
+    name = f"blobs/{algorithm}/{told}"
+    if algorithm != "sha256" or name not in files.names():
+        raise IntegrityError(f"The image must hold {name}. It does not: save or fetch it again.")
+    with files.open(name) as blob:
+        found, n_bytes = _sha256(blob)
+    if found != told or n_bytes != size:
+        raise IntegrityError(f"{name} of the image was changed: its bytes are not those that its manifest names.")
+    return name
+
+
+def _unpacked(files: _Files, layers: list[tuple[str, bool]], config: dict[str, Any]) -> None:
+    told = [str(each).removeprefix("sha256:") for each in config.get("rootfs", {}).get("diff_ids", [])]
+    found = []
+    for name, packed in layers:
+        with files.open(name) as blob:
+            found.append(_sha256(cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob)[0])
+    if found != told:
+        raise IntegrityError("The layers of the image must be those that its configuration names. They are not.")
+
+
+def _alone(files: _Files, known: set[str]) -> None:
+    if more := sorted(files.names() - known):
+        raise IntegrityError(f"An image must hold what its manifest names. {', '.join(more[:5])} was added.")
+
+
+def _sha256(file: IO[bytes]) -> tuple[str, int]:
+    digest, n_bytes = hashlib.sha256(), 0
+    try:
+        while data := file.read(PIECE):
+            digest.update(data)
+            n_bytes += len(data)
+    except (OSError, EOFError) as reason:
+        raise IntegrityError("A layer of the image cannot be unpacked: its bytes were changed.") from reason
+    return digest.hexdigest(), n_bytes
+
+
+# ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Files:
+    """The files of a layout, in a folder or in a tar."""
+
+    def __init__(self, place: Path, packed: tarfile.TarFile | None) -> None:
+        self._place, self._packed = place, packed
+        if packed is None:
+            self._members = {p.relative_to(place).as_posix(): p for p in place.rglob("*") if not p.is_dir()}
+        else:
+            self._entries = {entry.name.removeprefix("./"): entry for entry in packed if not entry.isdir()}
+
+    def names(self) -> set[str]:
+        return set(self._members if self._packed is None else self._entries)
+
+    def open(self, name: str) -> IO[bytes]:
+        if name not in self.names():
+            raise IntegrityError(f"The image must hold {name}. It does not: save or fetch it again.")
+        if self._packed is None:
+            return self._members[name].open("rb")
+        found = self._packed.extractfile(self._entries[name])
+        if found is None:
+            raise IntegrityError(f"{name} of the image must be a plain file. It is not.")
+        return found
+
+    def whole(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise IntegrityError(f"{name} of the image must have at most {MOST_BYTES:,} bytes. It has more.")
+        return data
+
+
+@contextmanager
+def _opened(place: Path) -> Iterator[_Files]:
+    if place.is_dir():
+        yield _Files(place, None)
+        return
+    with tarfile.open(place, "r:") as packed:
+        yield _Files(place, packed)
+
+
+def files_of(image: Layout) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+    """Give each file of an image with its size and bytes, layer after layer; a later layer's file replaces an earlier one's.
+
+    A file's bytes are to be read before the next one is asked for.
+    """
+    with _opened(image.place) as files:
+        for name, packed in image.layers:
+            with files.open(name) as blob:
+                stream = cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob
+                with tarfile.open(fileobj=stream, mode="r|") as layer:
+                    for entry in layer:
+                        if entry.isreg():
+                            yield entry.name.removeprefix("./"), entry.size, layer.extractfile(entry)

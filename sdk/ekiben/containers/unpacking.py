@@ -1,0 +1,236 @@
+"""What lies in a folder, an image or an archive, however deep: each file with its place, and what no reader here opens."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+HEAD = 512  # bytes that tell what a file is
+MOST_DEEP = 8  # archives in archives
+MOST_BYTES = 16 << 30  # of what one archive unpacks to
+IN_MEMORY = 16 << 20
+PIECE = 1 << 20
+ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
+CLOSED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
+BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file: where it lies, with `!` behind each archive around it, and its bytes; or why they cannot be read."""
+
+    place: str
+    file: IO[bytes] | None = None
+    closed: str | None = None
+
+
+def entries(root: Path, *, known: Collection[str] = ()) -> Iterator[Entry]:
+    r"""Give every file below a folder or in a file, and what is in each that is an archive itself.
+
+    An entry's file is to be read before the next entry is asked for. What lies at a `known` place is left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with zipfile.ZipFile(folder / "a.zip", "w") as made:
+    ...     made.writestr("b.txt", "one")
+    >>> [(entry.place, entry.file.read()[:3]) for entry in entries(folder) if entry.file]
+    [('a.zip', b''), ('a.zip!', b'\nb.'), ('a.zip!/b.txt', b'one')]
+    """
+    for name, path in _files(root):
+        if name in known:
+            continue
+        if path.is_symlink():
+            yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
+        elif stat.S_ISREG(path.lstat().st_mode):
+            with path.open("rb") as file:
+                yield from _opened(name, file, 0)
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    if not root.is_dir():
+        yield root.name, root
+        return
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(root).as_posix(), path
+
+
+def _opened(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+    head = file.read(HEAD)
+    file.seek(0)
+    kind = next((word for magic, word in CLOSED.items() if head.startswith(magic)), None)
+    reader = _reader(place, head)
+    # What is in an archive comes by itself, in its own place.
+    yield Entry(place=place, file=BytesIO() if reader in (_zip, _tar) else file)
+    if kind is not None:
+        yield Entry(place=place, closed=kind)
+    elif reader is not None and depth >= MOST_DEEP:
+        yield Entry(place=place, closed=f"archives more than {MOST_DEEP} deep")
+    elif reader is not None:
+        file.seek(0)
+        try:
+            yield from reader(place, file, depth + 1)
+        except BROKEN as reason:
+            if reader is _array:  # of objects, which are a pickle; its bytes were given whole
+                return
+            yield Entry(place=place, closed=f"an archive that ends in {type(reason).__name__}")
+
+
+Reader = Callable[[str, IO[bytes], int], Iterator[Entry]]
+
+
+def _reader(place: str, head: bytes) -> Reader | None:
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or place.lower().endswith(ZIPPED):
+        return _zip
+    if head[257:262] == b"ustar" or place.endswith(".tar"):
+        return _tar
+    if head.startswith(b"\x93NUMPY"):
+        return _array
+    for magic, unpack in UNPACKERS.items():
+        if head.startswith(magic):
+            return _packed(unpack)
+    if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:  # as joblib compresses
+        return _packed(_Inflated)
+    return None
+
+
+# ── archives ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+    if not zipfile.is_zipfile(file):
+        yield Entry(place=place, closed="an archive without its end")
+        return
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        told = [
+            archive.comment,
+            *(part for each in archive.infolist() for part in (each.filename.encode(), each.comment)),
+        ]
+        yield Entry(place=f"{place}!", file=BytesIO(b"\n".join(told)))
+        for each in archive.infolist():
+            name = f"{place}!/{each.filename}"
+            if each.flag_bits & 1:
+                yield Entry(place=name, closed="a file behind a password")
+            elif not each.is_dir():
+                with archive.open(each) as member, _seekable(member, each.file_size) as found:
+                    yield from _opened(name, found, depth)
+
+
+def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for each in archive:
+            told = [
+                each.name,
+                each.linkname,
+                each.uname,
+                each.gname,
+                *(f"{key}={value}" for key, value in each.pax_headers.items()),
+            ]
+            yield Entry(place=f"{place}!/{each.name}!", file=BytesIO("\n".join(told).encode(errors="surrogateescape")))
+            member = archive.extractfile(each) if each.isreg() else None
+            if member is not None:
+                yield from _opened(f"{place}!/{each.name}", member, depth)
+
+
+def _array(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:  # noqa: ARG001 -- every reader is asked in one form
+    """Give the texts of an array, which stand in the file without a border between them."""
+    with warnings.catch_warnings(action="ignore"):  # of arrays that Python 2 wrote
+        found = np.load(BytesIO(file.read()), allow_pickle=False)
+    if found.dtype.kind in "US":
+        texts = (
+            text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+            for text in found.ravel().tolist()
+        )
+        yield Entry(place=f"{place}!", file=BytesIO(b"\n".join(texts)))
+
+
+def _packed(unpack: Callable[[IO[bytes]], IO[bytes]]) -> Reader:
+    """Read what one stream was compressed to; a whole copy is made, since what is in it is read from several places."""
+
+    def read(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+        with unpack(file) as stream, _copied(stream) as found:
+            yield from _opened(f"{place}!", found, depth)
+
+    return read
+
+
+class _Inflated(BytesIO):
+    """The bytes of a zlib stream; what merely looks like one is empty."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            super().__init__(zlib.decompressobj().decompress(file.read(), 1 << 30))
+        except zlib.error:
+            super().__init__(b"")
+
+
+def _gunzip(file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+
+
+UNPACKERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": _gunzip,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+
+
+@contextmanager
+def _seekable(stream: IO[bytes], n_bytes: int) -> Iterator[IO[bytes]]:
+    if n_bytes <= IN_MEMORY:
+        yield BytesIO(stream.read())
+    else:
+        with _copied(stream) as found:
+            yield found
+
+
+@contextmanager
+def _copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
+        shutil.copyfileobj(_Bounded(stream), copy, PIECE)
+        copy.seek(0)
+        yield cast(IO[bytes], copy)
+
+
+class _Bounded:
+    """A stream that ends with an error instead of filling the disk."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._left = stream, MOST_BYTES
+
+    def read(self, n_bytes: int = PIECE, /) -> bytes:
+        data = self._stream.read(n_bytes)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("unpacks to too much")
+        return data

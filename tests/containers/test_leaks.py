@@ -1,0 +1,284 @@
+"""Every planted leak is found wherever it lies, nothing of a real bento or library is taken for one, and no secret is told."""
+
+import base64
+import bz2
+import gzip
+import io
+import json
+import lzma
+import marshal
+import pickle
+import random
+import re
+import string
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+import ekiben
+from ekiben import keys, locking
+from ekiben.containers import leaks
+from ekiben.containers.leaks import Machine
+from ekiben.errors import BuildError, SpecError
+
+SEED = 20261127
+NOBODY = Machine()
+
+
+def _letters(n, alphabet=string.ascii_letters + string.digits):
+    return "".join(random.Random(SEED + n).choices(alphabet, k=n))
+
+
+def _pem(key, form=PrivateFormat.PKCS8, password=None):
+    behind = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, form, behind).decode()
+
+
+EC = ec.generate_private_key(ec.SECP256R1())
+UPPER = string.ascii_uppercase + "234567"
+# Made here, in parts, so that this file holds none of them.
+SECRETS = {
+    "pem": ("a private key", _pem(EC)),
+    "pem of EC": ("a private key", _pem(EC, PrivateFormat.TraditionalOpenSSL)),
+    "pem of RSA behind a password": (
+        "a private key",
+        _pem(rsa.generate_private_key(65537, 1024), PrivateFormat.TraditionalOpenSSL, b"pw"),
+    ),
+    "ssh": ("a private key", _pem(ed25519.Ed25519PrivateKey.generate(), PrivateFormat.OpenSSH)),
+    "aws": ("a key of AWS", "AKIA" + _letters(16, UPPER)),
+    "aws secret": ("a key of AWS", "aws_secret_access" + "_key = " + _letters(40)),
+    "google": ("a key of Google", "AIza" + _letters(35)),
+    "azure": ("a key of Azure", "AccountName=x;Account" + "Key=" + _letters(86) + "=="),
+    "github": ("a token of GitHub", "ghp_" + _letters(36)),
+    "github, fine": ("a token of GitHub", "github_pat_" + _letters(60)),
+    "gitlab": ("a token of GitLab", "glpat-" + _letters(20)),
+    "slack": ("a token of Slack", "xoxb-" + _letters(30)),
+    "hugging face": ("a token of Hugging Face", "hf_" + _letters(34)),
+    "npm": ("a token of a package index", "npm_" + _letters(36)),
+    "databricks": ("a token of Databricks", "dapi" + _letters(32, "0123456789abcdef")),
+    "stripe": ("a key of Stripe", "sk_live" + "_" + _letters(24)),
+    "sendgrid": ("a key of SendGrid", "SG." + _letters(22) + "." + _letters(43)),
+    "model provider": ("a key of a model provider", "sk-proj-" + _letters(48)),
+    "jwt": ("a signed token (JWT)", ".".join(("eyJ" + _letters(20), "eyJ" + _letters(40), _letters(43)))),
+    "ours": ("a key of a service", keys.make("batch", ["read"])[0]),
+    "dsn": ("an address with a password", "postgresql://scorer:" + _letters(9) + "@db.example.com/credit"),
+    "index": ("an address with a password", "https://bot:" + _letters(12) + "@wheels.example.com/simple"),
+    "netrc": ("a login of .netrc", "machine example.com login bot pass" + "word " + _letters(12)),
+    "password": ("a password or token", "db_pass" + 'word = "' + _letters(12) + '"'),
+    "an index": ("the address of a package index", "--index-" + "url https://wheels.example.com/simple"),
+    "remote": ("a git remote", "git@" + "git.example.com:risk/credit.git"),
+    "home": ("a path of a machine", "/ho" + "me/alice/credit/train.py"),
+    "mac": ("a path of a machine", "/Us" + "ers/alice/credit/train.py"),
+    "address": ("a private address", "http://10." + "20.30.40:5000"),
+    "host": ("the name of a private host", "https://mlflow" + ".corp/api"),
+}
+OWN = {
+    "a path of this machine": "/srv/notebooks/credit-risk",
+    "the name of this machine": "gpu-box-17",
+    "the name of a user of this machine": "zoë.keller",
+    "a git remote": "https://git.example.com/risk/credit.git",
+    "the address of a package index": "wheels.example.com",
+    "a secret of this environment": "p4ss phrase: é",
+}
+
+
+def _zipped(name, data):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return made.getvalue()
+
+
+def _tarred(name, data):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
+def _saved(text):
+    made = io.BytesIO()
+    np.save(made, np.array(["before", text, "after"]))
+    return made.getvalue()
+
+
+PLACES = {
+    "text": lambda text: ("notes.txt", f"before\n{text}\nafter".encode()),
+    "json": lambda text: ("notes.json", json.dumps({"a": [text, "é"]}).encode()),
+    "unicode around": lambda text: ("notes.md", f"«ß\n{text}\n»".encode()),
+    "utf-16": lambda text: ("notes.txt", f"before\n{text}\nafter".encode("utf-16")),
+    "utf-32": lambda text: ("notes.txt", f"before\n{text}\nafter".encode("utf-32-be")),
+    "numpy": lambda text: ("categories.npy", _saved(text)),
+    "base64": lambda text: ("config.yaml", b"data: " + base64.b64encode(f"{'x' * 30}\n{text}\n{'y' * 30}\n".encode())),
+    "pickle": lambda text: ("state.bin", pickle.dumps({"a": text})),
+    "pyc": lambda text: ("module.pyc", b"\xa7\r\r\n" + bytes(12) + marshal.dumps((text, 1.5))),
+    "zip in zip": lambda text: ("a.zip", _zipped("b.zip", _zipped("c.txt", text.encode()))),
+    "wheel": lambda text: ("wheels/ours-1.0-py3-none-any.whl", _zipped("ours/a.py", f"'''\n{text}\n'''".encode())),
+    "skops": lambda text: ("model.skops", _zipped("schema.json", json.dumps([text]).encode())),
+    "tar.gz": lambda text: ("a.tar.gz", _tarred("b.txt", text.encode())),
+    "gz": lambda text: ("a.gz", gzip.compress(text.encode())),
+    "bz2": lambda text: ("a", bz2.compress(text.encode())),
+    "xz": lambda text: ("a", lzma.compress(text.encode())),
+    "joblib": lambda text: ("model.joblib", zlib.compress(pickle.dumps([text]))),
+    "chunk border": lambda text: ("a.txt", b" " * (leaks.CHUNK - 20) + b"\n" + text.encode() + b"\n" + b" " * 99),
+}
+
+
+def _plant(folder, place, text):
+    name, data = PLACES[place](text)
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return name
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_planted_leak_is_found_in_every_place(tmp_path, place):
+    missed, told = [], []
+    for number, (secret, (kind, text)) in enumerate(SECRETS.items()):
+        folder = tmp_path / str(number)
+        _plant(folder, place, text)
+        found = leaks.scan(folder, own=NOBODY, published=())
+        told += [str(leak) for leak in found if text[-8:] in str(leak)]
+        if kind not in {leak.kind for leak in found}:
+            missed.append(secret)
+    assert not missed, f"seed {SEED}"
+    assert not told
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "base64"])
+def test_what_is_this_machine_s_is_found_in_every_place(tmp_path, place):
+    missed = []
+    for number, (kind, text) in enumerate(OWN.items()):
+        folder = tmp_path / str(number)
+        _plant(folder, place, text)
+        found = leaks.scan(folder, own=Machine(texts={kind: (text,)}))  # in published wheels too
+        if kind not in {leak.kind for leak in found}:
+            missed.append(kind)
+    assert not missed
+
+
+@pytest.mark.parametrize("n_before", range(leaks.CHUNK - 45, leaks.CHUNK + 3, 3))
+def test_no_border_of_chunks_hides_a_key(tmp_path, n_before):
+    (tmp_path / "a.bin").write_bytes(b"\n" * n_before + SECRETS["github"][1].encode() + b"\n" * 10)
+    assert [leak.kind for leak in leaks.scan(tmp_path, own=NOBODY)] == ["a token of GitHub"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [  # what holds a time is made when it is asked for
+        (".env", b"MODE=1", "a file of secrets"),
+        ("config/.env.production", b"MODE=1", "a file of secrets"),
+        (".netrc", b"#", "a file of logins"),
+        (".aws/config", b"[default]", "a file of logins"),
+        ("pip.conf", b"[global]", "the configuration of a package index"),
+        (".git/HEAD", b"ref: refs/heads/main", "a git repository"),
+        (".ssh/known_hosts", b"example.com", "a private key"),
+        ("client.p12", b"\x30\x82", "a private key"),
+        ("explore.ipynb", b"{}", "a notebook"),
+        (".ipynb_checkpoints/a.py", b"x", "the state of a notebook"),
+        ("renamed.txt", json.dumps({"cells": [], "nbformat": 4}).encode(), "a notebook"),
+        ("train.csv", b"a,b\n1,2", "a data file"),
+        ("train.csv.gz", lambda: gzip.compress(b"a,b\n1,2"), "a data file"),
+        ("renamed.bin", b"PAR1" + bytes(40), "a data file"),
+        ("renamed.dat", b"SQLite format 3\x00" + bytes(90), "a data file"),
+        ("server.log", b"started", "a log"),
+        ("a.zst", b"\x28\xb5\x2f\xfd" + bytes(40), "what cannot be looked into (zstd)"),
+        ("a.zip", lambda: _zipped("inner/.env", "MODE=1"), "a file of secrets"),
+        ("a.zip", lambda: _zipped("inner/train.csv", "a,b"), "a data file"),
+        ("a.tgz", lambda: _tarred("inner/id_rsa", b"x"), "a private key"),
+    ],
+)
+def test_files_that_have_no_business_in_an_image_are_found_by_name_or_head(tmp_path, name, data, kind):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data() if callable(data) else data)
+    assert kind in {leak.kind for leak in leaks.scan(tmp_path, own=NOBODY)}
+
+
+def test_a_zip_behind_a_password_is_refused_since_nobody_can_look_into_it(tmp_path):
+    data = bytearray(_zipped("a.txt", "x"))
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # the flag that says so
+    (tmp_path / "a.zip").write_bytes(data)
+    assert "what cannot be looked into (a file behind a password)" in {
+        leak.kind for leak in leaks.scan(tmp_path, own=NOBODY)
+    }
+
+
+def test_archives_without_end_are_given_up(tmp_path):
+    data = b"x"
+    for _ in range(12):
+        data = _zipped("a.zip", data)
+    (tmp_path / "a.zip").write_bytes(data)
+    assert any("deep" in leak.kind for leak in leaks.scan(tmp_path, own=NOBODY))
+
+
+def test_a_link_tells_where_it_leads(tmp_path):
+    (tmp_path / "here").symlink_to("/ho" + "me/alice/data")
+    assert [str(leak) for leak in leaks.scan(tmp_path, own=NOBODY)] == ["here: a path of a machine"]
+
+
+def test_the_refusal_names_the_file_and_the_kind_and_no_secret(tmp_path):
+    secret = SECRETS["github"][1]
+    (tmp_path / "service.py").write_text(f"TOKEN = '{secret}'")
+    with pytest.raises(BuildError, match=re.escape("service.py: a token of GitHub")) as refused:
+        leaks.refuse(tmp_path, own=NOBODY)
+    assert secret not in str(refused.value)
+
+
+def test_what_is_allowed_needs_a_reason(tmp_path):
+    (tmp_path / "cities.csv").write_text("a,b")
+    assert leaks.refuse(tmp_path, own=NOBODY, allow={"*.csv": "names of cities, published"})
+    with pytest.raises(SpecError, match="needs a reason"):
+        leaks.refuse(tmp_path, own=NOBODY, allow={"*.csv": " "})
+    with pytest.raises(BuildError, match=re.escape("cities.csv: a data file")):
+        leaks.refuse(tmp_path, own=NOBODY, allow={"other.csv": "another"})
+
+
+def test_this_machine_s_own_names_are_looked_for_by_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCORING_TOKEN", "a-word-of-no-known-form")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://bot:pw@wheels.internal.example/simple")
+    (tmp_path / "a.txt").write_text(f"{Path.cwd()} x")
+    (tmp_path / "b.txt").write_text("say a-word-of-no-known-form")
+    (tmp_path / "c.txt").write_text("from wheels.internal.example")
+    assert {str(leak) for leak in leaks.scan(tmp_path)} == {
+        "a.txt: a path of this machine",
+        "b.txt: a secret of this environment",
+        "c.txt: the address of a package index",
+    }
+    assert "a-word" not in repr(leaks.machine())
+
+
+def test_nothing_of_a_scaffolded_service_and_its_packages_is_taken_for_a_leak(champion, challenger, tmp_path):
+    folder = ekiben.scaffold(tmp_path / "risk", arms={"champion": champion})
+    for place in (folder, champion.save(tmp_path / "package"), challenger.save(tmp_path / "other")):
+        assert leaks.scan(place, own=leaks.machine(), published=()) == ()
+
+
+def test_ekiben_s_own_wheel_holds_nothing_of_this_machine(tmp_path):
+    locking.write_wheel(tmp_path)
+    assert leaks.scan(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["numpy", "pandas", "sklearn", "pydantic", "httpx", "starlette", "cryptography", "rich"]
+)
+def test_nothing_of_a_real_library_is_taken_for_a_leak(name, tmp_path):
+    module = Path(__import__(name).__file__).parent
+    archive = tmp_path / "layer.tar"
+    with tarfile.open(archive, "w") as made:
+        made.add(module, f"app/site-packages/{name}", filter=lambda info: None if "__pycache__" in info.name else info)
+    assert leaks.scan(archive, own=NOBODY) == ()
