@@ -107,6 +107,8 @@ class Reader:
             units = {getattr(row, self._unit_of_row) for row in body.rows} - {UNSET}
         if not units:
             return ""
+        if None in units:  # in a column of the contract, which may lack a value
+            return None
         try:
             texts = {str(unit) for unit in units}
         except ValueError:  # Python refuses to write integers of more than 4300 digits

@@ -97,7 +97,8 @@ def image(engine, tag, tmp_path_factory):
     """The image, its build context beside it."""
     folder = tmp_path_factory.mktemp("image") / "context"
     name = "localhost/ekiben-test:1"
-    made = ek.containerize(tag, image=name, base="debian", context=folder, progress=print)
+    accounts = ek.Accounts(beside=folder.parent)
+    made = ek.containerize(tag, image=name, base="debian", context=folder, accounts=accounts, progress=print)
     yield made
     engine.call("rmi", "-f", name, check=False)
 

@@ -21,7 +21,8 @@ def heavy(engine, credit_packages, tmp_path_factory):
     ek.scaffold(folder, arms=credit_packages, route=route, unit="id", explain=spec.Explain(methods=("sampling",)))
     locking.write_hashed(folder)
     name = "localhost/ekiben-test:heavy"
-    yield containerize(building._build_in_child(folder), image=name, base="debian", progress=print)
+    accounts = ek.Accounts(beside=folder.parent)
+    yield containerize(building._build_in_child(folder), image=name, base="debian", accounts=accounts, progress=print)
     engine.call("rmi", "-f", name, check=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import ekiben as ek
 from ekiben import routing, spec
-from ekiben.containers import context, layouts, trying
+from ekiben.containers import accounting, context, layouts, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
 from ekiben.errors import BuildError, SpecError
@@ -84,7 +84,8 @@ print(json.dumps({
 
 def test_two_builds_of_one_bento_have_one_digest(image, tag, tmp_path, build_again):
     again = context.write(tag, tmp_path / "context", base="debian")
-    told = build_again(replace(again), "localhost/ekiben-test:again", fresh=True)
+    accounting.before(again, ek.Accounts(), print)
+    told = build_again(again, "localhost/ekiben-test:again", fresh=True)
     assert [layer.digest for layer in told.layers] == [layer.digest for layer in image.layers]
 
 

@@ -94,7 +94,7 @@ def test_the_demo_goes_the_whole_way(demo, repository):
     assert re.search(TAG, demo)
     assert "✗" not in demo
     assert "The column 'Debt' is missing in row 0." in demo
-    assert "An image needs one of docker" in demo
+    assert "An image needs an engine that runs a container. docker is not installed." in demo
     assert "cd bentos/credit_risk && bentoml serve" in demo
     assert str(ROOT) not in demo
 

@@ -291,7 +291,7 @@ MAY_BE_ODD = (
     "code",
     "allowed",
 )
-FINE = {"metrics": [{}], "n_reference": [0], "carries": [[]]}
+FINE = {"metrics": [{}], "n_reference": [0], "carries": [[]], "strongest": [[]]}
 
 
 def refusal_of(folder):

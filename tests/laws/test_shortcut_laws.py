@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -270,6 +271,15 @@ def test_what_the_quick_lane_takes_the_data_plane_answers_alike(contract, data):
         assert served.unseen == counted
         served.unseen.clear()
         same(asked, outcome, answer, unit=unit)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("integer", "float64"), ("text", "object")])
+def test_a_unit_that_a_column_lacks_is_refused_and_none_of_its_own(kind, dtype):
+    served = plane_of(Schema(columns=(Column(name="customer", kind=kind, dtype=dtype, nullable=True),)), "customer")
+    body = b'{"rows": [{"customer": null}]}'
+    assert served.lane.admit(body, {}, {}) is None
+    answer = served.plane.predict(Request(body=body, headers={}, cookies={}))
+    assert (answer.status, answer.code) == (400, "invalid_request")
 
 
 @given(st.data())

@@ -163,7 +163,10 @@ def find(name: str | None = None) -> Engine:
         if found is not None:
             return replace(found, why=" ".join([*told, found.why]))
         told.append(f"{each} is installed, and does not run a container here: {said}")
-    raise BuildError(f"An image needs an engine that runs a container. {' '.join(told)}")
+    raise BuildError(
+        f"An image needs an engine that runs a container. {' '.join(told)} Install one, or run this where there is one; "
+        "engine='none' writes the image as an OCI layout, and does not run it."
+    )
 
 
 def _try(name: str) -> tuple[Engine | None, str]:

@@ -110,6 +110,7 @@ def document(
 
     Examples
     --------
+    >>> import json
     >>> json.loads(document(tag="churn:1", wheels=[], epoch=0))["metadata"]["component"]["name"]
     'churn'
     """
