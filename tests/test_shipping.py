@@ -24,6 +24,7 @@ from ekiben.recording.segments import Header, segments
 from ekiben.recording.shipping import DONE, Cursor, Shipper
 from ekiben.recording.tidying import tidy
 from ekiben.recording.writing import Recorder
+from traffic.faults import until
 
 HEADER = Header(service="risk", columns=("z", "a"), arms={"champion": ("models:/risk/1", "0" * 64)})
 MOMENT = 1_764_000_000_123_456_789
@@ -92,13 +93,6 @@ def ship(folder):
     yield begin
     for each in begun:
         each.close()
-
-
-def until(holds, patience_s=60):
-    end = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def ids(dsn):

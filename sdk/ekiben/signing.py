@@ -65,27 +65,7 @@ def verify(
     name: str | None = None,
     signature: str | Path | None = None,
 ) -> str:
-    """Compare every byte of a package with what was packed, and the signature with a key; nothing is built.
-
-    A signature says who, not which: an older version of the same signer is signed as well. To see that it is the
-    one you mean, say its `digest`.
-
-    Parameters
-    ----------
-    folder
-        A package's folder.
-    key
-        The signer's public key, a PEM file; without one only the digests are compared.
-    digest
-        What the digest must be, whole or its first 12 digits or more.
-    name
-        What the package's name must be.
-    signature
-        Where the signature is; by default `signature.json` in the folder.
-
-    Returns
-    -------
-    The package's digest.
+    """Compare every byte of a package with what was packed, and the signature with a key, as `ekiben.verify` tells.
 
     Raises
     ------

@@ -25,6 +25,7 @@ CACHE = (
 REQUIRED = "REQUIRE_CONTAINERS"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, also where these files are named in the command
 def pytest_collection_modifyitems(items):
     """Keep the tests that need the engine on one worker."""
     for item in items:

@@ -104,6 +104,16 @@ def test_an_image_is_verified_by_its_bytes_and_its_key(layout, keys, tmp_path, f
     assert ek.verify(image, key=keys[1], digest=found.digest[:12], name="churn:1") == found.id
 
 
+def test_a_digest_that_an_engine_showed_counts_where_a_key_shows_who_wrote_it_down(layout, keys):
+    built, own = "cd" * 32, saved.read(layout).id
+    attest(layout, keys[0], ids=[own, built])
+    assert ek.verify(layout, key=keys[1], digest=f"sha256:{built}") == own
+    with pytest.raises(IntegrityError, match="pass its key="):
+        ek.verify(layout, digest=built)
+    with pytest.raises(IntegrityError, match="must be eeee"):
+        ek.verify(layout, key=keys[1], digest="ee" * 32)
+
+
 @pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
 def test_each_of_three_curves_signs(layout, tmp_path, curve):
     private, public = _keys(tmp_path, "key", ec.generate_private_key(curve()))

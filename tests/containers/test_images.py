@@ -1,7 +1,9 @@
 """A real image, built and run: what is in it, what it may do, how it starts and ends."""
 
 import json
+import re
 import shutil
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +18,7 @@ from ekiben.containers import accounting, context, layouts, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
 from ekiben.errors import BuildError, SpecError
+from traffic.faults import until
 
 MOST_MB, MOST_MEMORY_MB = 260, 160
 DRAINED_S = 2
@@ -155,7 +158,7 @@ def test_told_to_end_under_load_it_fails_no_request(image, engine, credit_packag
         threads.append(threading.Thread(target=watch, args=[container.url]))
         for thread in threads:
             thread.start()
-        time.sleep(1)
+        until(lambda: len(answers) > 20)
         seconds, code = container.stop()
         for thread in threads:
             thread.join()
@@ -166,9 +169,19 @@ def test_told_to_end_under_load_it_fails_no_request(image, engine, credit_packag
     assert seconds < DRAINED_S + 5
 
 
-def test_told_to_end_before_it_is_ready_it_ends_at_once(image, engine):
-    with running_image(engine, image.ref) as container:
-        time.sleep(0.3)
+def hears_of_its_end(engine, container):
+    """Tell whether the first process of a container has a handler of SIGTERM."""
+    told = engine.call("inspect", "-f", "{{.State.Pid}}", container, check=False).stdout.strip()
+    if not told.isdigit() or told == "0":
+        return False
+    status = Path(f"/proc/{told}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def test_told_to_end_before_it_is_ready_it_ends_at_once(image, engine, linux):
+    with running_image(engine, image.ref) as container:  # its end is heard of before any model is read
+        until(lambda: hears_of_its_end(engine, container.id))
         seconds, code = container.stop()
     assert code == 0
     assert seconds < 10

@@ -18,6 +18,7 @@ from xgboost import XGBClassifier
 import ekiben as ek
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep the tests that share a server on one worker, and those that start their own on another."""
     for item in items:

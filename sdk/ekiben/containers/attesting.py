@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -226,6 +226,8 @@ def verify(
         The signer's public key, a PEM file; without one the attestation is only read where there is one.
     digest
         What the image's digest must be, that of its configuration or of its manifest, whole or its first 12 digits or more.
+        An engine packs the layers anew when it saves an image: the digest of the manifest that was built is known by its
+        attestation alone, and counts where a key shows who wrote that.
     name
         What the attested image's name must be.
     attestation
@@ -243,13 +245,15 @@ def verify(
     place = Path(image)
     found = saved.read(place)
     file = Path(attestation) if attestation is not None else place.with_name(place.name + SUFFIX)
-    if digest is not None:
-        _is_meant(found, digest.removeprefix("sha256:"))
+    known = {each for each in (found.id, found.digest) if each}
     if key is not None or name is not None or file.is_file():
         told = read(file, key=key)
         _is_of(told, found, name)
         if attestation is None:
             _is_written_so(told, place)
+        known |= _subjects(told) if key is not None else set()
+    if digest is not None:
+        _is_meant(found.id, known, digest.removeprefix("sha256:"))
     return found.id
 
 
@@ -307,18 +311,24 @@ def _is_signed(payload: bytes, signatures: Sequence[tuple[str, bytes]], key: Pat
     raise IntegrityError(f"{name} must be signed by the key {key.name}. It is not: no signature of that key fits.")
 
 
-def _is_meant(found: Layout, digest: str) -> None:
-    known = [each for each in (found.id, found.digest) if each]
+def _is_meant(own: str, known: Collection[str], digest: str) -> None:
     if len(digest) < 12 or not any(each.startswith(digest.lower()) for each in known):
-        raise IntegrityError(f"The image must be {digest}. Got {found.id[:12]}. Give at least 12 digits of its digest.")
+        raise IntegrityError(
+            f"The image must be {digest}. Got {own[:12]}, which its configuration is. Give at least 12 digits; a digest that "
+            "an engine shows is known by a signed attestation: pass its key=."
+        )
+
+
+def _subjects(told: Mapping[str, Any]) -> set[str]:
+    """Give the digests of what a statement is of."""
+    subjects = [each for each in told.get("subject", []) if isinstance(each, dict)]
+    return {str(each.get("digest", {}).get("sha256")) for each in subjects}
 
 
 def _is_of(told: Mapping[str, Any], found: Layout, name: str | None) -> None:
-    subjects = [each for each in told.get("subject", []) if isinstance(each, dict)]
-    digests = {str(each.get("digest", {}).get("sha256")) for each in subjects}
-    if not digests & {found.id, found.digest}:
+    if not _subjects(told) & {found.id, found.digest}:
         raise IntegrityError(f"The attestation must be of this image, {found.id[:12]}. It is of another.")
-    names = sorted({str(each.get("name")) for each in subjects})
+    names = sorted({str(each.get("name")) for each in told.get("subject", []) if isinstance(each, dict)})
     if name is not None and name not in names:
         raise IntegrityError(f"The attestation must be of the image {name!r}. It is of {', '.join(names)}.")
 
