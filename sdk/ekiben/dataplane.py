@@ -25,7 +25,6 @@ from ekiben.explaining import answering, refusals, wishes
 from ekiben.explaining.answering import Begun, Explaining, Found
 from ekiben.explaining.apart import Broken, Full
 from ekiben.explaining.wishes import PLAIN, Wish
-from ekiben.explanations import Explanations
 from ekiben.observing import Count, new_id
 from ekiben.pacing import Pace
 from ekiben.packages import Package
@@ -214,9 +213,9 @@ class DataPlane:
             says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
             raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
 
-    def beside(self, arm: str, columns: Columns) -> Found:
-        """Explain at once what is predicted, by the plan."""
-        return self._explained_here(arm, columns, PLAIN)
+    def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
+        """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
+        return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
 
     def why(self, found: Found) -> list[dict[str, Any]]:
         """Say for each row how its explanation was made, for its record."""
@@ -232,7 +231,8 @@ class DataPlane:
         """
         recorded = predictions
         if routed.explains:
-            explained = self.beside(routed.choice.arm, routed.columns)
+            arm = routed.choice.arm
+            explained = self.beside(arm, _rows(routed.columns, self.packages[arm]))
             routed = replace(routed, beside={"explanations": explained.explanations, **explained.told()})
             recorded = [each | why for each, why in zip(predictions, self.why(explained), strict=False)] or predictions
         try:
@@ -358,7 +358,7 @@ class DataPlane:
         """
         document = {**beside, "explanations": found.explanations, **found.told()}
         encoded = _encode(document)
-        n_gaps = sum(value is None for each in found.explanations for value in each.values())
+        n_gaps = sum([list(each.values()).count(None) for each in found.explanations])
         return encoded if encoded.count(b"null") == n_gaps else self.encoded(document)  # what is not finite is null
 
     @property
@@ -477,9 +477,7 @@ class DataPlane:
         try:
             yield
         except (ValueError, ArithmeticError) as reason:
-            logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
-            message = "The model must have an answer for rows that fit the contract. It has none for these."
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message) from reason
+            raise _unanswerable(package, reason) from reason
 
     def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> list[dict[str, Any]]:
         if isinstance(rows, Mapping):
@@ -488,17 +486,22 @@ class DataPlane:
         return protocol.predictions(tables.as_records(answered), package.signature)
 
     def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
+        if isinstance(rows, Mapping):
+            listed = _rows(rows, self.packages[arm])
+            return self._made_here(arm, lambda package: package.documents(listed), wish)
+        return self._made_here(
+            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed))), wish
+        )
+
+    def _made_here(self, arm: str, make: Callable[[Package], list[dict[str, Any]]], wish: Wish) -> Found:
         package, began = self.packages[arm], time.perf_counter()
         try:
-            with self._answering(package):
-                if isinstance(rows, Mapping):
-                    made = package.explanations(rows)
-                else:
-                    made = Explanations(package.explainer.explain(rows, seed=wish.seed))
+            made = make(package)
         except ExplainError as reason:
             raise refusals.unexplainable(str(reason)) from reason
-        found = [explanations.to_json(each) for each in made]
-        return answering.here(package, arm, found, wish, time.perf_counter() - began, self.explaining)
+        except (ValueError, ArithmeticError) as reason:
+            raise _unanswerable(package, reason) from reason
+        return answering.here(package, arm, made, wish, time.perf_counter() - began, self.explaining)
 
     def _shown(self, arm: str, found: Found) -> Found:
         """Leave out of reference rows what the records do not keep in clear."""
@@ -509,7 +512,7 @@ class DataPlane:
             return found
         told = map(explanations.from_json, found.explanations)
         shown = [each.without(hidden) if isinstance(each, explanations.Examples) else each for each in told]
-        return replace(found, explanations=[explanations.to_json(each) for each in shown])
+        return msgspec.structs.replace(found, explanations=[explanations.to_json(each) for each in shown])
 
     def _watch(self, columns: dict[str, list[Any]]) -> None:
         """Let every shadow answer; what it says or raises reaches nobody but the counters."""
@@ -535,6 +538,17 @@ def _named_unit(name: str, sent: Sequence[Any]) -> str | None:
         message = f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each."
         raise SchemaError.of([Fault(message=message, column=name)])
     return units.pop() if units else None
+
+
+def _rows(columns: Columns, package: Package) -> list[tuple[Any, ...]]:
+    """Turn columns into rows, in the order in which a model takes them."""
+    return list(zip(*(columns[name] for name in package.schema.names), strict=True))
+
+
+def _unanswerable(package: Package, reason: Exception) -> Refusal:
+    logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
+    message = "The model must have an answer for rows that fit the contract. It has none for these."
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
 
 
 def _not_finite() -> Refusal:

@@ -102,6 +102,10 @@ def _observe(child: Any, times: Sequence[float]) -> None:
         for seconds in times:
             child.observe(seconds)
         return
+    if len(times) == 1:
+        buckets[bisect_left(BUCKETS_S, times[0])].inc(1)
+        total.inc(times[0])
+        return
     counts: dict[int, int] = defaultdict(int)
     for seconds in times:
         counts[bisect_left(BUCKETS_S, seconds)] += 1

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ekiben import cards, compiling, explainers, models, protocol, schema, sealing, tables, trusting
+from ekiben import cards, compiling, explainers, explanations, models, protocol, schema, sealing, tables, trusting
 from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
 from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
 from ekiben.explainers import Context, Explainer, Later
@@ -324,6 +324,18 @@ class Package(Whole):
             if found is not None:
                 return Explanations(found)
         return Explanations(self.explainer.explain(self.rows(columns)))
+
+    def documents(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Explain answers for rows of plain values, in the order of the contract's columns, and give what travels."""
+        if self._documents is not None:
+            return self._documents(rows)
+        columns = dict(zip(self.schema.names, map(list, zip(*rows, strict=True)), strict=True))
+        return [explanations.to_json(each) for each in self.explanations(columns)]
+
+    @cached_property
+    def _documents(self) -> Callable[[Sequence[Sequence[Any]]], list[dict[str, Any]]] | None:
+        """What explains rows without making an object of each explanation, where the method has such a way."""
+        return getattr(self.explainer, "documents", None) if self.explains_by_plan else None
 
     def rows(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         """Make a frame of columns of plain values that fit the contract."""

@@ -169,9 +169,7 @@ class Lane:
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
             if self._read.asks_why(asked.body):
-                explained = self.plane.beside(
-                    arm.name, dict(zip(arm.names, map(list, zip(*rows, strict=True)), strict=True))
-                )
+                explained = self.plane.beside(arm.name, rows)
                 more = b"," + self.plane.encoded_of(explained, {})[1:-1]
                 recorded = _with(found, self.plane.why(explained)) or encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused

@@ -18,7 +18,8 @@ from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, softmax
 from ekiben.explainers.linked import Linked, in_units
-from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.explanations import Explanation, Units, from_json
+from ekiben.explanations.attribution import gap, template
 from ekiben.tables import as_columns, as_frame
 
 if TYPE_CHECKING:
@@ -57,14 +58,15 @@ class Linear:
     centred: bool
     below: Node | None = None
     sums: Sums = field(init=False)
-    said: list[dict[str, Any]] = field(init=False)
+    said: list[dict[str, Any]] = field(init=False)  # of each output, what travels but for the numbers
 
     def __post_init__(self) -> None:
         """Prepare to weigh one row after the other, and what is said of each output."""
         fold = Folding(self.owners, self.context.names)
         object.__setattr__(self, "sums", Sums(self.weights, self.intercepts, self.means, fold))
         n_outputs = len(self.weights)
-        object.__setattr__(self, "said", [self._said(output, n_outputs) for output in range(n_outputs)])
+        said = [template(method="linear-interventional", **self._said(each, n_outputs)) for each in range(n_outputs)]
+        object.__setattr__(self, "said", said)
 
     @classmethod
     def fit(cls, context: Context, *, units: Units | None = None) -> Linear | Linked:
@@ -103,34 +105,41 @@ class Linear:
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly."""
         started = perf_counter()
-        return self._explained(self.features(self.context.rows(frame)).tolist(), started)
+        return list(map(from_json, self._told(self.features(self.context.rows(frame)).tolist(), started)))
 
     @property
     def quick(self) -> bool:
         """Whether an explanation needs the plan alone."""
         return self.below is not None
 
-    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
+    def explain_columns(self, columns: Sequence[Sequence[Any]], _n_rows: int) -> list[Explanation] | None:
         """Explain rows that come as columns of plain values, without a frame; None where the model has no plan."""
         if self.below is None:
             return None
-        started = perf_counter()
-        if n_rows > FEW:
-            return self._explained(self.below.block(Table(columns, n_rows)).tolist(), started)
-        return self._explained([self.below.row(Row.of(values)) for values in zip(*columns, strict=True)], started)
+        return list(map(from_json, self.documents(list(zip(*columns, strict=True)))))
 
-    def _explained(self, rows: Sequence[Sequence[float]], started: float) -> list[Explanation]:
+    def documents(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Explain rows of plain values by the plan, and give what travels of the explanations."""
+        started, below = perf_counter(), self.below
+        assert below is not None
+        if len(rows) <= FEW:
+            return self._told([below.row(Row.of(row)) for row in rows], started)
+        columns = list(zip(*rows, strict=True))
+        return self._told(below.block(Table(columns, len(rows))).tolist(), started)
+
+    def _told(self, rows: Sequence[Sequence[float]], started: float) -> list[dict[str, Any]]:
         told = [self.sums.of(row) for row in rows]
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(rows), 1)
+        bases, said = self.sums.bases, self.said
         return [
-            Attribution.of(
-                method="linear-interventional",
-                **self.said[output],
-                base_value=self.sums.bases[output],
-                value=value,
-                contributions=contributions,
-                elapsed_ms=elapsed_ms,
-            )
+            {
+                **said[output],
+                "base_value": bases[output],
+                "value": value,
+                "contributions": contributions,
+                "faithfulness_error": gap(bases[output], value, contributions),
+                "elapsed_ms": elapsed_ms,
+            }
             for output, value, contributions in told
         ]
 

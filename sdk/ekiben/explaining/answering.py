@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from time import monotonic, perf_counter
 from typing import Any, Protocol
+
+import msgspec
 
 from ekiben.explainers import is_exact
 from ekiben.explaining import rungs, wishes
@@ -44,8 +46,7 @@ class Counted(Protocol):
         """Count a ticket that was given, or came to its end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What explains some rows, on which rung, and what it takes to make it again."""
 
     arm: str
@@ -61,9 +62,12 @@ class Found:
 
     def told(self) -> dict[str, Any]:
         """Give what an answer says beside the explanations."""
-        beside = {"rounds": self.rounds, "distance": self.distance}
-        head = {"rung": self.rung, "why": self.why, "elapsed_ms": round(self.elapsed_ms, 3)}
-        return head | {name: value for name, value in beside.items() if value is not None}
+        told: dict[str, Any] = {"rung": self.rung, "why": self.why, "elapsed_ms": round(self.elapsed_ms, 3)}
+        if self.rounds is not None:
+            told["rounds"] = self.rounds
+        if self.distance is not None:
+            told["distance"] = self.distance
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,19 +223,13 @@ class Explaining:
 
     def audit(self, found: Found) -> list[dict[str, Any]]:
         """Say for each row what it takes to make its explanation again."""
-        package = self.packages[found.arm]
-        told = {
-            "method": found.method,
-            "rung": found.rung,
-            **({} if found.units is None else {"units": found.units}),
-            "seed": found.seed,
-            "rounds": found.rounds,
-            "distance": found.distance,
-            "ekiben": self._version,
-            "reference": package.manifest["data_digest"],
-            "elapsed_ms": round(found.elapsed_ms, 3),
-        }
-        return [{"explanation": told} for _ in found.explanations]
+        told: dict[str, Any] = {"method": found.method, "rung": found.rung}
+        if found.units is not None:
+            told["units"] = found.units
+        told["seed"], told["rounds"], told["distance"] = found.seed, found.rounds, found.distance
+        told["ekiben"], told["reference"] = self._made_with[found.arm]
+        told["elapsed_ms"] = round(found.elapsed_ms, 3)
+        return [{"explanation": told}] * len(found.explanations)
 
     def close(self) -> None:
         """End the processes, and the tickets of what they were at."""
@@ -240,8 +238,10 @@ class Explaining:
             self.tickets.close()
 
     @cached_property
-    def _version(self) -> str:
-        return version("ekiben")
+    def _made_with(self) -> dict[str, tuple[str, str]]:
+        """Name the version of ekiben, and the digest of each arm's reference."""
+        ours = version("ekiben")
+        return {arm: (ours, package.manifest["data_digest"]) for arm, package in self.packages.items()}
 
     @cached_property
     def _spans(self) -> dict[str, list[float]]:
@@ -265,18 +265,24 @@ def here(
 ) -> Found:
     """Tell what was explained in this process."""
     method = package.method
-    rung: Rung = "exact" if is_exact(method) else "sampled"
+    rung, why = _fits(method)
     if explaining is not None:
         explaining.counted.explained(arm, method, rung, seconds)
     return Found(
         arm=arm,
         method=method,
         rung=rung,
-        why=f"{method!r} {rungs.FITS[rung]}",
-        explanations=[wishes.told(each, wish) for each in explained],
+        why=why,
+        explanations=explained if wish is PLAIN else [wishes.told(each, wish) for each in explained],
         elapsed_ms=seconds * 1e3,
         seed=wish.seed,
     )
+
+
+@cache
+def _fits(method: str) -> tuple[Rung, str]:
+    rung: Rung = "exact" if is_exact(method) else "sampled"
+    return rung, f"{method!r} {rungs.FITS[rung]}"
 
 
 def is_quick(package: Package, clock: Callable[[], float] = perf_counter) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -61,7 +61,7 @@ class Attribution(Shown):
     @classmethod
     def of(cls, *, base_value: float, value: float, contributions: Mapping[str, float], **rest: Any) -> Attribution:
         """Make an attribution, and measure by how much it fails to add up."""
-        error = abs(value - fsum((base_value, *contributions.values())))
+        error = gap(base_value, value, contributions)
         return cls(base_value=base_value, value=value, contributions=contributions, faithfulness_error=error, **rest)
 
     def strongest(self, n_columns: int = SHOWN_COLUMNS) -> list[tuple[str, float]]:
@@ -193,6 +193,19 @@ class Attribution(Shown):
         return waterfall(
             told, base_value=self.base_value, value=self.value, output=self.output, units=self.units, ax=ax
         )
+
+
+def gap(base_value: float, value: float, contributions: Mapping[str, float]) -> float:
+    """Tell by how much contributions fail to add up."""
+    return abs(value - fsum((base_value, *contributions.values())))
+
+
+def template(*, method: str, output: str, units: Units, label: Label | None) -> dict[str, Any]:
+    """Give what travels of every attribution that says the same of what it explains; its numbers are still to come."""
+    blank = Attribution.of(
+        method=method, output=output, units=units, label=label, base_value=0.0, value=0.0, contributions={}, elapsed_ms=0.0
+    )
+    return {"kind": Attribution.kind} | {each.name: getattr(blank, each.name) for each in fields(blank) if each.compare}
 
 
 Line = tuple[str, float, float | None]  # a column, what it added, and the standard error of that
