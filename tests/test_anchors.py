@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
 import ekiben as ek
@@ -22,6 +22,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._intervals import fewest_met, wilson
 from ekiben.explainers._store import read_columns, write_frame
 from ekiben.explainers.anchor import N_FRESH, Anchors
+from ekiben.explainers.rules.asking import Added, Planned, asker
 from ekiben.explainers.rules.predicates import Background, Table
 from ekiben.explainers.rules.searching import Draws
 from explained import context_of, timeless
@@ -263,6 +264,46 @@ def test_the_plan_and_the_model_itself_find_the_same_rules(package, loan, credit
     rows = credit[0].iloc[:3]
     by_model = Anchors.fit(replace(package._context(), plan=None)).explain(rows)
     assert timeless(package.explain(rows)) == timeless(by_model)
+
+
+def test_what_columns_say_alone_is_added_up_where_that_is_the_model(package, credit):
+    table, rows = patched_rows(package, credit[0])
+    added, planned = (
+        asker(package._context(), table, pytest.fail, says=says) for says in (package.explainer.says, nothing)
+    )
+    assert isinstance(added, Added)
+    assert isinstance(planned, Planned)
+    assert added.label == planned.label
+    assert added.agree(rows).tolist() == planned.agree(rows).tolist()
+    assert 0.1 < added.agree(rows).mean() < 0.9
+
+
+def test_a_model_that_multiplies_columns_is_asked_itself(credit):
+    X, y = credit
+    numbers = X.select_dtypes("number").dropna(axis=1)
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), LogisticRegression(max_iter=1000)).fit(numbers, y)
+    package = ek.pack(model, name="curved", reference=numbers, explainer="anchor")
+    assert package.plan.choosing is not None
+    assert package.explainer.says() is None
+    assert isinstance(asker(package._context(), patched_rows(package, numbers)[0], pytest.fail, says=nothing), Planned)
+
+
+def test_a_row_that_the_sums_do_not_know_is_asked_about_by_the_model(package, credit):
+    says = package.explainer.says()
+    skewed = replace(says, base=says.base + 1e-6)
+    table, _ = patched_rows(package, credit[0])
+    assert says.own(table) is not None
+    assert skewed.own(table) is None
+
+
+def nothing():
+    return None
+
+
+def patched_rows(package, frame):
+    """Put the first row beside the background of an explainer, and patch rows from both."""
+    table = Table.of(package.explainer.background, [column[0] for column in tables.as_columns(frame)])
+    return table, np.random.default_rng(0).integers(table.n_background + 1, size=(len(table.columns), 500))
 
 
 LEAN = """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.nodes import Coded, Doc, Node, Row, Table
-from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Costs, Grown, Plan, Sums, load
+from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Choosing, Costs, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
 from ekiben.schema import PARTS, Column, Signature
@@ -31,6 +31,7 @@ __all__ = [
     "TOLERANCE",
     "UNMEASURED",
     "Certificate",
+    "Choosing",
     "Coded",
     "Costs",
     "Grown",

@@ -76,6 +76,29 @@ class Sums:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Sums of weighed features, and the rule by which they choose a label."""
+
+    node: Linear
+    rule: Mapping[str, Any]
+
+    def sums(self, columns: Sequence[Sequence[Any]], n_rows: int) -> Array:
+        """Add up the features of columns of plain values: shape (n_rows, n_sums).
+
+        Raises
+        ------
+        PlanError
+            If there is no finite sum for one of the rows.
+        """
+        with np.errstate(all="ignore"):
+            return self.node.sums(Table(columns, n_rows))
+
+    def numbers(self, sums: Array) -> Array:
+        """Choose the numbers of the labels of many rows."""
+        return chosen(self.rule, sums)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grown(Sums):
     """Trees at the end of a plan."""
@@ -178,6 +201,14 @@ class Plan:
         while isinstance(node, Select | Shared):
             node = node.of
         return node if isinstance(node, Linear) else None
+
+    @property
+    def choosing(self) -> Choosing | None:
+        """How the first output's label is chosen by sums of weighed features; None where it follows from anything else."""
+        head = self.heads[0]
+        if head.label is None or "of" in head.label or not isinstance(head.core, Linear):
+            return None
+        return Choosing(head.core, head.label)
 
     def sums(self, which: int = 0) -> Sums:
         """Give the numbers that an output follows from by nothing but links: margins, the sums of leaves, or the core's own."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = npt.NDArray[np.int64]
+Columns: TypeAlias = Sequence[Sequence[Any]]
 Pick = tuple[int, int]  # a column, and the row its value comes from
 
 N_QUANTILES = 21
@@ -276,3 +277,9 @@ def matching_owners(owners: Rows, n_features: int) -> Rows:
             "Pack the model again."
         )
     return owners
+
+
+def patched(ground: Sequence[Any], n_rows: int, columns: Mapping[int, Sequence[Any]] | None = None) -> Columns:
+    """Repeat a row of plain values, but for some columns."""
+    given = columns or {}
+    return [given[i] if i in given else [value] * n_rows for i, value in enumerate(ground)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ import numpy as np
 
 from ekiben.compiling import Table
 from ekiben.errors import ExplainError
+from ekiben.explainers._columns import Columns, patched
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
@@ -22,7 +23,6 @@ from ekiben.tables import as_columns, as_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-Columns: TypeAlias = Sequence[Sequence[Any]]
 Ask: TypeAlias = Callable[[Columns, int], Matrix]
 
 TOLERANCE = 1e-9  # of the span of the margins
@@ -73,9 +73,9 @@ class Additive:
         drawn = np.random.default_rng(0).integers(len(reference), size=(len(columns), N_MOSAICS))
         mosaics = [[column[row] for row in rows] for column, rows in zip(columns, drawn.tolist(), strict=True)]
         try:
-            margins, says, mixed = ask(columns, len(reference)), ask(_patched(ground, 1), 1)[0], ask(mosaics, N_MOSAICS)
+            margins, says, mixed = ask(columns, len(reference)), ask(patched(ground, 1), 1)[0], ask(mosaics, N_MOSAICS)
             alone = [
-                ask(_patched(ground, len(reference), {i: column}), len(reference)) for i, column in enumerate(columns)
+                ask(patched(ground, len(reference), {i: column}), len(reference)) for i, column in enumerate(columns)
             ]
         except (ArithmeticError, ValueError) as reason:
             refusal = _refusal(f"has no answer for rows that mix others ({type(reason).__name__})")
@@ -116,7 +116,7 @@ class Additive:
         ExplainError
             If the model does not add that up.
         """
-        alone = [self.ask(_patched(self.ground, n_rows, {i: column}), n_rows) for i, column in enumerate(columns)]
+        alone = [self.ask(patched(self.ground, n_rows, {i: column}), n_rows) for i, column in enumerate(columns)]
         parts = np.stack(alone, axis=1) - self.says_ground
         gaps = parts.sum(axis=1) + self.says_ground - self.ask(columns, n_rows)
         if not np.abs(gaps).max() <= TOLERANCE * self.span * len(columns):
@@ -127,7 +127,7 @@ class Additive:
         started = perf_counter()
         n = len(row)
         alone = {i: [value if at in (i, n) else self.ground[i] for at in range(n + 1)] for i, value in enumerate(row)}
-        found = self.ask(_patched(self.ground, n + 1, alone), n + 1)
+        found = self.ask(patched(self.ground, n + 1, alone), n + 1)
         output = int(picked(found[n:])[0])
         parts = found[:n, output] - self.says_ground[output] - self.means[:, output]
         one = Attribution.of(
@@ -179,12 +179,6 @@ def _asking(context: Context) -> Ask:
         raise ExplainError(_refusal("has no plan, so that only its scores are known"))
     names, contract = context.names, context.schema
     return lambda columns, _: context.scores(as_frame(dict(zip(names, columns, strict=True)), contract))
-
-
-def _patched(ground: Sequence[Any], n_rows: int, columns: Mapping[int, Sequence[Any]] | None = None) -> Columns:
-    """Repeat a row, but for some columns."""
-    given = columns or {}
-    return [given[i] if i in given else [value] * n_rows for i, value in enumerate(ground)]
 
 
 def _refusal(reason: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +18,7 @@ from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._intervals import wilson
 from ekiben.explainers._store import read_columns, read_frame, write_frame
 from ekiben.explainers.alternatives.asking import Asking
-from ekiben.explainers.rules.asking import Asker, asker
+from ekiben.explainers.rules.asking import Asker, Says, asker
 from ekiben.explainers.rules.predicates import Background, Rule, Table
 from ekiben.explainers.rules.searching import Draws, Search
 from ekiben.explanations import Explanation
@@ -60,6 +60,11 @@ class Anchors:
     frame: Callable[[], pd.DataFrame]
     threshold: float
     tolerance: float | None = None
+    says: Callable[[], Says | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask at most once what the columns of the background say."""
+        object.__setattr__(self, "says", cache(partial(Says.of, self.context.plan, self.background)))
 
     @classmethod
     def fit(cls, context: Context, *, threshold: float = 0.95, tolerance: float | None = None) -> Anchors:
@@ -126,7 +131,7 @@ class Anchors:
     def _told(self, row: Sequence[Any], framed: Callable[[], pd.DataFrame], seed: int) -> tuple[Told, _Case]:
         started = perf_counter()
         table = Table.of(self.background, row)
-        asked = asker(self.context, table, lambda: stack(self.frame(), framed()), self.tolerance)
+        asked = asker(self.context, table, lambda: stack(self.frame(), framed()), self.tolerance, self.says)
         rule, n_met = self._measured(table, asked, seed)
         covered = int(table.holds(rule).sum())
         precision = n_met / N_FRESH

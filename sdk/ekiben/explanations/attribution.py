@@ -203,7 +203,14 @@ def gap(base_value: float, value: float, contributions: Mapping[str, float]) -> 
 def template(*, method: str, output: str, units: Units, label: Label | None) -> dict[str, Any]:
     """Give what travels of every attribution that says the same of what it explains; its numbers are still to come."""
     blank = Attribution.of(
-        method=method, output=output, units=units, label=label, base_value=0.0, value=0.0, contributions={}, elapsed_ms=0.0
+        method=method,
+        output=output,
+        units=units,
+        label=label,
+        base_value=0.0,
+        value=0.0,
+        contributions={},
+        elapsed_ms=0.0,
     )
     return {"kind": Attribution.kind} | {each.name: getattr(blank, each.name) for each in fields(blank) if each.compare}
 
