@@ -332,7 +332,7 @@ def test_a_whole_small_request_makes_no_cycle(alone, plain):
         pytest.param(lambda sent: [sent.replace(b"host", b"connection: close\r\nhost")], id="it closes"),
         pytest.param(lambda sent: [sent.replace(b"host", b"expect: 100-continue\r\nhost")], id="it expects"),
         pytest.param(lambda sent: [sent.replace(b"1.1", b"1.0")], id="it is of HTTP/1.0"),
-        pytest.param(lambda sent: [sent.replace(b"predict", b"explain")], id="it asks why"),
+        pytest.param(lambda sent: [sent.replace(b"predict", b"explain?top=2")], id="it asks for the strongest reasons"),
         pytest.param(lambda sent: [sent.replace(b"rows", b"sows")], id="it does not fit"),
         pytest.param(lambda sent: [sent.replace(b"application/json", b"text/csv")], id="it is a table"),
     ],
@@ -341,6 +341,41 @@ def test_all_else_makes_one(alone, plain, change):
     assert tasks_of(Server(Wire), *change(plain))[0] == 1
     if b"/explain" not in change(plain)[0]:  # it says how long it took
         talked([*change(plain), None])
+
+
+def test_an_explanation_by_the_plan_makes_none_and_is_the_same(alone, plain):
+    sent = plain.replace(b"predict", b"explain")
+    assert tasks_of(Server(Wire), sent)[0] == 0
+    wired, usual = (explained(kind, sent) for kind in (Wire, HttpToolsProtocol))
+    assert wired == usual
+    assert wired[1]["explanations"][0]["contributions"]
+    assert wired[2][0]["endpoint"] == "explain"
+
+
+def test_explanations_are_counted_as_they_are_let_in(champion, plain, monkeypatch):
+    limits = spec.Limits(explain_per_s=1)
+    with living(plane_of({"champion": champion}, unit=None, limits=limits), monkeypatch):
+        sent = plain.replace(b"predict", b"explain")
+        server = Server(Wire)
+        came = asyncio.run(server.converse([sent, sent, None]))
+        server.close()
+    assert came.count(b"HTTP/1.1 200 ") == 1
+    assert came.count(b"HTTP/1.1 429 ") == 1
+    assert b'"too_many_explanations"' in came
+
+
+def explained(kind, sent):
+    """Ask for an explanation, and give what came and was told, but for the time it took."""
+    server = Server(kind)
+    with heard(server):
+        came = asyncio.run(server.converse([sent, None]))
+        told = [{key: value for key, value in each.items() if key not in ("ms", "at")} for each in server.told()]
+        server.close()
+    head, _, body = came.partition(b"\r\n\r\n")
+    document = json.loads(body)
+    for timed in (document, *document["explanations"]):
+        assert timed.pop("elapsed_ms") >= 0
+    return sorted(line for line in head.split(b"\r\n") if b"content-length" not in line), document, told
 
 
 def test_a_server_that_counts_its_connections_makes_one(alone, plain):

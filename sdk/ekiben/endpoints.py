@@ -103,7 +103,7 @@ class Endpoint:
     def at_once(self, named: Headers, headers: Mapping[bytes, bytes], body: bytes) -> Outcome | None:
         """Answer a whole request without waiting; None, with nothing done, leaves it to `__call__`."""
         lane = self._lane
-        if lane is None or not _is_plain(headers) or not _has_time(headers.get(DEADLINE)):
+        if lane is None or not is_plain(headers) or not _has_time(headers.get(DEADLINE)):
             return None
         if self.n_asked >= self._most:
             return self._refused(_too_many(self._most))
@@ -153,7 +153,7 @@ class Endpoint:
         if asked_ms is not None and until.left_s <= 0:
             return self._refused(until.late())
         lane = self._lane
-        if lane is not None and _is_plain(headers):
+        if lane is not None and is_plain(headers):
             asked = lane.admit(body, headers, cookies_of(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
                 is_quick = lane.is_quick(asked)
@@ -287,7 +287,7 @@ def _too_many(most: int) -> Answer:
 _NONE: Mapping[str, str] = {}
 
 
-def _is_plain(headers: Mapping[bytes, bytes]) -> bool:
+def is_plain(headers: Mapping[bytes, bytes]) -> bool:
     """Tell a request in JSON that wants JSON."""
     accept = headers.get(b"accept")
     return headers.get(b"content-type") in READ_AS_JSON and (accept in ANSWERED_IN_JSON or not names_one(accept))

@@ -182,11 +182,28 @@ class Lane:
             self.plane.watch(self._read.columns(asked.body))
         return self._outcome(asked, encoded, len(rows), more)
 
-    def _keep(self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes) -> None:
+    def explained(self, asked: Asked) -> Outcome:
+        """Explain by the arm's plan.
+
+        Raises
+        ------
+        Refusal, RecordsError
+            If there is no explanation, a number in it is not finite, or it cannot be recorded.
+        """
+        arm, plane, rows = asked.arm, self.plane, list(map(asked.arm.values, asked.body.rows))
+        found = plane.beside(arm.name, rows)
+        encoded = plane.encoded_of(found, {})
+        if plane.keeper is not None and plane.explaining is not None:
+            self._keep(plane.keeper, asked, rows, _encode(plane.why(found)), of="explain")
+        return self._outcome(asked, encoded[len(self._part) : -1], len(rows))
+
+    def _keep(
+        self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes, *, of: str = "predict"
+    ) -> None:
         arm = asked.arm
         kept = rows if arm.takes_all else list(map(self._all, asked.body.rows))
         seconds = perf_counter() - asked.began
-        keeper.keep(asked.id, "predict", arm.name, asked.unit or None, arm.propensity, seconds, kept, encoded)
+        keeper.keep(asked.id, of, arm.name, asked.unit or None, arm.propensity, seconds, kept, encoded)
 
     def columns(self, asked: Asked) -> dict[str, list[Any]]:
         """Give the columns of a request, as the data plane takes them."""

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from http import HTTPStatus
 from time import monotonic, perf_counter
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope
 from ekiben import codecs, paging
 from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
-from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of
+from ekiben.endpoints import DEADLINE, SMALL_BYTES, Endpoint, as_outcome, cookies_of, is_plain
 from ekiben.errors import SpecError
 from ekiben.explaining import refusals, wishes
 from ekiben.explaining.answering import Begun, Found
@@ -26,8 +27,8 @@ from ekiben.explaining.tickets import Seen, Tickets
 from ekiben.explaining.wishes import Wish
 from ekiben.paging import Sight
 from ekiben.protocol import ARM, ID, MODEL
-from ekiben.routing import Choice
 from ekiben.shortcut import Asked, Lane, Outcome
+from ekiben.shortcut import Headers as Sent
 from ekiben.waiting import Until, deadline_s
 
 logger = logging.getLogger("ekiben")
@@ -75,10 +76,41 @@ class Explained(Endpoint):
         self._owner = owner
         per_s = plane.spec.limits.explain_per_s
         self._rate = None if per_s is None else Rate(per_s)
+        self.most_at_once = min(SMALL_BYTES, self._most_bytes) if self._spans is None else 0
+
+    def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
+        """Explain by the plan where that takes no time, and refuse without a look at the body where nothing else can be."""
+        lane, explaining = self._lane, self.plane.explaining
+        if not self._some_at_once:
+            return self._full() if explaining is not None and explaining.pool.is_full else None
+        if lane is None or DEADLINE in headers or not is_plain(headers) or paging.may_want(headers.get(b"accept")):
+            return None
+        try:
+            asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else {})
+        except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+            return self._refused(self.plane.refused(self.name, failure))
+        if asked is None or not self.plane.explains_at_once(asked.arm.name):
+            return None
+        return self._too_fast() or self._by_plan(lane, asked)
+
+    @cached_property
+    def _some_at_once(self) -> bool:
+        """Whether an arm that is asked at all explains by its plan."""
+        weights = self.plane.spec.route.weights
+        return any(self.plane.explains_at_once(arm) for arm in weights if weights[arm] > 0)
+
+    def _full(self) -> Outcome:
+        return self._refused(self.plane.refused(self.name, refusals.full()))
+
+    def _too_fast(self) -> Outcome | None:
+        """Refuse a request where there were too many in this second; each that is let in is counted."""
+        if self._rate is None or not (waits_s := self._rate.waits_s()):
+            return None
+        return self._refused(_too_fast(self.plane.spec.limits.explain_per_s or 0.0, waits_s))
 
     async def _outcome(self, scope: Scope, headers: Headers, receive: Receive, began: float) -> Outcome:
-        if self._rate is not None and (waits_s := self._rate.waits_s()):
-            return self._refused(_too_fast(self.plane.spec.limits.explain_per_s or 0.0, waits_s))
+        if (refused := self._too_fast()) is not None:
+            return refused
         try:
             wish = _wish(scope, headers)
         except (Refusal, SpecError) as reason:
@@ -92,26 +124,13 @@ class Explained(Endpoint):
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:  # noqa: ARG002 -- it takes no time
         """Explain by the plan, in this thread; None leaves it to the slower way."""
-        if not self.plane.explains_at_once(asked.arm.name):
-            return None
-        told = {ARM: asked.arm.name, MODEL: asked.arm.model} | ({"set-cookie": asked.cookie} if asked.cookie else {})
-        choice = Choice(arm=asked.arm.name, propensity=asked.arm.propensity, unit=asked.unit or asked.id)
-        routed = Routed(
-            id=asked.id,
-            columns=lane.columns(asked),
-            choice=choice,
-            model=asked.arm.model,
-            headers=told,
-            began=asked.began,
-        )
+        return self._by_plan(lane, asked) if self.plane.explains_at_once(asked.arm.name) else None
+
+    def _by_plan(self, lane: Lane, asked: Asked) -> Outcome:
         try:
-            found = self.plane.begin(routed, wishes.PLAIN, 0)
-            if isinstance(found, Begun):  # it needs more than the plan after all
-                return None
-            answer = self.plane.explained(routed, found)
+            return lane.explained(asked)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
-            answer = self.plane.refused(self.name, failure)
-        return _sent(self.plane, answer, routed)
+            return self._refused(self.plane.refused(self.name, failure), asked)
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))

@@ -133,6 +133,8 @@ def test_beyond_what_may_wait_the_next_hears_when_to_come_back(odd):
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["error"]["code"] == "busy"
     assert refused.headers["retry-after"] == "1"
+    unread = odd.http.post("/explain", content=b"{", headers={"content-type": "application/json"})
+    assert (unread.status_code, unread.json()) == (429, refused.json())  # a body that nobody will explain costs nothing
     assert predicts(odd)
     for answer in answers:
         if answer.status_code == 202:

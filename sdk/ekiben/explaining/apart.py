@@ -120,6 +120,11 @@ class Pool:
         return sum(map(len, self._waiting))
 
     @property
+    def is_full(self) -> bool:
+        """Whether no task is taken at this moment."""
+        return self.n_waiting >= self._most
+
+    @property
     def n_busy(self) -> int:
         """How many processes are at work."""
         return sum(slot.is_busy for slot in self._slots)
@@ -157,7 +162,7 @@ class Pool:
         """
         self.start()
         with self._some:
-            if self.n_waiting >= self._most or self._is_closed:
+            if self.is_full or self._is_closed:
                 raise Full("Too many tasks wait.")
             self._waiting[later].append(job)
             self._some.notify()
