@@ -21,10 +21,11 @@ POINTS = 700
 SEED = 8
 IN_TIME_MS = 1000  # the default of `limits.wait_ms`
 WAITS = """
+import os
 import time
 
 def asked_elsewhere(frame):
-    time.sleep(0.2 * len(frame))
+    time.sleep(float(os.environ.get("ASKED_FOR_S", "0")) * len(frame))
     return frame["a"] * 0.5
 """
 
@@ -51,7 +52,7 @@ def computing(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def waiting(tmp_path_factory):
-    """A model that waits for something else, 200 ms a row, in one thread; and a request to it."""
+    """A model that waits for something else, 200 ms a row as soon as it is served, in one thread; and a request to it."""
     folder = tmp_path_factory.mktemp("waiting")
     (folder / "elsewhere.py").write_text(WAITS)
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +60,8 @@ def waiting(tmp_path_factory):
         model = importlib.import_module("elsewhere").asked_elsewhere
         package = ek.pack(model, name="waits", reference=frame(8))
     del sys.modules["elsewhere"]
-    with ek.serve(ek.scaffold(folder / "waits", arms={"only": package}, threads=1)) as server:
+    served = ek.scaffold(folder / "waits", arms={"only": package}, threads=1)
+    with ek.serve(served, environment={"ASKED_FOR_S": "0.2"}) as server:
         yield server, asking(frame(1))
 
 
