@@ -59,7 +59,7 @@ def until_healthy(http, path, process, log):
 
 
 def asked(port):
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120)
 
 
 def chance(packages, row):

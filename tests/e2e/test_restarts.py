@@ -87,7 +87,7 @@ def test_a_worker_that_dies_in_a_container_is_replaced(alone, row):
         before = workers_of(server.pid)
         kill(before[0])
         until(lambda: len({*workers_of(server.pid)} - {*before}) == 1)
-        assert httpx.post(f"{server.url}/predict", json={"rows": [row]}, timeout=30).status_code == 200
+        assert httpx.post(f"{server.url}/predict", json={"rows": [row]}, timeout=120).status_code == 200
         assert server.log.read_text().count("a worker ended with code -9; another takes its place") == 1
 
 
