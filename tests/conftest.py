@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import hypothesis
 import numpy as np
 import pandas as pd
@@ -22,8 +23,18 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import databases
 import ekiben as ek
 
-hypothesis.settings.register_profile("ekiben", deadline=None, max_examples=50, print_blob=True)
+# A law is tried on the same examples each time, however slow the machine is; the profile `drawn` draws others, as
+# tests/laws/test_other_examples.py does with `pytest -m long`.
+BUSY = [hypothesis.HealthCheck.too_slow]
+COMMON = {"deadline": None, "max_examples": 50, "print_blob": True, "suppress_health_check": BUSY}
+hypothesis.settings.register_profile("ekiben", derandomize=True, **COMMON)
+hypothesis.settings.register_profile("drawn", **COMMON)
 hypothesis.settings.load_profile("ekiben")
+
+# httpx gives up after five seconds, which an answer may take on a busy machine; a test that says a time keeps to its own.
+PATIENT = httpx.Timeout(120)
+for part in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, part, getattr(PATIENT, part))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ class Postgres:
                 user=USER,
                 start_new_session=True,
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while self._is_silent():
             is_coming = time.monotonic() < end and self._process.poll() is None
             assert is_coming, (self.folder / "log").read_text()
@@ -92,7 +92,7 @@ class Postgres:
 
     def _is_silent(self):
         ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(ready, timeout=30).returncode != 0
+        return subprocess.run(ready, timeout=120).returncode != 0
 
     def stop(self):
         """End it at once: who is connected is told nothing."""
@@ -100,7 +100,7 @@ class Postgres:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGCONT)
                 self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     def halt(self):
@@ -131,7 +131,7 @@ def ask(dsn, statement, *values):
     """Run a statement in a database and give its rows."""
 
     async def asked():
-        connection = await asyncpg.connect(dsn, timeout=30)
+        connection = await asyncpg.connect(dsn, timeout=120)
         try:
             return await connection.fetch(statement, *values)
         finally:

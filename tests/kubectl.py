@@ -40,12 +40,12 @@ def program():
 
 def render(folder):
     """Give what `kubectl apply -k` would send, as the text of its documents."""
-    done = subprocess.run([program(), "kustomize", folder], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program(), "kustomize", folder], capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
 def _kustomize(path):
-    told = subprocess.run([path, "version", "--client", "-o", "json"], capture_output=True, text=True, timeout=60)
+    told = subprocess.run([path, "version", "--client", "-o", "json"], capture_output=True, text=True, timeout=300)
     try:
         return tuple(map(int, re.findall(r"\d+", json.loads(told.stdout)["kustomizeVersion"])[:2]))
     except (KeyError, ValueError):

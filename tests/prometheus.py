@@ -39,13 +39,13 @@ def _unpack():
     """Download Debian's package and unpack it; nothing of the system is changed but its lists of packages."""
     with tempfile.TemporaryDirectory() as folder:
         download = ["apt-get", "download", "-qq", "prometheus"]
-        if subprocess.run(download, cwd=folder, check=False, capture_output=True, timeout=120).returncode:
-            subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True, timeout=120)
-            subprocess.run(download, cwd=folder, check=True, capture_output=True, timeout=120)
+        if subprocess.run(download, cwd=folder, check=False, capture_output=True, timeout=300).returncode:
+            subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True, timeout=300)
+            subprocess.run(download, cwd=folder, check=True, capture_output=True, timeout=300)
         (package,) = Path(folder).glob("*.deb")
         beside = UNPACKED.with_suffix(".part")
         shutil.rmtree(beside, ignore_errors=True)
-        subprocess.run(["dpkg-deb", "-x", package, beside], check=True, capture_output=True, timeout=120)
+        subprocess.run(["dpkg-deb", "-x", package, beside], check=True, capture_output=True, timeout=300)
         shutil.rmtree(UNPACKED, ignore_errors=True)
         beside.rename(UNPACKED)
 
@@ -67,7 +67,7 @@ def prometheus(folder, *, scrapes, rules):
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=10) as http:
+        with httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=60) as http:
             until(lambda: _is_ready(http, process, folder))
             yield SimpleNamespace(
                 query=lambda expression: _told(http, "query", query=expression)["result"],
@@ -75,7 +75,7 @@ def prometheus(folder, *, scrapes, rules):
             )
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _is_ready(http, process, folder):

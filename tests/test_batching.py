@@ -9,7 +9,7 @@ import pytest
 from ekiben.batching import Batcher
 from ekiben.pacing import Pace
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Model:

@@ -392,7 +392,7 @@ def test_parts_are_asked_side_by_side_and_no_more_than_may_be(champion, people, 
             most.append(len(under_way))
             found = [{"value": float(row["age"])} for row in json.loads(self.body())["rows"]]
             if at_once > 1 and len(most) <= at_once:
-                together.wait(20)
+                together.wait(120)
             under_way.pop()
             self.answer(200, json.dumps({"id": "1", "arm": "a", "model": "m", "predictions": found}).encode())
 

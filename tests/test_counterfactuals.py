@@ -322,7 +322,7 @@ def breaks(action, change):
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(actions=constraints(), number=st.integers(0, 999))
 def test_constraints_are_never_broken(loan, actions, number):
     context, X = loan

@@ -25,7 +25,7 @@ from ekiben.spec import Limits
 from planes import plane_of, unplanned
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Bent:

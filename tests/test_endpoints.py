@@ -29,7 +29,7 @@ from planes import plane_of, unplanned
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Held:

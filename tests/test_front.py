@@ -15,10 +15,12 @@ from ekiben import protocol
 from ekiben.front import Front
 from planes import plane_of, unplanned
 
+PATIENCE_S = 120
+
 
 @pytest.fixture
 def live(champion, monkeypatch):
-    plane = plane_of({"champion": champion}, timeout_s=0.2)
+    plane = plane_of({"champion": champion}, timeout_s=PATIENCE_S)
     monkeypatch.setattr(Front, "live", plane)
     yield plane
     plane.close()
@@ -50,8 +52,11 @@ class Behind:
             await send({"type": "http.response.body", "body": b""})
 
 
-def test_a_body_that_does_not_arrive_is_refused_in_time(live):
+def test_a_body_that_does_not_arrive_is_refused_in_time(champion, monkeypatch):
+    plane = plane_of({"champion": champion}, timeout_s=0.2)
+    monkeypatch.setattr(Front, "live", plane)
     answer = asked("POST", "/predict")
+    plane.close()
     assert (answer.status, answer.json["error"]["code"]) == (408, "slow_body")
 
 
@@ -161,9 +166,6 @@ def test_a_new_data_plane_takes_the_place_of_the_old_one(live, champion, monkeyp
         return first.json["unit"], second.json["unit"]
 
     assert asyncio.run(story()) == ("customer_id", None)
-
-
-PATIENCE_S = 30
 
 
 class Held:

@@ -13,7 +13,7 @@ from ekiben import observing
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 
 TRACE, PARENT = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def line(code="ok", **changes):

@@ -6,7 +6,7 @@ import pytest
 
 from ekiben.pacing import Pace, Turns, measured
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def paced(*took):

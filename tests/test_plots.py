@@ -317,7 +317,7 @@ def test_a_kernel_of_a_notebook_shows_what_each_kind_draws(tmp_path):
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
+    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
     shown = ["".join(output.data["text/html"] for output in cell.outputs) for cell in notebook.cells]
     assert [html.count('<svg role="img"') for html in shown[1:4]] == [1, 1, 1]
     assert "this row" not in shown[4]

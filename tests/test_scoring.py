@@ -67,12 +67,17 @@ def test_a_run_that_stops_goes_on_and_gives_the_same_bytes(champion, source, tmp
 def test_a_run_that_is_killed_goes_on_and_gives_the_same_bytes(champion, source, tmp_path):
     champion.save(tmp_path / "package")
     story = (
-        "import sys, ekiben as ek; from ekiben.scoring import score; "
-        "score(ek.load(sys.argv[1]), sys.argv[2], sys.argv[3], n_rows=5, progress=lambda words: print(words, flush=True))"
+        "import sys, ekiben as ek; from ekiben.scoring import score\n"
+        "told = []\n"
+        "def progress(words):\n"
+        "    told.append(words)\n"
+        "    print(words, flush=True)\n"
+        "    len(told) < 5 or sys.stdin.read()  # here it is when it is killed\n"
+        "score(ek.load(sys.argv[1]), sys.argv[2], sys.argv[3], n_rows=5, progress=progress)\n"
     )
     command = [sys.executable, "-c", story, tmp_path / "package", source, tmp_path / "a.parquet"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
-        for _ in range(4):
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        for _ in range(5):
             assert run.stdout.readline()
         run.send_signal(signal.SIGKILL)
     assert not (tmp_path / "a.parquet").exists()

@@ -54,7 +54,7 @@ def test_where_no_worker_could_start_there_is_no_other_try(ends, workers):
 
 def test_a_worker_that_cannot_start_beside_one_that_did_is_tried_again_ever_later(ends, workers, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(supervising.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
     waited = []
     workers.start(1)
     for _ in range(6):

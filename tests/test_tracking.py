@@ -235,7 +235,7 @@ def registry(monkeypatch):
         released.set()
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(110)  # MLflow by itself waits for longer
 @pytest.mark.parametrize(
     "mode", ["silent", "silent-but-healthy", "failing", "failing-but-healthy", "garbage", "closing"]
 )
@@ -245,7 +245,7 @@ def test_a_registry_that_does_not_answer_is_unreachable(package, registry, mode)
         ek.log(package)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(110)  # MLflow by itself waits for longer
 def test_a_registry_that_refuses_connections_is_unreachable(package, registry):
     uri = registry("silent").rpartition(":")[0] + ":9"
     with pytest.MonkeyPatch.context() as patch:

@@ -523,7 +523,7 @@ def test_a_parser_may_refuse_without_json_but_may_not_leak() -> None:
 def test_a_listener_counts_every_call_and_none_is_quiet() -> None:
     with listener() as quiet, listener() as calls:
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", calls.port), timeout=2) as caller:
+            with socket.create_connection(("127.0.0.1", calls.port), timeout=120) as caller:
                 assert caller.recv(1) == b""
         assert calls.connections == 5
     assert (quiet.connections, calls.connections) == (0, 5)

@@ -24,7 +24,7 @@ from planes import plane_of
 
 DATE = (b"date", b"Thu, 26 Nov 2026 22:00:00 GMT")
 TRACE = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-PATIENCE_S = 10
+PATIENCE_S = 120
 
 
 class Counted(Wire):

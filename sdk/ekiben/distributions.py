@@ -7,11 +7,11 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ekiben.errors import SpecError
@@ -29,7 +29,27 @@ CODE = "ekiben_code_"  # how the modules of a package's own code begin
 OURS = ("ekiben", "__main__")  # ekiben's wheel and a package's own code travel with the package
 
 
-def installed(name: str) -> Distribution:
+class Installed(Distribution):
+    """A distribution whose METADATA is parsed once, which takes milliseconds each time."""
+
+    def __init__(self, found: Distribution) -> None:
+        self._found = found
+
+    def read_text(self, filename: str) -> str | None:
+        """Read one of the files that its installer left."""
+        return self._found.read_text(filename)
+
+    def locate_file(self, path: Any) -> Any:
+        """Give where one of its files lies."""
+        return self._found.locate_file(path)
+
+    @cached_property
+    def metadata(self) -> importlib.metadata.PackageMetadata:
+        """What METADATA says."""
+        return self._found.metadata
+
+
+def installed(name: str) -> Installed:
     """Find a distribution, or the one that stands for it under the same import name.
 
     Raises
@@ -42,9 +62,19 @@ def installed(name: str) -> Distribution:
     >>> installed("Scikit_Learn").metadata["Name"]
     'scikit-learn'
     """
+    return _installed(name, _places())
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Tell where distributions are, and since when: an installer that adds or removes one changes its folder's time."""
+    return tuple((path, Path(path).stat().st_mtime_ns) for path in sys.path if Path(path).is_dir())
+
+
+@cache
+def _installed(name: str, _places: tuple[tuple[str, int], ...]) -> Installed:
     for each in (name, STANDS_FOR.get(_canonical(name))):
         try:
-            return importlib.metadata.distribution(each or name)
+            return Installed(importlib.metadata.distribution(each or name))
         except importlib.metadata.PackageNotFoundError:
             continue
     raise SpecError(f"A service's requirements must be installed here. {name} is not. Run: pip install {name}")
@@ -126,7 +156,7 @@ def _file_of(top: str) -> Path | None:
 
 
 def _tops() -> dict[str, tuple[str, ...]]:
-    return _tops_of(tuple((path, Path(path).stat().st_mtime_ns) for path in sys.path if Path(path).is_dir()))
+    return _tops_of(_places())
 
 
 @cache
@@ -159,7 +189,7 @@ def _lines(found: Distribution) -> Iterator[str]:
 # ── what it needs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Distribution]:
+def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Installed]:
     """Give what ekiben and the requirements need, and what that needs in turn, by name, as it is installed.
 
     Parameters
@@ -181,8 +211,9 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Dis
     """
     asked = [_requirement("ekiben"), *(_requirement(line) for line in sorted(needed))]
     roots = {_canonical(each.name) for each in asked}
-    found: dict[str, Distribution] = {}
+    found: dict[str, Installed] = {}
     done: set[tuple[str, str]] = set()
+    places = _places()
     while asked:
         wanted = asked.pop()
         key = _canonical(wanted.name)
@@ -191,13 +222,13 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Dis
             continue
         done |= extras
         try:
-            each = installed(wanted.name)
+            each = _installed(wanted.name, places)
         except SpecError:
             if not missing_ok:
                 raise
         else:
             found[_canonical(each.name) if key in STANDS_FOR else key] = each
-            asked += _needs(each, {extra for _, extra in extras})
+            asked += _needs(each, frozenset(extra for _, extra in extras))
     return found
 
 
@@ -213,12 +244,12 @@ def _canonical(name: str) -> str:
     return canonicalize_name(name)
 
 
-def _needs(found: Distribution, extras: Iterable[str]) -> Iterator[Requirement]:
-    wanted = [{"extra": extra} for extra in extras]
-    for line in found.requires or []:
-        requirement = _requirement(line)
-        if requirement.marker is None or any(requirement.marker.evaluate(environment) for environment in wanted):
-            yield requirement
+@cache
+def _needs(found: Installed, extras: frozenset[str]) -> tuple[Requirement, ...]:
+    every = (_requirement(line) for line in found.requires or [])
+    return tuple(
+        each for each in every if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
+    )
 
 
 # ── what it is ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +261,15 @@ def content(found: Distribution) -> str:
     Two installations of one wheel have the same, whoever installed them and where. What was edited by hand afterwards is
     not seen: the files themselves are not read.
     """
-    lines = _sources() if _canonical(found.name) == "ekiben" else _lines(found)
+    return _digest(_sources()) if _canonical(found.name) == "ekiben" else _recorded(found)
+
+
+@cache
+def _recorded(found: Distribution) -> str:
+    return _digest(_lines(found))
+
+
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
@@ -53,12 +54,14 @@ def build(name: str, cache: Path, *, folder: Path | None = None) -> Environment:
     """
     environment, requirements = Environment(cache / name), (folder or FOLDER) / name / "requirements.txt"
     stamp, wanted = environment.folder / "installed.txt", _digest(requirements)
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return environment
-    shutil.rmtree(environment.folder, ignore_errors=True)
-    _uv("venv", "--quiet", "--python", sys.executable, str(environment.folder))
-    _uv("pip", "install", "--quiet", "--python", str(environment.python), "-r", str(requirements))
-    stamp.write_text(wanted)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:  # of the processes that want it, one installs
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != wanted:
+            shutil.rmtree(environment.folder, ignore_errors=True)
+            _uv("venv", "--quiet", "--python", sys.executable, str(environment.folder))
+            _uv("pip", "install", "--quiet", "--python", str(environment.python), "-r", str(requirements))
+            stamp.write_text(wanted)
     return environment
 
 

@@ -91,7 +91,7 @@ def clean(packed, tmp_path_factory):
     out = tmp_path_factory.mktemp("clean") / "answers.pkl"
     home = Path(ek.__file__).parents[1]
     command = [sys.executable, "-I", "-W", "ignore", str(HERE / "clean_room.py"), str(home), str(packed[1]), str(out)]
-    done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return pickle.loads(out.read_bytes())
 

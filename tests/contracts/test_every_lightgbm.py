@@ -41,8 +41,11 @@ HALF, REST = slice(None, None, 2), slice(1, None, 2)
 COMMON = {"num_leaves": 4, "min_child_samples": 5, "verbose": -1, "n_jobs": 1}
 
 
-# LightGBM would rather have `eval_X` and `eval_y`, which it does not turn from texts into the numbers that it fits on
-pytestmark = pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
+pytestmark = [
+    # LightGBM would rather have `eval_X` and `eval_y`, which it does not turn from texts into the numbers that it fits on
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated"),
+    pytest.mark.xdist_group("lightgbm"),  # all packages are made and asked once
+]
 
 
 # ── how a model is fitted

@@ -19,6 +19,8 @@ import ekiben as ek
 from ekiben.errors import IntegrityError, SpecError, UnsupportedModelError
 from ekiben.models.xgboost import ADAPTER
 
+pytestmark = pytest.mark.xdist_group("xgboost")  # all packages are made and asked once
+
 PENGUINS = data("palmerpenguins", "penguins").iloc[::4].reset_index(drop=True)
 NUMBERS = PENGUINS[["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "year"]]  # some are missing
 BIRDS = NUMBERS.assign(island=PENGUINS["island"].astype("category"), sex=PENGUINS["sex"].astype("category"))

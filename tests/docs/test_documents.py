@@ -1,7 +1,6 @@
 """Every block of code, command, output and link in the documents is true."""
 
 import ast
-import fcntl
 import json
 import os
 import re
@@ -124,35 +123,32 @@ def test_a_page_runs_alone(page, tmp_path):
     says_what_it_printed(page, done.stdout)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kitchen(tmp_path_factory):
-    """Go through the tutorial once for all workers of pytest-xdist; the how-to pages begin where it ends."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, told = shared / "kitchen", shared / "kitchen.json"
-    with (shared / "kitchen.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not told.exists():
-            folder.mkdir()
-            done = run(TUTORIAL, folder)
-            told.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
-    return folder, *json.loads(told.read_text())
+    """Go through the tutorial once; the how-to pages begin in its folder, one after the other."""
+    folder = tmp_path_factory.mktemp("kitchen")
+    return folder, run(TUTORIAL, folder)
 
 
+shares_the_kitchen = pytest.mark.xdist_group("kitchen")
+
+
+@shares_the_kitchen
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_the_tutorial_runs(kitchen):
-    _, code, printed, complained = kitchen
-    assert code == 0, complained
-    says_what_it_printed(TUTORIAL, printed)
+    _, done = kitchen
+    assert done.returncode == 0, done.stderr
+    says_what_it_printed(TUTORIAL, done.stdout)
 
 
+@shares_the_kitchen
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize("page", AFTER_THE_TUTORIAL)
 def test_a_page_after_the_tutorial_runs(page, kitchen):
-    folder, code, *_ = kitchen
-    assert code == 0, "the tutorial failed, and this page begins where it ends"
+    folder, tutorial = kitchen
+    assert tutorial.returncode == 0, "the tutorial failed, and this page begins where it ends"
     done = run(page, folder)
     assert done.returncode == 0, done.stderr
     says_what_it_printed(page, done.stdout)

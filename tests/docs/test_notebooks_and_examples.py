@@ -45,7 +45,7 @@ def environment_in(folder):
 
 
 def run(command, cwd, environment):
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=12000)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -137,7 +137,7 @@ def test_a_notebook_runs_and_gives_the_versions_of_the_demo(path, demo, reposito
     folder = repository / "bentos" / "credit_risk"
     before = contents(folder)
     notebook = nbformat.read(repository / "notebooks" / path.name, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(repository / "notebooks")}})
+    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(repository / "notebooks")}})
     # without a backend from the environment, the kernel draws into the notebook, as it does for people
     client.execute(env={name: value for name, value in stores.items() if name != "MPLBACKEND"})
 

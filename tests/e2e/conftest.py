@@ -64,9 +64,13 @@ def route():
 @pytest.fixture(scope="session")
 def folder(packages, route, tmp_path_factory):
     target = tmp_path_factory.mktemp("services") / "credit_risk"
-    at_once = ek.Limits(concurrency=128)  # a hundred clients may all meet one worker
-    settings = {"unit": "customer_id", "workers": 2, "limits": at_once, "tables": True, "remake": "make demo"}
-    return ek.scaffold(target, arms=packages, route=route, **settings)
+    patient = {  # a hundred clients may all meet one worker, of a machine that is busy
+        "limits": ek.Limits(concurrency=128, wait_ms=60_000),
+        "budgets": ek.Budgets(explain_ms=60_000),
+        "timeout_s": 120,
+    }
+    settings = {"unit": "customer_id", "workers": 2, "tables": True, "remake": "make demo"}
+    return ek.scaffold(target, arms=packages, route=route, **settings, **patient)
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +86,7 @@ def server(folder, row):
 
 @pytest.fixture
 def http(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=120) as client:
         yield client
 
 

@@ -59,7 +59,7 @@ def arm_of(server, row, unit):
 
 def test_an_arm_of_trees_is_explained_without_their_library_too(lean, row):
     unit = next(f"c-{i}" for i in range(40) if arm_of(lean, row, f"c-{i}") == "challenger")
-    explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=60).json()
+    explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=120).json()
     assert explained["explanations"][0]["method"] == "tree-path-dependent"
     assert mapped(worker(lean).pid) == []
 

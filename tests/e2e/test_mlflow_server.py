@@ -297,7 +297,7 @@ def test_each_case_of_mlflow_s_own_scoring_tests_is_met(worth_server, frame, cas
 
 def ask(url, body, kind):
     named = {} if kind is None else {"content-type": kind}
-    return httpx.post(f"{url}/invocations", content=body, headers=named, timeout=60, trust_env=False)
+    return httpx.post(f"{url}/invocations", content=body, headers=named, timeout=120, trust_env=False)
 
 
 def test_each_body_is_answered_or_refused_as_by_mlflow(theirs, worth_server, frame):

@@ -45,7 +45,7 @@ def predicted(worth, rows):
 
 def post(url, body, **headers):
     named = {"content-type": "application/json"} | headers
-    return httpx.post(f"{url}{INFER}", content=body, headers=named, timeout=60, trust_env=False)
+    return httpx.post(f"{url}{INFER}", content=body, headers=named, timeout=120, trust_env=False)
 
 
 def test_what_mlserver_s_codecs_write_is_answered_and_the_answer_read(worth, worth_server, rows, written):
@@ -95,7 +95,7 @@ def test_mlserver_s_own_client_infers(worth, worth_server, rows, written, tmp_pa
         "--url", f"127.0.0.1:{worth_server.port}",
         "--input-data-path", tmp_path / "asked.txt", "--output-data-path", tmp_path / "told.txt",
     ]  # fmt: skip
-    done = subprocess.run(command, env=strangers.alone(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=strangers.alone(), capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in (tmp_path / "told.txt").read_text().splitlines()]
     assert {each["id"] for each in told} == {"line-0", "line-1", "line-2"}

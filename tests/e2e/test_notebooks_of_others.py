@@ -44,7 +44,9 @@ def run(notebook, folder):
     document.cells.append(
         nbformat.v4.new_code_cell(LAST.format(folder=str(folder / "package"), own=str(folder / "own.pkl")))
     )
-    NotebookClient(document, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute()
+    NotebookClient(
+        document, timeout=12000, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}
+    ).execute()
     return pickle.loads((folder / "own.pkl").read_bytes())
 
 

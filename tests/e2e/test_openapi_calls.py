@@ -57,7 +57,7 @@ def _call_all(document, modes, n_examples):
         )
         @hypothesis.given(case=operation.ok().as_strategy(generation_mode=modes))
         def call(case):
-            answer = case.call(timeout=60)  # the first row that no plan answers waits for its model to be built
+            answer = case.call(timeout=120)  # the first row that no plan answers waits for its model to be built
             case.validate_response(answer, checks=CHECKS)
             asks_why = isinstance(case.body, dict) and case.body.get("explain") is True  # not every arm may
             statuses[(f"{case.path} explained" if asks_why else case.path, answer.status_code)] += 1

@@ -47,30 +47,32 @@ READY = ("/readyz", "/ping", "/health", "/v2/health/ready", "/v2/models/alone/re
 
 
 def test_a_service_that_is_told_to_end_says_so_first_and_still_answers(alone, row):
-    with started(alone, EKIBEN_DRAIN_S="2") as server, httpx.Client(base_url=server.url, timeout=5) as http:
+    with started(alone, EKIBEN_DRAIN_S="60") as server, httpx.Client(base_url=server.url, timeout=120) as http:
         assert [http.get(path).status_code for path in READY] == [200] * len(READY)
         os.kill(server.pid, signal.SIGTERM)
-        until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, 1)
-        until(lambda: [http.get(path).status_code for path in READY] == [503] * len(READY), 1)  # by either worker
+        until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503)
+        until(lambda: [http.get(path).status_code for path in READY] == [503] * len(READY))  # by either worker
         assert http.get("/livez").status_code == 200
         answer = http.post("/predict", json={"rows": [row]})
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        until(lambda: not server.is_running, 10)
+        for each in workers_of(server.pid):
+            each.terminate()  # who is told twice ends at once
+        until(lambda: not server.is_running)
         assert server.exit_code == 0
-    assert "not ready any more; answering for 2 s" in server.log.read_text()
+    assert "not ready any more; answering for 60 s" in server.log.read_text()
 
 
-@pytest.mark.parametrize("n_restarts", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("n_restarts", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_no_request_fails_while_services_behind_a_balancer_are_restarted_in_turn(alone, row, n_restarts):
     ports = free_ports(2)
-    servers = [started(alone, port, EKIBEN_DRAIN_S="1") for port in ports]
+    servers = [started(alone, port, EKIBEN_DRAIN_S="4") for port in ports]
     try:
         with balancing(ports) as balancer, asking(f"http://127.0.0.1:{balancer.port}", row) as asked:
             for n in range(n_restarts):
                 until(lambda: len(balancer.ready) == 2)
                 servers[n % 2].stop()
                 assert servers[n % 2].exit_code == 0
-                servers[n % 2] = started(alone, ports[n % 2], EKIBEN_DRAIN_S="1")
+                servers[n % 2] = started(alone, ports[n % 2], EKIBEN_DRAIN_S="4")
     finally:
         for each in servers:
             each.stop()
@@ -85,7 +87,7 @@ def test_a_worker_that_dies_in_a_container_is_replaced(alone, row):
         before = workers_of(server.pid)
         kill(before[0])
         until(lambda: len({*workers_of(server.pid)} - {*before}) == 1)
-        assert httpx.post(f"{server.url}/predict", json={"rows": [row]}, timeout=30).status_code == 200
+        assert httpx.post(f"{server.url}/predict", json={"rows": [row]}, timeout=120).status_code == 200
         assert server.log.read_text().count("a worker ended with code -9; another takes its place") == 1
 
 

@@ -2,7 +2,6 @@
 
 import socket
 
-import httpx
 import pandas as pd
 import pytest
 from openapi_spec_validator import validate
@@ -42,11 +41,10 @@ def test_every_answer_carries_its_id_its_arm_and_its_model(http, row):
 
 def test_a_unit_keeps_its_arm_in_every_worker(http, row, route):
     units = [f"customer-{i}" for i in range(60)]
-    for unit in units:  # a connection each, so that both workers answer
-        seen = {
-            httpx.post(f"{http.base_url}/predict", json={"rows": [row], "customer_id": unit}).json()["arm"]
-            for _ in range(3)
-        }
+    apart = {"connection": "close"}  # a connection each, so that both workers answer
+    for unit in units:
+        body = {"rows": [row], "customer_id": unit}
+        seen = {http.post("/predict", json=body, headers=apart).json()["arm"] for _ in range(3)}
         assert seen == {routing.choose(route, unit).arm}
 
 

@@ -18,7 +18,7 @@ import databases
 import ekiben as ek
 from ekiben.serving import ServiceError, _keeper
 from ekiben.spec import Records
-from traffic.faults import draw_victims, full_disk, is_free, kill, until, workers_of
+from traffic.faults import draw_victims, full_disk, is_free, kill, until, worker_of, workers_of
 
 SEED = 9
 
@@ -169,7 +169,7 @@ def test_a_full_disk_refuses_or_answers_and_counts_as_the_spec_says(recorded, ro
             with httpx.Client(base_url=server.url, trust_env=False) as http:
                 body = {"rows": [row], "customer_id": "c-7"}
                 assert http.post("/predict", json=body).status_code == 200
-                with full_disk(*workers_of(server.pid)):
+                with full_disk(worker_of(server.pid)):
                     full = http.post("/predict", json=body)
                 assert full.status_code == status
                 if status == 503:
@@ -244,7 +244,7 @@ def more(heard, n=100):
 def waiting(server):
     told = httpx.get(f"{server.url}/metrics", trust_env=False).text
     lines = [line for line in told.splitlines() if line.startswith("ekiben_records_waiting_bytes")]
-    return float(lines[0].split()[-1]) if lines else None
+    return float(lines[0].split()[-1]) if lines else 0.0
 
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.long)])
@@ -275,7 +275,7 @@ def test_processes_that_are_killed_while_they_ship_lose_and_double_nothing(
 ):
     with under_load_to(own_postgres, recorded, row, monkeypatch) as (server, heard):
         kill_workers(server, heard, n_kills)
-        (holder,) = holders(server)
+        (holder,) = until(lambda: holders(server))  # the last kill may have met it
         kill(holder)
         more(heard)
         until(lambda: [each.pid for each in holders(server)] not in ([], [holder.pid]))

@@ -70,7 +70,7 @@ def test_triton_s_client_reads_a_refusal(triton, folder):
 
 def test_mlflow_s_scoring_client_scores(server, frame, expected):
     client = ScoringServerClient("127.0.0.1", server.port)
-    client.wait_server_ready(timeout=10)
+    client.wait_server_ready(timeout=120)
     for i in range(len(frame)):
         answered = client.invoke(frame.iloc[[i]], params={"customer_id": str(i)})
         assert answered.get_predictions().iloc[0, -1] == expected[i]

@@ -24,7 +24,7 @@ import sklearn.datasets
 import sklearn.preprocessing  # noqa: F401
 import skops.io
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 BUILT = """
 def leave():
     open("canary", "w").close()

@@ -30,7 +30,9 @@ def environment(name):
 def ask(name, document):
     """Run a stranger's program on a document of JSON, and give the one that it prints."""
     command = [environment(name).python, HERE / name / "asks.py"]
-    done = subprocess.run(command, input=json.dumps(document), env=alone(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, input=json.dumps(document), env=alone(), capture_output=True, text=True, timeout=1200
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -22,6 +22,12 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return [each for each in psutil.Process(pid).children(recursive=True) if _works(each)]
 
 
+def worker_of(pid: int) -> psutil.Process:
+    """Give the one worker process of a supervisor, as soon as it is alone: what explains is born as another one."""
+    (alone,) = until(lambda: now if len(now := workers_of(pid)) == 1 else [])
+    return alone
+
+
 def _works(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE and EXPLAINS not in process.cmdline()
@@ -32,7 +38,8 @@ def _works(process: psutil.Process) -> bool:
 def kill(*processes: psutil.Process) -> None:
     """End processes as the system does when it is out of memory: they do not hear of it."""
     for each in processes:
-        each.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(signal.SIGKILL)
 
 
 def draw_victims(pid: int, draw: random.Random) -> list[psutil.Process]:
@@ -40,8 +47,7 @@ def draw_victims(pid: int, draw: random.Random) -> list[psutil.Process]:
     kind, which, supervisor = draw.random(), draw.random(), psutil.Process(pid)
     if kind < 0.25:
         return [supervisor, *(workers_of(pid) if kind < 0.125 else ())]
-    until(lambda: workers_of(pid))
-    workers = workers_of(pid)
+    workers = until(lambda: workers_of(pid))
     return [workers[int(which * len(workers))]]
 
 
@@ -66,7 +72,7 @@ def full_disk(process: psutil.Process) -> Iterator[None]:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
 
 
-def until(holds: Callable[[], T], patience_s: float = 60) -> T:
+def until(holds: Callable[[], T], patience_s: float = 120) -> T:
     """Wait for something that will be, and give it."""
     end = time.monotonic() + patience_s
     while not (found := holds()):

@@ -52,7 +52,7 @@ async def refusal(client, asked, request):
 
 async def main(asked):
     url, model = asked["url"], asked["model"]
-    async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=60)) as client:
+    async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=120)) as client:
         unknown = InferInput("nothing_of_ours", [1], "INT64")
         unknown.set_data_from_numpy(np.array([1]), binary_data=True)
         ready = [await client.is_model_ready(url, name) for name in (model, "nothing_of_ours")]
