@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
+from ekiben.running import _free_port
 
 USER = "nobody" if os.geteuid() == 0 else None  # the server refuses to run as root
 
@@ -37,9 +38,7 @@ class Postgres:
     def __init__(self, *, tls=False, password=""):
         self._bin = binaries(tls=tls)
         self.folder = Path(tempfile.mkdtemp(prefix="ekiben-postgres-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port(0)
         self.password = password
         self._process = None
         if USER:

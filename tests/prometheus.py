@@ -3,7 +3,6 @@
 import fcntl
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from ekiben.running import _free_port
 from traffic.faults import until
 
 EVERY = "500ms"
@@ -53,8 +53,7 @@ def _unpack():
 @contextmanager
 def prometheus(folder, *, scrapes, rules):
     """Run a server in a folder, which scrapes a URL's `/metrics` and evaluates a file of rules."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{_free_port(0)}"
     target = scrapes.removeprefix("http://")
     settings = {
         "global": {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from ekiben.progress import Progress, show_link, shown
 READY_S = 120.0
 STOP_S = 20.0
 LOG_LINES = 25
+PORTS = range(20_000, 32_000)  # no connection is given one of these, as one above may be before the server listens
 REFUSED = "ekiben.serving.ServiceError: "  # how a worker says why it does not start
 
 TRIED = {recording.HOME: "off", keys.TEXT: "", keys.FILE: ""}  # of a server that is only tried: no records, no keys
@@ -205,12 +207,17 @@ def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subpr
 
 def _free_port(wanted: int) -> int:
     """Give the wanted port, or any for 0; a port that somebody has is refused before their server answers for ours."""
-    with socket.socket() as probe:
+    if not wanted:
+        return next(filter(None, map(_port, [*random.SystemRandom().sample(PORTS, 20), 0])))
+    if not _port(wanted):
+        raise SpecError(f"The 'port' must be free. Got {wanted}, which is taken. Leave it out to take any.")
+    return wanted
+
+
+def _port(wanted: int) -> int | None:
+    """Give a port, or any for 0, if nobody has it."""
+    with socket.socket() as probe, suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as reason:
-            raise SpecError(
-                f"The 'port' must be free. Got {wanted}, which is taken. Leave it out to take any."
-            ) from reason
+        probe.bind(("127.0.0.1", wanted))
         return int(probe.getsockname()[1])
+    return None

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import socket
 from functools import partial
 
 import httpx
 import pytest
 
 import ekiben as ek
+from ekiben.running import _free_port
 from traffic.arrivals import offer
 from traffic.balancer import balancing
 from traffic.faults import kill, until, workers_of
@@ -35,14 +35,6 @@ def started(folder, port=None, **environment):
     return ek.serve(folder, port=port, environment=environment)
 
 
-def free_ports(n):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 READY = ("/readyz", "/ping", "/health", "/v2/health/ready", "/v2/models/alone/ready")
 
 
@@ -64,7 +56,7 @@ def test_a_service_that_is_told_to_end_says_so_first_and_still_answers(alone, ro
 
 @pytest.mark.parametrize("n_restarts", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_no_request_fails_while_services_behind_a_balancer_are_restarted_in_turn(alone, row, n_restarts):
-    ports = free_ports(2)
+    ports = [_free_port(0), _free_port(0)]
     servers = [started(alone, port, EKIBEN_DRAIN_S="4") for port in ports]
     try:
         with balancing(ports) as balancer, asking(f"http://127.0.0.1:{balancer.port}", row) as asked:
