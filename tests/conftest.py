@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import databases
 import ekiben as ek
+from ekiben import locking, running
 
 # A law is tried on the same examples each time, however slow the machine is; the profile `drawn` draws others, as
 # tests/laws/test_other_examples.py does with `pytest -m long`.
@@ -35,6 +36,10 @@ hypothesis.settings.load_profile("ekiben")
 PATIENT = httpx.Timeout(120)
 for part in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, part, getattr(PATIENT, part))
+
+# So do a start, an end and an index that are waited for on one's own machine.
+running.READY_S = running.STOP_S = 600.0
+locking.HASHES_WITHIN_S = 300
 
 
 @pytest.fixture(scope="session")
