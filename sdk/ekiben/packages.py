@@ -233,7 +233,7 @@ class Package(Whole):
         plan goes on answering.
         """
         plan = self.plan
-        if plan is None or plan.costs.crossover is None or n_rows < plan.costs.crossover:
+        if plan is None or n_rows < plan.costs.most_planned:
             return plan
         if "model" in vars(self):
             return None

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ekiben import packages, tables
 from ekiben._optional import require
 from ekiben.arrow import frames
 from ekiben.errors import SchemaError, SpecError
+from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown
 from ekiben.schema import Schema
@@ -91,36 +92,37 @@ def score(
     _has_columns(source, package, keep)
     parts = out.with_name(f"{out.name}.parts")
     _begin(parts, _job(package, source, keep, n_rows))
-    done = resumed = 0
-    with shown(progress) as say:
-        for number, batch in enumerate(_ahead(_batches(source, package, keep, n_rows))):
-            part = parts / f"{number:06}.arrow"
-            if part.exists():
-                resumed += len(batch)
-            else:
-                _write(_answered(package, batch, keep, done), part)
-            done += len(batch)
-            say(f"{done:,} rows answered, {done / (time.monotonic() - began):,.0f} a second")
-        _join(parts, out)
-    return Scored(rows=done, resumed=resumed, seconds=round(time.monotonic() - began, 3))
+    resumed = 0
+    with shown(progress) as say, _Writer(package, keep, parts) as writer:
+
+        def tell() -> None:
+            if done := writer.settled():
+                say(f"{done:,} rows answered, {done / (time.monotonic() - began):,.0f} a second")
+
+        for batch in _ahead(_batches(source, package, keep, n_rows), package.schema, keep, parts):
+            answers = None if batch.rows is None else package.answers(batch.rows)
+            resumed += batch.n_rows if answers is None else 0
+            tell()  # of what is written, and will not be lost
+            writer.write(batch, answers)
+        tell()
+        writer.finish(out)
+    return Scored(rows=writer.n_rows, resumed=resumed, seconds=round(time.monotonic() - began, 3))
 
 
-def _answered(package: Package, batch: Any, keep: Sequence[str], before: int) -> Any:
-    """Give the answers to a batch as a table of Arrow, what is kept beside them."""
-    arrow = require("pyarrow", to="score a file")
-    try:
-        rows = _conformed(batch, package.schema, keep)
-    except SchemaError as misfit:
-        faults = [replace(fault, row=None if fault.row is None else fault.row + before) for fault in misfit.faults]
-        first, last = before, before + len(batch) - 1
-        raise SchemaError(f"Rows {first:,} to {last:,} of the file: {misfit}", faults) from None
-    answers = packages.table(package.answers(rows), package.signature, rows.index)
-    found = arrow.Table.from_pandas(answers, preserve_index=False)
-    columns = {f"{name}_in" if name in found.column_names else name: batch[name] for name in keep}
-    return arrow.table({**columns, **dict(zip(found.column_names, found.columns, strict=True))})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Some rows: as they were read, where their answers go, and as the model takes them; None where they are answered."""
+
+    came: Any
+    part: Path
+    rows: pd.DataFrame | None
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.came)
 
 
-def _conformed(batch: Any, schema: Schema, keep: Sequence[str]) -> pd.DataFrame:
+def _conformed(batch: Any, schema: Schema, keep: Sequence[str], before: int) -> pd.DataFrame:
     """Bring a batch into the contract: all of its columns but those that are only kept."""
     import pandas as pd
 
@@ -128,14 +130,12 @@ def _conformed(batch: Any, schema: Schema, keep: Sequence[str]) -> pd.DataFrame:
     came = list(batch) if is_frame else batch.schema.names
     beside = {alias for alias, name in schema.aliases.items() if alias in keep and name in came}
     names = [name for name in came if name in {*schema.names, *schema.aliases} - beside]
-    return tables.conform(batch[names], schema) if is_frame else frames.fitted(batch.select(names), schema)
-
-
-def _write(table: Any, part: Path) -> None:
-    """Write a table whole or not at all."""
-    beside = part.with_suffix(".part")
-    require("pyarrow.feather", to="score a file").write_feather(table, beside, compression="uncompressed")
-    beside.replace(part)
+    try:
+        return tables.conform(batch[names], schema) if is_frame else frames.fitted(batch.select(names), schema)
+    except SchemaError as misfit:
+        faults = [replace(fault, row=None if fault.row is None else fault.row + before) for fault in misfit.faults]
+        first, last = before, before + len(batch) - 1
+        raise SchemaError(f"Rows {first:,} to {last:,} of the file: {misfit}", faults) from None
 
 
 # ── the source ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,13 +181,23 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
         yield from file.iter_batches(batch_size=n_rows, columns=names)
 
 
-def _ahead(batches: Generator[Any, None, None]) -> Iterator[Any]:
-    """Read the next batch while the model answers this one."""
-    with closing(batches), ThreadPoolExecutor(1, "ekiben-reading") as apart:
-        coming = apart.submit(next, batches, None)
+def _ahead(came: Generator[Any, None, None], schema: Schema, keep: Sequence[str], parts: Path) -> Iterator[_Batch]:
+    """Read the next batch, and bring it into the contract, while the model answers this one."""
+    reading = ThreadPoolExecutor(1, "ekiben-reading")
+    with closing(came), closing(_prepared(came, schema, keep, parts)) as batches, reading:
+        coming = reading.submit(next, batches, None)
         while (batch := coming.result()) is not None:
-            coming = apart.submit(next, batches, None)
+            coming = reading.submit(next, batches, None)
             yield batch
+
+
+def _prepared(came: Iterator[Any], schema: Schema, keep: Sequence[str], parts: Path) -> Generator[_Batch, None, None]:
+    before = 0
+    for number, batch in enumerate(came):
+        part = parts / f"{number:06}.arrow"
+        rows = None if part.exists() else _conformed(batch, schema, keep, before)
+        yield _Batch(came=batch, part=part, rows=rows)
+        before += len(batch)
 
 
 # ── the job ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,22 +224,93 @@ def _begin(parts: Path, job: str) -> None:
     (parts / JOB).write_text(job, encoding="utf-8")
 
 
-def _join(parts: Path, out: Path) -> None:
-    """Write the parts into one file, each as a row group, and drop them once it is whole."""
-    arrow, parquet = require("pyarrow", to="score a file"), require("pyarrow.parquet", to="score a file")
-    feather = require("pyarrow.feather", to="score a file")
-    files = sorted(parts.glob("*.arrow"))
-    if not files:
-        shutil.rmtree(parts)
-        raise SchemaError("The source must hold at least one row. Got none.")
-    # a column that is missing in all rows of one part has no type there
-    schemas = [feather.read_table(file, memory_map=True).schema for file in files]
-    whole = arrow.unify_schemas(schemas, promote_options="permissive")
-    # a dictionary of scores, which hardly repeat, would only cost time
-    repeats = [field.name for field in whole if not arrow.types.is_floating(field.type)]
-    beside = parts / "whole.part"
-    with parquet.ParquetWriter(beside, whole, use_dictionary=repeats) as writer:
-        for file in files:
-            writer.write_table(feather.read_table(file, memory_map=True).cast(whole))
-    beside.replace(out)
-    shutil.rmtree(parts)
+# ── the answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Writer:
+    """Write answers in a thread of its own: each batch into its part, and all parts, in their order, into one file.
+
+    The file is begun with the columns of the first part. Where a later one shows that they must be others, as a column had no
+    value before, it is begun again from the parts.
+    """
+
+    def __init__(self, package: Package, keep: Sequence[str], parts: Path) -> None:
+        self._signature, self._keep, self._parts = package.signature, keep, parts
+        self._apart = ThreadPoolExecutor(1, "ekiben-writing")
+        self._last = self._apart.submit(lambda: None)
+        self._files, self.n_rows = list[Path](), 0
+        self._schema: Any = None
+        self._whole: Any = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        with self._open, self._apart:  # what was given to the thread is written before
+            pass
+
+    def settled(self) -> int:
+        """Wait for what is being written; tell how many rows there are."""
+        self._last.result()
+        return self.n_rows
+
+    def write(self, batch: _Batch, answers: Sequence[Answers] | None) -> None:
+        """Write the answers to a batch, once those before it are written; None for one that an earlier run has written."""
+        self.settled()  # one batch at a time may wait: memory stays what it is
+        self._last = self._apart.submit(self._written, batch, answers)
+
+    def _written(self, batch: _Batch, answers: Sequence[Answers] | None) -> None:
+        if answers is None:
+            table = _read(batch.part)
+        else:
+            table, beside = self._table(batch, answers), batch.part.with_suffix(".part")
+            require("pyarrow.feather", to="score a file").write_feather(table, beside, compression="uncompressed")
+            beside.replace(batch.part)
+        self._add(table)
+        self._files.append(batch.part)
+        self.n_rows += batch.n_rows
+
+    def _table(self, batch: _Batch, answers: Sequence[Answers]) -> Any:
+        """Give answers as a table of Arrow, what is kept beside them."""
+        arrow = require("pyarrow", to="score a file")
+        assert batch.rows is not None
+        answered = packages.table(answers, self._signature, batch.rows.index)
+        found = arrow.Table.from_pandas(answered, preserve_index=False)
+        kept = {f"{name}_in" if name in found.column_names else name: batch.came[name] for name in self._keep}
+        return arrow.table({**kept, **dict(zip(found.column_names, found.columns, strict=True))})
+
+    def _add(self, table: Any) -> None:
+        if self._schema is None:
+            self._begin(table.schema)
+        if table.schema != self._schema:
+            arrow = require("pyarrow", to="score a file")
+            # a column that is missing in all rows of one part has no type there
+            self._begin(arrow.unify_schemas([self._schema, table.schema], promote_options="permissive"))
+            for file in self._files:
+                self._whole.write_table(_read(file).cast(self._schema))
+        self._whole.write_table(table if table.schema == self._schema else table.cast(self._schema))
+
+    def _begin(self, schema: Any) -> None:
+        """Begin the whole file, or begin it again."""
+        types = require("pyarrow", to="score a file").types
+        self._open.close()
+        # a dictionary of scores, which hardly repeat, would only cost time
+        repeats = [field.name for field in schema if not types.is_floating(field.type)]
+        parquet = require("pyarrow.parquet", to="score a file")
+        writer = parquet.ParquetWriter(self._parts / "whole.part", schema, use_dictionary=repeats)
+        self._schema, self._whole = schema, self._open.enter_context(writer)
+
+    def finish(self, out: Path) -> None:
+        """Put the whole file into its place, and drop the parts."""
+        self._last.result()
+        self._open.close()
+        if not self._files:
+            shutil.rmtree(self._parts)
+            raise SchemaError("The source must hold at least one row. Got none.")
+        (self._parts / "whole.part").replace(out)
+        shutil.rmtree(self._parts)
+
+
+def _read(part: Path) -> Any:
+    return require("pyarrow.feather", to="score a file").read_table(part, memory_map=True)

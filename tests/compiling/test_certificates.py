@@ -1,6 +1,7 @@
 """A plan serves only while nothing that was tried tells it from its model."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -189,6 +190,12 @@ def test_from_the_crossover_on_the_model_itself_is_asked(champion):
         assert champion.plan_for(10) is None
     finally:
         plan.costs = before
+
+
+@pytest.mark.parametrize(("native_many_us", "most"), [(1.0, 16_384), (7.0, 16_384), (9.0, math.inf)])
+def test_of_very_many_rows_the_model_is_asked_unless_it_was_clearly_dearer(champion, native_many_us, most):
+    costs = replace(champion.plan.costs, many_us=2.0, native_many_us=native_many_us, crossover=None)
+    assert costs.most_planned == most
 
 
 def test_a_loaded_package_builds_its_model_when_it_is_first_needed(champion, tmp_path):

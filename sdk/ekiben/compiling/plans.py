@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 
+VERY_MANY = 16_384  # rows, more than are measured where a model is packed
+CLEARLY = 4  # so many times as dear is no noise of a busy machine
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """What rows cost, in microseconds, as it was measured where the model was packed.
@@ -50,6 +54,13 @@ class Costs:
     native_row_us: float
     native_many_us: float
     crossover: int | None
+
+    @property
+    def most_planned(self) -> float:
+        """Up to so many rows the plan is quicker, as far as that was measured: of very many, no model pays for each call any more."""
+        is_dear = self.native_many_us > CLEARLY * self.many_us
+        turn = math.inf if self.crossover is None else self.crossover
+        return turn if is_dear else min(turn, VERY_MANY)
 
 
 NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
