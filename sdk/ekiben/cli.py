@@ -16,8 +16,7 @@ import typer
 from rich.console import Console
 
 import ekiben
-from ekiben import codecs, explanations, keys, scoring, signing
-from ekiben._optional import require
+from ekiben import codecs, explanations, keys, recalling, scoring, signing
 from ekiben.errors import EkibenError, SpecError
 from ekiben.progress import shown
 
@@ -375,31 +374,18 @@ def records(
     json_: Json = False,
 ) -> None:
     """Show the decisions that a service has recorded, or write them to a file."""
-    found = ekiben.records(place, since=since, service=service, endpoint=endpoint)
     if out is not None:
-        _write(found, out)
-        typer.echo(f"{len(found):,} decisions written to {out}")
-    elif json_:
+        n = recalling.write(place, out, since=since, service=service, endpoint=endpoint)
+        typer.echo(f"{n:,} decisions written to {out}")
+        return
+    found = ekiben.records(place, since=since, service=service, endpoint=endpoint)
+    if json_:
         typer.echo(found.tail(last).to_json(orient="records", date_format="iso"))
     else:
         shares = ", ".join(f"{arm} {n:,}" for arm, n in found["arm"].value_counts().items())
         typer.echo(f"{len(found):,} decisions: {shares or 'none'}")
         shown_ones = found.tail(last)[[name for name in found if not str(name).startswith("input.")]]
         typer.echo(shown_ones.drop(columns=["digest"]).to_string(index=False))
-
-
-def _write(frame: Any, out: Path) -> None:
-    """Write a frame in the form that a file's name says."""
-    forms = {
-        ".csv": lambda: frame.to_csv(out, index=False),
-        ".json": lambda: frame.to_json(out, orient="records", date_format="iso"),
-        ".parquet": lambda: frame.to_parquet(out, index=False),
-    }
-    if out.suffix not in forms:
-        raise SpecError(f"The file must end in {', '.join(forms)}. Got {out.name!r}.")
-    if out.suffix == ".parquet":
-        require("pyarrow.parquet", to="write Parquet")
-    forms[out.suffix]()
 
 
 @app.command()

@@ -6,15 +6,17 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ekiben import gathering, recording
+from ekiben import dumping, gathering, recording
 from ekiben.errors import EkibenError, NotFoundError, SpecError, nearest
 from ekiben.gathering import Gathered
 from ekiben.recording import database
 from ekiben.recording.database import Database
-from ekiben.recording.reading import read
+from ekiben.recording.merging import merged
 from ekiben.recording.segments import Decision, Record, segments
 
 if TYPE_CHECKING:
@@ -23,13 +25,36 @@ if TYPE_CHECKING:
 ENDPOINTS = ("predict", "explain")  # whose answers are recorded
 
 
+@overload
 def records(
     place: str | os.PathLike[str],
     *,
     since: str | pd.Timestamp | None = None,
     service: str | None = None,
     endpoint: str = "predict",
-) -> pd.DataFrame:
+    as_arrow: Literal[False] = False,
+) -> pd.DataFrame: ...
+
+
+@overload
+def records(
+    place: str | os.PathLike[str],
+    *,
+    since: str | pd.Timestamp | None = None,
+    service: str | None = None,
+    endpoint: str = "predict",
+    as_arrow: Literal[True],
+) -> Any: ...
+
+
+def records(
+    place: str | os.PathLike[str],
+    *,
+    since: str | pd.Timestamp | None = None,
+    service: str | None = None,
+    endpoint: str = "predict",
+    as_arrow: bool = False,
+) -> Any:
     """Read the decisions that a service has recorded, the oldest first.
 
     Parameters
@@ -43,6 +68,8 @@ def records(
         Which of the services in a database; not needed where there is one.
     endpoint
         `predict` for decisions; `explain` for explanations, with what it takes to make each again as `output.<name>`.
+    as_arrow
+        Whether to give a table of Arrow in place of a frame, which takes less memory; it needs pyarrow.
 
     Returns
     -------
@@ -65,11 +92,30 @@ def records(
     >>> decisions = ek.records("credit_risk")  # doctest: +SKIP
     >>> decisions.groupby("arm")["output.score_1"].mean()  # doctest: +SKIP
     """
+    found = parts(place, since=since, service=service, endpoint=endpoint)
+    return dumping.table(found) if as_arrow else gathering.frame(found)
+
+
+def write(
+    place: str | os.PathLike[str],
+    out: Path,
+    *,
+    since: str | pd.Timestamp | None = None,
+    service: str | None = None,
+    endpoint: str = "predict",
+) -> int:
+    """Write what `records` reads to a file of CSV, JSON or Parquet, in constant memory, and tell how many there are."""
+    return dumping.write(lambda: parts(place, since=since, service=service, endpoint=endpoint), out)
+
+
+def parts(
+    place: str | os.PathLike[str], *, since: str | pd.Timestamp | None, service: str | None, endpoint: str
+) -> Iterator[Gathered]:
+    """Read what `records` reads a few at a time, the oldest first."""
     if endpoint not in ENDPOINTS:
         known = " or ".join(map(repr, ENDPOINTS))
         raise SpecError(f"The 'endpoint' must be {known}. Got {endpoint!r}.{nearest(str(endpoint), ENDPOINTS)}")
-    wanted = _Wanted(0 if since is None else _moment(since), endpoint)
-    return gathering.frame(_found(place, service, wanted))
+    return _found(place, service, _Wanted(0 if since is None else _moment(since), endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +167,17 @@ def _found(place: str | os.PathLike[str], service: str | None, wanted: _Wanted) 
     if dsn is None and not Path(place).is_dir():
         dsn, service = database.address(), str(place)
     if dsn is None:
-        for path in segments(find(place)):
-            header, found = read(path)
-            yield from gathering.of_records(header, filter(wanted.has, found))
+        yield from _in_segments(find(place), wanted)
         return
     with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
         yield from apart.submit(_in_database, dsn, service, wanted).result()
+
+
+def _in_segments(folder: Path, wanted: _Wanted) -> Iterator[Gathered]:
+    """Gather together what has the same columns and comes of the same models, whichever process wrote it."""
+    coming = (each for each in merged(segments(folder)) if wanted.has(each[1]))
+    for header, those in groupby(coming, key=itemgetter(0)):
+        yield from gathering.of_records(header, map(itemgetter(1), those))
 
 
 def _in_database(dsn: str, service: str | None, wanted: _Wanted) -> list[Gathered]:
