@@ -209,6 +209,7 @@ class DataPlane:
             says = "The key must be for explanations. It is for something else."
             raise Refusal(HTTPStatus.FORBIDDEN, "forbidden", says)
         bounded(n_rows(routed.columns), self.spec.limits.explain_rows)
+        self._refuse_wide(routed.choice.arm, PLAIN)
         if not self.explains_at_once(routed.choice.arm):
             says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
             raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
@@ -296,6 +297,7 @@ class DataPlane:
         wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
         if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
+        self._refuse_wide(arm, wish)
         rows = self._asked(routed.columns, package)
         if self.explaining is None or self.explaining.is_quick(arm, wish):
             return self._explained_here(arm, rows, wish)
@@ -304,6 +306,21 @@ class DataPlane:
             return self.explaining.begin(arm, columns, wish, left_s)
         except Full:
             raise refusals.full() from None
+
+    def tells_all(self, arm: str) -> bool:
+        """Tell whether an explanation of every column is within the limits."""
+        most = self.spec.limits.explain_columns
+        return most is None or self._n_told(arm, PLAIN) <= most
+
+    def _refuse_wide(self, arm: str, wish: Wish) -> None:
+        most = self.spec.limits.explain_columns
+        if most is not None and (n_told := self._n_told(arm, wish)) > most:
+            raise refusals.too_wide(most, n_told)
+
+    def _n_told(self, arm: str, wish: Wish) -> int:
+        package, hidden = self.packages[arm], {*self.spec.records.hash, *self.spec.records.drop}
+        method, names = wish.method or package.method, package.schema.names
+        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in hidden])
 
     def explained(self, routed: Routed, found: Found) -> Answer:
         """Answer with what explains, and keep how it was made.

@@ -298,7 +298,7 @@ def _json_page(document: dict[str, Any]) -> Response:
 def _described(live: DataPlane) -> Response:
     own = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
     offered = {package.method for package in live.packages.values()} | {*live.spec.explain.methods}
-    own = extended(own, sorted(offered), live.contract.signature.inputs.names)
+    own = extended(own, sorted(offered), live.contract.signature.inputs.names, live.spec.limits.explain_columns)
     own["paths"] |= described.paths(live.spec.name)
     own["components"]["schemas"] |= described.schemas()
     own["tags"].append({"name": "protocols", "description": "The same answers to other clients"})

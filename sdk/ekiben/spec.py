@@ -162,6 +162,7 @@ _LIMITS: Mapping[str, Rule] = {
     "max_rows": _count,
     "max_body_mb": _amount,
     "explain_rows": _count,
+    "explain_columns": _maybe(_count),
     "concurrency": _count,
     "wait_ms": _amount,
     "explain_per_s": _maybe(_amount),
@@ -258,10 +259,11 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much one request may ask (rows, megabytes of body, rows to explain), and how many may ask at once.
+    """How much one request may ask (rows, megabytes of body, rows to explain, columns of each explanation), and how many may ask at once.
 
     `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `wait_ms` is how many
     milliseconds a request may be expected to take behind others, where its caller sends no deadline of its own.
+    `explain_columns` is how many columns an explanation may tell; None for all that the contract has.
     `explain_per_s` is how many explanations one worker takes in a second; None for as many as come.
 
     >>> Limits(max_rows=100).max_body_mb
@@ -271,6 +273,7 @@ class Limits:
     max_rows: int = 1000
     max_body_mb: float = 4
     explain_rows: int = 10
+    explain_columns: int | None = None
     concurrency: int = 64
     wait_ms: float = 1000
     explain_per_s: float | None = None
@@ -790,6 +793,7 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
 def _limits_block(spec: ServiceSpec) -> list[str]:
     notes = {"max_rows": "of one request", "max_body_mb": "of one request", "explain_rows": "explained by one request"}
     notes |= {
+        "explain_columns": "told by one explanation",
         "concurrency": "requests of one endpoint at once, in each process",
         "wait_ms": "behind others, where the caller names no deadline",
         "explain_per_s": "explanations a second, in each process",

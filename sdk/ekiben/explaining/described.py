@@ -23,19 +23,21 @@ LANGUAGE = {
 }
 
 
-def extended(document: dict[str, Any], methods: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+def extended(
+    document: dict[str, Any], methods: Sequence[str], columns: Sequence[str], most: int | None = None
+) -> dict[str, Any]:
     """Give a service's document with what `/explain` takes and gives beside rows and explanations."""
     post = document["paths"]["/explain"]["post"]
     told = {**post["responses"], "202": _answer("It comes later: a ticket for it.", "Ticket")}
     told |= {"200": _seen_too(post["responses"]["200"]), "406": _answer(SEVERAL, "Error")}
-    extended = {**post, "parameters": [*_parameters(methods, columns), LANGUAGE], "responses": told}
+    extended = {**post, "parameters": [*_parameters(methods, columns, most), LANGUAGE], "responses": told}
     paths = {**document["paths"], "/explain": {"post": extended}, "/explain/{ticket}": _ticket()}
     schemas = {**document["components"]["schemas"], "Ticket": _schema()}
     return {**document, "paths": paths, "components": {**document["components"], "schemas": schemas}}
 
 
-def _parameters(methods: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-    top, seed = {"type": "integer", "minimum": 1, "maximum": 10_000}, {"type": "integer", "minimum": 0}
+def _parameters(methods: Sequence[str], columns: Sequence[str], most: int | None) -> list[dict[str, Any]]:
+    top, seed = {"type": "integer", "minimum": 1, "maximum": most or 10_000}, {"type": "integer", "minimum": 0}
     several: dict[str, Any] = {
         "type": "array",
         "items": {**TEXT, "enum": [*columns]},
