@@ -13,7 +13,6 @@ _NUMBER = {"type": "number", "minimum": 0}
 GONE = "It was cancelled, or the process that had its work has ended."
 
 
-SEVERAL = "A page is for one row, and JSON is not accepted."
 LANGUAGE = {
     "name": "accept-language",
     "in": "header",
@@ -29,7 +28,7 @@ def extended(
     """Give a service's document with what `/explain` takes and gives beside rows and explanations."""
     post = document["paths"]["/explain"]["post"]
     told = {**post["responses"], "202": _answer("It comes later: a ticket for it.", "Ticket")}
-    told |= {"200": _seen_too(post["responses"]["200"]), "406": _answer(SEVERAL, "Error")}
+    told |= {"200": _seen_too(post["responses"]["200"])}
     extended = {**post, "parameters": [*_parameters(methods, columns, most), LANGUAGE], "responses": told}
     paths = {**document["paths"], "/explain": {"post": extended}, "/explain/{ticket}": _ticket()}
     schemas = {**document["components"]["schemas"], "Ticket": _schema()}
@@ -67,7 +66,7 @@ def _ticket() -> dict[str, Any]:
     missing = {"404": _answer("There is no such ticket for this key.", "Error"), "410": _answer(GONE, "Error")}
     failed = {str(status): _answer("What was asked has failed.", "Error") for status in (422, 500, 503)}
     found = _seen_too(_answer("The explanations.", "ExplainResponse"))
-    done = {"200": found, "202": _answer("Not yet.", "Ticket"), "406": _answer(SEVERAL, "Error")}
+    done = {"200": found, "202": _answer("Not yet.", "Ticket")}
     stopped = {"200": _answer("It is cancelled.", None)}
     common = {"tags": ["model"], "parameters": [path]}
     return {
@@ -88,7 +87,7 @@ def _ticket() -> dict[str, Any]:
 
 
 def _seen_too(answer: dict[str, Any]) -> dict[str, Any]:
-    """Say that an answer may be a page for one decision."""
+    """Say that an answer may be a page."""
     return {**answer, "content": {**answer["content"], "text/html": {"schema": TEXT}}}
 
 
