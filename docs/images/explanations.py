@@ -32,8 +32,8 @@ def package(last, name="credit"):
     )
     model = make_pipeline(columns, last).fit(X, y)
     contract = ek.contract(X)
-    for name, (label, unit) in LABELS.items():
-        contract = contract.edit(name, label=label, **({"unit": unit} if unit else {}))
+    for column, (label, unit) in LABELS.items():
+        contract = contract.edit(column, label=label, **({"unit": unit} if unit else {}))
     return ek.pack(model, name=name, reference=X, target=y, contract=contract), X, y
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from itertools import islice
@@ -177,12 +178,23 @@ class DataPlane:
             "models": {arm: str(ref) for arm, ref in self.spec.arms.items()},
         }
 
+    def rerouted(self, route: routing.Route) -> DataPlane:
+        """Give another that answers by another route, with the same models; this one finishes what it has begun."""
+        made = copy(self)
+        made.spec = replace(self.spec, route=route)
+        made._watcher = _Watcher(made._watch) if route.shadows else None  # noqa: SLF001 -- its own
+        return made
+
+    def finish(self) -> None:
+        """Let the shadows finish what waits for them."""
+        if self._watcher is not None:
+            self._watcher.close()
+
     def close(self) -> None:
         """Let the shadows finish what waits for them, and end the explaining processes and the records."""
         if self.explaining is not None:
             self.explaining.close()
-        if self._watcher is not None:
-            self._watcher.close()
+        self.finish()
         if self.keeper is not None:
             self.keeper.close()
 

@@ -69,6 +69,12 @@ def _columns(key: str, value: object) -> Iterator[str]:
         yield f"{key} must name each column once. Got one twice."
 
 
+def _ramp(key: str, value: object) -> Iterator[str]:
+    steps: list[Any] = [*value] if isinstance(value, list | tuple) else [None]
+    if any(type(each) is not int or not 0 < each < 100 for each in steps) or steps != sorted({*steps}):
+        yield f"{key} must rise, in whole per cent from 1 to 99, such as [5, 25, 50]. Got {shown(value)}."
+
+
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
@@ -194,6 +200,7 @@ _SPEC: Mapping[str, Rule] = {
     "format": _format,
     "name": _service,
     "unit": _unit,
+    "ramp": _ramp,
     "workers": _count,
     "threads": _count,
     "timeout_s": _amount,
@@ -393,6 +400,8 @@ class ServiceSpec:
     budgets, limits, log, records, explain
         How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision; what
         explanations may tell, and who explains.
+    ramp
+        Per cent of the pods that a new version of the service has, one step after the other; none leaves it to the route.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -424,6 +433,7 @@ class ServiceSpec:
     log: Log = field(default_factory=Log)
     records: Records = field(default_factory=Records)
     explain: Explain = field(default_factory=Explain)
+    ramp: tuple[int, ...] = ()
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -434,6 +444,7 @@ class ServiceSpec:
         _refuse("ServiceSpec", _faults_of_kinds(self))
         _refuse("ServiceSpec", _faults(_document(self)))
         object.__setattr__(self, "arms", ByArm(self.arms))
+        object.__setattr__(self, "ramp", tuple(self.ramp))
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -702,7 +713,9 @@ def _names(arms: Iterable[object]) -> str:
 
 
 def _spec(document: Mapping[str, Any]) -> ServiceSpec:
-    rest = {key: document[key] for key in ("workers", "threads", "timeout_s", "tables", "remake") if key in document}
+    rest = {
+        key: document[key] for key in ("ramp", "workers", "threads", "timeout_s", "tables", "remake") if key in document
+    }
     return ServiceSpec(
         name=document["name"],
         arms={arm: parse(ref) for arm, ref in document["arms"].items()},
@@ -755,7 +768,8 @@ def _head(spec: ServiceSpec) -> list[str]:
     ]
     if spec.remake is not None:
         lines.append(_noted(f"remake = {_toml(spec.remake)}", "makes these models again"))
-    notes = {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
+    notes = {"ramp": "per cent of the pods that a new version has, step by step"}
+    notes |= {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
     return lines + _changed(spec, notes | {"tables": "the bento brings pyarrow, and takes Arrow and Parquet"})
 
 
@@ -854,7 +868,7 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<31} # {note}"
 
 
-def _toml(value: str | float | tuple[str, ...]) -> str:
+def _toml(value: str | float | tuple[str | float, ...]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
