@@ -31,6 +31,7 @@ from ekiben.pacing import Pace
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.recording.keeping import Keeper
+from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class DataPlane:
             "models": {arm: str(ref) for arm, ref in self.spec.arms.items()},
         }
 
-    def rerouted(self, route: routing.Route) -> DataPlane:
+    def rerouted(self, route: Route) -> DataPlane:
         """Give another that answers by another route, with the same models; this one finishes what it has begun."""
         made = copy(self)
         made.spec = replace(self.spec, route=route)
@@ -228,6 +229,7 @@ class DataPlane:
 
     def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
         """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
+        self._refuse_wide(arm, PLAIN)
         return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
 
     def why(self, found: Found) -> list[dict[str, Any]]:
