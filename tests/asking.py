@@ -44,6 +44,7 @@ async def ask(app, method, path, *parts, headers=None, caller=None):
             told.body += message.get("body", b"")
 
     named = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": named, "query_string": b""}
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": method, "path": path, "headers": named, "query_string": query.encode()}
     await app(scope, caller.receive, send)
     return told

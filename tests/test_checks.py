@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import SVC
 
 import ekiben as ek
 from ekiben import explainers, routing, values
@@ -17,6 +19,7 @@ from ekiben.checks import Finding, Report, Subject, examine, laws
 from ekiben.client import Client
 from ekiben.dataplane import Hooks
 from ekiben.errors import NotFoundError, RequestError, SchemaError
+from ekiben.explainers.shapley.tables import Tables
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.routing import Route
@@ -112,6 +115,26 @@ def ruled(package, wrap=lambda real: real):
     return made
 
 
+class Greedy(Explaining):
+    """A method that gives what copies of a column share to the first of them."""
+
+    def fit(self, context):
+        first, copy = context.names[-1].removesuffix(" (copy)"), context.names[-1]
+
+        def change(one):
+            told = {**one.contributions}
+            told[first] += told[copy]
+            return replace(one, contributions={**told, copy: 0.0})
+
+        return Explaining(self.real.fit(context), change)
+
+
+def greedy(package):
+    made = replace(package)
+    made.__dict__["explainer"] = Greedy(package.explainer, lambda one: one)
+    return made
+
+
 NOISE = np.random.default_rng()
 
 
@@ -202,6 +225,7 @@ BROKEN = {
         (lambda p, _: explained(p, noisy), "row 0 differs in another order; row 1 differs in another order"),
     ],
     "a_constant_column_adds_nothing": [(lambda p, _: doubtful(p), "'age' adds")],
+    "copies_of_a_column_share_alike": [(lambda p, _: greedy(p), "of two copies of 'income' one adds")],
     "tiny_noise_moves_no_explanation": [(lambda p, _: explained(p, turned()), "a contribution moved by")],
     "counterfactuals_are_answered_as_told": [
         (lambda p, _: countered(p, unchanged), "an alternative is answered otherwise than it is told"),
@@ -278,6 +302,68 @@ def test_a_package_explained_by_rules_is_not_held_to_sums(people):
     assert examine(NAMED["the_same_seed_explains_the_same"], subject).state == "kept"
     told = examine(NAMED["rules_hold_as_often_as_they_say"], subject)
     assert (told.state, told.facts[:22]) == ("kept", "3 tried on other rows,")
+
+
+def of_trees(people, prepared):
+    return make_pipeline(prepared(), RandomForestClassifier(8, max_depth=4, random_state=0)).fit(*people)
+
+
+def of_three(people, prepared):
+    rows, labels = people
+    return make_pipeline(prepared(), LogisticRegression()).fit(rows, np.where(rows["age"] > 55, "old", labels))
+
+
+def of_bins(people, prepared):
+    return make_pipeline(prepared(), HistGradientBoostingClassifier(max_iter=20)).fit(*people)
+
+
+def of_counts(people, prepared):
+    return make_pipeline(prepared(), PoissonRegressor()).fit(people[0], people[0]["age"])
+
+
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (of_trees, "trees"),
+        (of_trees, "trees-interventional"),
+        (of_bins, "trees"),
+        (of_three, "linear"),
+        (of_three, "sampling"),
+        (of_counts, "additive"),
+    ],
+)
+def test_copies_of_a_column_share_alike_whatever_the_method(make, method, people, prepared):
+    package = ek.pack(make(people, prepared), name="risk", reference=people[0], explainer=method)
+    law = NAMED["copies_of_a_column_share_alike"]
+    told = examine(law, Subject(arm="a", package=package))
+    assert (told.state, told.facts.split()[0]) == ("kept", "3"), told
+    assert examine(law, Subject(arm="a", package=greedy(package))).state == "broken"
+
+
+def test_trees_that_prefer_the_first_of_two_copies_break_the_law(people, prepared, monkeypatch):
+    package = ek.pack(of_trees(people, prepared), name="risk", reference=people[0])
+    real = Tables.row
+
+    def skewed(self, features):
+        parts = real(self, features).copy()
+        parts[: len(parts) // 2] *= 1.001
+        return parts
+
+    monkeypatch.setattr(Tables, "row", skewed)
+    told = examine(NAMED["copies_of_a_column_share_alike"], Subject(arm="a", package=package))
+    assert told.state == "broken"
+    assert "of two copies of 'income' one adds" in told.facts
+
+
+def test_copies_are_not_tried_where_no_column_can_be_doubled(people):
+    rows = people[0][["age", "member"]]
+    law = NAMED["copies_of_a_column_share_alike"]
+    labels = ek.pack(SVC().fit(rows, people[1]), name="risk", reference=rows)
+    told = examine(law, Subject(arm="a", package=labels))
+    assert (told.state, told.facts) == ("not tried", "The model gives labels alone, which have no mean")
+    rules = ek.pack(LogisticRegression().fit(rows, people[1]), name="risk", reference=rows, explainer="anchor")
+    told = examine(law, Subject(arm="a", package=rules))
+    assert (told.state, told.facts) == ("not tried", "the method gives no sums")
 
 
 def test_a_law_compares_large_values_relatively_and_small_ones_absolutely():

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ekiben import deploying, spec
 from ekiben.checks import Load, Report
 from ekiben.deploying import agreeing, compose, sites, validating, yamls
 from ekiben.errors import MissingExtraError, NotFoundError, SpecError
+from ekiben.metering import meter
 
 TARGETS = ("kubernetes", "kserve", "knative", "compose")
 IMAGE = "registry.example.com/team/credit-risk:1.2.0"
@@ -407,6 +409,30 @@ def test_production_is_ramped_and_watched(written):
     assert found["Deployment"]["spec"]["replicas"] == 0
     assert {"ServiceMonitor", "PrometheusRule", "AnalysisTemplate"} <= set(found)
     assert found["Namespace"]["metadata"]["name"] == found["Rollout"]["metadata"]["namespace"] == "credit-risk"
+
+
+def test_the_adapter_makes_what_the_autoscaler_counts_of_a_counter_that_the_service_has(written):
+    folder = written / "kubernetes/components/monitoring"
+    (rule,) = yaml.safe_load((folder / "adapter.values").read_text())["rules"]["custom"]
+    counted = [
+        each["pods"]["metric"]["name"]
+        for each in yaml.safe_load((folder / "hpa.yaml").read_text())["spec"]["metrics"]
+        if each["type"] == "Pods"
+    ]
+    assert [rule["name"]["as"]] == counted
+    counter = meter()._answers
+    assert rule["seriesQuery"].startswith(f"{counter._name}_total{{")
+    assert set(rule["resources"]["overrides"]) == {"namespace", "pod"}
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert "adapter.values" not in kustomization["resources"]  # it is no object of the cluster
+
+
+def test_the_rollout_takes_the_steps_of_the_spec():
+    told = 'format = 1\nname = "churn"\nramp = [2, 40]\n[arms]\na = "models:/c/1"\n'
+    assert sites.ramp_of(spec.loads(told)) == (2, 40)
+    assert spec.loads(spec.dumps(spec.loads(told))).ramp == (2, 40)
+    with pytest.raises(SpecError, match=re.escape("ramp must rise, in whole per cent from 1 to 99")):
+        spec.loads(told.replace("[2, 40]", "[40, 2]"))
 
 
 def test_another_route_is_another_name(written, tmp_path):

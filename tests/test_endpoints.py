@@ -660,6 +660,25 @@ def test_explanations_beside_predictions_keep_to_the_limit_and_the_key(front, ro
     assert posted(served.endpoint, {"rows": [row]}).status == 200
 
 
+def test_an_explanation_tells_no_more_columns_than_may_be(front, champion, row):
+    limits = Limits(explain_columns=2)
+    served = front(made=_explain, limits=limits)
+    refused = posted(served.endpoint, {"rows": [row]}, path="/explain")
+    assert code(refused) == (413, "too_many_columns")
+    says = "An explanation may tell 2 columns here. This one would tell 4. Ask POST /explain with ?top=2."
+    assert refused.json["error"]["message"] == says
+    for query in ("top=2", "columns=age,job", "columns=age,job,income&top=1"):
+        told = posted(served.endpoint, {"rows": [row]}, path=f"/explain?{query}")
+        assert told.status == 200, told.json
+        assert len(set(told.json["explanations"][0]["contributions"]) & set(row)) <= 2
+    for query in ("top=3", "columns=age,job,income"):
+        assert code(posted(served.endpoint, {"rows": [row]}, path=f"/explain?{query}")) == (413, "too_many_columns")
+    beside = posted(front(limits=limits).endpoint, {"rows": [row], "explain": True})
+    assert code(beside) == (413, "too_many_columns")
+    whole = front(limits=Limits(explain_columns=4))
+    assert posted(whole.endpoint, {"rows": [row], "explain": True}).status == 200
+
+
 def test_more_explanations_a_second_than_may_be_hear_when_to_come_back(front, row):
     served = front(made=_explain, limits=Limits(explain_per_s=0.001))
     assert posted(served.endpoint, {"rows": [row]}, path="/explain").status == 200

@@ -1,10 +1,12 @@
 """A page for one decision needs nothing from elsewhere, shows what it was given and nothing else, and is read by everybody."""
 
 import hashlib
+import json
 import re
 import tomllib
 from base64 import b64encode
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import pages
 from ekiben import drawing
 from ekiben.errors import SpecError
+from ekiben.explainers.alternatives.wanted import Wanted
 from ekiben.explanations import (
     Alternative,
     Attribution,
@@ -25,6 +28,7 @@ from ekiben.explanations import (
     Neighbour,
     Rule,
     look,
+    reasons,
 )
 from ekiben.explanations.reasons import WORDS
 
@@ -41,7 +45,26 @@ FACTS = Facts(
 )
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "details", "summary"),
-    *("p", "h1", "h2", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "code", "b"),
+    *(
+        "article",
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "ol",
+        "li",
+        "dl",
+        "dt",
+        "dd",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "code",
+        "b",
+    ),
     *("svg", "rect", "line"),
 }
 ATTRIBUTES = {
@@ -133,7 +156,9 @@ def test_a_page_is_whole_and_tells_the_decision_and_how_it_was_explained(one, la
     assert page.all("html")[0].attributes["lang"] == language
     assert page.all("title")[0].text.endswith(": bad")
     assert [each.text for each in page.all("h1")] == ["bad"]
-    for told in (one.method, FACTS.model, FACTS.digest, FACTS.id, FACTS.at, FACTS.rung, FACTS.why):
+    why = {"en": FACTS.why, "fr": "'sampling' tire des échantillons tant qu'il reste du temps"}[language]
+    rung = {"en": "sampled", "fr": "échantillonné"}[language]
+    for told in (one.method, FACTS.model, FACTS.digest, FACTS.id, FACTS.at, rung, why):
         assert told in page.text
     assert ("72,0\u202f%" if language == "fr" else "72.0%") in page.text
 
@@ -289,6 +314,93 @@ def test_every_language_has_the_same_words():
         for part in words:
             for key, text in words[part].items():
                 assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", told["en"][part][key])), key
+
+
+WANTED = [
+    Wanted(label="good"),
+    Wanted(low=0.5),
+    Wanted(high=0.5),
+    Wanted(low=0.25, high=0.5),
+    Wanted(place=1, low=0.5, high=0.75),
+    Wanted(place=1, low=0.5),
+]
+TOLD = [  # each way to say something
+    *EVERY,
+    attribution(units="target", output="target", label=None),
+    attribution(units="target", output="'rent'", label=None),
+    attribution(units="margin", output="margin of the target", label=None),
+    attribution(units="log-odds", output="log-odds of 'rent'", label=None),
+    *(attribution(units=units) for units in ("log-odds", "margin", "indicator")),
+    attribution(value=0.3, contributions={f"c{i}": 0.0 for i in range(20)}, standard_errors=None),
+    rule("since is missing", "member == True"),
+    rule(label=True),
+    replace(rule("Income > 3.00", label=2.5), tolerance=0.5, reached=True),
+    *(counterfactual(wanted=each.sentence(("bad", "good"))) for each in [*WANTED, Wanted()]),
+    *(counterfactual(outcome=each, alternatives=()) for each in ("held already", "none exists", "none found")),
+    replace(examples(), output="'rent'"),
+]
+DATA = {
+    *("abcdef", "Job", "Income", "since", "member", "fixed", "freelance", "bad", "good", "rent", "True", "UTC"),
+    *("sampling", "permutation", "anchor", "counterfactual", "examples", "trees", "models", "risk", "sha", "champion"),
+}
+
+
+@pytest.fixture
+def coded(tmp_path, monkeypatch):
+    """A language whose words are no letters of ours: what is read in its pages all the same did not come from its file."""
+    for path in WORDS.glob("*.toml"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    words = tomllib.loads((WORDS / "en.toml").read_text(encoding="utf-8"))
+    lines = []
+    for part in words:
+        lines.append(f"[{part}]")
+        for key, text in words[part].items():
+            code = text if part == "numbers" else re.sub(r"({\w+})|[A-Za-z]", lambda found: found[1] or "ж", text)
+            lines.append(f"{key} = {json.dumps(code, ensure_ascii=False)}")
+    (tmp_path / "zz.toml").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(reasons, "WORDS", tmp_path)
+    yield "zz"
+    reasons._read.cache_clear()
+
+
+def words_of(html):
+    """Give every word that a reader meets, or has read out."""
+    body = html[html.index("<body") :]
+    aloud = [each.attributes.get("aria-label", "") for each in pages.read(html).elements]
+    told = unescape(re.sub(r"<[^>]*>", " ", body)) + pages.read(html).all("title")[0].text
+    return set(re.findall(r"[A-Za-z]{2,}", " ".join([told, *aloud])))
+
+
+WHYS = [
+    "; ".join(reasons.english("why", name, method="'trees'", units="'log-odds'", needs="9", left="8") for name in names)
+    for names in (*zip(reasons._read("en")["why"]), ("short", "near"), ("cannot", "scaled"))
+]
+
+
+@pytest.mark.parametrize("one", TOLD, ids=lambda one: one.kind)
+def test_every_word_of_a_page_is_of_its_language(one, coded):
+    for rung in ("exact", "sampled", "cached", "later"):
+        html = about(one, facts=replace(FACTS, rung=rung)).page(coded)
+        assert words_of(html) <= DATA | {f"c{i}" for i in range(20)}
+    both = Explanations([about(one), about(one)])
+    assert words_of(both.page(coded)) <= DATA
+    assert {
+        word
+        for each in getattr(about(one), "reasons", lambda _: ())(coded)
+        for word in re.findall(r"[A-Za-z]{2,}", each.text)
+    } <= DATA
+
+
+@pytest.mark.parametrize("why", WHYS)
+def test_why_an_explanation_stands_on_its_rung_is_said_in_the_language_of_the_page(why, coded):
+    assert words_of(about(attribution(), facts=replace(FACTS, why=why)).page(coded)) <= DATA
+    page = pages.read(about(attribution(), facts=replace(FACTS, why=why)).page("fr"))
+    assert why not in page.text
+
+
+def test_a_page_of_a_language_finds_a_sentence_that_is_of_another(coded):
+    html = about(attribution(), facts=replace(FACTS, why="because of something that no file has")).page(coded)
+    assert {"because", "something"} <= words_of(html)
 
 
 def test_a_language_without_words_is_refused():

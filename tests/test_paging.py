@@ -83,11 +83,34 @@ def test_what_is_accepted_best_is_given(plane, row, accept, kind):
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
 
 
-def test_several_rows_have_no_page(plane, row):
-    refused = asked(plane, [row, row])
-    assert (refused.status, refused.json["error"]["code"]) == (406, "not_acceptable")
-    assert refused.json["error"]["message"] == "A page is for one row. Got 2. Send one, or accept application/json."
-    assert len(asked(plane, [row, row], accept=BROWSER).json["explanations"]) == 2
+def test_several_rows_have_one_page_with_a_part_for_each(plane, champion):
+    rows = [dict(each["row"]) for each in champion.examples[:3]]
+    answer = asked(plane, rows)
+    page = pages.read(answer.body.decode())
+    told = asked_in(plane, "/predict", json.dumps({"rows": rows}).encode(), {"content-type": "application/json"}).json
+    heads = [f"Row {n}: {each['label']}" for n, each in enumerate(told["predictions"], start=1)]
+    assert [each.text for each in page.all("h1")] == ["3 answers"]
+    assert [each.text for each in page.all("h2")] == heads
+    assert len(page.all("article")) == len(page.all("details")) == 3
+    values = [each.text for each in page.all("td", class_="value")]
+    for row in rows:
+        assert f"{row['age']:,}" in values
+    french = pages.read(asked(plane, rows, accept_language="fr").body.decode())
+    assert [each.text for each in french.all("h1")] == ["3 réponses"]
+    assert asked(plane, rows, accept=BROWSER).headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_more_rows_than_may_be_explained_have_no_page(champion, row):
+    refused = asked(plane_of({"champion": champion}, unit=None, limits=Limits(explain_rows=2)), [row] * 3)
+    assert (refused.status, refused.json["error"]["code"]) == (413, "too_many_rows")
+
+
+def test_columns_that_are_told_together_are_said_in_the_language_of_the_page(plane, row):
+    body = json.dumps({"rows": [row]}).encode()
+    answer = asked_in(plane, "/explain?top=1", body, {**HTML, "accept-language": "fr"})
+    names = [each.text for each in pages.read(answer.body.decode()).all("th", class_="name")]
+    assert "le reste" in names
+    assert "other" not in names
 
 
 def test_a_refusal_is_json_whatever_is_accepted(plane, row):

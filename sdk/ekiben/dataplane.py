@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from itertools import islice
@@ -30,6 +31,7 @@ from ekiben.pacing import Pace
 from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.recording.keeping import Keeper
+from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
 
 if TYPE_CHECKING:
@@ -177,12 +179,23 @@ class DataPlane:
             "models": {arm: str(ref) for arm, ref in self.spec.arms.items()},
         }
 
+    def rerouted(self, route: Route) -> DataPlane:
+        """Give another that answers by another route, with the same models; this one finishes what it has begun."""
+        made = copy(self)
+        made.spec = replace(self.spec, route=route)
+        made._watcher = _Watcher(made._watch) if route.shadows else None  # noqa: SLF001 -- its own
+        return made
+
+    def finish(self) -> None:
+        """Let the shadows finish what waits for them."""
+        if self._watcher is not None:
+            self._watcher.close()
+
     def close(self) -> None:
         """Let the shadows finish what waits for them, and end the explaining processes and the records."""
         if self.explaining is not None:
             self.explaining.close()
-        if self._watcher is not None:
-            self._watcher.close()
+        self.finish()
         if self.keeper is not None:
             self.keeper.close()
 
@@ -209,12 +222,14 @@ class DataPlane:
             says = "The key must be for explanations. It is for something else."
             raise Refusal(HTTPStatus.FORBIDDEN, "forbidden", says)
         bounded(n_rows(routed.columns), self.spec.limits.explain_rows)
+        self._refuse_wide(routed.choice.arm, PLAIN)
         if not self.explains_at_once(routed.choice.arm):
             says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
             raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
 
     def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
         """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
+        self._refuse_wide(arm, PLAIN)
         return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
 
     def why(self, found: Found) -> list[dict[str, Any]]:
@@ -296,6 +311,7 @@ class DataPlane:
         wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
         if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
+        self._refuse_wide(arm, wish)
         rows = self._asked(routed.columns, package)
         if self.explaining is None or self.explaining.is_quick(arm, wish):
             return self._explained_here(arm, rows, wish)
@@ -304,6 +320,21 @@ class DataPlane:
             return self.explaining.begin(arm, columns, wish, left_s)
         except Full:
             raise refusals.full() from None
+
+    def tells_all(self, arm: str) -> bool:
+        """Tell whether an explanation of every column is within the limits."""
+        most = self.spec.limits.explain_columns
+        return most is None or self._n_told(arm, PLAIN) <= most
+
+    def _refuse_wide(self, arm: str, wish: Wish) -> None:
+        most = self.spec.limits.explain_columns
+        if most is not None and (n_told := self._n_told(arm, wish)) > most:
+            raise refusals.too_wide(most, n_told)
+
+    def _n_told(self, arm: str, wish: Wish) -> int:
+        package, hidden = self.packages[arm], {*self.spec.records.hash, *self.spec.records.drop}
+        method, names = wish.method or package.method, package.schema.names
+        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in hidden])
 
     def explained(self, routed: Routed, found: Found) -> Answer:
         """Answer with what explains, and keep how it was made.

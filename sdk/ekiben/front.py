@@ -59,6 +59,7 @@ class Front:
         Front.is_mounted = True
         self.app = app
         self._opened: _Opened | None = None
+        self._former: list[_Opened] = []  # of another route, with requests that they may still answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand what is BentoML's on to it."""
@@ -80,7 +81,8 @@ class Front:
             await endpoint(scope, receive, send)
         elif _is_bentomls(scope):
             if scope["path"] == "/metrics" and self._opened is not None:
-                self._opened.log.settle()  # the counters that are shown count all that was answered
+                for each in (*self._former, self._opened):
+                    each.log.settle()  # the counters that are shown count all that was answered
             await self.app(scope, receive, send)
         else:
             await self._show(scope, receive, send)
@@ -97,8 +99,16 @@ class Front:
         if live is None:
             return {}
         if opened is None or opened.plane is not live:
+            if opened is not None:
+                self._former.append(opened)
+                asyncio.get_running_loop().call_later(opened.plane.spec.timeout_s + 1, self._close, opened)
             opened = self._opened = _Opened(live)
         return opened.endpoints
+
+    def _close(self, former: _Opened) -> None:
+        if former in self._former:
+            self._former.remove(former)
+            former.close()
 
     async def _show(self, scope: Scope, receive: Receive, send: Send, barred: Answer | None = None) -> None:
         """Show a page, or refuse."""
@@ -143,8 +153,9 @@ class Front:
             if message["type"] == "lifespan.startup.complete":
                 Front.drain.stand_before(asyncio.get_running_loop())
             if message["type"].startswith("lifespan.shutdown") and self._opened is not None:
-                self._opened.close()
-                self._opened = None
+                for each in [*self._former, self._opened]:
+                    each.close()
+                self._former, self._opened = [], None
             await send(message)
 
         return told
@@ -298,7 +309,7 @@ def _json_page(document: dict[str, Any]) -> Response:
 def _described(live: DataPlane) -> Response:
     own = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
     offered = {package.method for package in live.packages.values()} | {*live.spec.explain.methods}
-    own = extended(own, sorted(offered), live.contract.signature.inputs.names)
+    own = extended(own, sorted(offered), live.contract.signature.inputs.names, live.spec.limits.explain_columns)
     own["paths"] |= described.paths(live.spec.name)
     own["components"]["schemas"] |= described.schemas()
     own["tags"].append({"name": "protocols", "description": "The same answers to other clients"})

@@ -15,6 +15,7 @@ BUCKETS_S = (
 
 KILLED = ("hung", "memory", "crashed", "cancelled")  # why an explaining process is ended
 TICKETS = ("given", "done", "failed", "cancelled")
+ROUTES = ("taken", "refused")
 
 
 class Meter:
@@ -42,7 +43,8 @@ class Meter:
         self._busy = Gauge("ekiben_explainers_busy", "Explaining processes at work", multiprocess_mode="livesum")
         self._queued = Gauge("ekiben_explanations_waiting", "Explanations that wait", multiprocess_mode="livesum")
         self._tickets = Counter("ekiben_tickets_total", "Tickets that were given, or came to an end", ["state"])
-        for counter, known in ((self._killed, KILLED), (self._tickets, TICKETS)):
+        self._routes = Counter("ekiben_route_changes_total", "Changes of the route's file", ["what"])
+        for counter, known in ((self._killed, KILLED), (self._tickets, TICKETS), (self._routes, ROUTES)):
             for label in known:  # from the start, so that their first time is seen as a rise from 0
                 counter.labels(label)
 
@@ -68,6 +70,10 @@ class Meter:
     def ticket(self, state: str) -> None:
         """Count a ticket that was given, or came to its end."""
         self._tickets.labels(state).inc()
+
+    def rerouted(self, what: str) -> None:
+        """Count a change of the route's file: it was taken, or refused."""
+        self._routes.labels(what).inc()
 
     def count(self, endpoint: str, arm: str, code: str, seconds: Sequence[float]) -> None:
         """Count requests of which the same came, by the seconds that each took."""

@@ -1,19 +1,19 @@
-"""A page of HTML for one decision, for who accepts it before JSON."""
+"""A page of HTML for the decisions of a request, for who accepts it before JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from ekiben import codecs, explanations
 from ekiben.dataplane import DataPlane
-from ekiben.dialects import JSON, Answer, Refusal, Routed
+from ekiben.dialects import JSON, Answer, Routed
+from ekiben.explaining.wishes import OTHER
 from ekiben.explanations import Explanations, Facts
 from ekiben.explanations.look import POLICY
-from ekiben.explanations.reasons import languages
+from ekiben.explanations.reasons import Speaker, languages
 from ekiben.protocol import ARM, ID, MODEL
 
 HTML = "text/html"
@@ -29,27 +29,6 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """A page that is wanted: in which language, and whether JSON would do as well."""
-
-    language: str
-    or_json: bool
-
-    def fits(self, n_rows: int) -> bool:
-        """Tell whether there is such a page; where there is none, JSON is given to who takes it.
-
-        Raises
-        ------
-        Refusal
-            If there is none, and JSON is not accepted.
-        """
-        if n_rows == 1 or self.or_json:
-            return n_rows == 1
-        says = f"A page is for one row. Got {n_rows:,}. Send one, or accept {JSON}."
-        raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", says)
-
-
 def may_want(accept: bytes | None) -> bool:
     """Tell whether a header may ask for a page.
 
@@ -59,12 +38,12 @@ def may_want(accept: bytes | None) -> bool:
     return accept is not None and b"html" in accept.lower()
 
 
-def sight(headers: Mapping[bytes, bytes]) -> Sight | None:
-    """Read what page is wanted; None for JSON.
+def wanted(headers: Mapping[bytes, bytes]) -> str | None:
+    """Read in which language a page is wanted; None for JSON.
 
-    >>> sight({b"accept": b"text/html, */*;q=0.8", b"accept-language": b"fr-CH, en;q=0.5"})
-    Sight(language='fr', or_json=True)
-    >>> sight({b"accept": b"text/html;q=0.5, application/json"})
+    >>> wanted({b"accept": b"text/html, */*;q=0.8", b"accept-language": b"fr-CH, en;q=0.5"})
+    'fr'
+    >>> wanted({b"accept": b"text/html;q=0.5, application/json"})
     """
     accept = headers.get(b"accept")
     if not may_want(accept):
@@ -75,7 +54,7 @@ def sight(headers: Mapping[bytes, bytes]) -> Sight | None:
     is_first = JSON not in told or names.index(HTML) < names.index(JSON)
     if not html or html < json or (html == json and not is_first):
         return None
-    return Sight(language_of(headers.get(b"accept-language", b"").decode("latin-1")), json > 0)
+    return language_of(headers.get(b"accept-language", b"").decode("latin-1"))
 
 
 def language_of(accepted: str) -> str:
@@ -114,7 +93,7 @@ def _weight(told: str) -> float:
 
 
 def page(plane: DataPlane, answer: Answer, language: str, routed: Routed | None = None) -> Answer:
-    """Write an answer that explains one row as a page; who sent the row sees its values there.
+    """Write an answer that explains as a page; who sent rows sees their values there.
 
     Parameters
     ----------
@@ -125,7 +104,7 @@ def page(plane: DataPlane, answer: Answer, language: str, routed: Routed | None 
     language
         One that there are words of.
     routed
-        The request, where it is at hand; a ticket does not keep its row.
+        The request, where it is at hand; a ticket does not keep its rows.
     """
     document = codecs.decode(answer.body)
     package = plane.packages[document["arm"]]
@@ -138,13 +117,16 @@ def page(plane: DataPlane, answer: Answer, language: str, routed: Routed | None 
         rung=document["rung"],
         why=document["why"],
     )
-    values: dict[str, Any] = {}
+    n_rows = len(document["explanations"])
+    rows, predictions = [dict[str, Any]()] * n_rows, [dict[str, Any]()] * n_rows
     if routed is not None:
-        values = {name: routed.columns[name][0] for name in package.schema.names}
-        facts = replace(facts, prediction=plane.predictions(routed.choice.arm, routed.columns)[0])
-    found = [explanations.from_json(each) for each in document["explanations"]]
+        columns = [routed.columns[name] for name in package.schema.names]
+        rows = [dict(zip(package.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+        predictions = plane.predictions(routed.choice.arm, routed.columns)
     inputs = package.schema
-    (one,) = Explanations(found).about([values], labels=inputs.labels, units=inputs.units, facts=facts)
+    rest = {name: Speaker.of(language).words["column"]["rest"] for name in OTHER if name not in inputs.names}
+    found = Explanations(map(explanations.from_json, document["explanations"]))
+    found = found.about(rows, labels=inputs.labels | rest, units=inputs.units, facts=facts).deciding(predictions)
     told = {name: answer.headers[name] for name in (ID, ARM, MODEL, "set-cookie") if name in answer.headers}
-    body = one.page(language).encode()
+    body = found.page(language).encode()
     return replace(answer, body=body, headers={**told, **HEADERS, "content-language": language})

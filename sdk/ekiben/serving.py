@@ -35,6 +35,7 @@ from ekiben.recording.keeping import Keeper
 from ekiben.recording.opening import Counted, opened
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
+from ekiben.watching import Watched
 
 logger = logging.getLogger("bentoml.ekiben")
 __all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "read_spec"]
@@ -55,26 +56,30 @@ class ServiceError(EkibenError, BentoMLException):
 
 
 class Served:
-    """A spec with the folder that it was read from, and the contract beside it."""
+    """A spec with the folder that it was read from, and the contract beside it; `route_text` is the route's own file, if there is one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.spec: ServiceSpec = _rerouted(spec.read(folder))
+        self.route_text = _route_text()
+        self.spec: ServiceSpec = _rerouted(spec.read(folder), self.route_text)
         self.contract: Contract = pinning.read(folder)
         self.name = self.spec.name
 
 
-def _rerouted(told: ServiceSpec) -> ServiceSpec:
+def _rerouted(told: ServiceSpec, text: str | None) -> ServiceSpec:
     """Take the route that whoever deploys has set, in place of the one that was built."""
+    return told if text is None else spec.rerouted(told, text, source=Path(os.environ[ROUTE_FILE]).name)
+
+
+def _route_text() -> str | None:
     name = os.environ.get(ROUTE_FILE)
     if not name:
-        return told
+        return None
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         says = f"{ROUTE_FILE} must name a file with a table [route]. {Path(name).name} cannot be read"
         raise SpecError(f"{says}: {type(reason).__name__}.") from None
-    return spec.rerouted(told, text, source=Path(name).name)
 
 
 def read_spec(service_file: str) -> Served:
@@ -205,6 +210,10 @@ class ModelService(Hooks):
         _settle()
         Front.tracers = _tracers()
         Front.live = self.plane
+        name = os.environ.get(ROUTE_FILE)
+        self._watched = (
+            None if not name else Watched(Path(name), self.served.route_text, self._reroute, counted.rerouted)
+        )
         if not Front.is_mounted:
             name = type(self).__name__
             logger.warning("service.py must end with front(%s): without it there are no pages", name)
@@ -223,7 +232,16 @@ class ModelService(Hooks):
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def finish(self) -> None:
         """Let the shadows finish, and end the records, before the process ends."""
+        if self._watched is not None:
+            self._watched.close()
         self.plane.close()
+
+    def _reroute(self, text: str) -> None:
+        """Answer by another route from the next request on; what was begun ends as it began."""
+        told = _rerouted(self.served.spec, text)
+        former, self.plane = self.plane, self.plane.rerouted(told.route)
+        Front.live = self.plane
+        former.finish()
 
     def __is_ready__(self) -> bool:
         return Front.live is not None

@@ -156,7 +156,10 @@ class Lane:
     def _may_explain(self, body: Any, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether every arm explains at once, as few rows as these, to the key that is shown."""
         few, shown = len(body.rows) <= self._most_explained, headers.get(b"authorization")
-        quick = all(arm.plan is not None and self.plane.explains_at_once(name) for name, arm in self.arms.items())
+        quick = all(
+            arm.plan is not None and self.plane.explains_at_once(name) and self.plane.tells_all(name)
+            for name, arm in self.arms.items()
+        )
         return few and quick and self.plane.may_explain(shown)
 
     def planned(self, asked: Asked) -> Outcome | None:

@@ -69,6 +69,12 @@ def _columns(key: str, value: object) -> Iterator[str]:
         yield f"{key} must name each column once. Got one twice."
 
 
+def _ramp(key: str, value: object) -> Iterator[str]:
+    steps: list[Any] = [*value] if isinstance(value, list | tuple) else [None]
+    if any(type(each) is not int or not 0 < each < 100 for each in steps) or steps != sorted({*steps}):
+        yield f"{key} must rise, in whole per cent from 1 to 99, such as [5, 25, 50]. Got {shown(value)}."
+
+
 def _command(key: str, value: object) -> Iterator[str]:
     if not is_text(value) or not cast("str", value).strip():
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
@@ -162,6 +168,7 @@ _LIMITS: Mapping[str, Rule] = {
     "max_rows": _count,
     "max_body_mb": _amount,
     "explain_rows": _count,
+    "explain_columns": _maybe(_count),
     "concurrency": _count,
     "wait_ms": _amount,
     "explain_per_s": _maybe(_amount),
@@ -193,6 +200,7 @@ _SPEC: Mapping[str, Rule] = {
     "format": _format,
     "name": _service,
     "unit": _unit,
+    "ramp": _ramp,
     "workers": _count,
     "threads": _count,
     "timeout_s": _amount,
@@ -258,10 +266,11 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much one request may ask (rows, megabytes of body, rows to explain), and how many may ask at once.
+    """How much one request may ask (rows, megabytes of body, rows to explain, columns of each explanation), and how many may ask at once.
 
     `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `wait_ms` is how many
     milliseconds a request may be expected to take behind others, where its caller sends no deadline of its own.
+    `explain_columns` is how many columns an explanation may tell; None for all that the contract has.
     `explain_per_s` is how many explanations one worker takes in a second; None for as many as come.
 
     >>> Limits(max_rows=100).max_body_mb
@@ -271,6 +280,7 @@ class Limits:
     max_rows: int = 1000
     max_body_mb: float = 4
     explain_rows: int = 10
+    explain_columns: int | None = None
     concurrency: int = 64
     wait_ms: float = 1000
     explain_per_s: float | None = None
@@ -390,6 +400,8 @@ class ServiceSpec:
     budgets, limits, log, records, explain
         How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision; what
         explanations may tell, and who explains.
+    ramp
+        Per cent of the pods that a new version of the service has, one step after the other; none leaves it to the route.
     workers, threads
         Processes, and threads in each.
     timeout_s
@@ -421,6 +433,7 @@ class ServiceSpec:
     log: Log = field(default_factory=Log)
     records: Records = field(default_factory=Records)
     explain: Explain = field(default_factory=Explain)
+    ramp: tuple[int, ...] = ()
     workers: int = 1
     threads: int = 4
     timeout_s: float = 30
@@ -431,6 +444,7 @@ class ServiceSpec:
         _refuse("ServiceSpec", _faults_of_kinds(self))
         _refuse("ServiceSpec", _faults(_document(self)))
         object.__setattr__(self, "arms", ByArm(self.arms))
+        object.__setattr__(self, "ramp", tuple(self.ramp))
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -699,7 +713,9 @@ def _names(arms: Iterable[object]) -> str:
 
 
 def _spec(document: Mapping[str, Any]) -> ServiceSpec:
-    rest = {key: document[key] for key in ("workers", "threads", "timeout_s", "tables", "remake") if key in document}
+    rest = {
+        key: document[key] for key in ("ramp", "workers", "threads", "timeout_s", "tables", "remake") if key in document
+    }
     return ServiceSpec(
         name=document["name"],
         arms={arm: parse(ref) for arm, ref in document["arms"].items()},
@@ -752,7 +768,8 @@ def _head(spec: ServiceSpec) -> list[str]:
     ]
     if spec.remake is not None:
         lines.append(_noted(f"remake = {_toml(spec.remake)}", "makes these models again"))
-    notes = {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
+    notes = {"ramp": "per cent of the pods that a new version has, step by step"}
+    notes |= {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
     return lines + _changed(spec, notes | {"tables": "the bento brings pyarrow, and takes Arrow and Parquet"})
 
 
@@ -790,6 +807,7 @@ def _budgets_block(spec: ServiceSpec) -> list[str]:
 def _limits_block(spec: ServiceSpec) -> list[str]:
     notes = {"max_rows": "of one request", "max_body_mb": "of one request", "explain_rows": "explained by one request"}
     notes |= {
+        "explain_columns": "told by one explanation",
         "concurrency": "requests of one endpoint at once, in each process",
         "wait_ms": "behind others, where the caller names no deadline",
         "explain_per_s": "explanations a second, in each process",
@@ -850,7 +868,7 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<31} # {note}"
 
 
-def _toml(value: str | float | tuple[str, ...]) -> str:
+def _toml(value: str | float | tuple[str | float, ...]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -19,13 +19,12 @@ from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
 from ekiben.endpoints import DEADLINE, SMALL_BYTES, Endpoint, as_outcome, cookies_of, is_plain
 from ekiben.errors import SpecError
-from ekiben.explaining import refusals, wishes
+from ekiben.explaining import refusals, rungs, wishes
 from ekiben.explaining.answering import Begun, Found
 from ekiben.explaining.apart import Broken
 from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
 from ekiben.explaining.wishes import Wish
-from ekiben.paging import Sight
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.shortcut import Asked, Lane, Outcome
 from ekiben.shortcut import Headers as Sent
@@ -145,15 +144,15 @@ class Explained(Endpoint):
             if isinstance(read, Answer):
                 return self._refused(read)
             routed = read
-            sight = _sight(dict(scope["headers"]), n_rows(routed.columns))
+            language = paging.wanted(dict(scope["headers"]))
             wait_s = self.plane.spec.budgets.explain_ms / 1000 if wish.wait_s is None else wish.wait_s
             by = min(until.left_s, wait_s - (self._timeout_s - until.left_s))
             begun = await until.done(self._in_thread(self.plane.begin, routed, wish, by))
             if isinstance(begun, Answer):
                 return self._refused(begun)
             answer = await self._answered(routed, begun, until, by, self._owner(dict(scope["headers"])))
-            if sight is not None and answer.status == HTTPStatus.OK:
-                work = self._in_thread(paging.page, self.plane, answer, sight.language, routed)
+            if language is not None and answer.status == HTTPStatus.OK:
+                work = self._in_thread(paging.page, self.plane, answer, language, routed)
                 answer = await until.done(work)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             answer = _wrong(self.plane, failure)
@@ -197,12 +196,6 @@ def _wish(scope: Scope, headers: Headers) -> Wish:
         says = codecs.decode(found.body)["error"]["message"]
         raise Refusal(HTTPStatus.BAD_REQUEST, found.code, says)
     return replace(wish, wait_s=found)
-
-
-def _sight(headers: Headers, n_rows: int) -> Sight | None:
-    """Read what page is wanted of so many rows; None for JSON."""
-    wanted = paging.sight(headers)
-    return wanted if wanted is not None and wanted.fits(n_rows) else None
 
 
 def _wrong(plane: DataPlane, failure: Exception) -> Answer:
@@ -256,7 +249,10 @@ def _later(plane: DataPlane, routed: Routed, begun: Begun, owner: str) -> Answer
 
 
 def _why(begun: Begun) -> str:
-    return begun.choice.why if begun.is_later else f"{begun.choice.method!r} was not done within the time"
+    """Say why it comes later; of another scale nobody knows yet which method has it."""
+    if begun.is_later or begun.wish.units is not None:
+        return begun.choice.why
+    return rungs.said(begun.choice.method, "late")
 
 
 def _settle(plane: DataPlane, routed: Routed, begun: Begun, tickets: Tickets, ticket: str) -> None:
@@ -300,11 +296,8 @@ def _seen(plane: DataPlane, answer: Answer, headers: Headers) -> Answer:
     """Write what was explained as a page, where one is wanted."""
     if answer.status != HTTPStatus.OK or not paging.may_want(headers.get(b"accept")):
         return answer
-    try:
-        wanted = _sight(headers, len(codecs.decode(answer.body)["explanations"]))
-    except Refusal as reason:
-        return plane.refused("explain", reason)
-    return answer if wanted is None else paging.page(plane, answer, wanted.language)
+    language = paging.wanted(headers)
+    return answer if language is None else paging.page(plane, answer, language)
 
 
 def _shown(ticket: str, seen: Seen) -> Answer:

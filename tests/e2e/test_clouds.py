@@ -17,6 +17,7 @@ from bench.servers import free_port
 from ekiben.running import child_environment
 from traffic.faults import until
 
+PATIENCE_S = 120
 HELD_S = 6  # how long a service drains that is asked while it does
 
 
@@ -119,6 +120,50 @@ def test_azure_s_probes_are_answered_and_its_scores_are_ours(alone, packages, ro
         assert answer.status_code == 200, answer.text
         assert answer.json()["predictions"][0]["score_1"] == chance(packages, row)
         assert http.post(routes["scoring_route"]["path"], json={"inputs": [{}]}).status_code in (400, 422)
+
+
+def mounted(folder, n, text):
+    """Swap what a folder holds as a kubelet does: a link to another folder takes the place of the link to the last."""
+    (folder / f"..{n}").mkdir(parents=True)
+    (folder / f"..{n}" / "route.toml").write_text(text)
+    (folder / "..next").symlink_to(f"..{n}")
+    (folder / "..next").replace(folder / "..data")
+    if not (folder / "route.toml").is_symlink():
+        (folder / "route.toml").symlink_to("..data/route.toml")
+
+
+def test_running_workers_take_up_another_route_and_keep_it_where_the_next_is_wrong(packages, row, tmp_path):
+    folder = ek.scaffold(
+        tmp_path / "both", arms=packages, route=ek.canary(stable="champion", canary="challenger", percent=0)
+    )
+    mounted(tmp_path / "mount", 1, "[route]\nweights = { champion = 1, challenger = 0 }\n")
+    told = {"EKIBEN_ROUTE_FILE": str(tmp_path / "mount" / "route.toml")}
+    with ek.serve(folder, environment=told) as server, asked(server.port) as http:
+
+        def arm():
+            answer = http.post("/predict", json={"rows": [row]})
+            assert answer.status_code == 200, answer.text
+            return answer.json()["arm"]
+
+        def changes():
+            lines = http.get("/metrics").text.splitlines()
+            return {line.split()[0]: float(line.split()[1]) for line in lines if "ekiben_route_changes_total{" in line}
+
+        assert arm() == "champion"
+        mounted(tmp_path / "mount", 2, "[route]\nweights = { champion = 0, challenger = 1 }\n")
+        until(lambda: arm() == "challenger", PATIENCE_S)
+        assert http.get("/routing").json()["weights"] == {"challenger": 1.0, "champion": 0.0}
+        mounted(tmp_path / "mount", 3, "[route]\nweights = { chalenger = 1 }\n")
+        until(lambda: changes().get('ekiben_route_changes_total{what="refused"}'), PATIENCE_S)
+        assert changes() == {
+            'ekiben_route_changes_total{what="refused"}': 1.0,
+            'ekiben_route_changes_total{what="taken"}': 1.0,
+        }
+        assert arm() == "challenger"
+        mounted(tmp_path / "mount", 4, '[route]\nweights = { champion = 1 }\nshadows = ["challenger"]\n')
+        until(lambda: arm() == "champion", PATIENCE_S)
+        text = 'ekiben_answers_total{arm="challenger",code="ok",endpoint="shadow"}'
+        until(lambda: arm() and text in http.get("/metrics").text, PATIENCE_S)
 
 
 def test_a_file_says_which_arm_answers(packages, row, tmp_path):

@@ -23,7 +23,7 @@ def test_a_service_gives_pages_and_a_ticket_is_one_too(challenger, tmp_path):
         answer = http.post("/explain?wait=60&top=2", json={"rows": [row]}, headers=accepts)
         page = pages.read(answer.text)
         assert (answer.status_code, page.all("html")[0].attributes["lang"]) == (200, "fr")
-        assert "other" in page.text
+        assert "le reste" in page.text  # what the columns that were not asked for added
         assert challenger.digest in page.text
         later = http.post("/explain?wait=0", json={"rows": [row]}, headers=accepts)
         assert later.status_code == 202

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ekiben import tables
+from ekiben.checks.doubling import Doubled
 from ekiben.checks.subjects import TOLERANCE, Evidence, Law, Subject
 from ekiben.errors import ExplainError
 from ekiben.explainers.alternatives.actions import Action, broken, said_of
@@ -29,6 +30,7 @@ CLOSE = 1e-9  # of the larger number: sums of many rows are added up in another 
 TINY = 1e-9  # of a column's spread
 STILL = 1e-6  # of the sum of all contributions: the answer is the same
 MOVED = 0.1
+EQUAL = 1e-6  # tables of many trees are kept in 32 bits
 
 Told = list[Explanation]
 
@@ -108,6 +110,34 @@ def _nothing(subject: Subject, rows: pd.DataFrame, constant: Sequence[str]) -> E
         if abs(one.contributions[name]) > CLOSE * sum(map(abs, one.contributions.values()))
     ]
     return Evidence(tried=len(found), faults=tuple(dict.fromkeys(faults)), note="" if found else NO_SUMS)
+
+
+def copies_of_a_column_share_alike(subject: Subject) -> Evidence:
+    """Two copies of a column share alike in what they add."""
+    if not hasattr(subject.package.explainer, "fit"):
+        return Evidence(tried=0, note="the method cannot be fitted again")
+    return _judged(subject, _shared)
+
+
+def _shared(subject: Subject, rows: pd.DataFrame) -> Evidence:
+    found = _attributions(subject.package.explain(rows))
+    if not found:
+        return Evidence(tried=0, note=NO_SUMS)
+    name = max(found[0].contributions, key=lambda each: sum(abs(one.contributions[each]) for one in found))
+    doubled = Doubled(package=subject.package, name=name)
+    told = _attributions(doubled.explained(rows))
+    faults = [
+        f"of two copies of {name!r} one adds {one.contributions[name]:.3g}, and the other {one.contributions[doubled.copy]:.3g}"
+        for one in told
+        if abs(one.contributions[name] - one.contributions[doubled.copy]) > _doubt(one, name, doubled.copy)
+    ]
+    return Evidence(tried=len(told), faults=tuple(faults), note=f"{len(told)} tried, with {name!r} there twice")
+
+
+def _doubt(one: Attribution, *names: str) -> float:
+    """Tell how far numbers that are equal may lie apart: by rounding, and where they are drawn once in a million times."""
+    drawn = math.hypot(*(one.standard_errors[name] for name in names)) if one.standard_errors else 0.0
+    return EQUAL * max(1.0, sum(map(abs, one.contributions.values()))) + 5 * drawn
 
 
 def tiny_noise_moves_no_explanation(subject: Subject) -> Evidence:
@@ -228,6 +258,7 @@ LAWS: tuple[Law, ...] = (
     the_same_seed_explains_the_same,
     an_explanation_is_of_its_row_alone,
     a_constant_column_adds_nothing,
+    copies_of_a_column_share_alike,
     tiny_noise_moves_no_explanation,
     rules_hold_as_often_as_they_say,
     counterfactuals_are_answered_as_told,

@@ -7,13 +7,14 @@ from typing import Any
 
 from ekiben import spec
 from ekiben.deploying import pods
-from ekiben.deploying.monitoring import alerts, service_monitor
+from ekiben.deploying.monitoring import PER_SECOND, adapter_rule, alerts, service_monitor
 from ekiben.deploying.sites import PORT, Site
 from ekiben.deploying.yamls import Why, dumps
 
 KUSTOMIZE = "kustomize.config.k8s.io"
 POSTGRES_PORT = 5432
 ROUTE_HEAD = "# Which arm answers how often. A change is rolled out pod by pod, and no request fails.\n"
+ADAPTER = "Values of the chart of prometheus-adapter: it gives autoscalers what they count. No object of the cluster."
 
 
 def written(site: Site) -> Iterator[tuple[str, str]]:
@@ -132,7 +133,7 @@ def autoscaler(site: Site, *, on_answers: bool = False) -> dict[str, Any]:
     ]
     if on_answers:
         metric = {
-            "metric": {"name": "ekiben_answers_per_second"},
+            "metric": {"name": PER_SECOND},
             "target": {"type": "AverageValue", "averageValue": str(site.answers_a_s)},
         }
         metrics.append({"type": "Pods", "pods": metric})
@@ -202,12 +203,13 @@ def _monitoring(site: Site) -> Iterator[tuple[str, str]]:
         f"{folder}/hpa.yaml",
         dumps(autoscaler(site, on_answers=True), head="The base's, by answers a second as well."),
     )
+    yield f"{folder}/adapter.values", dumps({"rules": {"custom": [adapter_rule()]}}, head=ADAPTER)
     kustomization = {
         **_kustomization("Component"),
         "resources": ["servicemonitor.yaml", "prometheusrule.yaml"],
         "patches": [{"path": "hpa.yaml"}],
     }
-    head = "Needs the Prometheus operator, and an adapter that gives ekiben_answers_per_second to autoscalers."
+    head = "Needs the Prometheus operator, and an adapter that gives ekiben_answers_per_second to autoscalers, as adapter.values tells it."
     yield f"{folder}/kustomization.yaml", dumps(kustomization, head=head)
 
 

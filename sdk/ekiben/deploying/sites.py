@@ -192,7 +192,7 @@ def _faults(site: Site) -> Iterator[str]:
 
 
 def ramp_of(spec: ServiceSpec) -> tuple[int, ...]:
-    r"""Give the steps of a new version: it begins with the share of the spec's smallest arm.
+    r"""Give the steps of a new version: those of the spec, or from the share of its smallest arm on.
 
     >>> from ekiben.spec import loads
     >>> ramp_of(
@@ -203,6 +203,8 @@ def ramp_of(spec: ServiceSpec) -> tuple[int, ...]:
     ... )
     (10, 25, 50)
     """
+    if spec.ramp:
+        return spec.ramp
     shares = [spec.route.share(arm) for arm in spec.route.weights]
     answering = sorted(share for share in shares if share > 0)
     first = max(1, min(50, round(100 * answering[0]))) if len(answering) > 1 else 5

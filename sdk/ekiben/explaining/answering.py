@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from time import monotonic, perf_counter
@@ -19,6 +19,7 @@ from ekiben.explaining.nearby import Nearby, spans_of
 from ekiben.explaining.rungs import Choice, Rung
 from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.explanations.reasons import english
 from ekiben.packages import Package
 from ekiben.spec import ServiceSpec
 
@@ -150,6 +151,9 @@ class Explaining:
             left_ms=left_s * 1e3,
             waits_ms=self.pool.waits_ms(),
         )
+        if wish.units is not None:
+            told = english("why", "unawaited") if left_s <= 0 else english("why", "scaling", units=repr(wish.units))
+            choice = replace(choice, why=told)
         is_later = choice.rung == "later"
         until = None if is_later else monotonic() + STOPS_AT * left_s
         task = Task(
@@ -176,7 +180,7 @@ class Explaining:
         if rung == "later" or units is not None:
             rung = "exact" if done.is_exact else "sampled"
         if units is not None:
-            why = f"{done.method!r} explains in {units!r}"
+            why = _of_units(units, done, package.method if begun.wish.method is None else done.method)
         seconds = perf_counter() - begun.began
         self.counted.explained(begun.arm, done.method, rung, seconds)
         if self._nearby is not None:
@@ -207,7 +211,7 @@ class Explaining:
             arm=begun.arm,
             method=method,
             rung="cached",
-            why=f"{begun.choice.why}; a row so near was explained before",
+            why=f"{begun.choice.why}; {english('why', 'near')}",
             units=begun.wish.units,
             explanations=[wishes.told(each, begun.wish) for each in found[0]],
             elapsed_ms=seconds * 1e3,
@@ -282,7 +286,7 @@ def here(
 @cache
 def _fits(method: str) -> tuple[Rung, str]:
     rung: Rung = "exact" if is_exact(method) else "sampled"
-    return rung, f"{method!r} {rungs.FITS[rung]}"
+    return rung, rungs.said(method, rungs.FITS[rung])
 
 
 def is_quick(package: Package, clock: Callable[[], float] = perf_counter) -> bool:
@@ -296,6 +300,14 @@ def is_quick(package: Package, clock: Callable[[], float] = perf_counter) -> boo
         package.explanations(row)
         times.append((clock() - began) * 1e3)
     return min(times) <= QUICK_MS
+
+
+def _of_units(units: str, done: Done, packed: str) -> str:
+    """Say why a method explains on a scale: it can, or the packed one cannot."""
+    told = english("why", "scaled", method=repr(done.method), units=repr(units))
+    if done.method == packed:
+        return told
+    return f"{english('why', 'cannot', method=repr(packed), units=repr(units))}; {told}"
 
 
 def _key(package: Package, begun: Begun) -> tuple[str, str]:

@@ -13,7 +13,6 @@ _NUMBER = {"type": "number", "minimum": 0}
 GONE = "It was cancelled, or the process that had its work has ended."
 
 
-SEVERAL = "A page is for one row, and JSON is not accepted."
 LANGUAGE = {
     "name": "accept-language",
     "in": "header",
@@ -23,19 +22,21 @@ LANGUAGE = {
 }
 
 
-def extended(document: dict[str, Any], methods: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+def extended(
+    document: dict[str, Any], methods: Sequence[str], columns: Sequence[str], most: int | None = None
+) -> dict[str, Any]:
     """Give a service's document with what `/explain` takes and gives beside rows and explanations."""
     post = document["paths"]["/explain"]["post"]
     told = {**post["responses"], "202": _answer("It comes later: a ticket for it.", "Ticket")}
-    told |= {"200": _seen_too(post["responses"]["200"]), "406": _answer(SEVERAL, "Error")}
-    extended = {**post, "parameters": [*_parameters(methods, columns), LANGUAGE], "responses": told}
+    told |= {"200": _seen_too(post["responses"]["200"])}
+    extended = {**post, "parameters": [*_parameters(methods, columns, most), LANGUAGE], "responses": told}
     paths = {**document["paths"], "/explain": {"post": extended}, "/explain/{ticket}": _ticket()}
     schemas = {**document["components"]["schemas"], "Ticket": _schema()}
     return {**document, "paths": paths, "components": {**document["components"], "schemas": schemas}}
 
 
-def _parameters(methods: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-    top, seed = {"type": "integer", "minimum": 1, "maximum": 10_000}, {"type": "integer", "minimum": 0}
+def _parameters(methods: Sequence[str], columns: Sequence[str], most: int | None) -> list[dict[str, Any]]:
+    top, seed = {"type": "integer", "minimum": 1, "maximum": most or 10_000}, {"type": "integer", "minimum": 0}
     several: dict[str, Any] = {
         "type": "array",
         "items": {**TEXT, "enum": [*columns]},
@@ -65,7 +66,7 @@ def _ticket() -> dict[str, Any]:
     missing = {"404": _answer("There is no such ticket for this key.", "Error"), "410": _answer(GONE, "Error")}
     failed = {str(status): _answer("What was asked has failed.", "Error") for status in (422, 500, 503)}
     found = _seen_too(_answer("The explanations.", "ExplainResponse"))
-    done = {"200": found, "202": _answer("Not yet.", "Ticket"), "406": _answer(SEVERAL, "Error")}
+    done = {"200": found, "202": _answer("Not yet.", "Ticket")}
     stopped = {"200": _answer("It is cancelled.", None)}
     common = {"tags": ["model"], "parameters": [path]}
     return {
@@ -86,7 +87,7 @@ def _ticket() -> dict[str, Any]:
 
 
 def _seen_too(answer: dict[str, Any]) -> dict[str, Any]:
-    """Say that an answer may be a page for one decision."""
+    """Say that an answer may be a page."""
     return {**answer, "content": {**answer["content"], "text/html": {"schema": TEXT}}}
 
 

@@ -24,6 +24,12 @@ def full() -> Refusal:
     return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "busy", says, headers=RETRY)
 
 
+def too_wide(most: int, n_told: int) -> Refusal:
+    """Refuse an explanation of more columns than one may tell."""
+    says = f"An explanation may tell {most:,} columns here. This one would tell {n_told:,}. Ask POST /explain with ?top={most}."
+    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_columns", says)
+
+
 def late(seconds: float) -> Refusal:
     """Refuse what was not there in time."""
     says = f"An explanation must be there within {seconds:g} s. It was not. Send fewer rows, or fetch it by a ticket."

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 from ekiben.explainers import is_exact
 from ekiben.explaining.messages import Known
+from ekiben.explanations.reasons import english
 
 Rung: TypeAlias = Literal["exact", "sampled", "cached", "later"]
 RUNGS: tuple[Rung, ...] = ("exact", "sampled", "cached", "later")
 SAMPLING = "sampling"
-FITS = {"exact": "is exact, and fits into the time", "sampled": "is not exact, and fits into the time"}
+FITS: dict[Rung, str] = {"exact": "exact", "sampled": "fits"}
 SLACK = 1.25  # what was measured in quiet takes longer in traffic
 
 
@@ -59,13 +61,22 @@ def choose(
     found = known(method) or Known(exact=is_exact(method), draws=method == SAMPLING)
     needs_ms = waits_ms + SLACK * n_rows * found.ms
     if left_ms <= 0:
-        return Choice(rung="later", method=method, why="nobody waits for it")
+        return Choice(rung="later", method=method, why=english("why", "unawaited"))
     if needs_ms <= left_ms:
         rung: Rung = "exact" if found.exact else "sampled"
-        told = "draws for as long as there is time" if found.draws else FITS[rung]
-        return Choice(rung=rung, method=method, why=f"{method!r} {told}")
-    short = f"{method!r} needs {needs_ms:.0f} ms, and there are {left_ms:.0f}"
+        return Choice(rung=rung, method=method, why=said(method, "draws" if found.draws else FITS[rung]))
+    short = english("why", "short", method=repr(method), needs=f"{needs_ms:.0f}", left=f"{left_ms:.0f}")
     other = known(SAMPLING)
     if found.exact and wished is None and other is not None and waits_ms + SLACK * n_rows * other.ms <= left_ms:
-        return Choice(rung="sampled", method=SAMPLING, why=f"{short}; {SAMPLING!r} fits")
+        return Choice(rung="sampled", method=SAMPLING, why=f"{short}; {said(SAMPLING, 'other')}")
     return Choice(rung="later", method=method, why=short)
+
+
+@cache
+def said(method: str, name: str) -> str:
+    """Say something of a method.
+
+    >>> said("sampling", "other")
+    "'sampling' fits"
+    """
+    return english("why", name, method=repr(method))

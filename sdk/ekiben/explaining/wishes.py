@@ -15,6 +15,11 @@ KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
 MOST_SEED = 2**63 - 1
 LONGEST_S = 86_400
+WHOLE = (
+    "anchor",
+    "anchor-alibi",
+    "counterfactual",
+)  # methods that tell the few columns that matter, whatever is wished
 OTHER = ("other", "other columns", "all other columns")
 
 
@@ -104,6 +109,19 @@ def checked(wish: Wish, packed: str, others: Collection[str], columns: Collectio
         hint = nearest(unknown[0], columns)
         raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them are none.{hint}")
     return wish
+
+
+def n_told(wish: Wish, method: str, columns: Collection[str]) -> int:
+    """Count the columns that an explanation tells at most; 0 where that is for the method to say.
+
+    >>> n_told(Wish(top=3), "linear", ["a", "b", "c", "d"]), n_told(Wish(top=3), "examples", ["a", "b", "c", "d"])
+    (3, 4)
+    """
+    if method in WHOLE:
+        return 0
+    if method == "examples":  # shows rows
+        return len(columns)
+    return min(len(wish.columns) or len(columns), wish.top or len(columns))
 
 
 def told(explanation: Mapping[str, Any], wish: Wish) -> dict[str, Any]:

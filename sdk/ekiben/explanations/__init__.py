@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
+from ekiben.explanations import pages
 from ekiben.explanations.attribution import SHOWN_COLUMNS, Attribution, Units
 from ekiben.explanations.counterfactual import Alternative, Change, Counterfactual
 from ekiben.explanations.examples import Examples, Neighbour
@@ -180,6 +181,18 @@ class Explanations(Sequence[Explanation]):
             facts = replace(one.subject.facts, prediction=prediction)
             told.append(replace(one, subject=replace(one.subject, facts=facts)))
         return Explanations(told)
+
+    def page(self, language: str = "en") -> str:
+        """Write a whole page of HTML on these decisions, one below the other, which needs nothing from elsewhere.
+
+        Raises
+        ------
+        SpecError
+            If there are no words of the language, or no explanations.
+        """
+        if not self._items:
+            raise SpecError("A page is of at least one explanation. Got none.")
+        return pages.page(self._items, language)
 
     def plot(self, kind: Literal["swarm", "bars"] = "swarm", *, ax: Axes | None = None) -> Figure:
         """Draw what each column added to all of these answers, the strongest columns first.

@@ -127,7 +127,7 @@ def _condition(condition: str, subject: Subject, speaker: Speaker, known: bool) 
     name = column_of(condition, subject)
     value = "" if name is None else speaker.measured(name, subject)
     cell = f'<td class="value">{escape(value)}</td>' if known else ""
-    return f'<tr><th scope="row" class="name"><code>{escape(condition)}</code></th>{cell}</tr>'
+    return f'<tr><th scope="row" class="name"><code>{escape(speaker.retold("condition", condition))}</code></th>{cell}</tr>'
 
 
 def column_of(condition: str, subject: Subject) -> str | None:
@@ -159,7 +159,7 @@ def _share(name: str, share: float, interval: Sequence[float], one: Any, speaker
 
 def _counterfactual(one: Any, speaker: Speaker) -> str:
     say, subject, ways = speaker.words["page"], one.subject, one.alternatives
-    head = f"<p>{escape(say['wanted'])}: <b>{escape(one.wanted)}</b></p>"
+    head = f"<p>{escape(say['wanted'])}: <b>{escape(speaker.retold('wanted', one.wanted))}</b></p>"
     if not ways:
         return f"{head}<p>{escape(say[one.outcome.replace(' ', '_')])}</p>" if one.outcome != "found" else head
     names = list(dict.fromkeys(change.column for way in ways for change in way.changes))

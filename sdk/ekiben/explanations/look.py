@@ -51,6 +51,8 @@ main{{max-width:54rem;margin:0 auto;padding:28px 20px 40px}}
 header p{{color:var(--soft)}}
 h1{{font-size:28px;line-height:1.25;margin:0 0 4px;overflow-wrap:anywhere}}
 .ek section{{margin:16px 0}}
+.ek article{{margin-top:44px}}.ek article>h2{{font-size:21px;overflow-wrap:anywhere}}
+.ek h3{{font-size:15px;font-weight:600;margin:0 0 8px}}
 ol{{margin:0;padding-left:22px}}li{{margin:3px 0;overflow-wrap:anywhere}}
 dl{{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:0}}
 dt{{color:var(--soft)}}dd{{margin:0;overflow-wrap:anywhere}}

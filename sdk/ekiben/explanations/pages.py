@@ -1,8 +1,8 @@
-"""A page for one decision: what was answered, why, and how that was found; it needs nothing from elsewhere."""
+"""A page for one decision, or for some: what was answered, why, and how that was found; it needs nothing from elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,37 +14,47 @@ N_REASONS = 4
 WHY = "attribution"  # the kind that gives reasons
 
 
-def page(one: Any, language: str = "en") -> str:
-    """Write a whole page of HTML on one decision.
+def page(found: Sequence[Any], language: str = "en") -> str:
+    """Write a whole page of HTML on one decision, or on several, one below the other.
 
     Everything in it is escaped; there is no script in it, and its one style is named by its hash in the page's policy.
     """
     speaker = Speaker.of(language)
-    say, facts = speaker.words["page"], one.subject.facts
-    answer = _answer(one, facts, speaker)
-    parts = [
-        _header(say["title"], answer),
-        _section(say["scores"], _scores(facts.prediction, speaker)),
-        _section(say["reasons"], _reasons(one, language, say)) if one.kind == WHY else "",
-        _section(say.get(one.kind, one.kind), card(one, language)),
-        _row(one, speaker),
-        _section(say["made"], _made(one, facts, speaker)),
-    ]
+    say, answers = speaker.words["page"], [_answer(one, one.subject.facts, speaker) for one in found]
+    if len(found) == 1:
+        head, parts = answers[0], _sections(found[0], speaker, language, "h2")
+    else:
+        head, parts = say["answers"].format(n=len(found)), ""
+        for n, (one, answer) in enumerate(zip(found, answers, strict=True), start=1):
+            told = f"<h2>{escape(say['nth'].format(n=n))}: {escape(answer)}</h2>"
+            parts += f"<article>{told}{_sections(one, speaker, language, 'h3')}</article>"
     return (
         f'<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f"<title>{escape(say['title'])}: {escape(answer)}</title><style>{SHEET}</style></head>\n"
-        f'<body class="ek"><main>{"".join(parts)}</main></body></html>\n'
+        f"<title>{escape(say['title'])}: {escape(head)}</title><style>{SHEET}</style></head>\n"
+        f'<body class="ek"><main>{_header(say["title"], head)}{parts}</main></body></html>\n'
     )
 
 
-def _header(title: str, answer: str) -> str:
-    return f"<header><p>{escape(title)}</p><h1>{escape(answer)}</h1></header>"
+def _sections(one: Any, speaker: Speaker, language: str, level: str) -> str:
+    say, facts = speaker.words["page"], one.subject.facts
+    parts = [
+        _section(say["scores"], _scores(facts.prediction, speaker), level),
+        _section(say["reasons"], _reasons(one, language, say), level) if one.kind == WHY else "",
+        _section(say.get(one.kind, one.kind), card(one, language), level),
+        _row(one, speaker),
+        _section(say["made"], _made(one, facts, speaker), level),
+    ]
+    return "".join(parts)
 
 
-def _section(title: str, inside: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>" if inside else ""
+def _header(title: str, head: str) -> str:
+    return f"<header><p>{escape(title)}</p><h1>{escape(head)}</h1></header>"
+
+
+def _section(title: str, inside: str, level: str) -> str:
+    return f"<section><{level}>{escape(title)}</{level}>{inside}</section>" if inside else ""
 
 
 def _answer(one: Any, facts: Facts, speaker: Speaker) -> str:
@@ -114,8 +124,8 @@ def _made(one: Any, facts: Facts, speaker: Speaker) -> str:
     told = {
         "explains": speaker.scale(one) if hasattr(one, "output") else "",
         "method": one.method,
-        "rung": facts.rung,
-        "why": facts.why,
+        "rung": speaker.words["rung"].get(facts.rung, facts.rung),
+        "why": speaker.why(facts.why),
         "error": speaker.written(f"{one.faithfulness_error:.2g}"),
         "elapsed": say["milliseconds"].format(n=speaker.written(f"{one.elapsed_ms:.3g}")),
         "model": facts.model,
@@ -124,10 +134,5 @@ def _made(one: Any, facts: Facts, speaker: Speaker) -> str:
         "id": facts.id,
         "at": facts.at,
     }
-    rows = [f"<dt>{escape(say[key])}</dt><dd{_tongue(key)}>{escape(text)}</dd>" for key, text in told.items() if text]
+    rows = [f"<dt>{escape(say[key])}</dt><dd>{escape(text)}</dd>" for key, text in told.items() if text]
     return f"<dl>{''.join(rows)}</dl>"
-
-
-def _tongue(key: str) -> str:
-    """Mark what is said in English whatever the page's language."""
-    return ' lang="en"' if key in ("rung", "why") else ""

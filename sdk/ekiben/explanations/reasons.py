@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,7 +117,36 @@ class Speaker:
         """Say what is explained and in which units: of a class in these words, of a value by its own name."""
         told = self.words["scale"].get(getattr(one, "units", ""))
         label = getattr(one, "label", None)
-        return str(one.output) if told is None or label is None else told.format(label=repr(label))
+        return (
+            self.retold("output", str(one.output)) if told is None or label is None else told.format(label=repr(label))
+        )
+
+    def retold(self, part: str, english: str) -> str:
+        """Say again what was said in English by the templates of a part; anything else stays as it is.
+
+        >>> Speaker.of("fr").retold("wanted", "at least 0.8")
+        'au moins 0,8'
+        """
+        for name, template in _templates(part).items():
+            if found := template.fullmatch(english):
+                told = {key: self._part(key, text) for key, text in found.groupdict().items()}
+                return self.words[part][name].format(**told)
+        return english
+
+    def why(self, english: str) -> str:
+        """Say again why an explanation stands on its rung."""
+        return "; ".join(self.retold("why", each) for each in english.split("; "))
+
+    def _part(self, key: str, text: str) -> str:
+        if key == "range":
+            return self.retold("wanted", text)
+        if key == "units":
+            return (
+                repr(self.words["units"].get(text[1:-1], text[1:-1]))
+                if text[:1] == "'"
+                else self.words["units"].get(text, text)
+            )
+        return self.written(text) if key in ("low", "high") else text
 
     def column(self, name: str, subject: Subject) -> str:
         """Say a column by its label, with the row's value where that is known."""
@@ -166,6 +196,15 @@ class Speaker:
         return "".join(signs.get(sign, sign) for sign in told)
 
 
+def english(part: str, name: str, **told: Any) -> str:
+    """Say something in English, so that it can be said again in other languages.
+
+    >>> english("why", "other", method=repr("sampling"))
+    "'sampling' fits"
+    """
+    return _read("en")[part][name].format(**told)
+
+
 def is_missing(value: Any) -> bool:
     """Tell whether a value is none: None, or not a number."""
     return value is None or (isinstance(value, float) and value != value)
@@ -174,3 +213,12 @@ def is_missing(value: Any) -> bool:
 @cache
 def _read(language: str) -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _templates(part: str) -> Mapping[str, re.Pattern[str]]:
+    """Give what recognises the English templates of a part."""
+    return {
+        name: re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(told)), re.DOTALL)
+        for name, told in _read("en")[part].items()
+    }

@@ -55,7 +55,7 @@ class Shown:
         SpecError
             If there are no words of the language.
         """
-        return pages.page(self, language)
+        return pages.page([self], language)
 
     def _repr_html_(self) -> str:
         return sheet(section(self, picture(self) or self.html()))

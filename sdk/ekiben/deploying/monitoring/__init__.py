@@ -10,6 +10,7 @@ from ekiben.deploying.sites import Site
 
 ALERTS, DASHBOARD = "alerts.yml", "dashboard.json"
 EVERY = "15s"
+PER_SECOND = "ekiben_answers_per_second"  # what an autoscaler counts
 
 
 def text(name: str) -> str:
@@ -21,6 +22,17 @@ def alerts() -> dict[str, Any]:
     """Give the alerting rules."""
     rules: dict[str, Any] = yamls.loads(text(ALERTS), source=ALERTS)[0]
     return rules
+
+
+def adapter_rule() -> dict[str, Any]:
+    """Tell prometheus-adapter how to make the answers a second of a pod of the counter."""
+    resources = {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}
+    return {
+        "seriesQuery": 'ekiben_answers_total{namespace!="",pod!=""}',
+        "resources": {"overrides": resources},
+        "name": {"as": PER_SECOND},
+        "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)",
+    }
 
 
 def service_monitor(site: Site) -> dict[str, Any]:

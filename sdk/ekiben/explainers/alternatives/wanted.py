@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ekiben.errors import ExplainError, SpecError, nearest
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explanations.counterfactual import said
+from ekiben.explanations.reasons import english
 
 Labels = npt.NDArray[Any]
 LEAST_GAP = 1e-12  # of a row whose scores say that it is there, and whose label does not
@@ -59,10 +60,11 @@ class Wanted:
     def sentence(self, classes: tuple[Any, ...]) -> str:
         """Say what is wanted."""
         if not self.is_range:
-            return "another label" if self.label is None else said(self.label)
+            return english("wanted", "other") if self.label is None else said(self.label)
         low, high = (None if end is None else f"{end:.6g}" for end in (self.low, self.high))
-        told = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
-        return told if self.place is None else f"a probability of {said(classes[self.place])} of {told}"
+        name = "least" if high is None else "most" if low is None else "between"
+        told = english("wanted", name, low=low, high=high)
+        return told if self.place is None else english("wanted", "chance", label=said(classes[self.place]), range=told)
 
     def gaps(self, answered: Answered, now: Any, classes: tuple[Any, ...]) -> Matrix:
         """Tell how far each answer is from what is wanted; 0 is there."""

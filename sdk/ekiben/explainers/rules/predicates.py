@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ekiben.compiling import Coded
+from ekiben.explanations.reasons import english
 from ekiben.moments import moment
 from ekiben.schema import Column, Kind, Schema
 from ekiben.values import is_missing
@@ -108,7 +109,7 @@ class Known:
         """Say in the user's words a predicate that holds of `value`."""
         name = self.column.name
         if is_missing(value):
-            return f"{name} is missing"
+            return english("condition", "missing", column=name)
         if self.cuts is None:
             return f"{name} == {_told(value)}"
         above = self._spelt(predicate.low - 1) if predicate.low > 0 else None
