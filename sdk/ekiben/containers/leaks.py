@@ -117,11 +117,11 @@ def scan(
     root = Path(subject)
     if not root.exists():
         raise SpecError(f"A scan must have a folder or an archive to look at. There is none at {str(subject)!r}.")
-    literals = list(_literals(own or machine()))
+    known = list(literals(own or machine()))
     found: set[Leak] = set()
     for entry in entries(root, known=published or ()):
         rules = _rules(entry.place, published)
-        found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, rules, literals))
+        found.update(Leak(place=entry.place, kind=kind) for kind in kinds(entry, rules, known))
     return tuple(sorted(found))
 
 
@@ -156,14 +156,18 @@ def refuse(
     found = scan(subject, own=own, published=published)
     leaks = [leak for leak in found if not any(fnmatch.fnmatchcase(leak.place, pattern) for pattern in allowed)]
     if leaks:
-        more = f"; and {len(leaks) - MOST_TOLD} more" if len(leaks) > MOST_TOLD else ""
         raise BuildError(
-            "An image must hold no notebook, data, secret, or name of a machine. "
-            f"Found {'; '.join(map(str, leaks[:MOST_TOLD]))}{more}. "
-            "Remove it from the service's folder or the model, and build again; "
+            f"{told('An image', leaks)} Remove it from the service's folder or the model, and build again; "
             "what is none may be allowed by its place, with a reason."
         )
     return tuple(found)
+
+
+def told(what: str, found: Sequence[Leak]) -> str:
+    """Say what was found where, as far as a person reads on."""
+    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    first = "; ".join(map(str, found[:MOST_TOLD]))
+    return f"{what} must hold no notebook, data, secret, or name of a machine. Found {first}{more}."
 
 
 # ── what is in one file ────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,7 +183,8 @@ def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
     return () if leak_rules.is_test(place) else SURE
 
 
-def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> set[str]:
+def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[str]:
+    """Tell what kinds of leaks one file is or holds, as far as it is asked; `known` are those of `literals`."""
     place, mild = entry.place.removesuffix("!"), rules is RULES
     if entry.file is None:
         return {f"what cannot be looked into ({entry.closed})"} if mild else set()
@@ -188,7 +193,7 @@ def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> 
         if mild and i == 0:
             kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}
         for view in _views(chunk, mild):
-            kinds |= _in_bytes(view, rules, literals)
+            kinds |= _in_bytes(view, rules, known)
     return kinds
 
 
@@ -234,7 +239,7 @@ def _rest(text: bytes) -> bytes:
 # ── what is this machine's ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _literals(own: Machine) -> Iterator[Literal]:
+def literals(own: Machine) -> Iterator[Literal]:
     """Give each text of this machine in the ways that files write it."""
     for kind, texts in own.texts.items():
         for text in texts:

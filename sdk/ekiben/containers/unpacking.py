@@ -72,7 +72,7 @@ def entries(root: Path, *, known: Collection[str] = ()) -> Iterator[Entry]:
             yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
         elif stat.S_ISREG(path.lstat().st_mode):
             with path.open("rb") as file:
-                yield from _opened(name, file, 0)
+                yield from opened(name, file, 0)
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -84,7 +84,8 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(root).as_posix(), path
 
 
-def _opened(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+def opened(place: str, file: IO[bytes], depth: int = 0) -> Iterator[Entry]:
+    """Give a file, and what is in it if it is an archive; it is to be read before the next entry is asked for."""
     head = file.read(HEAD)
     file.seek(0)
     kind = next((word for magic, word in CLOSED.items() if head.startswith(magic)), None)
@@ -143,7 +144,7 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
                 yield Entry(place=name, closed="a file behind a password")
             elif not each.is_dir():
                 with archive.open(each) as member, _seekable(member, each.file_size) as found:
-                    yield from _opened(name, found, depth)
+                    yield from opened(name, found, depth)
 
 
 def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
@@ -159,7 +160,7 @@ def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
             yield Entry(place=f"{place}!/{each.name}!", file=BytesIO("\n".join(told).encode(errors="surrogateescape")))
             member = archive.extractfile(each) if each.isreg() else None
             if member is not None:
-                yield from _opened(f"{place}!/{each.name}", member, depth)
+                yield from opened(f"{place}!/{each.name}", member, depth)
 
 
 def _array(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:  # noqa: ARG001 -- every reader is asked in one form
@@ -179,7 +180,7 @@ def _packed(unpack: Callable[[IO[bytes]], IO[bytes]]) -> Reader:
 
     def read(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
         with unpack(file) as stream, _copied(stream) as found:
-            yield from _opened(f"{place}!", found, depth)
+            yield from opened(f"{place}!", found, depth)
 
     return read
 
