@@ -6,6 +6,7 @@ import base64
 import csv
 import fnmatch
 import hashlib
+import inspect
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ekiben.containers.images import HOLDS
 from ekiben.containers.leak_rules import RULES, SURE, Rule
 from ekiben.containers.leaks import Leak, Machine
 from ekiben.containers.unpacking import Entry
-from ekiben.containers.wheels import Wheel
+from ekiben.containers.wheels import Wheel, cache
 from ekiben.errors import BuildError
 
 SITE = f"{recipe.SITE.strip('/')}/"
@@ -98,7 +99,7 @@ def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None
     """Look through an image that was saved: every file of every layer, also one that a later layer hides, and every label.
 
     A file whose bytes a public wheel holds is not looked into. The base is asked as a library is: what is sure to be a secret,
-    and what names this machine.
+    and what names this machine. A layer in which nothing was found is not looked through again by the same rules.
 
     Parameters
     ----------
@@ -118,27 +119,53 @@ def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None
     """
     layout = saved.read(image)
     literals = list(leaks.literals(own or leaks.machine()))
+    owners_ = known or Owners()
     found = {
         Leak(place=place, kind=kind)
         for place, data in _told(layout)
         for kind in leaks.kinds(Entry(place="", file=BytesIO(data)), RULES, literals)
     }
     for number, blob in saved.layers_of(layout):
-        holds = HOLDS[number] if len(layout.layers) == len(HOLDS) else str(number + 1)
-        for name, entry in _entries(blob):
-            rules = _rules(number, name, entry, known or Owners())
-            if rules is not None:
-                named = Entry(place=name, file=entry.file, closed=entry.closed)
-                found.update(Leak(place=f"layer {holds}: {name}", kind=k) for k in leaks.kinds(named, rules, literals))
+        mark = _mark(layout, number, literals, owners_)
+        if not mark.is_file():
+            leaking = set(_in_layer(layout, number, blob, literals, owners_))
+            found |= leaking
+            if not leaking:
+                mark.touch()
     return tuple(sorted(found))
+
+
+def _in_layer(
+    layout: saved.Layout, number: int, blob: IO[bytes], literals: Sequence[leaks.Literal], known: Owners
+) -> Iterator[Leak]:
+    holds = HOLDS[number] if len(layout.layers) == len(HOLDS) else str(number + 1)
+    for name, entry in _entries(blob):
+        rules = _rules(number, name, entry, known)
+        if rules is not None:
+            named = Entry(place=name, file=entry.file, closed=entry.closed)
+            yield from (Leak(place=f"layer {holds}: {name}", kind=kind) for kind in leaks.kinds(named, rules, literals))
+
+
+def _mark(layout: saved.Layout, number: int, literals: Sequence[leaks.Literal], known: Owners) -> Path:
+    """Name the file that says of a layer's bytes that nothing was found in them, by these rules, here."""
+    told = hashlib.sha256(str(layout.config["rootfs"]["diff_ids"][number]).encode())
+    for module in (leak_rules, leaks, unpacking):
+        told.update(inspect.getsource(module).encode())
+    told.update(Path(__file__).read_bytes())
+    told.update(repr((number, sorted(way for _, way, _ in literals), sorted(known.digests.items()))).encode())
+    told.update(repr(sorted(known.public)).encode())
+    folder = cache() / "looked-through"
+    folder.mkdir(exist_ok=True)
+    return folder / told.hexdigest()
 
 
 def _entries(blob: IO[bytes]) -> Iterator[tuple[str, Entry]]:
     """Give each file of a layer, and what is in it, with its name in the image."""
-    for entry in unpacking.opened("", blob):
-        name = entry.place.lstrip("!/").removeprefix("./")
-        if name:  # else it is the layer itself
-            yield name, entry
+    with unpacking.copied(blob) as layer:
+        for entry in unpacking.opened("", layer):
+            name = entry.place.lstrip("!/").removeprefix("./")
+            if name:  # else it is the layer itself
+                yield name, entry
 
 
 def _rules(number: int, name: str, entry: Entry, known: Owners) -> Sequence[Rule] | None:

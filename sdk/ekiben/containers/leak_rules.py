@@ -52,7 +52,8 @@ _WORDS = "(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|aut
 # What documents of libraries write where a password would stand.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
-_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
+# No control character, and three letters at least: two may be how marshal begins the next text.
+_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
 
 SECRETS = (
     _rule("a private key", "private", rf"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----{_END}{_BODY}"),
@@ -208,8 +209,6 @@ HEADS_MILD = {
 }
 _NAMED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED.items()}
 _NAMED_MILD = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED_MILD.items()}
-# Of a container's own files: they speak of the container, not of who built it.
-EXPECTED = re.compile(r"(^|/)etc/(apt/|pki/|ssl/|ssh/ssh_config)|(^|/)usr/share/")
 
 
 def by_name(place: str) -> str | None:

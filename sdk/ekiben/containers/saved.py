@@ -258,14 +258,14 @@ def layers_of(image: Layout) -> Iterator[tuple[int, IO[bytes]]]:
 
 @contextmanager
 def of_engine(engine: Engine, name: str) -> Iterator[Path]:
-    """Have an engine save an image for a while, and give the archive.
+    """Have an engine save an image for a while, and give the archive; its layers need not be packed for so short a time.
 
     Raises
     ------
     BuildError
         If the engine refuses.
     """
-    form = ("--format=oci-archive",) if engine.name == "podman" else ()
+    form = ("--format=oci-archive", "--uncompressed") if engine.name == "podman" else ()
     with tempfile.TemporaryDirectory(prefix="ekiben-saved-") as place:
         archive = Path(place) / "image.tar"
         engine.call("save", *form, "-o", str(archive), name)

@@ -179,7 +179,7 @@ def _packed(unpack: Callable[[IO[bytes]], IO[bytes]]) -> Reader:
     """Read what one stream was compressed to; a whole copy is made, since what is in it is read from several places."""
 
     def read(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
-        with unpack(file) as stream, _copied(stream) as found:
+        with unpack(file) as stream, copied(stream) as found:
             yield from opened(f"{place}!", found, depth)
 
     return read
@@ -211,12 +211,13 @@ def _seekable(stream: IO[bytes], n_bytes: int) -> Iterator[IO[bytes]]:
     if n_bytes <= IN_MEMORY:
         yield BytesIO(stream.read())
     else:
-        with _copied(stream) as found:
+        with copied(stream) as found:
             yield found
 
 
 @contextmanager
-def _copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+def copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Copy what can be read but once, so that it can be read from several places."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
         shutil.copyfileobj(_Bounded(stream), copy, PIECE)
         copy.seek(0)
