@@ -143,7 +143,8 @@ def _in_layer(
         rules = _rules(number, name, entry, known)
         if rules is not None:
             named = Entry(place=name, file=entry.file, closed=entry.closed)
-            yield from (Leak(place=f"layer {holds}: {name}", kind=kind) for kind in leaks.kinds(named, rules, literals))
+            place = f"layer {holds}: {name.removesuffix('!')}"  # what a tar or zip says of a file stands for the file
+            yield from (Leak(place=place, kind=kind) for kind in leaks.kinds(named, rules, literals))
 
 
 def _mark(layout: saved.Layout, number: int, literals: Sequence[leaks.Literal], known: Owners) -> Path:

@@ -27,6 +27,8 @@ MOST_DEEP = 8  # archives in archives
 MOST_BYTES = 16 << 30  # of what one archive unpacks to
 IN_MEMORY = 16 << 20
 PIECE = 1 << 20
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_END = 22  # bytes that end a zip without a comment
 ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
 CLOSED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 BROKEN = (
@@ -87,11 +89,12 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 def opened(place: str, file: IO[bytes], depth: int = 0) -> Iterator[Entry]:
     """Give a file, and what is in it if it is an archive; it is to be read before the next entry is asked for."""
     head = file.read(HEAD)
-    file.seek(0)
     kind = next((word for magic, word in CLOSED.items() if head.startswith(magic)), None)
-    reader = _reader(place, head)
-    # What is in an archive comes by itself, in its own place.
-    yield Entry(place=place, file=BytesIO() if reader in (_zip, _tar) else file)
+    reader = _reader(place, head, file)
+    file.seek(0)
+    # What is in an archive comes by itself, in its own place; but not what stands before one.
+    begins = (reader is _zip and head.startswith(ZIP)) or (reader is _tar and _is_tar(head))
+    yield Entry(place=place, file=BytesIO() if begins else file)
     if kind is not None:
         yield Entry(place=place, closed=kind)
     elif reader is not None and depth >= MOST_DEEP:
@@ -109,10 +112,10 @@ def opened(place: str, file: IO[bytes], depth: int = 0) -> Iterator[Entry]:
 Reader = Callable[[str, IO[bytes], int], Iterator[Entry]]
 
 
-def _reader(place: str, head: bytes) -> Reader | None:
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or place.lower().endswith(ZIPPED):
+def _reader(place: str, head: bytes, file: IO[bytes]) -> Reader | None:
+    if head.startswith(ZIP):
         return _zip
-    if head[257:262] == b"ustar" or place.endswith(".tar"):
+    if _is_tar(head):
         return _tar
     if head.startswith(b"\x93NUMPY"):
         return _array
@@ -121,7 +124,20 @@ def _reader(place: str, head: bytes) -> Reader | None:
             return _packed(unpack)
     if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:  # as joblib compresses
         return _packed(_Inflated)
-    return None
+    if place.lower().endswith(ZIPPED) or _ends_a_zip(file):
+        return _zip
+    return _tar if place.endswith(".tar") else None
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _ends_a_zip(file: IO[bytes]) -> bool:
+    """Tell whether a file ends as a zip does, whatever stands before it."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(max(0, n_bytes - ZIP_END))
+    return file.read(4) == b"PK\x05\x06"
 
 
 # ── archives ───────────────────────────────────────────────────────────────────────────────────────────────────────
