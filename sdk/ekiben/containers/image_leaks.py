@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from ekiben.containers import leak_rules, leaks, recipe, saved, unpacking
+from ekiben.containers import leak_rules, leaks, recipe, saved, unpacking, views
 from ekiben.containers.images import HOLDS
 from ekiben.containers.leak_rules import RULES, SURE, Rule
 from ekiben.containers.leaks import Leak, Machine
@@ -150,7 +150,7 @@ def _in_layer(
 def _mark(layout: saved.Layout, number: int, literals: Sequence[leaks.Literal], known: Owners) -> Path:
     """Name the file that says of a layer's bytes that nothing was found in them, by these rules, here."""
     told = hashlib.sha256(str(layout.config["rootfs"]["diff_ids"][number]).encode())
-    for module in (leak_rules, leaks, unpacking):
+    for module in (leak_rules, leaks, unpacking, views):
         told.update(inspect.getsource(module).encode())
     told.update(Path(__file__).read_bytes())
     told.update(repr((number, sorted(way for _, way, _ in literals), sorted(known.digests.items()))).encode())

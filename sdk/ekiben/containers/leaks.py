@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import configparser
 import fnmatch
 import getpass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_rules
+from ekiben.containers import leak_rules, views
 from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
 from ekiben.containers.unpacking import Entry, entries
 from ekiben.errors import BuildError, SpecError
@@ -34,7 +33,6 @@ COMMON = re.compile(
     r"localhost|.{0,3}|(localhost|ip6-.*)\..*",
     re.IGNORECASE,
 )
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{48,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -192,7 +190,8 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
             kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}
-        for view in _views(chunk, mild):
+            kinds |= {"a data file"} if leak_rules.is_table(chunk) else set()
+        for view in views.of(chunk) if mild else (chunk,):
             kinds |= _in_bytes(view, rules, known)
     return kinds
 
@@ -209,31 +208,6 @@ def _in_bytes(data: bytes, rules: Sequence[Rule], literals: Iterable[Literal]) -
     lowered = data.lower()
     found = {rule.kind for rule in rules if rule.finds(data, lowered)}
     return found | {kind for kind, anchor, pattern in literals if anchor in lowered and pattern.search(data)}
-
-
-def _views(chunk: bytes, mild: bool) -> Iterator[bytes]:
-    """Give the bytes as they are; of the user's own also text of two or four bytes a letter, and what base64 wraps."""
-    yield chunk
-    if mild and b"\x00" in chunk:
-        for n_bytes in (2, 4):  # so many zeros less one end a text, fewer lie between its letters
-            yield chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
-    if mild and b"\\" in chunk:  # as JSON and source code write what stands in quotes
-        yield chunk.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
-    if mild and (decoded := b"\n".join(_decoded(chunk))):
-        yield decoded
-
-
-def _decoded(chunk: bytes) -> Iterator[bytes]:
-    text = chunk.replace(b"\\n", b"").replace(b"\r", b"").replace(b"\n", b"")
-    for match in _BASE64.finditer(text):
-        letters = match[0].rstrip(b"=")
-        for start in range(4):  # a word before it, or the border of a chunk, moves where it begins
-            part = letters[start:]
-            yield base64.b64decode(part[: len(part) // 4 * 4] + _rest(part[len(part) // 4 * 4 :]))
-
-
-def _rest(text: bytes) -> bytes:
-    return text + b"=" * (4 - len(text)) if len(text) > 1 else b""
 
 
 # ── what is this machine's ─────────────────────────────────────────────────────────────────────────────────────────
