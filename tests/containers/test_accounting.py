@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 import ekiben as ek
-from ekiben import building, cli, locking
+from ekiben import building, cli, locking, spec
 from ekiben.containers import accounting, context, forecasting, sbom, vendoring, wheels
 from ekiben.containers.accounting import Accounts
 from ekiben.containers.debian import Base, Debian
 from ekiben.containers.forecasting import Part, savings
+from ekiben.containers.images import MB
 from ekiben.containers.tools import install
 from ekiben.errors import BuildError, NotFoundError, SpecError
 
@@ -107,6 +108,18 @@ def test_an_arm_saves_what_only_it_needs():
         Part(name="model b", n_bytes=3, layer="models", reasons=("arm b",)),
     ]
     assert savings(parts) == {"tables": 150, "arm b (its plan)": 93}
+
+
+def test_methods_save_what_the_same_service_without_them_does_not_hold(champion, judged, tmp_path):
+    asked = spec.Explain(methods=("sampling", "anchor"))
+    folder = ek.scaffold(tmp_path / "risk", arms={"champion": champion}, explain=asked)
+    locking.write_hashed(folder)
+    found = ek.forecast(building._build_in_child(folder))
+    less = found.by_layer()["dependencies"] - judged.forecast.by_layer()["dependencies"]
+    assert less > 10 * MB
+    assert found.saves["methods anchor, sampling (of arm champion)"] == less
+    assert "method sampling (of arm champion)" not in found.saves  # the other needs the same
+    assert "without methods anchor, sampling (of arm champion)" in str(found)
 
 
 def test_wheels_are_collected_once_by_their_digests(tag, tmp_path):
