@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ekiben.errors import NotFoundError, SpecError
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route, only
-from ekiben.spec import Budgets, Limits, Log, ServiceSpec, Unit, dumps, loads, parse_unit, read
+from ekiben.spec import Budgets, Containers, Limits, Log, ServiceSpec, Unit, dumps, loads, parse_unit, read
 
 GOLDEN = Path(__file__).parent / "golden" / "spec"
 
@@ -43,6 +43,7 @@ champion = "models:/credit_risk/1"
 amounts = st.floats(1e-300, 1e9) | st.integers(1, 10**9)
 counts = st.integers(1, 10**9)
 lines = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+reasons = st.dictionaries(lines, lines.filter(str.strip), max_size=3)
 tokens = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True)
 fields = st.text(st.characters(codec="utf-8"), max_size=12).map(str.strip).filter(lambda s: s and s.isprintable())
 units = st.one_of(
@@ -66,6 +67,7 @@ def specs(draw):
         budgets=draw(st.builds(Budgets, predict_p99_ms=amounts, explain_ms=amounts)),
         limits=draw(st.builds(Limits, max_rows=counts, max_body_mb=amounts, explain_rows=counts, concurrency=counts)),
         log=draw(st.builds(Log, access=st.floats(0, 1))),
+        containers=draw(st.builds(Containers, allow_licences=reasons, allow_leaks=reasons)),
         workers=draw(counts),
         threads=draw(counts),
         timeout_s=draw(amounts),
@@ -120,6 +122,24 @@ def test_limits_and_workers_are_written_only_when_they_are_not_the_defaults():
     assert "max_rows = 5" in text
     assert "workers = 2" in text
     assert "max_body_mb" not in text
+
+
+def test_what_an_image_may_hold_is_said_by_name_with_the_reason():
+    told = (
+        '[containers]\nallow_licences = { alibi = "bought, contract 17" }\nallow_leaks = { "bento/*.csv" = "cities" }'
+    )
+    spec = loads(SMALL + told)
+    assert spec.containers.allow_licences == {"alibi": "bought, contract 17"}
+    text = dumps(spec)
+    assert 'alibi = "bought, contract 17"\n' in text
+    assert '"bento/*.csv" = "cities"\n' in text
+    assert loads(text) == spec
+    assert hash(loads(text)) == hash(spec)
+    assert "containers" not in dumps(loads(SMALL))
+    with pytest.raises(
+        SpecError, match=re.escape("containers.allow_leaks must be a table: a name = the reason. Got 3.")
+    ):
+        loads(SMALL + "[containers]\nallow_leaks = 3")
 
 
 def test_one_arm_needs_no_route():
@@ -197,6 +217,10 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
 
         [log]
         access = 2
+
+        [containers]
+        allow_licences = { alibi = "" }
+        allow_leek = {}
         """
     )
     with pytest.raises(SpecError) as caught:
@@ -209,6 +233,8 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
         "arms.champion",
         "budgets.explain",
         "budgets.predict_p99_ms",
+        "containers.allow_leek",
+        "containers.allow_licences.alibi",
         "limits.concurrency",
         "limits.max_rows",
         "log.access",
@@ -235,6 +261,8 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
         "limits.max_rows must be a whole number from 1 to 1,000,000,000. Got 1.5.",
         "limits.concurrency must be a whole number from 1 to 1,000,000,000. Got 0.",
         "log.access must be a number from 0 to 1. Got 2.",
+        "containers.allow_licences.alibi must be the reason, such as 'bought, contract 17'. Got ''.",
+        "Did you mean 'allow_leaks'?",
     ):
         assert fact in told
 

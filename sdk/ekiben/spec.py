@@ -80,6 +80,15 @@ def _command(key: str, value: object) -> Iterator[str]:
         yield f"{key} must be a command, such as 'python train.py'. Got {shown(value)}."
 
 
+def _reasons(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, Mapping) or not all(is_text(name) and name for name in value):
+        yield f"{key} must be a table: a name = the reason. Got {shown(value)}."
+        return
+    for name, reason in value.items():
+        if not is_text(reason) or not cast("str", reason).strip():
+            yield f"{_dotted(key, name)} must be the reason, such as 'bought, contract 17'. Got {shown(reason)}."
+
+
 def _methods(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, list | tuple) or not all(
         isinstance(name, str) and _METHOD.fullmatch(name) for name in value
@@ -195,6 +204,7 @@ _RECORDS: Mapping[str, Rule] = {
     "keep_days": _amount,
     "keep_mb": _amount,
 }
+_CONTAINERS: Mapping[str, Rule] = {"allow_licences": _reasons, "allow_leaks": _reasons}
 _ROUTE: Mapping[str, Rule] = dict.fromkeys(("weights", "shadows", "salt"), _anything)  # `faults_of_route` judges them
 _SPEC: Mapping[str, Rule] = {
     "format": _format,
@@ -213,6 +223,7 @@ _SPEC: Mapping[str, Rule] = {
     "log": _table(_LOG),
     "records": _table(_RECORDS),
     "explain": _table(_EXPLAIN),
+    "containers": _table(_CONTAINERS),
 }
 
 
@@ -384,6 +395,32 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Containers:
+    """What an image of the service may hold that would be refused otherwise, each with the reason.
+
+    Parameters
+    ----------
+    allow_licences
+        Distributions, or packages of Debian, that may stand under the licence that they have.
+    allow_leaks
+        Patterns of places that may hold what looks like a leak.
+
+    Examples
+    --------
+    >>> Containers(allow_licences={"alibi": "bought, contract 17"}).allow_licences["alibi"]
+    'bought, contract 17'
+    """
+
+    allow_licences: Mapping[str, str] = field(default_factory=dict)
+    allow_leaks: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _refuse("Containers", _table(_CONTAINERS)("containers", _as_table(self)))
+        object.__setattr__(self, "allow_licences", ByArm(self.allow_licences))
+        object.__setattr__(self, "allow_leaks", ByArm(self.allow_leaks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """Say what one bento serves.
 
@@ -397,9 +434,9 @@ class ServiceSpec:
         Which arms answer and which watch; each is one of `arms`.
     unit
         Who sticks to an arm. Without it each request is its own unit.
-    budgets, limits, log, records, explain
+    budgets, limits, log, records, explain, containers
         How long an answer may take; how much may be asked; what the access log tells; what is kept of each decision; what
-        explanations may tell, and who explains.
+        explanations may tell, and who explains; what an image may hold.
     ramp
         Per cent of the pods that a new version of the service has, one step after the other; none leaves it to the route.
     workers, threads
@@ -433,6 +470,7 @@ class ServiceSpec:
     log: Log = field(default_factory=Log)
     records: Records = field(default_factory=Records)
     explain: Explain = field(default_factory=Explain)
+    containers: Containers = field(default_factory=Containers)
     ramp: tuple[int, ...] = ()
     workers: int = 1
     threads: int = 4
@@ -573,6 +611,7 @@ def dumps(spec: ServiceSpec) -> str:
     blocks = (
         *(_head(spec), _arms_block(spec), _route_block(spec), _budgets_block(spec)),
         *(_limits_block(spec), _log_block(spec), _records_block(spec), _explain_block(spec)),
+        _containers_block(spec),
     )
     return "\n".join("\n".join(lines) + "\n" for lines in blocks if lines)
 
@@ -662,7 +701,7 @@ def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
     kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
-    kinds |= {"limits": Limits, "log": Log, "records": Records, "explain": Explain}
+    kinds |= {"limits": Limits, "log": Log, "records": Records, "explain": Explain, "containers": Containers}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -726,6 +765,7 @@ def _spec(document: Mapping[str, Any]) -> ServiceSpec:
         log=Log(**document.get("log", {})),
         records=Records(**document.get("records", {})),
         explain=Explain(**document.get("explain", {})),
+        containers=Containers(**document.get("containers", {})),
         **rest,
     )
 
@@ -747,6 +787,7 @@ def _document(spec: ServiceSpec) -> dict[str, object]:
         "log": _as_table(spec.log),
         "records": _as_table(spec.records),
         "explain": _as_table(spec.explain),
+        "containers": _as_table(spec.containers),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -852,6 +893,19 @@ def _explain_block(spec: ServiceSpec) -> list[str]:
     return ["[explain]", *lines] if lines else []
 
 
+def _containers_block(spec: ServiceSpec) -> list[str]:
+    notes = {
+        "allow_licences": "distributions that may be in the image under the licence that they have, and why",
+        "allow_leaks": "places in the image that may hold what looks like a leak, and why",
+    }
+    lines = []
+    for name, note in notes.items():
+        if reasons := getattr(spec.containers, name):
+            lines += ["", _noted(f"[containers.{name}]", note)]
+            lines += [f"{_key(each)} = {_toml(reason)}" for each, reason in reasons.items()]
+    return lines[1:]
+
+
 def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:
     """Write the keys whose values are not the defaults."""
     defaults = {each.name: each.default for each in fields(value)}
@@ -862,6 +916,10 @@ def _changed(value: Any, notes: Mapping[str, str]) -> list[str]:
 def _order(spec: ServiceSpec) -> list[str]:
     """Put the arm that answers most first."""
     return sorted(spec.arms, key=lambda arm: (-spec.route.weights.get(arm, 0.0), arm))
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _toml(name)
 
 
 def _noted(line: str, note: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from ekiben import signing
@@ -68,15 +67,12 @@ def _held(
 ) -> str:
     """Verify an image that an engine holds: it is saved, so that every byte is read."""
     engine = engines.find()
-    form = ("--format=oci-archive",) if engine.name == "podman" else ()
     beside = Path(f"{accounting.stem_of(image)}{attesting.SUFFIX}")
     given = Path(attestation) if attestation is not None else beside if beside.is_file() or key is not None else None
     try:
         if engine.call("image", "inspect", image, check=False).returncode:
             raise IntegrityError(f"An image must be one that {engine.name} holds, or a file. {image} is neither.")
-        with tempfile.TemporaryDirectory(prefix="ekiben-verify-") as place:
-            archive = Path(place) / "image.tar"
-            engine.call("save", *form, "-o", str(archive), image)
+        with saved.of_engine(engine, image) as archive:
             return attesting.verify(archive, key=key, digest=digest, name=name, attestation=given)
     finally:
         engine.release()

@@ -15,8 +15,9 @@ from xgboost import XGBClassifier
 
 import ekiben as ek
 from ekiben import building, locking
-from ekiben.containers import context, engines
+from ekiben.containers import context, debian, engines
 from ekiben.containers.containerizing import described, local_base
+from ekiben.containers.debian import Base
 from ekiben.errors import BuildError
 
 CACHE = (
@@ -91,6 +92,13 @@ def tag(service_folder):
     """A bento of the folder; `ek.build` itself is tried elsewhere."""
     locking.write_hashed(service_folder)
     return building._build_in_child(service_folder)
+
+
+@pytest.fixture(scope="session")
+def base(engine):
+    """The base of Debian's packages that the image is built on."""
+    name = local_base(engine)
+    return Base(name=name, packages=debian.of_engine(engine, name))
 
 
 @pytest.fixture(scope="session")

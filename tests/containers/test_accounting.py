@@ -11,12 +11,29 @@ import pytest
 from typer.testing import CliRunner
 
 import ekiben as ek
-from ekiben import building, cli, locking
+from ekiben import building, cli, locking, spec
 from ekiben.containers import accounting, context, forecasting, sbom, vendoring, wheels
 from ekiben.containers.accounting import Accounts
+from ekiben.containers.debian import Base, Debian
 from ekiben.containers.forecasting import Part, savings
+from ekiben.containers.images import MB
 from ekiben.containers.tools import install
 from ekiben.errors import BuildError, NotFoundError, SpecError
+
+DEP_5 = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n"
+BASE = Base(
+    name="python:3.11-slim",
+    packages=(
+        Debian(name="tzdata", version="2026a", architecture="all", source="tzdata"),
+        Debian(
+            name="zlib1g",
+            version="1.2",
+            architecture="amd64",
+            source="zlib",
+            copyright=f"{DEP_5}Files: *\nLicense: Zlib\n",
+        ),
+    ),
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.xdist_group("accounts")]
 
@@ -37,18 +54,18 @@ def told(tag, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def judged(told):
-    return accounting.before(told, Accounts(), lambda _words: None)
+    return accounting.before(told, BASE, Accounts(), lambda _words: None)
 
 
 def test_a_real_bento_passes_the_gate_and_the_scan(judged, told):
-    assert {each.name for each in judged.licences} == {each.name for each in told.wheels}
+    assert {each.name for each in judged.licences} == {each.name for each in (*told.wheels, *BASE.packages)}
     assert all(each.passes for each in judged.licences)
 
 
 def test_the_bill_of_materials_goes_into_the_image(judged, told):
     inside = told.folder / "bento" / sbom.FILE
     parts = {part["name"] for part in json.loads(inside.read_text())["components"]}
-    assert parts == {each.name for each in told.wheels} | set(told.arms)
+    assert parts == {each.name for each in (*told.wheels, *BASE.packages)} | set(told.arms)
     assert inside.stat().st_mtime == told.epoch
 
 
@@ -59,9 +76,9 @@ def test_a_leak_in_a_real_context_refuses_it_and_names_the_file(told, tmp_path):
     service.write_text(f"{service.read_text()}\nTOKEN = '{secret}'\n")
     planted = context.read(tmp_path / "box")
     with pytest.raises(BuildError, match=re.escape("bento/src/service.py: a token of GitHub")) as refused:
-        accounting.before(planted, Accounts(), lambda _words: None)
+        accounting.before(planted, BASE, Accounts(), lambda _words: None)
     assert secret not in str(refused.value)
-    found = accounting.before(planted, Accounts(allow_leaks={"bento/src/*": "of a test"}), lambda _words: None)
+    found = accounting.before(planted, BASE, Accounts(allow_leaks={"bento/src/*": "of a test"}), lambda _words: None)
     assert found.licences
 
 
@@ -91,6 +108,18 @@ def test_an_arm_saves_what_only_it_needs():
         Part(name="model b", n_bytes=3, layer="models", reasons=("arm b",)),
     ]
     assert savings(parts) == {"tables": 150, "arm b (its plan)": 93}
+
+
+def test_methods_save_what_the_same_service_without_them_does_not_hold(champion, judged, tmp_path):
+    asked = spec.Explain(methods=("sampling", "anchor"))
+    folder = ek.scaffold(tmp_path / "risk", arms={"champion": champion}, explain=asked)
+    locking.write_hashed(folder)
+    found = ek.forecast(building._build_in_child(folder))
+    less = found.by_layer()["dependencies"] - judged.forecast.by_layer()["dependencies"]
+    assert less > 10 * MB
+    assert found.saves["methods anchor, sampling (of arm champion)"] == less
+    assert "method sampling (of arm champion)" not in found.saves  # the other needs the same
+    assert "without methods anchor, sampling (of arm champion)" in str(found)
 
 
 def test_wheels_are_collected_once_by_their_digests(tag, tmp_path):

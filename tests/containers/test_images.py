@@ -85,9 +85,9 @@ print(json.dumps({
     assert told["odd"] == []
 
 
-def test_two_builds_of_one_bento_have_one_digest(image, tag, tmp_path, build_again):
+def test_two_builds_of_one_bento_have_one_digest(image, base, tag, tmp_path, build_again):
     again = context.write(tag, tmp_path / "context", base="debian")
-    accounting.before(again, ek.Accounts(), print)
+    accounting.before(again, base, ek.Accounts(), print)
     told = build_again(again, "localhost/ekiben-test:again", fresh=True)
     assert [layer.digest for layer in told.layers] == [layer.digest for layer in image.layers]
 

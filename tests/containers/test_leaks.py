@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -82,6 +83,34 @@ SECRETS = {
     "mac": ("a path of a machine", "/Us" + "ers/alice/credit/train.py"),
     "address": ("a private address", "http://10." + "20.30.40:5000"),
     "host": ("the name of a private host", "https://mlflow" + ".corp/api"),
+    "webhook": (
+        "a token of Slack",
+        "https://hooks" + ".slack.com/services/T" + _letters(8, UPPER) + "/B0" + "/" + _letters(24),
+    ),
+    "discord": ("the address of a webhook", "https://discord" + ".com/api/webhooks/" + "1" * 18 + "/" + _letters(68)),
+    "dsn by words": (
+        "a password or token",
+        "host=db.example.com user=scorer pass" + "word=" + _letters(9) + " dbname=x",
+    ),
+    "odbc": ("a password or token", "SERVER=db;UID=sa;PW" + "D=" + _letters(10) + ";"),
+    "xml": ("a password or token", "<pass" + "word>" + _letters(12) + "</password>"),
+    "curl": ("a password or token", "cu" + "rl -u bot:" + _letters(12) + " https://example.com"),
+    "kaggle": ("a key of Kaggle", json.dumps({"username": "a", "key": _letters(32, "0123456789abcdef")})),
+    "without a known form": ("a value without order, as keys are", 'pepper = "' + _letters(40) + '"'),
+    "signing": ("a value without order, as keys are", 'signing = "' + _letters(64, "0123456789abcdef") + '"'),
+    "uv": ("the address of a package index", 'url = "https://wheels.example.com/sim' + 'ple"'),
+    "mount": ("a path of a machine", "/mn" + "t/data/alice/credit.txt"),
+    "ssh public": ("the name of a machine", "ssh-ed25519 AAAA" + _letters(64) + " alice@gpu-box"),
+}
+DER = EC.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+DERS = {
+    "PKCS#8": DER,
+    "SEC 1": EC.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+    "PKCS#1": rsa.generate_private_key(65537, 2048).private_bytes(
+        Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    ),
+    "behind a password": EC.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"pw")),
+    "base64 of one": b"key: " + base64.b64encode(DER),
 }
 OWN = {
     "a path of this machine": "/srv/notebooks/credit-risk",
@@ -123,6 +152,21 @@ PLACES = {
     "utf-32": lambda text: ("notes.txt", f"before\n{text}\nafter".encode("utf-32-be")),
     "numpy": lambda text: ("categories.npy", _saved(text)),
     "base64": lambda text: ("config.yaml", b"data: " + base64.b64encode(f"{'x' * 30}\n{text}\n{'y' * 30}\n".encode())),
+    "base64 of itself": lambda text: (
+        "a.json",
+        json.dumps({"d": base64.b64encode(f" {text} ".encode()).decode()}).encode(),
+    ),
+    "base64 of gzip": lambda text: ("a.json", b'"' + base64.b64encode(gzip.compress(f"-\n{text}\n-".encode())) + b'"'),
+    "base64 of base64": lambda text: ("a.json", base64.b64encode(base64.b64encode(f"--\n{text}\n{'-' * 20}".encode()))),
+    "base64 in lines": lambda text: (
+        "a.yaml",
+        b"d: |\n  " + base64.encodebytes(f"--\n{text}\n--".encode()).replace(b"\n", b"\n  "),
+    ),
+    "hex": lambda text: ("a.json", f"{'-' * 20}\n{text}\n-".encode().hex().encode()),
+    "per cent": lambda text: ("a.txt", quote(f"-\n{text}\n-", safe="").encode()),
+    "escapes": lambda text: ("a.json", "".join(f"\\u{ord(letter):04x}" for letter in f"-\n{text}\n-").encode()),
+    "gzip in pickle": lambda text: ("state.bin", pickle.dumps({"a": gzip.compress(f"-\n{text}\n-".encode())})),
+    "behind a picture": lambda text: ("a.png", b"\x89PNG" + bytes(90) + _zipped("a.txt", f"-\n{text}\n-")),
     "pickle": lambda text: ("state.bin", pickle.dumps({"a": text})),
     "pyc": lambda text: ("module.pyc", b"\xa7\r\r\n" + bytes(12) + marshal.dumps((text, 1.5))),
     "zip in zip": lambda text: ("a.zip", _zipped("b.zip", _zipped("c.txt", text.encode()))),
@@ -135,6 +179,13 @@ PLACES = {
     "joblib": lambda text: ("model.joblib", zlib.compress(pickle.dumps([text]))),
     "chunk border": lambda text: ("a.txt", b" " * (leaks.CHUNK - 20) + b"\n" + text.encode() + b"\n" + b" " * 99),
 }
+
+
+# What is this machine's is looked for in libraries too, as it stands there: nobody unwraps all of their bytes.
+MACHINE_PLACES = [
+    *("text", "json", "unicode around", "utf-16", "utf-32", "numpy", "pickle", "pyc", "zip in zip", "wheel", "skops"),
+    *("tar.gz", "gz", "bz2", "xz", "joblib", "chunk border", "behind a picture"),
+]
 
 
 def _plant(folder, place, text):
@@ -159,7 +210,22 @@ def test_every_planted_leak_is_found_in_every_place(tmp_path, place):
     assert not told
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place != "base64"])
+@pytest.mark.parametrize("form", DERS)
+def test_a_private_key_that_is_no_text_is_found(tmp_path, form):
+    (tmp_path / "key.bin").write_bytes(DERS[form])
+    assert "key.bin: a private key" in map(str, leaks.scan(tmp_path, own=NOBODY))
+
+
+def test_a_digest_and_an_identifier_are_no_keys(tmp_path):
+    digest = _letters(64, "0123456789abcdef")
+    lines = [f'"sha256": "{digest}"', f'content = "{digest}"', "index = frame.index", 'commit: "' + digest[:40] + '"']
+    (tmp_path / "a.txt").write_text(
+        "\n".join([*lines, f"numpy==1.26.4 --hash=sha256:{digest}", 'name = "' + "a" * 40 + '"'])
+    )
+    assert leaks.scan(tmp_path, own=NOBODY) == ()
+
+
+@pytest.mark.parametrize("place", MACHINE_PLACES)
 def test_what_is_this_machine_s_is_found_in_every_place(tmp_path, place):
     missed = []
     for number, (kind, text) in enumerate(OWN.items()):
@@ -196,6 +262,11 @@ def test_no_border_of_chunks_hides_a_key(tmp_path, n_before):
         ("renamed.bin", b"PAR1" + bytes(40), "a data file"),
         ("renamed.dat", b"SQLite format 3\x00" + bytes(90), "a data file"),
         ("server.log", b"started", "a log"),
+        ("renamed.txt", b"age,job,risk\n31,clerk,low\n" * 20, "a data file"),
+        (".envrc", b"export MODE=1", "a file of secrets"),
+        (".hg/hgrc", b"[paths]", "a repository of Mercurial"),
+        (".idea/workspace.xml", b"<x/>", "the settings of an editor"),
+        ("service.py~", b"x", "what an editor or a desktop left"),
         ("a.zst", b"\x28\xb5\x2f\xfd" + bytes(40), "what cannot be looked into (zstd)"),
         ("a.zip", lambda: _zipped("inner/.env", "MODE=1"), "a file of secrets"),
         ("a.zip", lambda: _zipped("inner/train.csv", "a,b"), "a data file"),

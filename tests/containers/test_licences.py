@@ -9,6 +9,7 @@ import pytest
 
 from ekiben import distributions
 from ekiben.containers import licences
+from ekiben.containers.gating import gate
 from ekiben.errors import BuildError, SpecError
 
 GREATER = "Redistribution and use in source and binary forms, with or without… Neither the name"
@@ -84,7 +85,7 @@ def test_the_gate_names_every_one_that_it_refuses(tmp_path):
         wheel(tmp_path, "nobody-knows"),
     ]
     with pytest.raises(BuildError) as refused:
-        licences.gate(every)
+        gate(every)
     assert "alibi 0.9.6 (BUSL-1.1: source-available); nobody-knows 1.0 (no licence known: unknown)" in str(
         refused.value
     )
@@ -93,13 +94,13 @@ def test_the_gate_names_every_one_that_it_refuses(tmp_path):
 
 def test_what_is_allowed_by_name_needs_a_reason_and_passes_with_it(tmp_path):
     every = [wheel(tmp_path, "Some.Thing")]
-    (passed,) = licences.gate(every, allow={"some-thing": "ours, contract 17"})
+    (passed,) = gate(every, allow={"some-thing": "ours, contract 17"})
     assert passed.passes
     assert passed.to_json()["allowed"] == "ours, contract 17"
     with pytest.raises(SpecError, match="with a reason"):
-        licences.gate(every, allow={"some-thing": ""})
+        gate(every, allow={"some-thing": ""})
     with pytest.raises(SpecError, match=re.escape("must be in the image. other is not")):
-        licences.gate(every, allow={"some-thing": "ours", "other": "gone"})
+        gate(every, allow={"some-thing": "ours", "other": "gone"})
 
 
 def test_a_wheel_without_metadata_is_refused(tmp_path):
@@ -130,3 +131,13 @@ def test_everything_that_a_service_brings_passes_as_its_own_metadata_says():
 def test_alibi_passes_at_the_one_version_that_is_open():
     found = importlib.metadata.distribution("alibi")
     assert licences.of_metadata(found.read_text("METADATA")).passes
+
+
+def test_what_a_spec_allows_need_not_be_in_each_image_and_the_argument_counts_more(tmp_path):
+    every = [wheel(tmp_path, "Some.Thing")]
+    (passed,) = gate(every, may={"some-thing": "ours", "alibi": "bought, contract 17"})
+    assert passed.allowed == "ours"
+    (passed,) = gate(every, may={"some-thing": "ours"}, allow={"Some_Thing": "ours, contract 18"})
+    assert passed.allowed == "ours, contract 18"
+    (passed,) = gate([wheel(tmp_path, "fine", told=["License-Expression: MIT"])], may={"fine": "needless"})
+    assert passed.allowed is None

@@ -244,7 +244,7 @@ def test_the_spec_page_names_every_key_and_its_default():
     numbers = {name: float(value) for name, value in defaults.items() if type(value) in (int, float)}
     rows = dict(re.findall(r"^\| `([\w.]+)` \|[^|]*\|[^|]*\| ([^|]*) \|$", reference("spec.md"), re.MULTILINE))
     tables = {"budgets": spec._BUDGETS, "limits": spec._LIMITS, "log": spec._LOG, "route": spec._ROUTE}
-    tables |= {"records": spec._RECORDS, "explain": spec._EXPLAIN}
+    tables |= {"records": spec._RECORDS, "explain": spec._EXPLAIN, "containers": spec._CONTAINERS}
     keys = {f"{table}.{key}" for table, known in tables.items() for key in known}
     assert set(rows) == keys | (set(spec._SPEC) - set(tables))
     assert {key: float(rows[key]) for key in numbers} == numbers

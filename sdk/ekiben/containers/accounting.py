@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ekiben import locking
-from ekiben.containers import attesting, forecasting, leaks, licences, saved, sbom, wheels
+from ekiben import locking, spec
+from ekiben.containers import attesting, debian, forecasting, gating, image_leaks, leaks, saved, sbom, wheels
 from ekiben.containers.context import Context
+from ekiben.containers.debian import Base, Debian
 from ekiben.containers.engines import Engine
 from ekiben.containers.forecasting import Forecast
 from ekiben.containers.images import Image
 from ekiben.containers.licences import Licence
-from ekiben.containers.sbom import Debian
+from ekiben.errors import BuildError
 from ekiben.progress import Progress
 
 LICENCES = "licences.json"
@@ -34,9 +34,10 @@ class Accounts:
     password
         Of the key, when it has one.
     allow_licences
-        Distributions that may stand under a licence that is refused otherwise, each with the reason.
+        Distributions, or packages of Debian, that may stand under a licence that is refused otherwise, each with the reason;
+        beside those that the spec allows.
     allow_leaks
-        Patterns of places that may hold what looks like a leak, each with the reason.
+        Patterns of places that may hold what looks like a leak, each with the reason; beside those that the spec allows.
     beside
         The folder for what is written beside the image; by default the current one.
 
@@ -55,10 +56,11 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What was found in a build context that may become an image."""
+    """What was found in a build context, and in the base that it is built on, which may become an image."""
 
     forecast: Forecast
     licences: tuple[Licence, ...]
+    base: Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Beside:
     attestation: Path
 
 
-def before(told: Context, accounts: Accounts, say: Progress) -> Judged:
+def before(told: Context, base: Base, accounts: Accounts, say: Progress) -> Judged:
     """Refuse what must not become an image, and put the bill of materials into the context.
 
     Raises
@@ -79,16 +81,56 @@ def before(told: Context, accounts: Accounts, say: Progress) -> Judged:
         If a licence is refused, or the context holds what must not leave this machine.
     """
     say("reading the licences")
-    judged = licences.gate([each.file for each in told.wheels], allow=accounts.allow_licences)
+    terms = [each.licence for each in base.packages]
+    said = spec.read(told.folder / "bento" / "src").containers
+    judged = gating.gate(
+        [each.file for each in told.wheels], base=terms, allow=accounts.allow_licences, may=said.allow_licences
+    )
     say("looking for leaks")
-    leaks.refuse(told.folder, published=published(told), allow=accounts.allow_leaks)
-    inside = told.folder / "bento" / sbom.FILE
-    inside.write_text(_document(told, judged, ()))
+    leaks.refuse(told.folder, published=published(told), allow=_allowed_leaks(told, accounts))
+    inside = _inside(told)
+    inside.write_text(_document(told, judged, base))
     inside.chmod(0o644)
     os.utime(inside, (told.epoch, told.epoch))
     found = forecasting.of_context(told)
     say(f"the image will hold {found.size_mb:,.0f} MB, and its base")
-    return Judged(forecast=found, licences=judged)
+    return Judged(forecast=found, licences=judged, base=base)
+
+
+def look(archive: Path, held: Sequence[Debian], told: Context, judged: Judged, accounts: Accounts) -> None:
+    """Refuse a finished image that holds what it must not, or other packages of Debian than its bill of materials names.
+
+    Parameters
+    ----------
+    archive
+        The image as it was written or saved.
+    held
+        The packages of Debian that it holds.
+    told, judged, accounts
+        The context that it was built of, what was found in that, and what is allowed.
+
+    Raises
+    ------
+    BuildError
+        If there is anything, naming the layer and the file.
+    """
+    if set(held) != set(judged.base.packages):
+        odd = sorted({each.name for each in set(held) ^ set(judged.base.packages)})
+        raise BuildError(
+            "An image must hold the packages of Debian that its base held when it was read. "
+            f"{', '.join(odd[:10])} differ: build it again."
+        )
+    known = image_leaks.owners(told.wheels, published(told))
+    image_leaks.refuse(archive, known, allow=_allowed_leaks(told, accounts))
+
+
+def _allowed_leaks(told: Context, accounts: Accounts) -> dict[str, str]:
+    said = spec.read(told.folder / "bento" / "src").containers
+    return {**said.allow_leaks, **accounts.allow_leaks}
+
+
+def _inside(told: Context) -> Path:
+    return told.folder / "bento" / sbom.FILE
 
 
 def published(told: Context) -> set[str] | None:
@@ -131,8 +173,7 @@ def after(
     layout = Path(image.ref) if engine is None else None
     stem = layout.name if layout is not None else stem_of(image.ref)
     parts, terms = folder / f"{stem}.{sbom.FILE}", folder / f"{stem}.{LICENCES}"
-    debian = _in_layout(layout) if engine is None else _in_engine(engine, image.ref)
-    parts.write_text(_document(told, judged.licences, debian))
+    parts.write_bytes(_inside(told).read_bytes())
     terms.write_text(json.dumps([each.to_json() for each in judged.licences], indent=1) + "\n")
     made = attesting.statement(
         image=image.ref if layout is None else layout.name,
@@ -162,9 +203,9 @@ def stem_of(ref: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", ref)
 
 
-def _document(told: Context, judged: Sequence[Licence], debian: Sequence[Debian]) -> str:
+def _document(told: Context, judged: Sequence[Licence], base: Base) -> str:
     return sbom.document(
-        tag=told.tag, wheels=told.wheels, licences=judged, debian=debian, models=told.arms, epoch=told.epoch
+        tag=told.tag, wheels=told.wheels, licences=judged, base=base, models=told.arms, epoch=told.epoch
     )
 
 
@@ -187,23 +228,9 @@ def _ids(engine: Engine | None, image: Image) -> list[str]:
     return [told.removeprefix("sha256:"), image.digest.removeprefix("sha256:")]
 
 
-def _in_layout(layout: Path | None) -> tuple[Debian, ...]:
-    texts = []
-    for name, _, file in saved.files_of(saved.read(layout)) if layout is not None else ():
-        known = name == sbom.DPKG[0] or (name.startswith(f"{sbom.DPKG[1]}/") and not name.endswith(".md5sums"))
-        if known and file is not None:
-            texts.append(file.read().decode())
-    return sbom.installed(texts)
-
-
-def _in_engine(engine: Engine, name: str) -> tuple[Debian, ...]:
-    """Copy the list of packages out of an image without running it."""
-    container = engine.call("create", name).stdout.strip().splitlines()[-1]
-    try:
-        with tempfile.TemporaryDirectory(prefix="ekiben-sbom-") as place:
-            target = Path(place) / "var" / "lib"
-            target.mkdir(parents=True)
-            engine.call("cp", f"{container}:/var/lib/dpkg", str(target))
-            return sbom.installed_in(Path(place))
-    finally:
-        engine.call("rm", container, check=False)
+def of_layout(layout: Path) -> tuple[Debian, ...]:
+    """Read the packages of Debian in an image that was written or saved."""
+    files = saved.files_of(saved.read(layout))
+    return debian.installed(
+        file.read().decode() for name, _, file in files if debian.is_list(name) and file is not None
+    )

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from ekiben import storing
-from ekiben.containers import accounting, bases, context, engines, layouts, stock, trying
+from ekiben.containers import accounting, bases, context, debian, engines, layouts, saved, stock, trying
 from ekiben.containers.accounting import Accounts, Judged
 from ekiben.containers.context import Context
+from ekiben.containers.debian import Base
 from ekiben.containers.engines import Engine
-from ekiben.containers.images import Image, Layer, Ran
+from ekiben.containers.images import HOLDS, Image, Layer, Ran
 from ekiben.errors import BuildError, SpecError
 from ekiben.progress import Progress, shown
 
-HOLDS = ("base", "dependencies", "models", "code")
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 LOCAL_BASE = "localhost/ekiben-base"
 ENGINES = (*engines.NAMES, "none", "stock")
@@ -96,15 +96,10 @@ def containerize(
         say("collecting the wheels")
         told = _context(tag, place, base, folders, lean=lean)
         answered = accounts or Accounts()
-        judged = accounting.before(told, answered, say)
         name = image or told.tag
         if chosen is None:
-            say("writing the image")
-            made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
-            accounting.after(None, made, told, judged, answered)
-        else:
-            made = _built(chosen, told, name, base, say, fresh=fresh, account=partial(_account, judged, answered))
-    return made
+            return _written(told, name, answered, say)
+        return _built(chosen, told, name, base, answered, say, fresh=fresh)
 
 
 def _context(tag: str, place: Path, base: str | None, folders: list[Path], *, lean: bool) -> Context:
@@ -121,29 +116,51 @@ def _folder(given: str | Path | None) -> Iterator[Path]:
             yield Path(place) / "context"
 
 
-Account = Callable[[Engine, Image, Context, list[str], str], None]
-
-
-def _account(
-    judged: Judged, accounts: Accounts, engine: Engine, image: Image, told: Context, command: list[str], base: str
-) -> None:
-    accounting.after(engine, image, told, judged, accounts, commands=[command], base=base)
+def _written(told: Context, name: str, accounts: Accounts, say: Progress) -> Image:
+    """Write an image without an engine."""
+    tar = bases.make()
+    base = Base(name=f"{LOCAL_BASE}:{tar.stem}", packages=debian.installed_in(tar))
+    judged = accounting.before(told, base, accounts, say)
+    say("writing the image")
+    made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
+    place = Path(made.ref)
+    say("looking for leaks in the image")
+    try:
+        accounting.look(place, accounting.of_layout(place), told, judged, accounts)
+    except BuildError:
+        shutil.rmtree(place)  # what leaks must not be there to be pushed
+        raise
+    accounting.after(None, made, told, judged, accounts)
+    return made
 
 
 def _built(
-    engine: Engine, told: Context, name: str, base: str | None, say: Progress, *, fresh: bool, account: Account
+    engine: Engine, told: Context, name: str, asked: str | None, accounts: Accounts, say: Progress, *, fresh: bool
 ) -> Image:
     try:
-        chosen = base_image(engine, told, base, say)
+        chosen = base_image(engine, told, asked, say)
+        base = Base(name=chosen, packages=debian.of_engine(engine, chosen))
+        judged = accounting.before(told, base, accounts, say)
         say(f"building the image with {engine.name}")
         command = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        _look(engine, name, told, judged, accounts, say)
         ran = trying.prove(engine, name, told, say)
         made = described(engine, name, told.tag, ran=ran)
         say("writing what the image is made of beside it")
-        account(engine, made, told, command, chosen)
+        accounting.after(engine, made, told, judged, accounts, commands=[command], base=chosen)
         return made
     finally:
         engine.release()
+
+
+def _look(engine: Engine, name: str, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
+    say("looking for leaks in the image")
+    try:
+        with saved.of_engine(engine, name) as archive:
+            accounting.look(archive, debian.of_engine(engine, name), told, judged, accounts)
+    except BuildError:
+        engine.call("rmi", "-f", name, check=False)  # what leaks must not be there to be pushed
+        raise
 
 
 def base_image(engine: Engine, told: Context, asked: str | None, say: Progress) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,25 +41,32 @@ class Diet:
     by_plan: tuple[str, ...]
 
 
-def roots(source: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+def roots(
+    source: Path, *, models: Path | None = None, without: Collection[str] = ()
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Name what a bento needs beside ekiben itself, with the reasons, and the arms that their plans suffice.
 
     Parameters
     ----------
     source
-        A bento's folder, with its models.
+        A bento's folder.
+    models
+        Where its models lie; by default in it.
+    without
+        Methods of explaining that are left out.
     """
     described, pins = spec.read(source / "src"), pinning.read(source / "src").pins
+    methods = [name for name in described.explain.methods if name not in without]
     found: dict[str, list[str]] = {}
     by_plan = []
     for arm in described.arms:
-        package = package_of(source, pins[arm].tag, pins[arm].digest)
-        if needs_its_plan_alone(package, described.explain.methods):
+        package = package_of(models or source / "models", pins[arm].tag, pins[arm].digest)
+        if needs_its_plan_alone(package, methods, without):
             by_plan.append(arm)
             _add(found, _plans(package), f"arm {arm} (its plan)")
         else:
-            reason = f"arm {arm} ({_why(package, described.explain.methods)})"
-            more = [name for method in described.explain.methods for name in explainers.requirements(method)]
+            reason = f"arm {arm} ({_why(package, methods)})"
+            more = [name for method in methods for name in explainers.requirements(method)]
             _add(found, [*package.manifest["requirements"], *FOR_FRAMES, *more], reason)
     if described.tables:
         _add(found, ["pyarrow", *FOR_FRAMES], "tables")
@@ -68,18 +75,28 @@ def roots(source: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     return found, tuple(by_plan)
 
 
-def package_of(source: Path, tag: str, digest: str) -> Package:
-    """Load a package of a bento's folder, its bytes verified; the digest that the contract pins is the word of who deploys."""
+def methods_of(source: Path, models: Path) -> dict[str, tuple[str, ...]]:
+    """Name each method of explaining that a bento has, and the arms that it is packed with or may be asked of."""
+    described, pins = spec.read(source / "src"), pinning.read(source / "src").pins
+    found = dict.fromkeys(described.explain.methods, tuple(described.arms))
+    for arm in described.arms:
+        packed = package_of(models, pins[arm].tag, pins[arm].digest).method
+        found[packed] = tuple(sorted({*found.get(packed, ()), arm}))
+    return found
+
+
+def package_of(models: Path, tag: str, digest: str) -> Package:
+    """Load a package of a bento's models, its bytes verified; the digest that the contract pins is the word of who deploys."""
     name, _, version = tag.partition(":")
-    folder = source / "models" / name / version / "package"
+    folder = models / name / version / "package"
     return packages.build(folder, packages.verify(folder), trust=digest)
 
 
-def needs_its_plan_alone(package: Package, methods: Sequence[str] = ()) -> bool:
+def needs_its_plan_alone(package: Package, methods: Sequence[str] = (), without: Collection[str] = ()) -> bool:
     """Tell whether a package answers and explains by its plan, whatever it is asked, with no library of models beside it."""
     if methods or package.plan is None or package.plan.native or asks_the_model(package.plan.document):
         return False
-    return package.explains_by_plan
+    return package.method in without or package.explains_by_plan
 
 
 def asks_the_model(document: Any) -> bool:

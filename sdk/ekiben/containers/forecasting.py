@@ -7,14 +7,16 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ekiben import pinning
-from ekiben.containers import context, saved
+from ekiben import pinning, spec
+from ekiben.containers import context, diet, saved
 from ekiben.containers.images import MB, Image
 from ekiben.containers.tools import install
 from ekiben.containers.wheels import Wheel
+from ekiben.containers.wheels import needs as needed_by
 from ekiben.progress import Progress, shown
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Forecast:
     parts
         The largest first. The base is among them where it is known, and else not.
     saves
-        Reason → bytes that an image without it would not hold, because nothing else asks for them.
+        Reason → bytes that an image without it would not hold, because nothing else asks for them: an arm, a method of
+        explaining with the arms that it explains, a protocol.
 
     Examples
     --------
@@ -200,7 +203,42 @@ def of_context(told: context.Context, *, base: Path | None = None) -> Forecast:
     if base is not None:
         parts.append(Part(name="base", layer="base", n_bytes=_below(base), reasons=("Python",)))
     ordered = tuple(sorted(parts, key=lambda each: (-each.n_bytes, each.name)))
-    return Forecast(tag=told.tag, parts=ordered, saves=savings(ordered))
+    saves = {**savings(ordered), **_of_methods(told, ordered)}
+    return Forecast(
+        tag=told.tag, parts=ordered, saves=dict(sorted(saves.items(), key=lambda item: (-item[1], item[0])))
+    )
+
+
+def _of_methods(told: context.Context, parts: Iterable[Part]) -> dict[str, int]:
+    """Tell what the image would not hold without a method of explaining, and without all that may be asked for."""
+    if any("locked" in each.reasons for each in told.wheels):
+        return {}  # all of the lock is installed, whatever asks for it
+    source, models = told.folder / "bento", told.folder / "models"
+    files = {each.name: each.file for each in told.wheels}
+    needs = cache(lambda name: needed_by(files[name], told.python))
+    sizes = {each.name: each.n_bytes for each in parts if each.layer == "dependencies" and each.name != "ekiben"}
+    methods = diet.methods_of(source, models)
+    every: dict[tuple[str, ...], tuple[str, ...]] = {(name,): arms for name, arms in methods.items()}
+    asked = sorted(spec.read(source / "src").explain.methods)
+    if len(asked) > 1:  # each of them may need what another needs too
+        every[tuple(asked)] = methods[asked[0]]
+    found = {}
+    for without, arms in every.items():
+        wanted, by_plan = diet.roots(source, models=models, without=without)
+        left = diet.plan(files.keys() - {"ekiben"}, wanted, by_plan, needs).needed
+        if saved_bytes := sum(n_bytes for name, n_bytes in sizes.items() if name not in left):
+            found[_of_which(without, arms)] = saved_bytes
+    return found
+
+
+def _of_which(methods: Sequence[str], arms: Sequence[str]) -> str:
+    """Name methods and the arms that they explain.
+
+    >>> _of_which(("anchor", "sampling"), ("champion",))
+    'methods anchor, sampling (of arm champion)'
+    """
+    named = f"method{'s' if len(methods) > 1 else ''} {', '.join(methods)}"
+    return f"{named} (of arm{'s' if len(arms) > 1 else ''} {', '.join(sorted(arms))})"
 
 
 def savings(parts: Iterable[Part]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MB = 1_000_000
+HOLDS = ("base", "dependencies", "models", "code")  # what each layer holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

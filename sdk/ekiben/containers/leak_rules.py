@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 BEFORE, AFTER = 128, 1024  # bytes around an anchor that a pattern may need
+KEY_BITS, HEX_BITS = 4.0, 3.0  # entropy of a letter of what looks like a key
+N_LINES = 20  # rows that make a table
+_HEX = re.compile(rb"[0-9a-fA-F]+")
+_KEYS = re.compile(rb"key|sign|salt|pepper|hmac|cipher|crypt|auth|hook|seed")
+_DIGESTS = re.compile(
+    rb"sha|digest|hash|md5|crc|checksum|etag|commit|revision|version|uuid|guid|\bid\b|_id$|fingerprint|serial|model|data"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +24,22 @@ class Rule:
     """One kind of leak in bytes: texts of which one must be there, in lower case, and the pattern that then decides.
 
     A `mild` rule knows what a public library may hold as well, such as an example's address; it is asked of the user's
-    own files alone.
+    own files alone. Where a pattern alone cannot decide, `check` does by its groups.
     """
 
     kind: str
     anchors: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
     mild: bool = False
+    check: Callable[[re.Match[bytes]], bool] | None = None
 
     def finds(self, data: bytes, lowered: bytes) -> bool:
         """Tell whether the bytes hold what must not be there; only around the anchors is the pattern tried."""
-        return any(self.pattern.search(data, start, end) for start, end in self._windows(lowered))
+        for start, end in self._windows(lowered):
+            for match in self.pattern.finditer(data, start, end):
+                if self.check is None or self.check(match):
+                    return True
+        return False
 
     def _windows(self, lowered: bytes) -> Iterator[tuple[int, int]]:
         for anchor in self.anchors:
@@ -37,9 +51,35 @@ class Rule:
                 yield start, end
 
 
-def _rule(kind: str, anchors: str, pattern: str, *, mild: bool = False) -> Rule:
+def _rule(
+    kind: str,
+    anchors: str,
+    pattern: str,
+    *,
+    mild: bool = False,
+    check: Callable[[re.Match[bytes]], bool] | None = None,
+) -> Rule:
     compiled = re.compile(pattern.encode("latin-1"), re.MULTILINE)
-    return Rule(kind=kind, anchors=tuple(anchors.encode().split()), pattern=compiled, mild=mild)
+    return Rule(
+        kind=kind, anchors=tuple(anchors.encode("latin-1").split(b" ")), pattern=compiled, mild=mild, check=check
+    )
+
+
+def is_random(match: re.Match[bytes]) -> bool:
+    """Tell whether a value that has a name looks like a key: letters and digits without order, and no digest or identifier."""
+    name, value = match["name"].lower(), match["value"]
+    if _DIGESTS.search(name):
+        return False
+    if _HEX.fullmatch(value):  # as digests are too: the name must say what it is
+        return _KEYS.search(name) is not None and _bits(value.lower()) > HEX_BITS
+    kinds = sum(re.search(kind, value) is not None for kind in (rb"[a-z]", rb"[A-Z]", rb"[0-9]"))
+    return kinds == 3 and _bits(value) > KEY_BITS
+
+
+def _bits(value: bytes) -> float:
+    """Measure Shannon's entropy of a letter, in bits."""
+    n = len(value)
+    return -sum(count / n * math.log2(count / n) for count in Counter(value).values())
 
 
 # The line's end as it is, or as JSON and source code write it.
@@ -52,7 +92,14 @@ _WORDS = "(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|aut
 # What documents of libraries write where a password would stand.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
-_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*]{2,120}@[A-Za-z0-9\[]"
+# No control character, and three letters at least: two may be how marshal begins the next text.
+_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
+
+# How a private key of RSA or of an elliptic curve begins where it is bytes: PKCS#8 with its version and algorithm.
+_PKCS8 = (
+    r"\x30[\x81\x82][\s\S]{1,2}\x02\x01\x00\x30[\s\S]"
+    r"(?:\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x04|\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06[\s\S]{6,11}\x04)"
+)
 
 SECRETS = (
     _rule("a private key", "private", rf"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----{_END}{_BODY}"),
@@ -98,6 +145,95 @@ SECRETS = (
     _rule("a key of New Relic", "nrak-", rf"{OPEN}NRAK-[A-Z0-9]{{27}}"),
     _rule("a token of Telegram", ":aa", rf"{OPEN}\d{{8,10}}:AA[\w-]{{33}}(?![\w-])"),
     _rule("a key of a service", "ek_", rf"{OPEN}ek_[A-Za-z0-9_-]{{43}}(?![\w-])"),
+    _rule("a token of Slack", "xapp-", rf"{OPEN}xapp-\d-[A-Z0-9]+-\d+-[0-9a-f]{{40,}}"),
+    _rule("the address of a webhook", "/api/webhooks/", r"discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{40,}"),
+    _rule(
+        "the address of a webhook",
+        "webhook.office.com",
+        r"webhook\.office\.com/webhookb2/[\w@-]{30,}/IncomingWebhook/\w{20,}",
+    ),
+    _rule("a token of GitLab", "glcbt-", rf"{OPEN}glcbt-[\w-]{{20,}}"),
+    _rule("a token of Shopify", "shpat_ shpss_ shpca_", rf"{OPEN}shp(?:at|ss|ca)_[0-9a-fA-F]{{32}}"),
+    _rule("a key of Square", "sq0", rf"{OPEN}sq0[a-z]{{3}}-[\w-]{{22,}}"),
+    _rule("a token of Doppler", "dp.pt. dp.st. dp.ct. dp.sa.", rf"{OPEN}dp\.(?:pt|st|ct|sa)\.[\w.-]{{40,}}"),
+    _rule("a key of Linear", "lin_api_", rf"{OPEN}lin_api_[A-Za-z0-9]{{32,}}"),
+    _rule("a token of Atlassian", "atatt3 atctt3", rf"{OPEN}AT[AC]TT3[\w=-]{{60,}}"),
+    _rule("a token of Pulumi", "pul-", rf"{OPEN}pul-[A-Za-z0-9]{{40}}{_SHUT}"),
+    _rule(
+        "a key of a model provider",
+        "r8_ gsk_ xai- nvapi-",
+        rf"{OPEN}(?:r8_\w{{36,40}}|gsk_\w{{48,}}|xai-\w{{60,}}|nvapi-[\w-]{{60,}}){_SHUT}",
+    ),
+    _rule("a token of PlanetScale", "pscale_", rf"{OPEN}pscale_(?:tkn|pw|oauth)_[\w.-]{{32,}}"),
+    _rule("a key of Alibaba", "ltai", rf"{OPEN}LTAI[A-Za-z0-9]{{16,24}}{_SHUT}"),
+    _rule("a key of Tencent", "akid", rf"{OPEN}AKID[A-Za-z0-9]{{32}}{_SHUT}", mild=True),
+    _rule("a token of Dropbox", "sl.a sl.b sl.u", rf"{OPEN}sl\.[\w-]{{130,}}", mild=True),
+    _rule("a token of Figma", "figd_", rf"{OPEN}figd_[\w-]{{40,}}"),
+    _rule("a token of Okta", "ssws", r"SSWS\s+00[\w-]{40}"),
+    _rule("a key of Twilio", "sk ac", rf"{OPEN}SK[0-9a-f]{{32}}{_SHUT}", mild=True),
+    _rule("a key of Mailgun", "key-", rf"{OPEN}key-[0-9a-f]{{32}}{_SHUT}", mild=True),
+    _rule("a key of Kaggle", '"username"', r'"username"\s*:\s*"[^"]+"\s*,\s*"key"\s*:\s*"[0-9a-f]{32}"'),
+    _rule("the address of an error tracker", "://", r"https?://[0-9a-f]{32}(?::[0-9a-f]{32})?@[\w.-]+/\d+", mild=True),
+    _rule("the address of a package index", "/t/", r"/t/[a-z]{2}-[\w-]{20,}/", mild=True),
+    _rule("a private key", "\x02\x01\x00\x30", _PKCS8),
+    _rule(
+        "a private key",
+        "\x02\x01\x00\x02\x82",
+        r"\A\x30\x82[\s\S]{2}\x02\x01\x00\x02\x82[\x00-\x04][\s\S]\x00",
+        mild=True,
+    ),
+    _rule("a private key", "\x30\x77\x02\x01\x01\x04", r"\x30\x77\x02\x01\x01\x04\x20[\s\S]{32}\xa0\x0a\x06\x08"),
+    _rule(
+        "a private key",
+        "\x2a\x86\x68\x86\xf7\x0d\x01\x05\x0d",
+        r"\A\x30(?:\x81[\s\S]|\x82[\s\S]{2})\x30[\s\S]{1,3}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d",
+        mild=True,
+    ),
+    _rule("a secret of Ansible's vault", "$ansible_vault", r"^\$ANSIBLE_VAULT;\d"),
+    _rule(
+        "a password or token",
+        "password pwd",
+        r"(?i)\b(?:host|server|user(?:name)?|user id|uid|dbname|database|driver)\s*=\s*[^;&\s,\"']+[;&\s][^\n,]{0,200}?\b(?:password|pwd)\s*=\s*(?![{<$])[^\s;&\"'),]{3,}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "password> token> secret> apikey>",
+        r"(?i)<(?:password|token|secret|apiKey)>(?![${<])[^<>\s]{4,200}</",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "value=",
+        rf"(?i)=\s*[\"'][\w.-]*{_WORDS}[\w.-]*[\"']\s+value\s*=\s*[\"'][^\"'\s${{}}]{{6,}}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "curl",
+        r"\bcurl\b[^\n]{0,200}\s(?:-u|--user)[\s=]+[\"']?[\w.-]+:(?![$<{])\S{4,}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
+        "pass secret token key credential",
+        r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
+        mild=True,
+    ),
+    _rule(
+        "a value without order, as keys are",
+        "\" '",
+        r"(?P<name>[\w.-]{1,60})[\"']?\s{0,4}(?:=|:|=>)\s{0,4}b?(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_=-]{32,200})(?P=quote)",
+        mild=True,
+        check=is_random,
+    ),
+    _rule(
+        "a value without order, as keys are",
+        "= :",
+        r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z][\w.-]{1,60})[ \t]*[=:][ \t]*(?P<value>[A-Za-z0-9+/_=-]{32,200})[ \t]*\r?$",
+        mild=True,
+        check=is_random,
+    ),
     _rule("a signed token (JWT)", "eyj", rf"{OPEN}eyJ[\w-]{{10,}}\.eyJ[\w-]{{10,}}\.[\w-]{{10,}}"),
     _rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
     _rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
@@ -119,7 +255,7 @@ SECRETS = (
     _rule(
         "a password or token",
         "pass secret token key credential",
-        rf"(?i)^[ \t]*(?:export[ \t]+)?[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"'])[^\s\"'()\[\]]{{6,200}}[ \t]*\r?$",
+        rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"'])[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
         mild=True,
     ),
 )
@@ -128,7 +264,20 @@ PLACES = (
     _rule(
         "the address of a package index",
         "index find-links find_links trusted-host trusted_host",
-        r"(?i)(?:--|pip_|uv_|^|[\s\"'=\[])(?:(?:extra[-_]|default[-_])?index(?:[-_]url)?|find[-_]links|trusted[-_]host)[\"']?\s*(?:=|:|\s)\s*[\"']?(?:https?://|[\w.-]+\.[a-z]{2,})",
+        r"(?i)(?:--|pip_|uv_|^|[\s\"'=\[])(?:(?:extra[-_]|default[-_])?index[\"']?\s*(?:=|:|\s)\s*[\"']?https?://|(?:(?:extra[-_]|default[-_])?index[-_]url|find[-_]links|trusted[-_]host)[\"']?\s*(?:=|:|\s)\s*[\"']?(?:https?://|[\w.-]+\.[a-z]{2,}))",
+        mild=True,
+    ),
+    _rule("the address of a package index", "-i", r"(?:^|\s)-i\s+https?://\S+", mild=True),
+    _rule(
+        "the address of a package index",
+        "/simple",
+        r"https?://(?!(?:[\w-]+\.)*(?:pypi|pythonhosted)\.org)[^\s\"'<>]+/simple/?(?=[\"'\s]|$)",
+        mild=True,
+    ),
+    _rule(
+        "the address of a package index",
+        "[[",
+        r"^\[\[(?:tool\.(?:uv|poetry|pdm|pixi)\.)?(?:index|source)\]\]",
         mild=True,
     ),
     _rule("the address of a package index", "repository", r"(?i)^\s*repository\s*[:=]\s*https?://\S+", mild=True),
@@ -144,6 +293,18 @@ PLACES = (
         "a path of a machine",
         "root/ /var/folders/",
         r"(?<![\w.)}*-])/(?:root/(?!\.cache\b|\.local/bin)|var/folders/)[\w.]",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        "/mnt/ /dbfs/ /workspace /jenkins/ /builds/ /github/ /content/drive /scratch/ /media/",
+        r"(?<![\w.)}*:/-])/(?:mnt|dbfs|workspaces?|var/lib/jenkins|builds|github/workspace|content/drive|scratch|media)/[\w.-]+/[\w.-]",
+        mild=True,
+    ),
+    _rule(
+        "the name of a machine",
+        "ssh-rsa ssh-ed25519 ecdsa-sha2",
+        r"(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) AAAA[\w+/=]{40,} \S+@\S+",
         mild=True,
     ),
     _rule(
@@ -164,6 +325,12 @@ PLACES = (
         r"(?i)(?:://|@)(?!host\.docker\.)(?:[\w%.-]+@)?[\w-]+(?:\.[\w-]+)*\.(?:internal|local|corp|lan|intranet)(?![\w-])",
         mild=True,
     ),
+    _rule(
+        "the name of a private host",
+        ".internal: .corp: .lan: .intranet:",
+        r"(?i)(?<![\w.-])(?!host\.docker\.)[\w-]+(?:\.[\w-]+)*\.(?:internal|corp|lan|intranet):\d{2,5}(?!\d)",
+        mild=True,
+    ),
     _rule("a notebook", "nbformat", r"\"nbformat\"\s*:\s*\d[\s\S]{0,400}|\"cell_type\"\s*:\s*\"code\"", mild=True),
 )
 
@@ -174,11 +341,11 @@ SURE = tuple(rule for rule in RULES if not rule.mild)  # those that a library is
 
 # Files and folders whose name says that they hold secrets; no library ships them.
 NAMED = {
-    "a file of secrets": r"\.env(\.(?!example$|sample$|template$).+)?|.+\.env|\.?secrets?\.(toml|ya?ml|json|ini)|credentials(\.json|\.csv)?|\.vault[-_](token|pass)|\.htpasswd|\.s3cfg|\.boto|.+\.tfstate|client_secret.*\.json",
-    "a file of logins": r"[._]netrc|\.git-credentials|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.dockercfg|\.dockerconfigjson|kubeconfig|.+\.kubeconfig",
+    "a file of secrets": r"\.envrc|application_default_credentials\.json|rclone\.conf|\.env(\.(?!example$|sample$|template$).+)?|.+\.env|\.?secrets?\.(toml|ya?ml|json|ini)|credentials(\.json|\.csv)?|\.vault[-_](token|pass)|\.htpasswd|\.s3cfg|\.boto|.+\.tfstate|client_secret.*\.json",
+    "a file of logins": r"[._]netrc|\.terraformrc|\.git-credentials|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.dockercfg|\.dockerconfigjson|kubeconfig|.+\.kubeconfig",
     "the configuration of a package index": r"pip\.(conf|ini)",
     "a private key": r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.+\.(p12|pfx|jks|keystore|ppk|kdbx|agekey)",
-    "the history of a shell": r"\.(ba|z|python_|sqlite_|psql_|mysql_|node_repl_)?(sh_)?history",
+    "the history of a shell": r"\.Rhistory|\.(ba|z|python_|sqlite_|psql_|mysql_|node_repl_)?(sh_)?history",
     "the state of a notebook": r".+-checkpoint\.(ipynb|py)",
 }
 FOLDERS = {
@@ -189,14 +356,20 @@ FOLDERS = {
     ".gnupg": "a private key",
     ".kube": "a file of logins",
     ".ipynb_checkpoints": "the state of a notebook",
+    ".hg": "a repository of Mercurial",
+    ".svn": "a repository of Subversion",
+    ".idea": "the settings of an editor",
+    ".vscode": "the settings of an editor",
+    ".jupyter": "the state of a notebook",
     "mlruns": "a store of experiments",
     "mlartifacts": "a store of experiments",
 }
 # What a library may ship as an example, and a user's bento must not hold.
 NAMED_MILD = {
     "a notebook": r".+\.ipynb",
-    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|jsonl|ndjson|dump|bak)(\.(gz|bz2|xz|zst|zip))?",
-    "a log": r".+\.log(\.\d+)?",
+    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|mdb|accdb|jsonl|ndjson|dump|bak)(\.(gz|bz2|xz|zst|zip))?",
+    "a log": r".+\.log(\.\d+)?|nohup\.out",
+    "what an editor or a desktop left": r".+~|\..+\.sw[opx]|\.DS_Store|Thumbs\.db",
 }
 HEADS_MILD = {
     b"PAR1": "a data file",
@@ -208,8 +381,6 @@ HEADS_MILD = {
 }
 _NAMED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED.items()}
 _NAMED_MILD = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED_MILD.items()}
-# Of a container's own files: they speak of the container, not of who built it.
-EXPECTED = re.compile(r"(^|/)etc/(apt/|pki/|ssl/|ssh/ssh_config)|(^|/)usr/share/")
 
 
 def by_name(place: str) -> str | None:
@@ -222,6 +393,20 @@ def by_name(place: str) -> str | None:
 def by_name_mild(place: str) -> str | None:
     """Tell what a file of the user's is by its name."""
     return _named(PurePosixPath(place).name, _NAMED_MILD)
+
+
+def is_table(head: bytes) -> bool:
+    r"""Tell rows of a table that goes by another name: lines that each have as many separators.
+
+    >>> is_table(b"age,job,risk\n" * 30), is_table(b"import a, b, c\\n\\nx = 1\\n" * 30)
+    (True, False)
+    """
+    lines = head.splitlines()[: N_LINES + 1]
+    if len(lines) <= N_LINES or b"\x00" in head[:4096] or any(line[:1].isspace() for line in lines):
+        return False
+    return any(
+        len(found := {line.count(mark) for line in lines}) == 1 and min(found) > 1 for mark in (b",", b";", b"\t", b"|")
+    )
 
 
 def _named(name: str, patterns: dict[str, re.Pattern[str]]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import configparser
 import fnmatch
 import getpass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_rules
+from ekiben.containers import leak_rules, views
 from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
 from ekiben.containers.unpacking import Entry, entries
 from ekiben.errors import BuildError, SpecError
@@ -34,7 +33,6 @@ COMMON = re.compile(
     r"localhost|.{0,3}|(localhost|ip6-.*)\..*",
     re.IGNORECASE,
 )
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{48,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -117,11 +115,11 @@ def scan(
     root = Path(subject)
     if not root.exists():
         raise SpecError(f"A scan must have a folder or an archive to look at. There is none at {str(subject)!r}.")
-    literals = list(_literals(own or machine()))
+    known = list(literals(own or machine()))
     found: set[Leak] = set()
     for entry in entries(root, known=published or ()):
         rules = _rules(entry.place, published)
-        found.update(Leak(place=entry.place, kind=kind) for kind in _kinds(entry, rules, literals))
+        found.update(Leak(place=entry.place, kind=kind) for kind in kinds(entry, rules, known))
     return tuple(sorted(found))
 
 
@@ -156,14 +154,18 @@ def refuse(
     found = scan(subject, own=own, published=published)
     leaks = [leak for leak in found if not any(fnmatch.fnmatchcase(leak.place, pattern) for pattern in allowed)]
     if leaks:
-        more = f"; and {len(leaks) - MOST_TOLD} more" if len(leaks) > MOST_TOLD else ""
         raise BuildError(
-            "An image must hold no notebook, data, secret, or name of a machine. "
-            f"Found {'; '.join(map(str, leaks[:MOST_TOLD]))}{more}. "
-            "Remove it from the service's folder or the model, and build again; "
+            f"{told('An image', leaks)} Remove it from the service's folder or the model, and build again; "
             "what is none may be allowed by its place, with a reason."
         )
     return tuple(found)
+
+
+def told(what: str, found: Sequence[Leak]) -> str:
+    """Say what was found where, as far as a person reads on."""
+    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    first = "; ".join(map(str, found[:MOST_TOLD]))
+    return f"{what} must hold no notebook, data, secret, or name of a machine. Found {first}{more}."
 
 
 # ── what is in one file ────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,7 +181,8 @@ def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
     return () if leak_rules.is_test(place) else SURE
 
 
-def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> set[str]:
+def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[str]:
+    """Tell what kinds of leaks one file is or holds, as far as it is asked; `known` are those of `literals`."""
     place, mild = entry.place.removesuffix("!"), rules is RULES
     if entry.file is None:
         return {f"what cannot be looked into ({entry.closed})"} if mild else set()
@@ -187,8 +190,9 @@ def _kinds(entry: Entry, rules: Sequence[Rule], literals: Sequence[Literal]) -> 
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
             kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}
-        for view in _views(chunk, mild):
-            kinds |= _in_bytes(view, rules, literals)
+            kinds |= {"a data file"} if leak_rules.is_table(chunk) else set()
+        for view in views.of(chunk) if mild else (chunk,):
+            kinds |= _in_bytes(view, rules, known)
     return kinds
 
 
@@ -206,35 +210,10 @@ def _in_bytes(data: bytes, rules: Sequence[Rule], literals: Iterable[Literal]) -
     return found | {kind for kind, anchor, pattern in literals if anchor in lowered and pattern.search(data)}
 
 
-def _views(chunk: bytes, mild: bool) -> Iterator[bytes]:
-    """Give the bytes as they are; of the user's own also text of two or four bytes a letter, and what base64 wraps."""
-    yield chunk
-    if mild and b"\x00" in chunk:
-        for n_bytes in (2, 4):  # so many zeros less one end a text, fewer lie between its letters
-            yield chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
-    if mild and b"\\" in chunk:  # as JSON and source code write what stands in quotes
-        yield chunk.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
-    if mild and (decoded := b"\n".join(_decoded(chunk))):
-        yield decoded
-
-
-def _decoded(chunk: bytes) -> Iterator[bytes]:
-    text = chunk.replace(b"\\n", b"").replace(b"\r", b"").replace(b"\n", b"")
-    for match in _BASE64.finditer(text):
-        letters = match[0].rstrip(b"=")
-        for start in range(4):  # a word before it, or the border of a chunk, moves where it begins
-            part = letters[start:]
-            yield base64.b64decode(part[: len(part) // 4 * 4] + _rest(part[len(part) // 4 * 4 :]))
-
-
-def _rest(text: bytes) -> bytes:
-    return text + b"=" * (4 - len(text)) if len(text) > 1 else b""
-
-
 # ── what is this machine's ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _literals(own: Machine) -> Iterator[Literal]:
+def literals(own: Machine) -> Iterator[Literal]:
     """Give each text of this machine in the ways that files write it."""
     for kind, texts in own.texts.items():
         for text in texts:

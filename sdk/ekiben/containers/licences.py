@@ -1,11 +1,11 @@
-"""Under which licences an image's distributions stand, and a gate that lets no unknown or forbidding one through."""
+"""Under which licences an image's parts stand: a table of families, and what a distribution of Python says of itself."""
 
 from __future__ import annotations
 
 import email
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any, Literal
 from packaging.utils import canonicalize_name
 
 from ekiben._optional import require
-from ekiben.errors import BuildError, SpecError
+from ekiben.errors import BuildError
 
 Family = Literal["permissive", "weak copyleft", "copyleft", "source-available", "unknown"]
+Origin = Literal["Python", "Debian"]
 # What each family asks, so that the table below can be checked by who answers for the image:
 #   permissive        keep the notice
 #   weak copyleft     changes to the library itself stay open; used unchanged, as a library, it asks nothing of the service
@@ -24,7 +25,9 @@ Family = Literal["permissive", "weak copyleft", "copyleft", "source-available", 
 #   source-available  no open licence: forbids some uses, as the Business Source License forbids production
 FAMILIES: dict[Family, tuple[str, ...]] = {
     "permissive": (
-        *("0BSD", "AFL-3.0", "Apache-2.0", "Artistic-2.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent"),
+        *("0BSD", "AFL-3.0", "Apache-2.0", "Artistic-1.0-Perl", "Artistic-2.0", "BSD-4-Clause", "BSD-4-Clause-UC"),
+        *("Beerware", "CC-BY-3.0", "FSFAP", "FSFUL", "FSFULLR", "FSFULLRWD", "TCL", "LicenseRef-Debian-public-domain"),
+        *("BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent"),
         *(
             "BSD-3-Clause",
             "BSD-3-Clause-Clear",
@@ -82,11 +85,12 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
             "LGPL-2.0-or-later",
             "LGPL-2.1-only",
         ),
-        *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-1.1", "MPL-2.0", "MS-RL"),
+        *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-1.1", "MPL-2.0", "MS-PL", "MS-RL"),
     ),
     "copyleft": (
         *("AGPL-3.0-only", "AGPL-3.0-or-later", "CC-BY-SA-4.0", "GPL-1.0-or-later", "GPL-2.0-only", "GPL-2.0-or-later"),
-        *("GPL-3.0-only", "GPL-3.0-or-later", "OSL-3.0"),
+        *("GPL-3.0-only", "GPL-3.0-or-later", "OSL-3.0", "Sleepycat"),
+        *(f"GFDL-{version}-{kind}" for version in ("1.1", "1.2", "1.3") for kind in ("only", "or-later")),
     ),
     "source-available": (
         "BUSL-1.1",
@@ -97,11 +101,18 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
         "SSPL-1.0",
     ),
 }
-MOST_TOLD = 20
-LET_THROUGH: tuple[Family, ...] = ("permissive", "weak copyleft")
+# Of Debian no more is refused than what forbids: every base holds programs under the GPL, used as they are, whose sources
+# Debian offers; and of a third of its packages no program can read the licence.
+LET_THROUGH: dict[Origin, tuple[Family, ...]] = {
+    "Python": ("permissive", "weak copyleft"),
+    "Debian": ("permissive", "weak copyleft", "copyleft", "unknown"),
+}
 _FAMILY = {name.lower(): family for family, every in FAMILIES.items() for name in every}
 # With these, what is compiled or linked with a library under the GPL stays under its own licence.
 _EXCEPTIONS = (
+    "autoconf-exception-generic",
+    "bison-exception-2.2",
+    "libtool-exception",
     "gcc-exception-3.1",
     "gcc-exception-2.0",
     "classpath-exception-2.0",
@@ -165,18 +176,20 @@ _FILES = re.compile(r"\.dist-info/(?:licenses/.+|[^/]*(?:licen[cs]e|copying)[^/]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Licence:
-    """Under which licence one distribution stands, and what follows.
+    """Under which licence one part of an image stands, and what follows.
 
     Parameters
     ----------
     name, version
-        The distribution.
+        The distribution, or the package of Debian.
     expression
         In SPDX's words; None where nothing says.
     family
         The strictest of those that hold at once; of a choice, the mildest.
     source
-        Where it was read: `expression`, `classifier`, `field`, `file`, or `nowhere`.
+        Where it was read: `expression`, `classifier`, `field`, `file`; of Debian's `copyright`, `text`, `section`; or `nowhere`.
+    of
+        `Python` or `Debian`.
     allowed
         Why it is let through all the same; None where nobody said.
     """
@@ -186,12 +199,13 @@ class Licence:
     expression: str | None
     family: Family
     source: str
+    of: Origin = "Python"
     allowed: str | None = None
 
     @property
     def passes(self) -> bool:
         """Whether the gate lets it through."""
-        return self.family in LET_THROUGH or self.allowed is not None
+        return self.family in LET_THROUGH[self.of] or self.allowed is not None
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.expression or 'no licence known'}: {self.family})"
@@ -215,6 +229,21 @@ def family(expression: str) -> Family:
     except (library.ExpressionError, library.ParseError):
         return "unknown"
     return "unknown" if parsed is None else _of(parsed)
+
+
+def spelt(name: str) -> str | None:
+    """Spell the name of a licence as SPDX does; None where SPDX has no such licence.
+
+    >>> spelt("bsd-3-clause"), spelt("our-own")
+    ('BSD-3-Clause', None)
+    """
+    library = require("license_expression", to="read licences")
+    try:
+        parsed = _licensing().parse(name)
+    except (library.ExpressionError, library.ParseError):
+        return None
+    known = isinstance(parsed, library.LicenseSymbol) and not _licensing().unknown_license_keys(parsed)
+    return str(parsed.key) if known else None
 
 
 @cache
@@ -308,66 +337,15 @@ def _spdx(words: str) -> str | None:
     return plain or (words if family(words) != "unknown" else None)
 
 
+def forbidding(text: str) -> str | None:
+    r"""Tell which licence a text holds that forbids some uses; None for most.
+
+    >>> forbidding("Business Source License 1.1"), forbidding("Apache License\nVersion 2.0")
+    ('BUSL-1.1', None)
+    """
+    found = _of_text(text)
+    return found if found is not None and family(found) == "source-available" else None
+
+
 def _of_text(text: str) -> str | None:
     return next((spdx for pattern, spdx in _TEXTS if re.search(pattern, text)), None)
-
-
-# ── the gate ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def gate(wheels: Iterable[Path], *, allow: Mapping[str, str] | None = None) -> tuple[Licence, ...]:
-    """Read the licence of every wheel, and refuse what is neither permissive nor weak copyleft, unless it is allowed.
-
-    Parameters
-    ----------
-    wheels
-        What an image installs.
-    allow
-        Distributions that are let through all the same, each with the reason.
-
-    Returns
-    -------
-    Every licence, by name.
-
-    Raises
-    ------
-    SpecError
-        If a reason is empty, or what is allowed is not there.
-    BuildError
-        If a licence is refused, with every such distribution.
-
-    Examples
-    --------
-    >>> gate([])
-    ()
-    """
-    allowed: dict[str, str] = {canonicalize_name(name): reason.strip() for name, reason in (allow or {}).items()}
-    found = sorted((of_wheel(wheel) for wheel in wheels), key=lambda each: each.name)
-    if silent := sorted(name for name, reason in allowed.items() if not reason):
-        raise SpecError(f"A licence is allowed with a reason. There is none for {', '.join(silent)}.")
-    if absent := sorted(allowed.keys() - {each.name for each in found}):
-        raise SpecError(f"What is allowed must be in the image. {', '.join(absent)} is not. Take it off the list.")
-    judged = tuple(_judged(each, allowed) for each in found)
-    if refused := [each for each in judged if not each.passes]:
-        first = refused[0].name
-        more = f"; and {len(refused) - MOST_TOLD} more" if len(refused) > MOST_TOLD else ""
-        raise BuildError(
-            "An image must hold distributions whose licences let it serve: permissive ones, or weak copyleft used as a "
-            f"library. Got {'; '.join(map(str, refused[:MOST_TOLD]))}{more}. Drop the arm or method that needs it, or allow it by name "
-            f"with a reason, such as {{{first!r}: 'bought, contract 17'}}."
-        )
-    return judged
-
-
-def _judged(found: Licence, allowed: Mapping[str, str]) -> Licence:
-    reason = allowed.get(found.name)
-    if reason is None or found.family in LET_THROUGH:
-        return found
-    return Licence(
-        name=found.name,
-        version=found.version,
-        expression=found.expression,
-        family=found.family,
-        source=found.source,
-        allowed=reason,
-    )

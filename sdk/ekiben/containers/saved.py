@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ekiben.containers.engines import Engine
 from ekiben.errors import IntegrityError, NotFoundError
 
 MOST_BYTES = 8_000_000  # of a manifest or a configuration
@@ -33,6 +35,8 @@ class Layout:
         SHA-256 of its manifest; None in an archive of Docker's, which has none.
     config
         The configuration.
+    manifest
+        The manifest; empty in an archive of Docker's.
     layers
         The names of its layers in the layout, the base first, and whether each is packed.
     """
@@ -41,6 +45,7 @@ class Layout:
     id: str
     digest: str | None
     config: dict[str, Any]
+    manifest: dict[str, Any] = field(default_factory=dict)
     layers: tuple[tuple[str, bool], ...]
 
 
@@ -109,7 +114,8 @@ def _oci(place: Path, files: _Files) -> Layout:
     )
     _unpacked(files, layers, config)
     digest = manifest_name.rpartition("/")[2]
-    return Layout(place=place, id=config_name.rpartition("/")[2], digest=digest, config=config, layers=tuple(layers))
+    id_ = config_name.rpartition("/")[2]
+    return Layout(place=place, id=id_, digest=digest, config=config, manifest=manifest, layers=tuple(layers))
 
 
 def _docker(place: Path, files: _Files) -> Layout:
@@ -235,11 +241,32 @@ def files_of(image: Layout) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
     A file's bytes are to be read before the next one is asked for.
     """
+    for _, blob in layers_of(image):
+        with tarfile.open(fileobj=blob, mode="r|") as layer:
+            for entry in layer:
+                if entry.isreg():
+                    yield entry.name.removeprefix("./"), entry.size, layer.extractfile(entry)
+
+
+def layers_of(image: Layout) -> Iterator[tuple[int, IO[bytes]]]:
+    """Give each layer of an image with its number, the base first, as a tar; it is to be read before the next is asked for."""
     with _opened(image.place) as files:
-        for name, packed in image.layers:
+        for number, (name, packed) in enumerate(image.layers):
             with files.open(name) as blob:
-                stream = cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob
-                with tarfile.open(fileobj=stream, mode="r|") as layer:
-                    for entry in layer:
-                        if entry.isreg():
-                            yield entry.name.removeprefix("./"), entry.size, layer.extractfile(entry)
+                yield number, cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob
+
+
+@contextmanager
+def of_engine(engine: Engine, name: str) -> Iterator[Path]:
+    """Have an engine save an image for a while, and give the archive; its layers need not be packed for so short a time.
+
+    Raises
+    ------
+    BuildError
+        If the engine refuses.
+    """
+    form = ("--format=oci-archive", "--uncompressed") if engine.name == "podman" else ()
+    with tempfile.TemporaryDirectory(prefix="ekiben-saved-") as place:
+        archive = Path(place) / "image.tar"
+        engine.call("save", *form, "-o", str(archive), name)
+        yield archive

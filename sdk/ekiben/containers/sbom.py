@@ -3,75 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from email import message_from_string
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 from ekiben._optional import require
+from ekiben.containers.debian import Base, Debian
 from ekiben.containers.licences import Licence
 from ekiben.containers.wheels import Wheel
 from ekiben.errors import BuildError
 
 FILE = "sbom.cdx.json"
-DPKG = ("var/lib/dpkg/status", "var/lib/dpkg/status.d")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Debian:
-    """A package of Debian in a base image."""
-
-    name: str
-    version: str
-    architecture: str
-    source: str
-
-
-def installed(status: Iterable[str]) -> tuple[Debian, ...]:
-    r"""Read packages from the texts of dpkg: one whole `status`, or a file for each package as slim images have them.
-
-    Examples
-    --------
-    >>> installed(["Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\nSource: glibc (2.36)\n"])[0].source
-    'glibc'
-    """
-    return tuple(sorted({each for text in status for each in _packages(text)}))
-
-
-def _packages(text: str) -> Iterator[Debian]:
-    for block in text.split("\n\n"):
-        told = message_from_string(block.strip("\n"))
-        if not told["Package"] or "installed" not in str(told["Status"] or "ok installed").split():
-            continue
-        source = str(told["Source"] or told["Package"]).partition(" ")[0]
-        yield Debian(
-            name=str(told["Package"]),
-            version=str(told["Version"]),
-            architecture=str(told["Architecture"] or "all"),
-            source=source,
-        )
-
-
-def installed_in(base: Path) -> tuple[Debian, ...]:
-    """Read the packages of a base from its root, a folder or a tar."""
-    if base.is_dir():
-        whole, parts = base / DPKG[0], base / DPKG[1]
-        files = [whole] if whole.is_file() else []
-        files += sorted(path for path in parts.iterdir() if path.suffix != ".md5sums") if parts.is_dir() else []
-        return installed(file.read_text() for file in files)
-    texts = []
-    with tarfile.open(base) as packed:
-        for entry in packed:
-            name = entry.name.removeprefix("./")
-            known = name == DPKG[0] or (name.startswith(f"{DPKG[1]}/") and not name.endswith(".md5sums"))
-            if known and (file := packed.extractfile(entry)) is not None:
-                texts.append(file.read().decode())
-    return installed(texts)
 
 
 def document(
@@ -79,7 +23,7 @@ def document(
     tag: str,
     wheels: Iterable[Wheel],
     licences: Iterable[Licence] = (),
-    debian: Iterable[Debian] = (),
+    base: Base | None = None,
     models: Mapping[str, str] | None = None,
     epoch: int,
 ) -> str:
@@ -95,9 +39,9 @@ def document(
     wheels
         What the image installs.
     licences
-        Of the wheels, as the gate read them.
-    debian
-        Packages of the base.
+        Of the wheels and of the base's packages, as the gate read them.
+    base
+        The image that Python comes from, with its packages.
     models
         Arm → SHA-256 of its package.
     epoch
@@ -114,13 +58,14 @@ def document(
     >>> json.loads(document(tag="churn:1", wheels=[], epoch=0))["metadata"]["component"]["name"]
     'churn'
     """
-    told = {each.name: each for each in licences}
-    parts = [*(_of_wheel(each, told.get(each.name)) for each in wheels), *map(_of_debian, sorted(debian))]
+    told = {(each.of, each.name): each for each in licences}
+    parts = [_of_wheel(each, told.get(("Python", each.name))) for each in wheels]
+    parts += [_of_debian(each, told.get(("Debian", each.name))) for each in sorted(base.packages if base else ())]
     parts += [_of_model(arm, digest) for arm, digest in sorted((models or {}).items())]
     name, _, version = tag.partition(":")
-    text = _written(name, version, parts, UUID(int=0), epoch)
+    text = _written(name, version, parts, UUID(int=0), epoch, base)
     serial = UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
-    text = _written(name, version, parts, serial, epoch)
+    text = _written(name, version, parts, serial, epoch, base)
     if fault := faults(text):
         raise BuildError(f"A bill of materials must fit the schema of CycloneDX 1.6. It does not: {fault}")
     return text
@@ -134,12 +79,19 @@ def faults(text: str) -> str | None:
     return None if found is None else str(found).partition("\n")[0][:300]
 
 
-def _written(name: str, version: str, parts: Iterable[Any], serial: UUID, epoch: int) -> str:
+def _written(name: str, version: str, parts: Iterable[Any], serial: UUID, epoch: int, base: Base | None) -> str:
     model = require("cyclonedx.model.bom", to="write a bill of materials")
     component = require("cyclonedx.model.component", to="write a bill of materials")
     output = require("cyclonedx.output.json", to="write a bill of materials")
     kinds = component.ComponentType
-    root = component.Component(type=kinds.CONTAINER, name=name, version=version, bom_ref=f"{name}:{version}")
+    told = (
+        [require("cyclonedx.model", to="write a bill of materials").Property(name="ekiben:base", value=base.name)]
+        if base
+        else []
+    )
+    root = component.Component(
+        type=kinds.CONTAINER, name=name, version=version, bom_ref=f"{name}:{version}", properties=told
+    )
     every = list(parts)
     bom = model.Bom(serial_number=serial, components=every)
     bom.metadata.timestamp = datetime.fromtimestamp(epoch, UTC)
@@ -166,7 +118,7 @@ def _of_wheel(wheel: Wheel, licence: Licence | None) -> Any:
     )
 
 
-def _of_debian(package: Debian) -> Any:
+def _of_debian(package: Debian, licence: Licence | None) -> Any:
     component = require("cyclonedx.model.component", to="write a bill of materials")
     more = {"arch": package.architecture, "upstream": package.source}
     return component.Component(
@@ -175,6 +127,7 @@ def _of_debian(package: Debian) -> Any:
         version=package.version,
         bom_ref=f"pkg:deb/debian/{package.name}@{quote(package.version)}?arch={package.architecture}",
         purl=_purl("deb", "debian", package.name, package.version, more),
+        licenses=_licences(licence),
     )
 
 
@@ -195,7 +148,7 @@ def _purl(kind: str, space: str | None, name: str, version: str, more: Mapping[s
 
 
 def _licences(found: Licence | None) -> list[Any]:
-    if found is None or found.expression is None or found.family == "unknown":
-        return []
+    if found is None or found.expression is None or (found.family == "unknown" and found.of == "Python"):
+        return []  # a distribution's own words need not be an expression; of Debian they were made one
     made = require("cyclonedx.model.license", to="write a bill of materials")
     return [made.LicenseExpression(found.expression)]

@@ -185,7 +185,7 @@ def _subjects(context: Context, client: Client) -> Iterator[Subject]:
 
 
 def _of(folder: Path, pin: pinning.Pin) -> Package:
-    return diet.package_of(folder, pin.tag, pin.digest)
+    return diet.package_of(folder / "models", pin.tag, pin.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ MOST_DEEP = 8  # archives in archives
 MOST_BYTES = 16 << 30  # of what one archive unpacks to
 IN_MEMORY = 16 << 20
 PIECE = 1 << 20
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_END = 22  # bytes that end a zip without a comment
 ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
 CLOSED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 BROKEN = (
@@ -72,7 +74,7 @@ def entries(root: Path, *, known: Collection[str] = ()) -> Iterator[Entry]:
             yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
         elif stat.S_ISREG(path.lstat().st_mode):
             with path.open("rb") as file:
-                yield from _opened(name, file, 0)
+                yield from opened(name, file, 0)
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -84,13 +86,15 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(root).as_posix(), path
 
 
-def _opened(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
+def opened(place: str, file: IO[bytes], depth: int = 0) -> Iterator[Entry]:
+    """Give a file, and what is in it if it is an archive; it is to be read before the next entry is asked for."""
     head = file.read(HEAD)
-    file.seek(0)
     kind = next((word for magic, word in CLOSED.items() if head.startswith(magic)), None)
-    reader = _reader(place, head)
-    # What is in an archive comes by itself, in its own place.
-    yield Entry(place=place, file=BytesIO() if reader in (_zip, _tar) else file)
+    reader = _reader(place, head, file)
+    file.seek(0)
+    # What is in an archive comes by itself, in its own place; but not what stands before one.
+    begins = (reader is _zip and head.startswith(ZIP)) or (reader is _tar and _is_tar(head))
+    yield Entry(place=place, file=BytesIO() if begins else file)
     if kind is not None:
         yield Entry(place=place, closed=kind)
     elif reader is not None and depth >= MOST_DEEP:
@@ -108,10 +112,10 @@ def _opened(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
 Reader = Callable[[str, IO[bytes], int], Iterator[Entry]]
 
 
-def _reader(place: str, head: bytes) -> Reader | None:
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or place.lower().endswith(ZIPPED):
+def _reader(place: str, head: bytes, file: IO[bytes]) -> Reader | None:
+    if head.startswith(ZIP):
         return _zip
-    if head[257:262] == b"ustar" or place.endswith(".tar"):
+    if _is_tar(head):
         return _tar
     if head.startswith(b"\x93NUMPY"):
         return _array
@@ -120,7 +124,20 @@ def _reader(place: str, head: bytes) -> Reader | None:
             return _packed(unpack)
     if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:  # as joblib compresses
         return _packed(_Inflated)
-    return None
+    if place.lower().endswith(ZIPPED) or _ends_a_zip(file):
+        return _zip
+    return _tar if place.endswith(".tar") else None
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _ends_a_zip(file: IO[bytes]) -> bool:
+    """Tell whether a file ends as a zip does, whatever stands before it."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(max(0, n_bytes - ZIP_END))
+    return file.read(4) == b"PK\x05\x06"
 
 
 # ── archives ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +160,7 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
                 yield Entry(place=name, closed="a file behind a password")
             elif not each.is_dir():
                 with archive.open(each) as member, _seekable(member, each.file_size) as found:
-                    yield from _opened(name, found, depth)
+                    yield from opened(name, found, depth)
 
 
 def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
@@ -159,7 +176,7 @@ def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
             yield Entry(place=f"{place}!/{each.name}!", file=BytesIO("\n".join(told).encode(errors="surrogateescape")))
             member = archive.extractfile(each) if each.isreg() else None
             if member is not None:
-                yield from _opened(f"{place}!/{each.name}", member, depth)
+                yield from opened(f"{place}!/{each.name}", member, depth)
 
 
 def _array(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:  # noqa: ARG001 -- every reader is asked in one form
@@ -178,8 +195,8 @@ def _packed(unpack: Callable[[IO[bytes]], IO[bytes]]) -> Reader:
     """Read what one stream was compressed to; a whole copy is made, since what is in it is read from several places."""
 
     def read(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
-        with unpack(file) as stream, _copied(stream) as found:
-            yield from _opened(f"{place}!", found, depth)
+        with unpack(file) as stream, copied(stream) as found:
+            yield from opened(f"{place}!", found, depth)
 
     return read
 
@@ -210,12 +227,13 @@ def _seekable(stream: IO[bytes], n_bytes: int) -> Iterator[IO[bytes]]:
     if n_bytes <= IN_MEMORY:
         yield BytesIO(stream.read())
     else:
-        with _copied(stream) as found:
+        with copied(stream) as found:
             yield found
 
 
 @contextmanager
-def _copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+def copied(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Copy what can be read but once, so that it can be read from several places."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
         shutil.copyfileobj(_Bounded(stream), copy, PIECE)
         copy.seek(0)
