@@ -14,7 +14,7 @@ import zipfile
 import pytest
 
 import ekiben as ek
-from ekiben.containers import image_leaks, saved
+from ekiben.containers import accounting, image_leaks, saved
 from ekiben.containers.containerizing import local_base
 from ekiben.containers.leaks import Leak, Machine
 from ekiben.containers.wheels import Wheel, sha256
@@ -199,16 +199,17 @@ def test_what_is_allowed_is_named_as_in_the_context_or_in_the_image(crafted, whe
 
 
 @pytest.mark.slow
-def test_a_leak_that_was_put_on_a_real_image_is_found(image, engine, tmp_path):
+def test_a_leak_that_was_put_on_a_real_image_is_found(image, boxed, engine, tmp_path):
     (tmp_path / "service.py").write_text(f"T = '{TOKEN}'")
     (tmp_path / "Containerfile").write_text(
         f'FROM {image.ref}\nCOPY service.py /srv/service.py\nENV DSN="{DSN}"\nLABEL of="{HOME}/x"\n'
     )
     name = "localhost/ekiben-test:planted"
     engine.build(tmp_path, name, epoch=0, arguments={})
+    known = image_leaks.owners(boxed.wheels, accounting.published(boxed))
     try:
         with saved.of_engine(engine, name) as archive:
-            told = {str(each) for each in image_leaks.scan(archive, own=OWN)}
+            told = {str(each) for each in image_leaks.scan(archive, known, own=OWN)}
     finally:
         engine.call("rmi", "-f", name, check=False)
     assert "layer 5: srv/service.py: a token of GitHub" in told
