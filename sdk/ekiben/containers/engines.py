@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ekiben.containers import probes, wheels
+from ekiben.containers import even, probes, recipe, wheels
 from ekiben.errors import BuildError, SpecError
 
 NAMES = ("docker", "podman", "nerdctl")  # in the order of trying; each builds and runs
+WITH_A_BRIDGE = ("docker", "nerdctl")
 PROBE = "localhost/ekiben-probe:1"
 TRIED_S = 120
 MOST_FILES = 4096
@@ -42,6 +43,9 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+# Asks docker for BuildKit, be it its own or buildx, and for an image alone, without a list of attestations around it.
+BUILDKIT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+NO_BUILDKIT = {"DOCKER_BUILDKIT": "0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ class Engine:
         Variables that it is started with: of podman in a sandbox, where its own settings lie.
     building
         Arguments of each build.
+    mounts
+        Whether a step of a build mounts a folder of its context; else the folder is copied.
     publishes
         Whether a container has a network of its own, and its port is published; else it listens on this machine's.
     limits
@@ -67,6 +73,7 @@ class Engine:
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     building: tuple[str, ...] = ()
+    mounts: bool = True
     publishes: bool = True
     limits: bool = True
     why: str = ""
@@ -89,11 +96,6 @@ class Engine:
             raise BuildError(f"{self.name} {words[0]} must succeed. It refused:\n{last(done.stderr + done.stdout)}")
         return done
 
-    @property
-    def is_buildx(self) -> bool:
-        """Whether builds go through BuildKit, which can make all times equal."""
-        return self.name == "docker" and self.call("buildx", "version", check=False).returncode == 0
-
     def build(
         self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
     ) -> list[str]:
@@ -108,19 +110,40 @@ class Engine:
         """
         told = [f"--build-arg={key}={value}" for key, value in sorted(arguments.items())]
         told += ["--no-cache"] if fresh else []
-        words = [*self._build_words(name, epoch), *self.building, *told, "-f", str(folder / "Containerfile")]
-        self.call(*words, str(folder), seconds=1800)
-        return [each.replace(str(folder), ".") for each in (self.name, *words, str(folder))]
+        words = [*self._build_words(name, epoch), *self.building, *told]
+        with self._recipe(folder) as file:
+            self.call(*words, "-f", str(file), str(folder), seconds=1800)
+        if self.name != "podman":
+            self._make_even(name, epoch)
+        return [self.name, *words, "-f", "./Containerfile", "."]
 
     def _build_words(self, name: str, epoch: int) -> list[str]:
+        words = ["build", "--network=none", "-t", name]
         if self.name == "podman":
-            even = ["--format=oci", f"--timestamp={epoch}", "--layers"]
-            return ["build", "--network=none", *even, "-t", name]
-        if self.is_buildx:
-            out = f"--output=type=docker,name={name},rewrite-timestamp=true"
-            even = [f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "--provenance=false"]
-            return ["buildx", "build", "--network=none", *even, out]
-        return ["build", "--network=none", f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "-t", name]
+            return [*words, "--format=oci", f"--timestamp={epoch}", "--layers"]
+        return [*words, f"--build-arg=SOURCE_DATE_EPOCH={epoch}"]
+
+    @contextmanager
+    def _recipe(self, folder: Path) -> Iterator[Path]:
+        """Give the Containerfile as this engine understands it."""
+        file = folder / "Containerfile"
+        if self.mounts:
+            yield file
+            return
+        with tempfile.TemporaryDirectory(prefix="ekiben-recipe-") as place:
+            (Path(place) / file.name).write_text(recipe.without_mounts(file.read_text()))
+            yield Path(place) / file.name
+
+    def _make_even(self, name: str, epoch: int) -> None:
+        """Put an image with one time in place of one with the times of its build."""
+        built = self.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip()
+        with tempfile.TemporaryDirectory(prefix="ekiben-even-") as place:
+            saved, made = Path(place) / "saved.tar", Path(place) / "even.tar"
+            self.call("save", "-o", str(saved), name)
+            even.rewrite(saved, made, name, epoch)
+            self.call("load", "-i", str(made))
+        if self.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() != built:
+            self.call("rmi", built, check=False)
 
     def release(self) -> None:
         """Let go of what the engine holds between two commands: podman mounts the folder of its layers on itself."""
@@ -195,14 +218,12 @@ def _answers(engine: Engine) -> str:
         done = engine.call("info", seconds=30, check=False)
     except BuildError as reason:
         return str(reason)
-    if done.returncode:
-        return last(done.stderr or done.stdout, 1)
-    is_old = engine.name == "docker" and not engine.is_buildx
-    return "It has no BuildKit, which builds without a network. Install docker-buildx." if is_old else ""
+    return last(done.stderr or done.stdout, 1) if done.returncode else ""
 
 
 def _forms(name: str) -> Iterator[Engine]:
-    yield Engine(name=name, why=f"{name} runs containers here.")
+    environment = BUILDKIT if name == "docker" else {}
+    yield Engine(name=name, environment=environment, why=f"{name} runs containers here.")
     if name == "podman" and os.geteuid() == 0 and shutil.which("runc"):
         for driver in ("overlay", "vfs"):
             yield Engine(
@@ -229,6 +250,9 @@ def _ways_to_build(engine: Engine) -> Iterator[Engine]:
     yield engine
     if engine.name == "podman":
         yield replace(engine, building=("--isolation=chroot",))
+    if engine.name == "docker":
+        why = f"{engine.why} It has no BuildKit: wheels are copied once more in a build."
+        yield replace(engine, environment=NO_BUILDKIT, mounts=False, why=why)
 
 
 def _quietly(engine: Engine, folder: Path) -> tuple[bool, str]:
@@ -242,7 +266,7 @@ def _quietly(engine: Engine, folder: Path) -> tuple[bool, str]:
 def _runs(engine: Engine) -> tuple[Engine | None, str]:
     """Run the smallest image hardened, with as much of the engine's own as works here."""
     said = ""
-    for publishes in (True, False) if engine.publishes else (False,):
+    for publishes in (True, False) if engine.publishes and _has_a_bridge(engine) else (False,):
         for limits in (True, False):
             each = replace(engine, publishes=publishes, limits=limits)
             with suppress(BuildError):
@@ -251,6 +275,13 @@ def _runs(engine: Engine) -> tuple[Engine | None, str]:
                     return each, ""
                 said = last(done.stderr, 1)
     return None, said
+
+
+def _has_a_bridge(engine: Engine) -> bool:
+    """Tell whether a container may have a network of its own: docker without one leaves it with none, and says nothing."""
+    if engine.name not in WITH_A_BRIDGE:
+        return True
+    return engine.call("network", "inspect", "bridge", check=False).returncode == 0
 
 
 def asked(engine: Engine, *, port: int = 3000, cpus: float = 1, memory_mb: int = 1024) -> Sequence[str]:
