@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ekiben.containers.engines import BUILDKIT
 
-UNPACKED = Path(__file__).resolve().parents[1] / ".containers" / "docker" / "usr"  # where `make engine` unpacks Debian's
+# Where `make engine` unpacks Debian's packages.
+UNPACKED = Path(__file__).resolve().parents[1] / ".containers" / "docker" / "usr"
 PATIENCE_S = 90
 
 
@@ -38,14 +39,13 @@ class Docker:
             if shutil.which(name, path=self.environment["PATH"]) is None:
                 raise OSError(f"{name} is not installed. To unpack it beside the tests, run: make engine")
         (self.folder / "daemon.json").write_text("{}")
-        command = ["dockerd", "--config-file", "daemon.json", "--data-root", "data", "--exec-root", "exec"]
-        command += ["--pidfile", "dockerd.pid", "--host", self.environment["DOCKER_HOST"], "--bridge=none"]
+        command = ["dockerd", "--host", self.environment["DOCKER_HOST"], "--bridge=none"]
+        places = {"config-file": "daemon.json", "data-root": "data", "exec-root": "exec", "pidfile": "dockerd.pid"}
+        command += [f"--{name}={self.folder / place}" for name, place in places.items()]
         command += [f"--{name}=false" for name in ("iptables", "ip6tables", "ip-forward", "ip-masq")]
         command += ["--default-ulimit", "nofile=4096:4096"]
         with (self.folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, env={**os.environ, **self.environment}, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(command, env={**os.environ, **self.environment}, stdout=log, stderr=log)
         ends = time.monotonic() + PATIENCE_S
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > ends:

@@ -49,7 +49,7 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
         report = checks.check(target, progress=say)
         if not report.ok:
             raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-        locking.write(target, [*described.requirements, *_needs(target)])
+        locking.write(target, [*described.requirements, *_needs(target)], gpu=described.gpu)
         say("asking an index for the digests of the requirements")
         locking.write_hashed(target)
         say("building the bento")

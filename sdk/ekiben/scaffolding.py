@@ -206,7 +206,7 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "bentofile.yaml").write_text(_template("bentofile.yaml", words))
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
     (target / "README.md").write_text(_readme(described, packages, made))
-    locking.write(target, [*described.requirements, *_needs(packages)])
+    locking.write(target, [*described.requirements, *_needs(packages)], gpu=described.gpu)
 
 
 def _says_already(target: Path, described: ServiceSpec) -> bool:

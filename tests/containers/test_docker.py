@@ -61,7 +61,7 @@ def test_docker_builds_it_and_its_container_answers_the_same_bits(made):
     assert sorted(image.ran.exact) == ["challenger", "champion"]
     assert [layer.holds for layer in image.layers] == ["base", "dependencies", "models", "code"]
     assert image.size_mb <= 260
-    assert ek.verify(NAME) == image.digest
+    assert f"sha256:{ek.verify(NAME)}" == image.digest
 
 
 def test_two_builds_by_docker_have_one_digest(made, engine_of_docker):
