@@ -68,7 +68,7 @@ class Docker:
         """End it and what it mounted, and leave nothing of it."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(PATIENCE_S)
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for place in sorted((each for each in mounted if each.startswith(str(self.folder))), reverse=True):
             subprocess.run(["umount", "--lazy", place], capture_output=True)

@@ -79,6 +79,7 @@ def test_an_edit_of_the_service_is_the_last_layer_of_docker_alone(made, engine_o
     assert changed == ["code"]
 
 
+@pytest.mark.long
 def test_without_buildkit_the_layers_are_the_same(made, docker, engine_of_docker):
     image, told = made
     if not docker.has_buildkit():

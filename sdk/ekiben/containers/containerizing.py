@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from ekiben import storing
@@ -16,13 +16,14 @@ from ekiben.containers.accounting import Accounts, Judged
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine
 from ekiben.containers.images import Image, Layer, Ran
+from ekiben.containers.tools import install
 from ekiben.errors import BuildError, SpecError
 from ekiben.progress import Progress, shown
 
 HOLDS = ("base", "dependencies", "models", "code")
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 LOCAL_BASE = "localhost/ekiben-base"
-ENGINES = (*engines.NAMES, "none", "stock")
+ENGINES = (*engines.BUILDERS, "none", "stock")
 
 
 def containerize(
@@ -51,7 +52,8 @@ def containerize(
     image
         The image's name; by default the tag.
     engine
-        `docker`, `podman` or `nerdctl`; `none` writes an OCI layout without one, which nothing here can run; `stock` leaves
+        `docker`, `podman` or `nerdctl`; `buildah` builds, and writes an OCI layout that is not run; `none` writes one without
+        an engine; `stock` leaves
         everything to `bentoml containerize`. By default the first engine that runs a container here.
     base
         The image that Python comes from, of the bento's version of Python on Debian; `debian` makes one of Debian's packages
@@ -103,7 +105,7 @@ def containerize(
             made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
             accounting.after(None, made, told, judged, answered)
         else:
-            made = _built(chosen, told, name, base, say, fresh=fresh, account=partial(_account, judged, answered))
+            made = _built(chosen, told, name, base, say, fresh=fresh, judged=(judged, answered))
     return made
 
 
@@ -121,29 +123,41 @@ def _folder(given: str | Path | None) -> Iterator[Path]:
             yield Path(place) / "context"
 
 
-Account = Callable[[Engine, Image, Context, list[str], str], None]
-
-
-def _account(
-    judged: Judged, accounts: Accounts, engine: Engine, image: Image, told: Context, command: list[str], base: str
-) -> None:
-    accounting.after(engine, image, told, judged, accounts, commands=[command], base=base)
-
-
 def _built(
-    engine: Engine, told: Context, name: str, base: str | None, say: Progress, *, fresh: bool, account: Account
+    engine: Engine,
+    told: Context,
+    name: str,
+    base: str | None,
+    say: Progress,
+    *,
+    fresh: bool,
+    judged: tuple[Judged, Accounts],
 ) -> Image:
     try:
         chosen = base_image(engine, told, base, say)
         say(f"building the image with {engine.name}")
         command = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        if not engine.runs:
+            return _written(engine, told, name, command, judged)
         ran = trying.prove(engine, name, told, say)
         made = described(engine, name, told.tag, ran=ran)
         say("writing what the image is made of beside it")
-        account(engine, made, told, command, chosen)
+        accounting.after(engine, made, told, *judged, commands=[command], base=chosen)
         return made
     finally:
         engine.release()
+
+
+def _written(engine: Engine, told: Context, name: str, command: list[str], judged: tuple[Judged, Accounts]) -> Image:
+    """Write what was built as an OCI layout, and describe that: nothing here runs it."""
+    to = Path(f"{accounting.stem_of(name)}.oci")
+    if to.exists() and not (to / "oci-layout").is_file():
+        raise SpecError(f"The layout's folder must be new. Got {str(to)!r}, which holds something else.")
+    shutil.rmtree(to, ignore_errors=True)
+    engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
+    made = layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS)
+    accounting.after(None, made, told, *judged, commands=[command])
+    return made
 
 
 def base_image(engine: Engine, told: Context, asked: str | None, say: Progress) -> str:
@@ -156,8 +170,7 @@ def base_image(engine: Engine, told: Context, asked: str | None, say: Progress) 
     """
     if asked != "debian":
         say(f"getting {told.base}")
-        have = engine.call("image", "inspect", told.base, check=False).returncode == 0
-        pulled = None if have else engine.call("pull", told.base, check=False)
+        pulled = None if engine.has(told.base) else engine.call("pull", told.base, check=False)
         if pulled is None or pulled.returncode == 0:
             return told.base
         if asked is not None or not bases.can_make() or told.python != bases.PYTHON:
@@ -173,9 +186,20 @@ def local_base(engine: Engine, *, more: tuple[str, ...] = ()) -> str:
     """Give the engine a base of Debian's packages, once, and name it."""
     tar = bases.make(more=more)
     name = f"{LOCAL_BASE}:{tar.stem}"
-    if engine.call("image", "inspect", name, check=False).returncode:
+    if not engine.has(name):
         settings = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]']
+        if not engine.runs:
+            return _added(engine, tar, name, settings)
         engine.call("import", *(word for line in settings for word in ("--change", line)), str(tar), name)
+    return name
+
+
+def _added(engine: Engine, tar: Path, name: str, settings: list[str]) -> str:
+    """Make an image of a tar by a build, for an engine that imports nothing."""
+    with tempfile.TemporaryDirectory(prefix="ekiben-base-") as place:
+        shutil.copyfile(tar, Path(place) / "base.tar")
+        (Path(place) / "Containerfile").write_text("\n".join(["FROM scratch", "ADD base.tar /", *settings, ""]))
+        engine.build(Path(place), name, epoch=install.EPOCH, arguments={})
     return name
 
 

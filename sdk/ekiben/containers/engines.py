@@ -16,6 +16,8 @@ from ekiben.containers import even, probes, recipe, wheels
 from ekiben.errors import BuildError, SpecError
 
 NAMES = ("docker", "podman", "nerdctl")  # in the order of trying; each builds and runs
+BUILDERS = (*NAMES, "buildah")  # the last one builds alone, and is taken when it is named
+BUILDAHS = ("podman", "buildah")  # one builder and one store of images
 WITH_A_BRIDGE = ("docker", "nerdctl")
 PROBE = "localhost/ekiben-probe:1"
 TRIED_S = 120
@@ -55,7 +57,7 @@ class Engine:
     Parameters
     ----------
     name
-        docker, podman or nerdctl.
+        docker, podman, nerdctl or buildah.
     environment
         Variables that it is started with: of podman in a sandbox, where its own settings lie.
     building
@@ -96,6 +98,16 @@ class Engine:
             raise BuildError(f"{self.name} {words[0]} must succeed. It refused:\n{last(done.stderr + done.stdout)}")
         return done
 
+    @property
+    def runs(self) -> bool:
+        """Whether it runs containers, and not only builds images."""
+        return self.name in NAMES
+
+    def has(self, image: str) -> bool:
+        """Tell whether it holds an image."""
+        words = ("image", "inspect") if self.runs else ("inspect", "--type", "image")
+        return self.call(*words, image, check=False).returncode == 0
+
     def build(
         self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
     ) -> list[str]:
@@ -113,13 +125,13 @@ class Engine:
         words = [*self._build_words(name, epoch), *self.building, *told]
         with self._recipe(folder) as file:
             self.call(*words, "-f", str(file), str(folder), seconds=1800)
-        if self.name != "podman":
+        if self.name not in BUILDAHS:
             self._make_even(name, epoch)
         return [self.name, *words, "-f", "./Containerfile", "."]
 
     def _build_words(self, name: str, epoch: int) -> list[str]:
         words = ["build", "--network=none", "-t", name]
-        if self.name == "podman":
+        if self.name in BUILDAHS:
             return [*words, "--format=oci", f"--timestamp={epoch}", "--layers"]
         return [*words, f"--build-arg=SOURCE_DATE_EPOCH={epoch}"]
 
@@ -175,8 +187,8 @@ def find(name: str | None = None) -> Engine:
     BuildError
         If none works, with what each of them said.
     """
-    if name is not None and name not in NAMES:
-        raise SpecError(f"The 'engine' must be one of {', '.join(NAMES)}, none or stock. Got {name!r}.")
+    if name is not None and name not in BUILDERS:
+        raise SpecError(f"The 'engine' must be one of {', '.join(BUILDERS)}, none or stock. Got {name!r}.")
     told = []
     for each in [name] if name else NAMES:
         if shutil.which(each) is None:
@@ -188,7 +200,7 @@ def find(name: str | None = None) -> Engine:
         told.append(f"{each} is installed, and does not run a container here: {said}")
     raise BuildError(
         f"An image needs an engine that runs a container. {' '.join(told)} Install one, or run this where there is one; "
-        "engine='none' writes the image as an OCI layout, and does not run it."
+        "engine='buildah' builds without running, engine='none' writes the image as an OCI layout, and does not run it."
     )
 
 
@@ -203,6 +215,9 @@ def _try(name: str) -> tuple[Engine | None, str]:
             probes.write(Path(place))
             for each in _ways_to_build(engine):
                 built, said = _quietly(each, Path(place))
+                if built and not each.runs:
+                    each.call("rmi", "-f", PROBE, check=False)
+                    return replace(each, why=f"{each.why} It is not run: buildah builds alone."), ""
                 if built:
                     ran, said = _runs(each)
                     each.call("rmi", "-f", PROBE, check=False)
@@ -223,14 +238,15 @@ def _answers(engine: Engine) -> str:
 
 def _forms(name: str) -> Iterator[Engine]:
     environment = BUILDKIT if name == "docker" else {}
-    yield Engine(name=name, environment=environment, why=f"{name} runs containers here.")
-    if name == "podman" and os.geteuid() == 0 and shutil.which("runc"):
+    does = "runs containers" if name in NAMES else "builds images"
+    yield Engine(name=name, environment=environment, why=f"{name} {does} here.")
+    if name in BUILDAHS and os.geteuid() == 0 and shutil.which("runc"):
         for driver in ("overlay", "vfs"):
             yield Engine(
                 name=name,
                 environment=_private(driver),
                 publishes=False,
-                why=f"podman runs containers here by settings of its own, with {driver} and runc.",
+                why=f"{name} {does} here by settings of its own, with {driver} and runc.",
             )
 
 
@@ -248,7 +264,7 @@ def _private(driver: str) -> dict[str, str]:
 
 def _ways_to_build(engine: Engine) -> Iterator[Engine]:
     yield engine
-    if engine.name == "podman":
+    if engine.name in BUILDAHS:
         yield replace(engine, building=("--isolation=chroot",))
     if engine.name == "docker":
         why = f"{engine.why} It has no BuildKit: wheels are copied once more in a build."
