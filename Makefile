@@ -65,7 +65,9 @@ lint: setup  ## Style, types and the direction of imports
 	$(VENV)/bin/lint-imports --no-logo
 
 # Images are built and run in tests. Where Debian's packages may be installed, what that takes is; elsewhere those tests are
-# skipped with the engine's own words, and fail with REQUIRE_CONTAINERS=1.
+# skipped with the engine's own words, and fail with REQUIRE_CONTAINERS=1. Docker is unpacked beside them, not installed: a
+# test starts one of its own.
+DOCKER := .containers/docker
 .PHONY: engine
 engine:
 	@test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null \
@@ -73,6 +75,11 @@ engine:
 	|| { echo "Installing podman, runc and mmdebstrap"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -qq --no-install-recommends podman buildah runc conmon mmdebstrap > /dev/null; } \
 	|| echo "They could not be installed: images are not tested" >&2
+	@test "$$(id -u)" != 0 || ! command -v apt-get dpkg-deb > /dev/null || command -v dockerd > /dev/null \
+	|| test -x $(DOCKER)/usr/sbin/dockerd || { echo "Unpacking docker into $(DOCKER)"; mkdir -p $(DOCKER)/debs && cd $(DOCKER)/debs \
+	&& for each in docker.io containerd docker-cli docker-buildx; do apt-get download -qq $$each 2> /dev/null || true; done \
+	&& for each in *.deb; do dpkg-deb -x $$each ..; done && rm -r ../debs; } \
+	|| echo "It could not be unpacked: docker is not tested" >&2
 
 # A test marked xdist_group stays with its group on one worker, so that a slow fixture is made once.
 .PHONY: test

@@ -1,6 +1,7 @@
 """Manifests: what is written, that a cluster would take it, and that no key can be misspelt unseen."""
 
 import copy
+import os
 import random
 import re
 import shutil
@@ -466,6 +467,13 @@ def test_prometheus_takes_its_configuration(written, tmp_path):
 
 
 # ── compose and its secrets
+
+
+def test_compose_asks_for_no_more_processors_than_docker_finds(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    folder = deploying.manifests(service, target="compose", image=IMAGE, out=tmp_path)
+    services = one(folder / "compose.yaml")["services"]
+    assert [each["cpus"] for each in services.values() if "cpus" in each] == [1.0]
 
 
 def test_secrets_are_made_once_and_fit_each_other(service, tmp_path):

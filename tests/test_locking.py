@@ -182,6 +182,19 @@ def test_the_lean_one_of_two_that_are_alike_is_written_once():
     assert written.splitlines()[2:] == ["numpy==2.0", "xgboost-cpu==3.2.0"]
 
 
+def test_a_service_for_graphics_cards_takes_xgboost_itself_with_what_it_needs_for_them():
+    lean, full = (names(locking.requirements(["xgboost"], gpu=gpu).splitlines()) for gpu in (False, True))
+    assert ("xgboost-cpu" in lean, "xgboost" in lean) == (True, False)
+    assert ("xgboost-cpu" in full, "xgboost" in full) == (False, True)
+    assert [name for name in full if name not in lean] == ["nvidia-nccl-cu12", "xgboost"]
+
+
+def test_where_xgboost_is_installed_for_processors_alone_no_service_for_graphics_cards_is_locked(place):
+    install(place, "xgboost-cpu")
+    with pytest.raises(SpecError, match="With gpu = true, xgboost must be installed with its code for graphics cards"):
+        locking.requirements(["xgboost-cpu"], gpu=True)
+
+
 # ── digests
 
 

@@ -338,3 +338,12 @@ def test_a_route_may_be_left_out_for_one_arm(champion, tmp_path):
     assert scaffolding._the_only(("a",)) == ek.only("a")
     assert replace(found, workers=2).workers == 2
     shutil.rmtree(tmp_path / "Risk-Service 2")
+
+
+def test_what_a_method_needs_is_locked_where_it_is_named_and_nowhere_else(champion, tmp_path):
+    named = spec.Explain(methods=("anchor-alibi",))
+    answering = ek.scaffold(tmp_path / "risk", arms={"champion": champion})
+    explaining = ek.scaffold(tmp_path / "risk_alibi", arms={"champion": champion}, explain=named)
+    holds = ["alibi==" in (folder / "requirements.txt").read_text() for folder in (answering, explaining)]
+    assert holds == [False, True]
+    assert pinning.read(answering).pins == pinning.read(explaining).pins

@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bentoml
 
-from ekiben import checks, locking, spec
+from ekiben import checks, explainers, locking, spec
 from ekiben.checks.laws import HTTP_LAWS
 from ekiben.errors import BuildError, NotFoundError
 from ekiben.progress import Progress, shown
@@ -49,7 +49,7 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
         report = checks.check(target, progress=say)
         if not report.ok:
             raise BuildError(f"A bento is built of a service that keeps its laws. This one does not:\n{report}")
-        locking.write(target, [*described.requirements, *_needs(target)])
+        locking.write(target, [*described.requirements, *_needs(target, described.explain.methods)], gpu=described.gpu)
         say("asking an index for the digests of the requirements")
         locking.write_hashed(target)
         say("building the bento")
@@ -64,8 +64,10 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
     return tag
 
 
-def _needs(folder: Path) -> list[str]:
-    return [line for subject in checks.package_subjects(folder) for line in subject.package.manifest["requirements"]]
+def _needs(folder: Path, methods: Iterable[str]) -> list[str]:
+    subjects = checks.package_subjects(folder)
+    lines = [line for subject in subjects for line in subject.package.manifest["requirements"]]
+    return [*lines, *(name for method in methods for name in explainers.requirements(method))]
 
 
 def _build_in_child(folder: Path) -> str:

@@ -189,7 +189,7 @@ def _lines(found: Distribution) -> Iterator[str]:
 # ── what it needs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Installed]:
+def closure(needed: Iterable[str], *, missing_ok: bool = False, gpu: bool = False) -> dict[str, Installed]:
     """Give what ekiben and the requirements need, and what that needs in turn, by name, as it is installed.
 
     Parameters
@@ -198,6 +198,8 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Ins
         Requirements such as `scikit-learn` or `httpx[http2]==0.28`; the version does not matter, extras do.
     missing_ok
         Leave out what is not installed, instead of refusing.
+    gpu
+        Whether to follow what is for graphics cards alone.
 
     Raises
     ------
@@ -218,7 +220,7 @@ def closure(needed: Iterable[str], *, missing_ok: bool = False) -> dict[str, Ins
         wanted = asked.pop()
         key = _canonical(wanted.name)
         extras = {(key, extra) for extra in ("", *wanted.extras)} - done
-        if not extras or key.startswith(GPU_ONLY) or (key in UNUSED and key not in roots):
+        if not extras or (key.startswith(GPU_ONLY) and not gpu) or (key in UNUSED and key not in roots):
             continue
         done |= extras
         try:

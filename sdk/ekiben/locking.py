@@ -90,29 +90,42 @@ def environment(needed: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def requirements(needed: Iterable[str]) -> str:
+def requirements(needed: Iterable[str], *, gpu: bool = False) -> str:
     """Lock ekiben and what the arms need to the versions of this environment; no network, and no address of an index.
+
+    Parameters
+    ----------
+    needed
+        Requirements of the arms and of the service.
+    gpu
+        Whether to take what has the code for graphics cards; by default what is the same without.
 
     Raises
     ------
     SpecError
-        If a distribution is not installed here, or was installed from a folder, a file or a repository.
+        If a distribution is not installed here, is installed without the code for graphics cards where that is wanted, or was installed from a folder, a file or a repository.
 
     Examples
     --------
     >>> "msgspec==" in requirements([])
     True
     """
-    found = distributions.closure(needed)
+    found = distributions.closure(needed, gpu=gpu)
     _are_from_an_index(found.values())
-    return pinned(
-        {name: each.version for name, each in found.items()}, f"{sys.version_info.major}.{sys.version_info.minor}"
-    )
+    if gpu and (lean := sorted(found.keys() & set(LEANER.values()))):
+        full = sorted(name for name, leaner in LEANER.items() if leaner in lean)
+        raise SpecError(
+            f"With gpu = true, {', '.join(full)} must be installed with its code for graphics cards. "
+            f"Got {', '.join(lean)}. Run: pip uninstall {' '.join(lean)}, and pip install {' '.join(full)}"
+        )
+    versions = {name: each.version for name, each in found.items()}
+    return pinned(versions, f"{sys.version_info.major}.{sys.version_info.minor}", gpu=gpu)
 
 
-def pinned(versions: Mapping[str, str], python: str) -> str:
+def pinned(versions: Mapping[str, str], python: str, *, gpu: bool = False) -> str:
     """Write ekiben's wheel and the versions of what it stands beside as requirements, the leaner of two that are alike."""
-    lean = {LEANER.get(name, name): number for name, number in sorted(versions.items()) if name != "ekiben"}
+    leaner = {} if gpu else LEANER
+    lean = {leaner.get(name, name): number for name, number in sorted(versions.items()) if name != "ekiben"}
     head = f"# Locked for Python {python} to the versions in which the service was proved."
     return "\n".join([head, f"./wheels/{wheel_name()}", *(f"{name}=={number}" for name, number in lean.items())]) + "\n"
 
@@ -194,11 +207,11 @@ def uv() -> str | None:
     return str(beside) if beside.is_file() else shutil.which("uv")
 
 
-def write(folder: Path, needed: Iterable[str]) -> None:
+def write(folder: Path, needed: Iterable[str], *, gpu: bool = False) -> None:
     """Write the wheel, the locked requirements, and `uv.toml` where one of them needs it, into a service's folder."""
     wanted = list(needed)
     write_wheel(folder / "wheels")
-    (folder / "requirements.txt").write_text(requirements(wanted))
+    (folder / "requirements.txt").write_text(requirements(wanted, gpu=gpu))
     for old in ("uv.toml", HASHED):  # of other requirements
         (folder / old).unlink(missing_ok=True)
     if told := overrides(wanted):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from ekiben import cards, compatibility, locking, pinning, routing, spec, storing, tracking
+from ekiben import cards, compatibility, explainers, locking, pinning, routing, spec, storing, tracking
 from ekiben.errors import EkibenError, NotFoundError, SpecError
 from ekiben.packages import Package
 from ekiben.pinning import Contract, Pin
@@ -206,7 +206,7 @@ def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mappi
     (target / "bentofile.yaml").write_text(_template("bentofile.yaml", words))
     (target / "tests" / "test_laws.py").write_text(_template("test_laws.py", words))
     (target / "README.md").write_text(_readme(described, packages, made))
-    locking.write(target, [*described.requirements, *_needs(packages)])
+    locking.write(target, [*described.requirements, *_needs(packages, described.explain.methods)], gpu=described.gpu)
 
 
 def _says_already(target: Path, described: ServiceSpec) -> bool:
@@ -217,8 +217,9 @@ def _says_already(target: Path, described: ServiceSpec) -> bool:
         return False
 
 
-def _needs(packages: Mapping[str, Package]) -> list[str]:
-    return [line for package in packages.values() for line in package.manifest["requirements"]]
+def _needs(packages: Mapping[str, Package], methods: Iterable[str]) -> list[str]:
+    lines = [line for package in packages.values() for line in package.manifest["requirements"]]
+    return [*lines, *(name for method in methods for name in explainers.requirements(method))]
 
 
 def _template(name: str, words: Mapping[str, str]) -> str:

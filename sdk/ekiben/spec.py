@@ -215,6 +215,7 @@ _SPEC: Mapping[str, Rule] = {
     "threads": _count,
     "timeout_s": _amount,
     "tables": _flag,
+    "gpu": _flag,
     "remake": _command,
     "arms": _arms,
     "route": _route,
@@ -445,6 +446,8 @@ class ServiceSpec:
         After how many seconds a request is given up.
     tables
         Whether the bento brings pyarrow, so that it takes Arrow and Parquet.
+    gpu
+        Whether the bento brings xgboost with its code for graphics cards; by default without.
     remake
         The command that makes these models again, shown when one is missing.
 
@@ -476,6 +479,7 @@ class ServiceSpec:
     threads: int = 4
     timeout_s: float = 30
     tables: bool = False
+    gpu: bool = False
     remake: str | None = None
 
     def __post_init__(self) -> None:

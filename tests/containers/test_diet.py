@@ -46,6 +46,16 @@ def test_without_pandas_a_row_that_a_plan_refuses_is_refused_in_its_words(bent, 
         bent.predictions({"rooms": [-1.0]})
 
 
+def test_what_graphics_cards_alone_are_asked_with_has_them_as_its_reason():
+    needs = {"xgboost": ["numpy", "nvidia-nccl-cu12"], "xgboost-cpu": ["numpy"]}
+    wanted = {"xgboost": ["arm a (its model: it has no plan)"]}
+    full = diet.plan(["xgboost", "numpy", "nvidia-nccl-cu12"], wanted, (), lambda name: needs.get(name, []))
+    lean = diet.plan(["xgboost-cpu", "numpy"], wanted, (), lambda name: needs.get(name, []))
+    assert full.needed["nvidia-nccl-cu12"] == ("gpu",)
+    assert full.needed["xgboost"] == lean.needed["xgboost-cpu"] == ("arm a (its model: it has no plan)",)
+    assert sorted(lean.needed) == ["numpy", "xgboost-cpu"]
+
+
 def test_reasons_follow_what_is_needed():
     needs = {"ekiben": ["numpy", "pandas"], "scikit-learn": ["scipy", "joblib"], "scipy": ["numpy"]}
     wanted = {"scikit-learn": ["arm b (its model: it has no plan)"]}

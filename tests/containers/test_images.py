@@ -216,8 +216,22 @@ def test_without_an_engine_an_oci_layout_is_written_that_one_runs(tag, engine, b
         engine.call("rmi", "-f", pulled, check=False)
 
 
+def test_buildah_alone_builds_the_layers_of_podman_and_says_that_they_did_not_run(
+    tag, engine, image, boxed, tmp_path, monkeypatch
+):
+    if shutil.which("buildah") is None or engine.name != "podman":
+        pytest.skip("buildah and podman must be here")
+    monkeypatch.chdir(tmp_path)
+    made = ek.containerize(tag, image="boxed:buildah", engine="buildah", base="debian")
+    assert not made.is_proved
+    assert "buildah builds alone" in made.engine
+    assert [layer.digest for layer in made.layers] == [layer.digest for layer in image.layers]
+    assert [layer.holds for layer in made.layers] == ["base", "dependencies", "models", "code"]
+    assert ek.verify(made.ref)
+
+
 def test_an_engine_that_nobody_knows_is_refused(tag):
-    with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl, none, stock"):
+    with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl, buildah, none, stock"):
         ek.containerize(tag, engine="dockr")
 
 

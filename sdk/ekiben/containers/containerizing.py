@@ -14,15 +14,16 @@ from ekiben import storing
 from ekiben.containers import accounting, bases, context, debian, engines, layouts, saved, stock, trying
 from ekiben.containers.accounting import Accounts, Judged
 from ekiben.containers.context import Context
-from ekiben.containers.debian import Base
+from ekiben.containers.debian import Base, Debian
 from ekiben.containers.engines import Engine
 from ekiben.containers.images import HOLDS, Image, Layer, Ran
+from ekiben.containers.tools import install
 from ekiben.errors import BuildError, SpecError
 from ekiben.progress import Progress, shown
 
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 LOCAL_BASE = "localhost/ekiben-base"
-ENGINES = (*engines.NAMES, "none", "stock")
+ENGINES = (*engines.BUILDERS, "none", "stock")
 
 
 def containerize(
@@ -51,7 +52,8 @@ def containerize(
     image
         The image's name; by default the tag.
     engine
-        `docker`, `podman` or `nerdctl`; `none` writes an OCI layout without one, which nothing here can run; `stock` leaves
+        `docker`, `podman` or `nerdctl`; `buildah` builds, and writes an OCI layout that is not run; `none` writes one without
+        an engine; `stock` leaves
         everything to `bentoml containerize`. By default the first engine that runs a container here.
     base
         The image that Python comes from, of the bento's version of Python on Debian; `debian` makes one of Debian's packages
@@ -123,15 +125,33 @@ def _written(told: Context, name: str, accounts: Accounts, say: Progress) -> Ima
     judged = accounting.before(told, base, accounts, say)
     say("writing the image")
     made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
-    place = Path(made.ref)
-    say("looking for leaks in the image")
-    try:
-        accounting.look(place, accounting.of_layout(place), told, judged, accounts)
-    except BuildError:
-        shutil.rmtree(place)  # what leaks must not be there to be pushed
-        raise
+    _look_into(Path(made.ref), told, judged, accounts, say)
     accounting.after(None, made, told, judged, accounts)
     return made
+
+
+def _pushed(
+    engine: Engine, told: Context, name: str, command: list[str], judged: Judged, accounts: Accounts, say: Progress
+) -> Image:
+    """Write what was built as an OCI layout, and describe that: nothing here runs it."""
+    to = Path(f"{accounting.stem_of(name)}.oci")
+    if to.exists() and not (to / "oci-layout").is_file():
+        raise SpecError(f"The layout's folder must be new. Got {str(to)!r}, which holds something else.")
+    shutil.rmtree(to, ignore_errors=True)
+    engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
+    _look_into(to, told, judged, accounts, say)
+    made = layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS)
+    accounting.after(None, made, told, judged, accounts, commands=[command])
+    return made
+
+
+def _look_into(layout: Path, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
+    say("looking for leaks in the image")
+    try:
+        accounting.look(layout, accounting.of_layout(layout), told, judged, accounts)
+    except BuildError:
+        shutil.rmtree(layout)  # what leaks must not be there to be pushed
+        raise
 
 
 def _built(
@@ -139,10 +159,12 @@ def _built(
 ) -> Image:
     try:
         chosen = base_image(engine, told, asked, say)
-        base = Base(name=chosen, packages=debian.of_engine(engine, chosen))
+        base = Base(name=chosen, packages=_packages(engine, chosen))
         judged = accounting.before(told, base, accounts, say)
         say(f"building the image with {engine.name}")
         command = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        if not engine.runs:
+            return _pushed(engine, told, name, command, judged, accounts, say)
         _look(engine, name, told, judged, accounts, say)
         ran = trying.prove(engine, name, told, say)
         made = described(engine, name, told.tag, ran=ran)
@@ -151,6 +173,14 @@ def _built(
         return made
     finally:
         engine.release()
+
+
+def _packages(engine: Engine, name: str) -> tuple[Debian, ...]:
+    """Read the packages of Debian in an image of an engine."""
+    if engine.runs:
+        return debian.of_engine(engine, name)
+    with saved.of_engine(engine, name) as archive:
+        return accounting.of_layout(archive)
 
 
 def _look(engine: Engine, name: str, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
@@ -173,8 +203,7 @@ def base_image(engine: Engine, told: Context, asked: str | None, say: Progress) 
     """
     if asked != "debian":
         say(f"getting {told.base}")
-        have = engine.call("image", "inspect", told.base, check=False).returncode == 0
-        pulled = None if have else engine.call("pull", told.base, check=False)
+        pulled = None if engine.has(told.base) else engine.call("pull", told.base, check=False)
         if pulled is None or pulled.returncode == 0:
             return told.base
         if asked is not None or not bases.can_make() or told.python != bases.PYTHON:
@@ -190,9 +219,20 @@ def local_base(engine: Engine, *, more: tuple[str, ...] = ()) -> str:
     """Give the engine a base of Debian's packages, once, and name it."""
     tar = bases.make(more=more)
     name = f"{LOCAL_BASE}:{tar.stem}"
-    if engine.call("image", "inspect", name, check=False).returncode:
+    if not engine.has(name):
         settings = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]']
+        if not engine.runs:
+            return _added(engine, tar, name, settings)
         engine.call("import", *(word for line in settings for word in ("--change", line)), str(tar), name)
+    return name
+
+
+def _added(engine: Engine, tar: Path, name: str, settings: list[str]) -> str:
+    """Make an image of a tar by a build, for an engine that imports nothing."""
+    with tempfile.TemporaryDirectory(prefix="ekiben-base-") as place:
+        shutil.copyfile(tar, Path(place) / "base.tar")
+        (Path(place) / "Containerfile").write_text("\n".join(["FROM scratch", "ADD base.tar /", *settings, ""]))
+        engine.build(Path(place), name, epoch=install.EPOCH, arguments={})
     return name
 
 

@@ -19,6 +19,7 @@ FOR_FRAMES = ("pandas",)
 NOT_SERVED = ("prettytable",)  # of what a library asks for, what it needs for other work: skops for its model cards
 LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
 LEFT_ASIDE = (*UNUSED, *NOT_SERVED)
+GPU = "gpu"  # the reason for what only graphics cards are asked with
 PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
 
 
@@ -128,7 +129,7 @@ def _plans(package: Package) -> list[str]:
 def _add(found: dict[str, list[str]], lines: Iterable[str], reason: str) -> None:
     for line in lines:
         name = canonicalize_name(Requirement(line).name)
-        reasons = found.setdefault(LEANER.get(name, name), [])
+        reasons = found.setdefault(name, [])
         if reason not in reasons:
             reasons.append(reason)
 
@@ -174,13 +175,15 @@ def plan(
 def _follow(
     name: str, reason: str, found: dict[str, list[str]], every: set[str], needs: Callable[[str], Iterable[str]]
 ) -> None:
-    asked = [LEANER.get(name, name)]
+    asked = [name]
     while asked:
         each = asked.pop()
-        if each not in every or reason in found.get(each, ()) or each.startswith(GPU_ONLY) or each in LEFT_ASIDE:
+        each = each if each in every else LEANER.get(each, each)  # the lock says which of two that are alike
+        why = GPU if each.startswith(GPU_ONLY) else reason
+        if each not in every or why in found.get(each, ()) or each in LEFT_ASIDE:
             continue
-        found.setdefault(each, []).append(reason)
-        asked += [LEANER.get(other, other) for other in needs(each)]
+        found.setdefault(each, []).append(why)
+        asked += needs(each)
 
 
 def everything(locked: Iterable[str]) -> Diet:

@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ekiben.containers import probes, wheels
+from ekiben.containers import even, probes, recipe, wheels
 from ekiben.errors import BuildError, SpecError
 
 NAMES = ("docker", "podman", "nerdctl")  # in the order of trying; each builds and runs
+BUILDERS = (*NAMES, "buildah")  # the last one builds alone, and is taken when it is named
+BUILDAHS = ("podman", "buildah")  # one builder and one store of images
+WITH_A_BRIDGE = ("docker", "nerdctl")
 PROBE = "localhost/ekiben-probe:1"
 TRIED_S = 120
 MOST_FILES = 4096
@@ -42,6 +45,9 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+# Asks docker for BuildKit, be it its own or buildx, and for an image alone, without a list of attestations around it.
+BUILDKIT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+NO_BUILDKIT = {"DOCKER_BUILDKIT": "0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +57,13 @@ class Engine:
     Parameters
     ----------
     name
-        docker, podman or nerdctl.
+        docker, podman, nerdctl or buildah.
     environment
         Variables that it is started with: of podman in a sandbox, where its own settings lie.
     building
         Arguments of each build.
+    mounts
+        Whether a step of a build mounts a folder of its context; else the folder is copied.
     publishes
         Whether a container has a network of its own, and its port is published; else it listens on this machine's.
     limits
@@ -67,6 +75,7 @@ class Engine:
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     building: tuple[str, ...] = ()
+    mounts: bool = True
     publishes: bool = True
     limits: bool = True
     why: str = ""
@@ -90,9 +99,14 @@ class Engine:
         return done
 
     @property
-    def is_buildx(self) -> bool:
-        """Whether builds go through BuildKit, which can make all times equal."""
-        return self.name == "docker" and self.call("buildx", "version", check=False).returncode == 0
+    def runs(self) -> bool:
+        """Whether it runs containers, and not only builds images."""
+        return self.name in NAMES
+
+    def has(self, image: str) -> bool:
+        """Tell whether it holds an image."""
+        words = ("image", "inspect") if self.runs else ("inspect", "--type", "image")
+        return self.call(*words, image, check=False).returncode == 0
 
     def build(
         self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
@@ -108,19 +122,40 @@ class Engine:
         """
         told = [f"--build-arg={key}={value}" for key, value in sorted(arguments.items())]
         told += ["--no-cache"] if fresh else []
-        words = [*self._build_words(name, epoch), *self.building, *told, "-f", str(folder / "Containerfile")]
-        self.call(*words, str(folder), seconds=1800)
-        return [each.replace(str(folder), ".") for each in (self.name, *words, str(folder))]
+        words = [*self._build_words(name, epoch), *self.building, *told]
+        with self._recipe(folder) as file:
+            self.call(*words, "-f", str(file), str(folder), seconds=1800)
+        if self.name not in BUILDAHS:
+            self._make_even(name, epoch)
+        return [self.name, *words, "-f", "./Containerfile", "."]
 
     def _build_words(self, name: str, epoch: int) -> list[str]:
-        if self.name == "podman":
-            even = ["--format=oci", f"--timestamp={epoch}", "--layers"]
-            return ["build", "--network=none", *even, "-t", name]
-        if self.is_buildx:
-            out = f"--output=type=docker,name={name},rewrite-timestamp=true"
-            even = [f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "--provenance=false"]
-            return ["buildx", "build", "--network=none", *even, out]
-        return ["build", "--network=none", f"--build-arg=SOURCE_DATE_EPOCH={epoch}", "-t", name]
+        words = ["build", "--network=none", "-t", name]
+        if self.name in BUILDAHS:
+            return [*words, "--format=oci", f"--timestamp={epoch}", "--layers"]
+        return [*words, f"--build-arg=SOURCE_DATE_EPOCH={epoch}"]
+
+    @contextmanager
+    def _recipe(self, folder: Path) -> Iterator[Path]:
+        """Give the Containerfile as this engine understands it."""
+        file = folder / "Containerfile"
+        if self.mounts:
+            yield file
+            return
+        with tempfile.TemporaryDirectory(prefix="ekiben-recipe-") as place:
+            (Path(place) / file.name).write_text(recipe.without_mounts(file.read_text()))
+            yield Path(place) / file.name
+
+    def _make_even(self, name: str, epoch: int) -> None:
+        """Put an image with one time in place of one with the times of its build."""
+        built = self.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip()
+        with tempfile.TemporaryDirectory(prefix="ekiben-even-") as place:
+            saved, made = Path(place) / "saved.tar", Path(place) / "even.tar"
+            self.call("save", "-o", str(saved), name)
+            even.rewrite(saved, made, name, epoch)
+            self.call("load", "-i", str(made))
+        if self.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() != built:
+            self.call("rmi", built, check=False)
 
     def release(self) -> None:
         """Let go of what the engine holds between two commands: podman mounts the folder of its layers on itself."""
@@ -152,8 +187,8 @@ def find(name: str | None = None) -> Engine:
     BuildError
         If none works, with what each of them said.
     """
-    if name is not None and name not in NAMES:
-        raise SpecError(f"The 'engine' must be one of {', '.join(NAMES)}, none or stock. Got {name!r}.")
+    if name is not None and name not in BUILDERS:
+        raise SpecError(f"The 'engine' must be one of {', '.join(BUILDERS)}, none or stock. Got {name!r}.")
     told = []
     for each in [name] if name else NAMES:
         if shutil.which(each) is None:
@@ -165,7 +200,7 @@ def find(name: str | None = None) -> Engine:
         told.append(f"{each} is installed, and does not run a container here: {said}")
     raise BuildError(
         f"An image needs an engine that runs a container. {' '.join(told)} Install one, or run this where there is one; "
-        "engine='none' writes the image as an OCI layout, and does not run it."
+        "engine='buildah' builds without running, engine='none' writes the image as an OCI layout, and does not run it."
     )
 
 
@@ -180,6 +215,9 @@ def _try(name: str) -> tuple[Engine | None, str]:
             probes.write(Path(place))
             for each in _ways_to_build(engine):
                 built, said = _quietly(each, Path(place))
+                if built and not each.runs:
+                    each.call("rmi", "-f", PROBE, check=False)
+                    return replace(each, why=f"{each.why} It is not run: buildah builds alone."), ""
                 if built:
                     ran, said = _runs(each)
                     each.call("rmi", "-f", PROBE, check=False)
@@ -195,21 +233,20 @@ def _answers(engine: Engine) -> str:
         done = engine.call("info", seconds=30, check=False)
     except BuildError as reason:
         return str(reason)
-    if done.returncode:
-        return last(done.stderr or done.stdout, 1)
-    is_old = engine.name == "docker" and not engine.is_buildx
-    return "It has no BuildKit, which builds without a network. Install docker-buildx." if is_old else ""
+    return last(done.stderr or done.stdout, 1) if done.returncode else ""
 
 
 def _forms(name: str) -> Iterator[Engine]:
-    yield Engine(name=name, why=f"{name} runs containers here.")
-    if name == "podman" and os.geteuid() == 0 and shutil.which("runc"):
+    environment = BUILDKIT if name == "docker" else {}
+    does = "runs containers" if name in NAMES else "builds images"
+    yield Engine(name=name, environment=environment, why=f"{name} {does} here.")
+    if name in BUILDAHS and os.geteuid() == 0 and shutil.which("runc"):
         for driver in ("overlay", "vfs"):
             yield Engine(
                 name=name,
                 environment=_private(driver),
                 publishes=False,
-                why=f"podman runs containers here by settings of its own, with {driver} and runc.",
+                why=f"{name} {does} here by settings of its own, with {driver} and runc.",
             )
 
 
@@ -227,8 +264,11 @@ def _private(driver: str) -> dict[str, str]:
 
 def _ways_to_build(engine: Engine) -> Iterator[Engine]:
     yield engine
-    if engine.name == "podman":
+    if engine.name in BUILDAHS:
         yield replace(engine, building=("--isolation=chroot",))
+    if engine.name == "docker":
+        why = f"{engine.why} It has no BuildKit: wheels are copied once more in a build."
+        yield replace(engine, environment=NO_BUILDKIT, mounts=False, why=why)
 
 
 def _quietly(engine: Engine, folder: Path) -> tuple[bool, str]:
@@ -242,7 +282,7 @@ def _quietly(engine: Engine, folder: Path) -> tuple[bool, str]:
 def _runs(engine: Engine) -> tuple[Engine | None, str]:
     """Run the smallest image hardened, with as much of the engine's own as works here."""
     said = ""
-    for publishes in (True, False) if engine.publishes else (False,):
+    for publishes in (True, False) if engine.publishes and _has_a_bridge(engine) else (False,):
         for limits in (True, False):
             each = replace(engine, publishes=publishes, limits=limits)
             with suppress(BuildError):
@@ -251,6 +291,13 @@ def _runs(engine: Engine) -> tuple[Engine | None, str]:
                     return each, ""
                 said = last(done.stderr, 1)
     return None, said
+
+
+def _has_a_bridge(engine: Engine) -> bool:
+    """Tell whether a container may have a network of its own: docker without one leaves it with none, and says nothing."""
+    if engine.name not in WITH_A_BRIDGE:
+        return True
+    return engine.call("network", "inspect", "bridge", check=False).returncode == 0
 
 
 def asked(engine: Engine, *, port: int = 3000, cpus: float = 1, memory_mb: int = 1024) -> Sequence[str]:

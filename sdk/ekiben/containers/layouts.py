@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ekiben.containers import bases, recipe
+from ekiben.containers import bases, recipe, saved
 from ekiben.containers.context import Context
 from ekiben.containers.images import Image, Layer
 from ekiben.containers.tools import install
@@ -76,6 +76,18 @@ def write(context: Context, to: Path, name: str) -> Image:
         engine="none: an OCI layout was written",
         n_bytes=sum(each.n_bytes for each in packed.values()),
         layers=tuple(Layer(holds=key, digest=each.diff, n_bytes=each.n_bytes) for key, each in packed.items()),
+    )
+
+
+def described(place: Path, tag: str, engine: str, holds: tuple[str, ...]) -> Image:
+    """Read from a layout that another wrote what an image is; every byte is held against its digest."""
+    found = saved.read(place)
+    digests = [str(each) for each in found.config["rootfs"]["diff_ids"]]
+    sizes = [saved.unpacked_size(found, name, is_packed) for name, is_packed in found.layers]
+    parts = zip(holds, digests, sizes, strict=False)
+    layers = tuple(Layer(holds=what, digest=digest, n_bytes=size) for what, digest, size in parts)
+    return Image(
+        ref=str(place), digest=f"sha256:{found.digest}", tag=tag, engine=engine, n_bytes=sum(sizes), layers=layers
     )
 
 

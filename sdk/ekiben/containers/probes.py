@@ -15,13 +15,15 @@ PROGRAMS = {
     "x86_64": (62, bytes.fromhex("31ffb83c0000000f05")),
     "aarch64": (183, bytes.fromhex("000080d2a80b80d2010000d4")),
 }
-RECIPE = 'FROM scratch\nCOPY end /end\nRUN ["/end"]\nUSER 1034:1034\nENTRYPOINT ["/end"]\n'
+RECIPE = 'FROM scratch\nCOPY end /end\nRUN --mount=type=bind,source=kept,target=/kept ["/end"]\nUSER 1034:1034\nENTRYPOINT ["/end"]\n'
 
 
 def write(folder: Path) -> None:
     """Write the context of the smallest image: its build runs the program, and so does the image."""
     (folder / "end").write_bytes(program())
     (folder / "end").chmod(0o755)
+    (folder / "kept").mkdir()
+    (folder / "kept" / "file").touch()
     (folder / "Containerfile").write_text(RECIPE)
 
 

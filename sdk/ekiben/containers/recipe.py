@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 PUBLIC_BASE = "python:{python}-slim"
@@ -27,6 +28,7 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
 }
 ENTRYPOINT = ("python3", "-m", "ekiben.starting")
+MOUNT = re.compile(r"^RUN --mount=type=bind,source=(?P<source>\S+),target=(?P<target>\S+) ", re.MULTILINE)
 HEALTH = (*ENTRYPOINT, "--health")
 
 TEMPLATE = """\
@@ -83,6 +85,18 @@ def containerfile(*, tag: str, base: str, python: str, epoch: int, labels: Mappi
         health=json.dumps(HEALTH),
         entrypoint=json.dumps(ENTRYPOINT),
     )
+
+
+def without_mounts(text: str) -> str:
+    """Copy what a step mounts, for a builder that mounts nothing.
+
+    Examples
+    --------
+    >>> print(without_mounts('RUN --mount=type=bind,source=wheels,target=/wheels ["python3"]'))
+    COPY wheels /wheels
+    RUN ["python3"]
+    """
+    return MOUNT.sub(r"COPY \g<source> \g<target>\nRUN ", text)
 
 
 def _pairs(told: Mapping[str, str]) -> str:

@@ -236,6 +236,12 @@ def _opened(place: Path) -> Iterator[_Files]:
         yield _Files(place, packed)
 
 
+def unpacked_size(image: Layout, name: str, packed: bool) -> int:
+    """Give the bytes of a layer without compression."""
+    with _opened(image.place) as files, files.open(name) as blob:
+        return _sha256(cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob)[1]
+
+
 def files_of(image: Layout) -> Iterator[tuple[str, int, IO[bytes] | None]]:
     """Give each file of an image with its size and bytes, layer after layer; a later layer's file replaces an earlier one's.
 
@@ -268,5 +274,8 @@ def of_engine(engine: Engine, name: str) -> Iterator[Path]:
     form = ("--format=oci-archive", "--uncompressed") if engine.name == "podman" else ()
     with tempfile.TemporaryDirectory(prefix="ekiben-saved-") as place:
         archive = Path(place) / "image.tar"
-        engine.call("save", *form, "-o", str(archive), name)
+        if engine.runs:
+            engine.call("save", *form, "-o", str(archive), name)
+        else:
+            engine.call("push", "--quiet", name, f"oci-archive:{archive}")
         yield archive

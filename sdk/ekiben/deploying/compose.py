@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -133,7 +134,9 @@ def _service(site: Site) -> dict[str, Any]:
         Why("tmpfs", "all that may be written, but for what is kept"): [f"/tmp:size={TMP_MB}m,mode=1777"],
         "volumes": [_volume("kept", pods.KEPT), _bound(pods.ROUTE_FILE, told["EKIBEN_ROUTE_FILE"])],
         "mem_limit": limits["memory"].replace("Mi", "m"),
-        "cpus": float(limits["cpu"]),
+        Why("cpus", "no more than this machine has: docker refuses more"): float(
+            min(int(limits["cpu"]), _processors())
+        ),
         "pids_limit": 512,
         "stop_grace_period": f"{site.grace_s}s",
         "healthcheck": {
@@ -150,6 +153,10 @@ def _service(site: Site) -> dict[str, Any]:
     if site.is_shipped:
         made["depends_on"]["postgres"] = {"condition": "service_healthy"}
     return made
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1
 
 
 def _postgres() -> dict[str, Any]:
