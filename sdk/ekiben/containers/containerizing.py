@@ -176,9 +176,11 @@ def _built(
 
 
 def _packages(engine: Engine, name: str) -> tuple[Debian, ...]:
-    """Read the packages of Debian in an image of an engine."""
+    """Read the packages of Debian in a base that an engine has."""
     if engine.runs:
         return debian.of_engine(engine, name)
+    if name.startswith(f"{LOCAL_BASE}:"):
+        return debian.installed_in(bases.make())
     with saved.of_engine(engine, name) as archive:
         return accounting.of_layout(archive)
 
