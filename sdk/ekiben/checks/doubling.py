@@ -15,6 +15,7 @@ from ekiben.compiling.forest import Forest
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.errors import ExplainError
 from ekiben.explainers import Context, Later
+from ekiben.explainers.linear import asked
 from ekiben.explanations import Explanation
 from ekiben.models import Answers
 from ekiben.schema import Part
@@ -178,11 +179,10 @@ def _halved(estimator: Any) -> Any:
     coef = getattr(estimator, "coef_", None)
     if coef is None:
         return SimpleNamespace()
-    ask = getattr(estimator, "decision_function", None) or estimator.predict
 
     def margins(matrix: Array) -> Array:
         first, second = np.split(matrix, 2, axis=1)
-        made: Array = (np.asarray(ask(first)) + np.asarray(ask(second))) / 2
+        made: Array = (asked(estimator, first) + asked(estimator, second)) / 2
         return made
 
     weights = np.atleast_2d(np.asarray(coef, dtype=np.float64)) / 2

@@ -85,7 +85,7 @@ class Linear:
             raise ExplainError(_refusal(estimator, "has no coefficients"))
         refuse_wide(transform, reference, cls.method)
         matrix = dense(transform, reference)
-        margins = _asked(estimator, matrix)
+        margins = asked(estimator, matrix)
         _refuse_curved(estimator, matrix, margins)
         margins = context.own(margins)
         units, centred = _scale(context, estimator, reference, margins)
@@ -249,7 +249,7 @@ def _weights(estimator: Any) -> tuple[Matrix, Matrix]:
     return weights, np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), weights.shape[:1])
 
 
-def _asked(estimator: Any, matrix: Matrix) -> Matrix:
+def asked(estimator: Any, matrix: Matrix) -> Matrix:
     """Ask the estimator itself for its scores before any link, of shape (n_rows, n_outputs)."""
     ask = getattr(estimator, "decision_function", None) or estimator.predict
     names = getattr(estimator, "feature_names_in_", None)
