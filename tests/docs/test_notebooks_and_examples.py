@@ -149,7 +149,7 @@ def test_a_notebook_runs_and_gives_the_versions_of_the_demo(path, demo, reposito
     assert "Warning" not in said
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     shown = [output.get("data", {}).get("text/html", "") for output in outputs]
-    assert "28 laws kept" in "".join(shown)
+    assert "30 laws kept" in "".join(shown)
     titles = re.findall(r'<svg role="img"[^>]*><title>([^<]*)</title>', "".join(shown))
     assert [title.startswith("200 explanations of") for title in titles] == [False, False, True, False]
     assert "another label" in "".join(shown)
