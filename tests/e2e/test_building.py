@@ -106,7 +106,7 @@ def test_the_scaffolded_tests_run_by_pytest_alone(folder):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "32 passed" in done.stdout
+    assert "34 passed" in done.stdout
 
 
 def test_a_broken_law_refuses_the_build_and_is_named(packages, tmp_path):
