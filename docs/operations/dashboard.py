@@ -68,6 +68,7 @@ PANELS = [
         ],
     ),
     ("Decisions that were not recorded, a second", "short", [("sum(rate(ekiben_unrecorded_total[5m]))", "answered and not recorded")]),
+    ("Changes of the route's file", "short", [("sum(increase(ekiben_route_changes_total[5m])) by (what)", "{{what}}")]),
 ]  # fmt: skip
 
 

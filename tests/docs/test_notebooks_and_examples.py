@@ -25,7 +25,7 @@ VERSIONS = ["models:/credit_risk/1", "models:/credit_risk/2"]
 SAYS = {
     "ask_from_anywhere": ["['Adelie', 'Gentoo', 'Chinstrap']", "x-ekiben-arm", "all equal: True"],
     "explain_three_ways": ["── linear", "── sampling", "If sex == 'female' and age <= 39.00, then 'yes'."],
-    "laws_of_your_own": ["test_a_larger_house_is_never_cheaper[5] PASSED", "20 passed"],
+    "laws_of_your_own": ["test_a_larger_house_is_never_cheaper[5] PASSED", "21 passed"],
     "pack_a_regressor": ["explained by       trees", "tree-path-dependent", "The column 'Year_Built' is missing."],
     "service_with_hooks": ["['preprocess', 'postprocess']", "→ champion", "→ challenger", "'action': 'call'"],
     "split_traffic": ["champion 90 % · challenger 10 %", "to 50 %: champion → challenger", "Got 120."],
