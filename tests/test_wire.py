@@ -25,6 +25,7 @@ from planes import plane_of
 DATE = (b"date", b"Thu, 26 Nov 2026 22:00:00 GMT")
 TRACE = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PATIENCE_S = 120
+TIMEOUT_S = 10  # of the service: so long it waits for a body that never ends, of which laws send many
 
 
 class Counted(Wire):
@@ -169,13 +170,13 @@ def live(champion, challenger, monkeypatch, request):
     unit = {"field": "customer_id", "cookie": "cookie:visitor", "none": None}[request.param]
     arms = {"champion": champion, "challenger": challenger}
     route = routing.only("champion") if request.param == "cookie" else routing.split(champion=1, challenger=1)
-    with living(plane_of(arms, unit=unit, route=route, timeout_s=PATIENCE_S), monkeypatch) as plane:
+    with living(plane_of(arms, unit=unit, route=route, timeout_s=TIMEOUT_S), monkeypatch) as plane:
         yield plane
 
 
 @pytest.fixture
 def alone(champion, monkeypatch):
-    with living(plane_of({"champion": champion}, unit=None, timeout_s=PATIENCE_S), monkeypatch) as plane:
+    with living(plane_of({"champion": champion}, unit=None, timeout_s=TIMEOUT_S), monkeypatch) as plane:
         yield plane
 
 
