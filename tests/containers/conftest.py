@@ -20,9 +20,8 @@ from ekiben.containers.containerizing import described, local_base
 from ekiben.containers.debian import Base
 from ekiben.errors import BuildError
 
-CACHE = (
-    Path(__file__).resolve().parents[2] / ".containers"
-)  # wheels, the base and the engine's layers, kept between runs
+# Wheels, the base and the engine's layers, kept between runs.
+CACHE = Path(__file__).resolve().parents[2] / ".containers"
 REQUIRED = "REQUIRE_CONTAINERS"
 
 
@@ -44,14 +43,18 @@ def cache():
 
 
 @pytest.fixture(scope="session")
-def engine(cache):
+def lacking():
+    """Skip what an engine is missing for, in the engine's own words; or fail, where the machine must have them all."""
+    return pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def engine(cache, lacking):
     """The engine that ran a container here."""
     try:
         found = engines.find()
     except BuildError as reason:
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+        lacking(str(reason))
     yield found
     found.release()
 

@@ -13,21 +13,18 @@ import ekiben as ek
 from ekiben.containers import context, engines, even
 from ekiben.containers.containerizing import described, local_base
 
-REQUIRED = "REQUIRE_CONTAINERS"
 NAME = "localhost/ekiben-test:docker"
 pytestmark = pytest.mark.xdist_group("engine")  # beside the tests of podman, which share the bento
 
 
 @pytest.fixture(scope="module")
-def docker(cache):
+def docker(cache, lacking):
     """An engine of Docker that runs containers here."""
     server = dockers.Docker()
     try:
         server.start()
     except OSError as reason:
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+        lacking(str(reason))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)

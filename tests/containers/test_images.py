@@ -217,10 +217,10 @@ def test_without_an_engine_an_oci_layout_is_written_that_one_runs(tag, engine, b
 
 
 def test_buildah_alone_builds_the_layers_of_podman_and_says_that_they_did_not_run(
-    tag, engine, image, boxed, tmp_path, monkeypatch
+    tag, engine, image, boxed, tmp_path, monkeypatch, lacking
 ):
     if shutil.which("buildah") is None or engine.name != "podman":
-        pytest.skip("buildah and podman must be here")
+        lacking("buildah must be installed, and podman be the engine that its layers are held against")
     monkeypatch.chdir(tmp_path)
     made = ek.containerize(tag, image="boxed:buildah", engine="buildah", base="debian")
     assert not made.is_proved

@@ -15,11 +15,8 @@ KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
 MOST_SEED = 2**63 - 1
 LONGEST_S = 86_400
-WHOLE = (
-    "anchor",
-    "anchor-alibi",
-    "counterfactual",
-)  # methods that tell the few columns that matter, whatever is wished
+# Methods that tell the few columns that matter, whatever is wished.
+WHOLE = ("anchor", "anchor-alibi", "counterfactual")
 OTHER = ("other", "other columns", "all other columns")
 
 
