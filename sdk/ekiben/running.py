@@ -27,6 +27,7 @@ from ekiben.progress import Progress, show_link, shown
 READY_S = 120.0
 STOP_S = 20.0
 LOG_LINES = 25
+COLOURED = ("FORCE_COLOR", "CLICOLOR_FORCE")  # what a child says is read: a colour within it would be taken for a part
 PORTS = range(20_000, 32_000)  # no connection is given one of these, as one above may be before the server listens
 REFUSED = "ekiben.serving.ServiceError: "  # how a worker says why it does not start
 
@@ -185,10 +186,11 @@ def serve(
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give a child process this interpreter's own commands first, and no telemetry."""
+    """Give a child process this interpreter's own commands first, no telemetry, and no colours, which notebooks ask for."""
     scripts = str(Path(sys.executable).parent)
     path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
+    plain = {name: value for name, value in os.environ.items() if name not in COLOURED}
+    return {**plain, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
 
 
 def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subprocess.Popen[Any]:

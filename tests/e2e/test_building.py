@@ -11,6 +11,7 @@ import bentoml
 import pytest
 
 import ekiben as ek
+from ekiben import building
 from ekiben.errors import BuildError, NotFoundError
 from ekiben.running import Server, child_environment
 from traffic.verify import listener
@@ -107,6 +108,14 @@ def test_the_scaffolded_tests_run_by_pytest_alone(folder):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "34 passed" in done.stdout
+
+
+def test_a_bento_of_any_name_is_built_in_a_notebook_which_asks_for_colours(packages, tmp_path, monkeypatch):
+    folder = ek.scaffold(tmp_path / "mortgage", arms={"champion": packages["champion"]})
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    tag = building._build_in_child(folder)  # "e:" and what follows look like an address, which is coloured
+    assert re.fullmatch(r"mortgage:[a-z0-9]+", tag)
+    bentoml.delete(tag)
 
 
 def test_a_broken_law_refuses_the_build_and_is_named(packages, tmp_path):
