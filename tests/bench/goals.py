@@ -50,6 +50,10 @@ def goals(figures: Figures) -> Iterator[Goal]:
     yield Goal(
         says="A: CPU a request with two arms, a unit and metrics by arm, to one arm's", measured=arms, at_most=1.1
     )
+    recorded = over(cost("a", "ekiben"), cost("a", "ekiben_unrecorded"))
+    yield Goal(
+        says="A: CPU a request whose decision is recorded, to one whose is not", measured=recorded, at_most=1 / 0.9
+    )
     started = over(figures.start_cpu_s("a", "ekiben"), figures.start_cpu_s("a", "bentoml"))
     yield Goal(says="A: CPU from start to first answer, to plain BentoML's", measured=started, at_most=1 / 3)
 

@@ -17,7 +17,7 @@ from bench.contenders import ALONE, Place, Setting
 from bench.environments import OURS
 from bench.models import Case
 from bench.servers import Tree
-from ekiben import routing
+from ekiben import recording, routing
 
 UNIT = "customer_id"
 
@@ -38,7 +38,7 @@ class Ekiben:
         shutil.rmtree(folder, ignore_errors=True)  # scaffold would keep the service.py of an earlier run
         limits = {"limits": ek.Limits(concurrency=setting.limit)} if setting.limit else {}
         ek.scaffold(folder, **self.served(cases), workers=setting.workers, **limits)
-        variables = {"OMP_NUM_THREADS": "1", **setting.environment}
+        variables = {"OMP_NUM_THREADS": "1", **self.variables(), **setting.environment}
         server = ek.serve(folder, port=setting.port, environment=variables, progress=_quiet)
         tree = Tree(
             pid=server.pid, port=server.port, stop=server.stop, log=server.log, exit_code=lambda: server.exit_code
@@ -49,6 +49,10 @@ class Ekiben:
     def served(self, cases: Sequence[Case]) -> Mapping[str, Any]:
         """Give what `ek.scaffold` is told."""
         return {"arms": {"only": packed(cases[0])}}
+
+    def variables(self) -> Mapping[str, str]:
+        """Give what its environment says beside."""
+        return {}
 
     def path(self, case: Case) -> str:
         return "/predict"
@@ -61,6 +65,18 @@ class Ekiben:
 
     def versions(self) -> dict[str, str]:
         return OURS.versions()
+
+
+@dataclass(frozen=True, eq=False)
+class Unrecorded(Ekiben):
+    """The same service, which keeps no records."""
+
+    key: str = "ekiben_unrecorded"
+    title: str = "ekiben, no records"
+    says: str = "the same with `EKIBEN_RECORDS=off`"
+
+    def variables(self) -> Mapping[str, str]:
+        return {recording.HOME: "off"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,11 @@ from bench.results import Plan
 FULL = Plan(rounds=5, seconds=2.0)
 SHORT = Plan(rounds=3, seconds=0.5)
 CHEAP, SLOW = "a", "d"  # models of the same columns, which one service can hold
-OURS: dict[str, Callable[[], Contender]] = {"ekiben": ours.Ekiben, "ekiben_arms": ours.TwoArms}
+OURS: dict[str, Callable[[], Contender]] = {
+    "ekiben": ours.Ekiben,
+    "ekiben_arms": ours.TwoArms,
+    "ekiben_unrecorded": ours.Unrecorded,
+}
 KNOWN = (*OURS, *PEERS)
 
 
@@ -83,8 +87,8 @@ def train(run: Run, key: str) -> Case:
 
 
 def serving(key: str, among: Sequence[Contender]) -> list[Contender]:
-    """Give those who serve a model; two arms are measured beside one on the cheap model alone, where they weigh most."""
-    return [each for each in among if key == CHEAP or each.key != "ekiben_arms"]
+    """Give those who serve a model; what is measured beside ekiben itself, on the cheap model alone, where it weighs most."""
+    return [each for each in among if key == CHEAP or each.key == "ekiben" or each.key not in OURS]
 
 
 def holding_several(among: Sequence[Contender]) -> list[Contender]:
