@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ekiben.errors import NotFoundError, SpecError
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route, only
-from ekiben.spec import Budgets, Containers, Limits, Log, ServiceSpec, Unit, dumps, loads, parse_unit, read
+from ekiben.spec import Budgets, Containers, Limits, Log, ServiceSpec, Unit, loads, parse_unit, read
+from ekiben.spec.writing import dumps
 
 GOLDEN = Path(__file__).parent / "golden" / "spec"
 

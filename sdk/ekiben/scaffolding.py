@@ -18,6 +18,7 @@ from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
 from ekiben.schema import Schema
 from ekiben.spec import ServiceSpec
+from ekiben.spec.writing import dumps
 from ekiben.values import misfit
 
 Arm = Package | ModelRef | str
@@ -198,7 +199,7 @@ def _says(package: Package) -> str:
 def _write(target: Path, described: ServiceSpec, made: Contract, packages: Mapping[str, Package]) -> None:
     (target / "tests").mkdir(parents=True, exist_ok=True)
     if not _says_already(target, described):
-        (target / spec.FILE).write_text(spec.dumps(described))
+        (target / spec.FILE).write_text(dumps(described))
     pinning.write(made, target)
     words = {"name": described.name, "Class": "".join(part.title() for part in described.name.split("_"))}
     if not (target / "service.py").exists():

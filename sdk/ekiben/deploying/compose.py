@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ekiben import keys, spec
+from ekiben import keys
 from ekiben.deploying import monitoring, pods
 from ekiben.deploying.sites import PORT, TMP_MB, USER, Site
 from ekiben.deploying.yamls import Why, dumps
+from ekiben.spec.writing import route_text
 
 POSTGRES, PROMETHEUS, GRAFANA = "postgres:17.6", "prom/prometheus:v3.5.0", "grafana/grafana:12.1.1"
 SECRETS = "secrets"
@@ -22,7 +23,7 @@ MOUNTED = "/run/secrets"
 def written(site: Site) -> Iterator[tuple[str, str]]:
     """Give each file but the secrets."""
     yield "compose.yaml", dumps(composed(site), head=f"{site.spec.name} on one machine: docker compose up --wait")
-    yield pods.ROUTE_FILE, _ROUTE_HEAD + spec.route_text(site.spec)
+    yield pods.ROUTE_FILE, _ROUTE_HEAD + route_text(site.spec)
     yield "prometheus.yml", dumps(scraping(site), head="What Prometheus asks, and how often.")
     yield monitoring.ALERTS, monitoring.text(monitoring.ALERTS)
     yield "grafana-sources.yml", dumps(_SOURCES)

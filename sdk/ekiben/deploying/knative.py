@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ekiben import spec
 from ekiben.deploying import pods
 from ekiben.deploying.kubernetes import ROUTE_HEAD, secrets, service_account
 from ekiben.deploying.sites import Site
 from ekiben.deploying.yamls import Why, dumps
+from ekiben.spec.writing import route_text
 
 
 def knative_written(site: Site) -> Iterator[tuple[str, str]]:
@@ -28,7 +28,7 @@ def _beside(site: Site, name: str, document: dict[str, Any], path: str, head: st
     """Give an object's file with those that it needs."""
     yield f"{name}.yaml", dumps(document, head=head)
     yield "serviceaccount.yaml", dumps(service_account(site))
-    yield pods.ROUTE_FILE, ROUTE_HEAD + spec.route_text(site.spec)
+    yield pods.ROUTE_FILE, ROUTE_HEAD + route_text(site.spec)
     key = Why("configMapGenerator", "its name holds a digest of the route: another route rolls out")
     named = {"path": path, "kind": document["kind"], "group": document["apiVersion"].partition("/")[0]}
     references = {"nameReference": [{"kind": "ConfigMap", "version": "v1", "fieldSpecs": [named]}]}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ekiben import spec
 from ekiben.deploying import pods
 from ekiben.deploying.monitoring import PER_SECOND, adapter_rule, alerts, service_monitor
 from ekiben.deploying.sites import PORT, Site
 from ekiben.deploying.yamls import Why, dumps
+from ekiben.spec.writing import route_text
 
 KUSTOMIZE = "kustomize.config.k8s.io"
 POSTGRES_PORT = 5432
@@ -40,7 +40,7 @@ def _base(site: Site) -> Iterator[tuple[str, str]]:
     }
     for name, (document, head) in made.items():
         yield f"base/{name}.yaml", dumps(document, head=head)
-    yield f"base/{pods.ROUTE_FILE}", ROUTE_HEAD + spec.route_text(site.spec)
+    yield f"base/{pods.ROUTE_FILE}", ROUTE_HEAD + route_text(site.spec)
     kustomization = {
         **_kustomization(),
         "resources": [f"{name}.yaml" for name in made],
