@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ekiben.errors import NotFoundError, SpecError
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route, only
-from ekiben.spec import Budgets, Containers, Limits, Log, ServiceSpec, Unit, loads, parse_unit, read
+from ekiben.spec import Budgets, Containers, Explain, Limits, Log, Records, ServiceSpec, Unit, loads, parse_unit, read
 from ekiben.spec.writing import dumps
 
 GOLDEN = Path(__file__).parent / "golden" / "spec"
@@ -73,12 +73,41 @@ def specs(draw):
         threads=draw(counts),
         timeout_s=draw(amounts),
         tables=draw(st.booleans()),
+        gpu=draw(st.booleans()),
+        ramp=draw(st.sets(st.integers(1, 99), max_size=3).map(lambda some: tuple(sorted(some)))),
+        records=draw(st.builds(Records, to=st.sampled_from(["file", "postgres", "off"]), keep_days=amounts)),
+        explain=draw(st.builds(Explain, processes=counts, nearest=st.none() | st.floats(0, 1))),
         remake=draw(st.none() | lines.filter(str.strip)),
     )
 
 
 @given(specs())
 def test_what_a_spec_writes_it_reads_back(spec):
+    assert loads(dumps(spec)) == spec
+
+
+CHANGED = {
+    "unit": FULL.unit,
+    "budgets": FULL.budgets,
+    "limits": FULL.limits,
+    "log": Log(access=0.5),
+    "records": Records(to="off"),
+    "explain": Explain(processes=2),
+    "containers": Containers(allow_leaks={"bento/*.csv": "cities"}),
+    "ramp": (5, 50),
+    "workers": 3,
+    "threads": 7,
+    "timeout_s": 9,
+    "tables": True,
+    "gpu": True,
+    "remake": "make",
+}
+
+
+@pytest.mark.parametrize("key", sorted(ServiceSpec.__dataclass_fields__.keys() - {"name", "arms", "route"}))
+def test_each_part_of_a_spec_is_written_and_read_back(key):
+    spec = replace(loads(SMALL), **{key: CHANGED[key]})
+    assert spec != loads(SMALL)
     assert loads(dumps(spec)) == spec
 
 

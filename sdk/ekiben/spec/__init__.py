@@ -13,7 +13,7 @@ from ekiben.errors import NotFoundError, SpecError
 from ekiben.refs import parse
 from ekiben.routing import Route, shown
 from ekiben.spec import rules
-from ekiben.spec.parts import Budgets, Containers, Explain, Limits, Log, Records, Unit, parse_unit
+from ekiben.spec.parts import TABLES, Budgets, Containers, Explain, Limits, Log, Records, Unit, parse_unit
 from ekiben.spec.service import FORMAT, ServiceSpec, faults, faults_of_rerouting
 
 __all__ = [
@@ -138,22 +138,12 @@ def _refuse_the_future(source: str, given: object) -> None:
 
 
 def _spec(document: Mapping[str, Any]) -> ServiceSpec:
-    rest = {
-        key: document[key] for key in ("ramp", "workers", "threads", "timeout_s", "tables", "remake") if key in document
-    }
-    return ServiceSpec(
-        name=document["name"],
-        arms={arm: parse(ref) for arm, ref in document["arms"].items()},
-        route=_route_of(document),
-        unit=parse_unit(document["unit"]) if "unit" in document else None,
-        budgets=Budgets(**document.get("budgets", {})),
-        limits=Limits(**document.get("limits", {})),
-        log=Log(**document.get("log", {})),
-        records=Records(**document.get("records", {})),
-        explain=Explain(**document.get("explain", {})),
-        containers=Containers(**document.get("containers", {})),
-        **rest,
-    )
+    told = {key: value for key, value in document.items() if key != "format"}
+    told |= {key: kind(**told[key]) for key, kind in TABLES.items() if key in told}
+    if "unit" in told:
+        told["unit"] = parse_unit(told["unit"])
+    told["arms"] = {arm: parse(ref) for arm, ref in told["arms"].items()}
+    return ServiceSpec(**(told | {"route": _route_of(document)}))
 
 
 def _route_of(document: Mapping[str, Any]) -> Route:

@@ -306,6 +306,16 @@ class Containers:
         object.__setattr__(self, "allow_leaks", ByArm(self.allow_leaks))
 
 
+TABLES: Mapping[str, type[Any]] = {
+    "budgets": Budgets,
+    "limits": Limits,
+    "log": Log,
+    "records": Records,
+    "explain": Explain,
+    "containers": Containers,
+}
+
+
 def as_table(value: Any) -> dict[str, object]:
     """Give a part as the table that TOML has."""
     return {each.name: getattr(value, each.name) for each in fields(value)}

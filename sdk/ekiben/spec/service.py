@@ -94,8 +94,7 @@ class ServiceSpec:
 
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
-    kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, "budgets": Budgets}
-    kinds |= {"limits": Limits, "log": Log, "records": Records, "explain": Explain, "containers": Containers}
+    kinds: dict[str, Any] = {"arms": Mapping, "route": Route, "unit": Unit | None, **parts.TABLES}
     for key, kind in kinds.items():
         value = getattr(spec, key)
         if not isinstance(value, kind):
@@ -114,12 +113,7 @@ def document(spec: ServiceSpec) -> dict[str, object]:
         "arms": {arm: str(ref) for arm, ref in spec.arms.items()},
         "route": as_table(spec.route),
         "unit": None if spec.unit is None else str(spec.unit),
-        "budgets": as_table(spec.budgets),
-        "limits": as_table(spec.limits),
-        "log": as_table(spec.log),
-        "records": as_table(spec.records),
-        "explain": as_table(spec.explain),
-        "containers": as_table(spec.containers),
+        **{key: as_table(getattr(spec, key)) for key in parts.TABLES},
     }
     return {key: value for key, value in told.items() if value is not None}
 

@@ -59,7 +59,8 @@ def _head(spec: ServiceSpec) -> list[str]:
         lines.append(_noted(f"remake = {_toml(spec.remake)}", "makes these models again"))
     notes = {"ramp": "per cent of the pods that a new version has, step by step"}
     notes |= {"workers": "processes", "threads": "in each process", "timeout_s": "seconds"}
-    return lines + _changed(spec, notes | {"tables": "the bento brings pyarrow, and takes Arrow and Parquet"})
+    notes |= {"tables": "the bento brings pyarrow, and takes Arrow and Parquet"}
+    return lines + _changed(spec, notes | {"gpu": "the bento brings xgboost with its code for graphics cards"})
 
 
 def _arms_block(spec: ServiceSpec) -> list[str]:
