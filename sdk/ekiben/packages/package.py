@@ -1,58 +1,31 @@
-"""A model made servable: the package, and the folder that holds it (format 1).
-
-::
-
-    package.json      name, signature, metrics, owner, environment, provenance, the digest of every file
-    model/            native and readable first: skops for scikit-learn, binary JSON for XGBoost
-    plan/             the compiled plan, and the certificate that it equals the model
-    explainer/        what the explanations were fitted to
-    reference/        a profile of the reference data, and a capped sample
-    examples.json     a few real rows and their answers, to replay
-    overview.json     what explains the model as a whole, where that was asked for
-"""
+"""The package: a fitted model with its contract, its plan, its explainer and where they came from."""
 
 from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from ekiben import cards, compiling, explainers, explanations, models, protocol, schema, sealing, tables, trusting
+from ekiben import cards, compiling, explainers, explanations, protocol, tables
 from ekiben.compiling import NO_ANSWER, Certificate, Costs, Plan
-from ekiben.errors import EkibenError, IntegrityError, SpecError, TrustError, UnsupportedModelError, nearest
+from ekiben.errors import EkibenError, SpecError, nearest
 from ekiben.explainers import Context, Explainer, Later
 from ekiben.explainers.whole import Whole, reporting
 from ekiben.explainers.whole.asking import Table
 from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.models import Adapter, Answers, explained
 from ekiben.overviews import Overview
+from ekiben.packages.documents import read, understood
 from ekiben.refs import ModelRef
-from ekiben.schema import PARTS, Change, Kind, Missing, Schema, Signature, Task
-from ekiben.sealing import FORMAT, seal, verify, write_json
+from ekiben.schema import Schema, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "FORMAT",
-    "OVERVIEW",
-    "Package",
-    "ask",
-    "build",
-    "called_for",
-    "carried",
-    "inspect",
-    "load",
-    "seal",
-    "table",
-    "verify",
-    "write_json",
-]
 
 OVERVIEW = "overview.json"
 
@@ -101,7 +74,7 @@ class Package(Whole):
         """The compiled plan; None where the model serves itself."""
         if not self.manifest.get("plan", {}).get("compiled"):
             return None
-        with _understood("The plan"):
+        with understood("The plan"):
             costs = Costs(**self.manifest["costs"])
         return compiling.load(
             self.folder / "plan", self.schema, self.signature.outputs, costs, model=lambda: self.model
@@ -111,7 +84,7 @@ class Package(Whole):
     def certificate(self) -> Certificate | None:
         """What was tried when the plan was held against the model; None where there is no plan."""
         told = self.manifest.get("plan", {}).get("certificate")
-        with _understood("The certificate"):
+        with understood("The certificate"):
             return None if told is None else Certificate.from_json(told)
 
     @property
@@ -148,8 +121,8 @@ class Package(Whole):
     @cached_property
     def profile(self) -> Mapping[str, Any]:
         """Quantiles, counts and shares of each column of the reference data."""
-        with _understood("profile.json"):
-            found: dict[str, Any] = _read(self.folder / "reference" / "profile.json")
+        with understood("profile.json"):
+            found: dict[str, Any] = read(self.folder / "reference" / "profile.json")
             return {str(name): dict(column) for name, column in found.items()}
 
     @cached_property
@@ -160,21 +133,21 @@ class Package(Whole):
     @cached_property
     def examples(self) -> tuple[dict[str, Any], ...]:
         """A few real rows, each as `row` and the `answer` that was recorded."""
-        with _understood("examples.json"):
-            read: list[dict[str, Any]] = _read(self.folder / "examples.json")
-            return tuple({"row": dict(each["row"]), "answer": dict(each["answer"])} for each in read)
+        with understood("examples.json"):
+            found: list[dict[str, Any]] = read(self.folder / "examples.json")
+            return tuple({"row": dict(each["row"]), "answer": dict(each["answer"])} for each in found)
 
     @cached_property
     def example_frame(self) -> pd.DataFrame:
         """The rows of `examples` as a frame."""
         rows = [example["row"] for example in self.examples]
-        with _understood("examples.json"):
+        with understood("examples.json"):
             return tables.as_frame({name: [row[name] for row in rows] for name in self.schema.names}, self.schema)
 
     @cached_property
     def explainer(self) -> Explainer:
         """What explains, read back from its files."""
-        with _understood("explainer/"):
+        with understood("explainer/"):
             return explainers.load(self.folder / "explainer", self._context(fitted=True))
 
     def predict(self, frame: pd.DataFrame, *, compiled: bool = True) -> pd.DataFrame:
@@ -388,8 +361,8 @@ class Package(Whole):
         path = self.folder / OVERVIEW
         if not path.exists():
             return reporting.report(self._context(), self.name)
-        with _understood(OVERVIEW):
-            return Overview.of_json(_read(path))
+        with understood(OVERVIEW):
+            return Overview.of_json(read(path))
 
     def _table(self, X: pd.DataFrame | None, output: str | None) -> Table:
         context = self._context(self._which(output))
@@ -431,219 +404,6 @@ def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]
     return pd.DataFrame(made, index=index)
 
 
-# ── the folder ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def load(folder: str | Path, *, trust: str | None = None) -> Package:
-    """Read a package from its folder, its bytes verified before anything is built from them.
-
-    Parameters
-    ----------
-    folder
-        What `package.save` wrote.
-    trust
-        For a package that carries code: its digest, whole or its first 12 digits or more, as your word for this once.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no package in the folder.
-    IntegrityError
-        If a file was changed, added or removed since it was packed.
-    TrustError
-        If it carries code, pickles or types of other libraries, and its digest is not trusted here.
-
-    Examples
-    --------
-    >>> load("no/such/folder")
-    Traceback (most recent call last):
-    ...
-    ekiben.errors.NotFoundError: A package's folder must hold package.json. Got 'no/such/folder', which has none.
-    """
-    folder = Path(folder)
-    package = build(folder, verify(folder), trust=trust)
-    _ = package.model  # what cannot be built is known now
-    return package
-
-
-def build(folder: Path, manifest: Mapping[str, Any], *, trust: str | None = None) -> Package:
-    """Give a package whose bytes were verified, if nothing in it is code or somebody here trusts it; its model is built when it is needed."""
-    adapter = _adapter(manifest)
-    signature = _signature(manifest)
-    # A file that names foreign types without saying so is refused when it is read: that is one way through it, not two.
-    found = carried(folder, adapter, types="types" in manifest.get("carries", []))
-    _permit(folder, manifest, found, trust)
-    return Package(
-        folder=folder,
-        manifest=manifest,
-        adapter=adapter,
-        signature=signature,
-        read_model=lambda: _model(folder, adapter, found),
-    )
-
-
-def inspect(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Give a package's manifest and what it carries, its bytes verified and nothing built."""
-    manifest = verify(folder)
-    return manifest, carried(folder, _adapter(manifest))
-
-
-def _adapter(manifest: Mapping[str, Any]) -> Adapter:
-    try:
-        return models.named(manifest["kind"])
-    except UnsupportedModelError as unknown:
-        raise IntegrityError(f"The 'kind' of a package must be a library that has an adapter here. {unknown}") from None
-
-
-def _signature(manifest: Mapping[str, Any]) -> Signature:
-    with _understood("The 'signature'"):
-        found = schema.from_json(manifest["signature"])
-        if not _says_something(found):
-            raise ValueError(found)
-        return found
-
-
-def _says_something(found: Signature) -> bool:
-    """Tell whether every word of a signature is one that is known."""
-    columns = all(
-        column.kind in get_args(Kind)
-        and column.missing in get_args(Missing)
-        and column.change in get_args(Change)
-        and isinstance(column.name, str)
-        for column in found.inputs.columns
-    )
-    answers = all(
-        output.parts and set(output.parts) <= set(PARTS) and isinstance(output.name, str) for output in found.outputs
-    )
-    return columns and answers and bool(found.outputs) and found.task in get_args(Task)
-
-
-def _model(folder: Path, adapter: Adapter, found: Mapping[str, Sequence[str]]) -> Any:
-    from ekiben import slicing  # a plan needs none of it
-
-    try:
-        code = slicing.importable(folder / "code") if "code" in found else None
-        return adapter.load(folder / "model", trust=(*found.get("types", ()), *([code.__name__] if code else ())))
-    except EkibenError:
-        raise
-    except Exception as reason:
-        raise IntegrityError(
-            f"The files in {folder.name}/model must be a model of {adapter.library}. They are not: "
-            f"{type(reason).__name__}. Pack the model again."
-        ) from reason
-
-
-# ── what makes a package code ──────────────────────────────────────────────────────────────────────────────────────
-
-PROGRAMS = (".dll", ".dylib", ".pth", ".py", ".pyc", ".pyd", ".pyw", ".so")
-PICKLES = (".dill", ".joblib", ".pickle", ".pkl")
-MOST_SHOWN = 6
-
-
-def carried(folder: Path, adapter: Adapter, *, types: bool = True) -> dict[str, list[str]]:
-    """Tell what makes a package code, by its files and not by its word; nothing of it is built.
-
-    Returns
-    -------
-    `code`: its files. `pickle`: files that an unpickler would run. `types`: names in a model file beyond those that
-    are built without asking. A package of none of them is data.
-
-    Examples
-    --------
-    >>> import ekiben, pandas as pd
-    >>> from sklearn.linear_model import LinearRegression
-    >>> X = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0]})
-    >>> package = ekiben.pack(LinearRegression().fit(X, [20, 30, 40, 60]), name="flat", reference=X)
-    >>> carried(package.folder, package.adapter)
-    {}
-    """
-    names = sealing.files(folder)
-    found = {
-        "code": [name for name in names if _is_code(name)],
-        "pickle": [name for name in names if _is_pickle(folder / name)],
-        "types": models.foreign(adapter, folder / "model") if types else [],
-    }
-    return {kind: listed for kind, listed in found.items() if listed}
-
-
-def _is_code(name: str) -> bool:
-    return name.casefold().startswith("code/") or name.casefold().endswith(PROGRAMS)
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(1024)
-    by_content = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    objects = head.startswith(b"\x93NUMPY") and b"O" in head[6:].partition(b"fortran_order")[0]
-    return by_content or objects or path.suffix.lower() in PICKLES
-
-
-def called_for(path: Path) -> list[str]:
-    """List what a pickle in a package calls for, by name and without running it."""
-    from ekiben.models.pickled import globals_of
-
-    try:
-        return globals_of(path.read_bytes())
-    except IntegrityError as reason:
-        return [f"what cannot be told ({reason})"]
-
-
-def _permit(folder: Path, manifest: Mapping[str, Any], found: Mapping[str, Sequence[str]], word: str | None) -> None:
-    """Refuse a package that is code, unless its digest is trusted here; and one that says it is none."""
-    said, got = manifest.get("carries", []), sorted(found)
-    if said != got:
-        raise IntegrityError(
-            f"package.json of {folder.name} must name all that makes the package code. "
-            f"It names {said or 'nothing'}, its files hold {got or 'nothing'}. Do not load it."
-        )
-    digest = manifest["digest"]
-    if not found or trusting.names(word, digest) or trusting.is_trusted(digest):
-        return
-    raise TrustError(
-        f"A package that carries {_listed(found)} is code: it must be trusted before it is loaded. {folder.name} is not. "
-        f"Look into {_where(folder, found)}, or run: ekiben trust {folder}\n"
-        f'To load it once: trust="{digest[: trusting.SHORT]}".'
-    )
-
-
-def _listed(found: Mapping[str, Sequence[str]]) -> str:
-    said = {"code": "code", "pickle": "pickles", "types": "types of other libraries"}
-    return " and ".join(f"{said[kind]} ({_few(names)})" for kind, names in found.items())
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f", {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return ", ".join(name[:80] for name in names[:MOST_SHOWN]) + more
-
-
-def _where(folder: Path, found: Mapping[str, Sequence[str]]) -> str:
-    first = next(iter(found.get("code") or found.get("pickle") or ["model"]))
-    return str(folder / first)
-
-
-# ── its documents ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _read(path: Path) -> Any:
-    try:
-        return sealing.parsed(path.read_bytes())
-    except IntegrityError as reason:
-        raise IntegrityError(f"{path.name} of a package must be JSON. It {reason}. Pack the model again.") from reason
-
-
 def _frame_in(path: Path, contract: Schema) -> pd.DataFrame:
-    with _understood(path.name):
-        return tables.as_frame(_read(path), contract)
-
-
-@contextmanager
-def _understood(name: str) -> Iterator[None]:
-    """Turn what a document of another shape does to its reader into one sentence."""
-    try:
-        yield
-    except EkibenError:
-        raise
-    except Exception as reason:
-        raise IntegrityError(
-            f"{name} of a package must be as ekiben wrote it. It is not: {type(reason).__name__}. Pack the model again."
-        ) from reason
+    with understood(path.name):
+        return tables.as_frame(read(path), contract)
