@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, replace
 from http import HTTPStatus
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from ekiben import arrow, codecs, explanations, packages, protocol, routing, schema, tables
-from ekiben.dialects import JSON, Answer, Dialect, Read, Refusal, Request, Routed, bounded, refuse
+from ekiben import arrow, codecs, protocol, routing, schema
+from ekiben.dataplane import units
+from ekiben.dataplane.arms import Arms, Hooks, n_rows, rows_of
+from ekiben.dataplane.shadows import MAX_WATCHED, Watcher
+from ekiben.dataplane.units import cookie_of
+from ekiben.dialects import JSON, Answer, Dialect, Refusal, Request, Routed, bounded, refuse
 from ekiben.dialects.rows import Rows
 from ekiben.dialects.tables import Tables
-from ekiben.errors import ExplainError, Fault, RecordsError, SchemaError, place_of
-from ekiben.explaining import answering, refusals, wishes
-from ekiben.explaining.answering import Begun, Explaining, Found
-from ekiben.explaining.apart import Broken, Full
-from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.errors import RecordsError, SchemaError, place_of
+from ekiben.explaining import refusals
+from ekiben.explaining.answering import Explaining, Found
+from ekiben.explaining.apart import Broken
+from ekiben.explaining.wishes import PLAIN
 from ekiben.observing import Count, new_id
 from ekiben.pacing import Pace
 from ekiben.packages import Package
@@ -34,43 +34,15 @@ from ekiben.recording.keeping import Keeper
 from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["MAX_WATCHED", "DataPlane", "Hooks", "cookie_of", "n_rows"]
 
 logger = logging.getLogger("ekiben")
-NOT_SHOWN = (
-    "Reference rows leave a service only where its spec says so. This one's does not. "
-    "Set in ekiben.toml: [explain] show_reference = true"
-)
 _encode = msgspec.json.Encoder().encode
-MAX_WATCHED = 256  # requests that may wait for a shadow; more are dropped and counted
 
-
-class Hooks:
-    """What the author of a service may override; as it stands, it changes nothing."""
-
-    def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Change the rows before the model sees them; they fit the contract, and must still."""
-        return frame
-
-    def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Change the predictions before they leave."""
-        return predictions
-
-    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:  # noqa: ARG002 -- for who overrides it
-        """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
-        return None
-
-    def changed(self, hooks: Sequence[str] = ("preprocess", "postprocess")) -> list[str]:
-        """Name the hooks that somebody overrode; by default those that change what the models answer."""
-        return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
-
-
-Columns = Mapping[str, list[Any]]
 Unseen = Callable[[str, str, int], None]
 
 
-class DataPlane:
+class DataPlane(Arms):
     """The arms of one service in one process, and how a request becomes an answer.
 
     Parameters
@@ -111,19 +83,16 @@ class DataPlane:
         explaining: Explaining | None = None,
         may_explain: Callable[[bytes | None], bool] = lambda _shown: True,
     ) -> None:
-        self.spec, self.contract, self.packages, self.hooks = spec, contract, packages, hooks
-        self.description, self.keeper, self.explaining = description, keeper, explaining
+        super().__init__(spec, packages, hooks, explaining)
+        self.contract, self.description, self.keeper = contract, description, keeper
         self.observe, self.tell_unseen, self.may_explain = observe, unseen, may_explain
         self.paces = paces or {}
-        self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
-        self._at_once = dict[str, bool]()
-        self._prepares = "preprocess" in hooks.changed()
         shows_rows = "unit_of" in Hooks.changed(hooks, ("unit_of",))
         self.rows = Rows(
             spec, contract, spec.limits.max_rows, tables=Tables(spec, contract), explains=True, shows_rows=shows_rows
         )
         self._explained = Rows(spec, contract, spec.limits.explain_rows)
-        self._watcher = _Watcher(self._watch) if spec.route.shadows else None
+        self._watcher = Watcher(self._watch) if spec.route.shadows else None
 
     def predict(self, request: Request) -> Answer:
         """Answer `POST /predict`, and count it."""
@@ -183,7 +152,7 @@ class DataPlane:
         """Give another that answers by another route, with the same models; this one finishes what it has begun."""
         made = copy(self)
         made.spec = replace(self.spec, route=route)
-        made._watcher = _Watcher(made._watch) if route.shadows else None  # noqa: SLF001 -- its own
+        made._watcher = Watcher(made._watch) if route.shadows else None  # noqa: SLF001 -- its own
         return made
 
     def finish(self) -> None:
@@ -227,15 +196,6 @@ class DataPlane:
             says = "`explain` in /predict is for an arm that its plan explains at once. This one takes longer: ask POST /explain."
             raise Refusal(HTTPStatus.BAD_REQUEST, "not_at_once", says)
 
-    def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
-        """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
-        self._refuse_wide(arm, PLAIN)
-        return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
-
-    def why(self, found: Found) -> list[dict[str, Any]]:
-        """Say for each row how its explanation was made, for its record."""
-        return [] if self.explaining is None else self.explaining.audit(found)
-
     def answered(self, routed: Routed, predictions: list[dict[str, Any]], dialect: Dialect | None = None) -> Answer:
         """Answer a request that was admitted with what was computed for it, and keep the decision.
 
@@ -247,7 +207,7 @@ class DataPlane:
         recorded = predictions
         if routed.explains:
             arm = routed.choice.arm
-            explained = self.beside(arm, _rows(routed.columns, self.packages[arm]))
+            explained = self.beside(arm, rows_of(routed.columns, self.packages[arm]))
             routed = replace(routed, beside={"explanations": explained.explanations, **explained.told()})
             recorded = [each | why for each, why in zip(predictions, self.why(explained), strict=False)] or predictions
         try:
@@ -269,26 +229,6 @@ class DataPlane:
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
 
-    def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-        """Answer columns that fit the contract, as the body's `predictions`.
-
-        Raises
-        ------
-        Refusal
-            If the model has no answer for them.
-        """
-        package = self.packages[arm]
-        rows = self._asked(columns, package)
-        with self._answering(package):
-            found = self._predictions(package, rows)
-        return self.hooks.postprocess(found)
-
-    def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
-        """Answer the columns of several requests by asking the model once."""
-        joined = {name: [value for columns in asked for value in columns[name]] for name in asked[0]}
-        found = iter(self.predictions(arm, joined))
-        return [list(islice(found, n_rows(columns))) for columns in asked]
-
     def admit_to_explain(self, request: Request) -> Routed:
         """Read a request for explanations, and choose whose answers are explained.
 
@@ -298,43 +238,6 @@ class DataPlane:
             If it cannot be explained as it is.
         """
         return self._routed(request, new_id(), self._explained)
-
-    def begin(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
-        """Explain at once, or begin what the time allows.
-
-        Raises
-        ------
-        Refusal, SpecError
-            If it cannot be explained, or not now, or not as it is wished.
-        """
-        arm, package = routed.choice.arm, self.packages[routed.choice.arm]
-        wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
-        if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
-            raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
-        self._refuse_wide(arm, wish)
-        rows = self._asked(routed.columns, package)
-        if self.explaining is None or self.explaining.is_quick(arm, wish):
-            return self._explained_here(arm, rows, wish)
-        columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
-        try:
-            return self.explaining.begin(arm, columns, wish, left_s)
-        except Full:
-            raise refusals.full() from None
-
-    def tells_all(self, arm: str) -> bool:
-        """Tell whether an explanation of every column is within the limits."""
-        most = self.spec.limits.explain_columns
-        return most is None or self._n_told(arm, PLAIN) <= most
-
-    def _refuse_wide(self, arm: str, wish: Wish) -> None:
-        most = self.spec.limits.explain_columns
-        if most is not None and (n_told := self._n_told(arm, wish)) > most:
-            raise refusals.too_wide(most, n_told)
-
-    def _n_told(self, arm: str, wish: Wish) -> int:
-        package, hidden = self.packages[arm], {*self.spec.records.hash, *self.spec.records.drop}
-        method, names = wish.method or package.method, package.schema.names
-        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in hidden])
 
     def explained(self, routed: Routed, found: Found) -> Answer:
         """Answer with what explains, and keep how it was made.
@@ -358,13 +261,6 @@ class DataPlane:
         unit = None if choice.unit == routed.id else choice.unit
         seconds, audit = time.perf_counter() - routed.began, self.encoded(self.explaining.audit(found))
         self.keeper.keep(routed.id, "explain", choice.arm, unit, choice.propensity, seconds, rows, audit)
-
-    def explains_at_once(self, arm: str) -> bool:
-        """Tell whether an explanation takes microseconds: it needs the plan alone."""
-        if arm not in self._at_once:
-            quick = self.explaining is None or self.explaining.is_quick(arm)
-            self._at_once[arm] = quick and not self.hooks.changed() and self.packages[arm].explains_by_plan
-        return self._at_once[arm]
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.
@@ -440,7 +336,8 @@ class DataPlane:
     def _routed(self, request: Request, request_id: str, dialect: Dialect) -> Routed:
         """Read the rows, and choose who answers them."""
         read = dialect.read(request)
-        unit, cookie = self._unit(request, read)
+        own = self.hooks.unit_of(request, read.body)
+        unit, cookie = (own, {}) if own is not None else units.asking(self.spec.unit, request, read)
         choice = routing.choose(self.spec.route, unit or request_id)
         model = str(self.spec.arms[choice.arm])
         return Routed(
@@ -483,68 +380,6 @@ class DataPlane:
             if n:
                 self.tell_unseen(routed.choice.arm, name, n)
 
-    def _asked(self, columns: Columns, package: Package) -> Columns | pd.DataFrame:
-        """Give columns as they are; or where the service has a hook of its own the frame that it makes, in the model's order."""
-        if not self._prepares:
-            return columns
-        return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
-
-    def _unit(self, request: Request, read: Read) -> tuple[str | None, dict[str, str]]:
-        """Tell who asks, and the cookie that is to be set for somebody new."""
-        own = self.hooks.unit_of(request, read.body)
-        unit = self.spec.unit
-        if own is not None or unit is None:
-            return own, {}
-        if unit.source == "header":
-            return request.headers.get(unit.name), {}
-        if unit.source == "cookie":
-            known = request.cookies.get(unit.name)
-            fresh = known or new_id()
-            return fresh, {} if known else {"set-cookie": cookie_of(unit.name, fresh)}
-        return _named_unit(unit.name, read.units), {}
-
-    @contextmanager
-    def _answering(self, package: Package) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, ArithmeticError) as reason:
-            raise _unanswerable(package, reason) from reason
-
-    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> list[dict[str, Any]]:
-        if isinstance(rows, Mapping):
-            return package.predictions(rows)
-        answered = packages.table(package.answers(rows), package.signature, rows.index)
-        return protocol.predictions(tables.as_records(answered), package.signature)
-
-    def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
-        if isinstance(rows, Mapping):
-            listed = _rows(rows, self.packages[arm])
-            return self._made_here(arm, lambda package: package.documents(listed), wish)
-        return self._made_here(
-            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed))), wish
-        )
-
-    def _made_here(self, arm: str, make: Callable[[Package], list[dict[str, Any]]], wish: Wish) -> Found:
-        package, began = self.packages[arm], time.perf_counter()
-        try:
-            made = make(package)
-        except ExplainError as reason:
-            raise refusals.unexplainable(str(reason)) from reason
-        except (ValueError, ArithmeticError) as reason:
-            raise _unanswerable(package, reason) from reason
-        return answering.here(package, arm, made, wish, time.perf_counter() - began, self.explaining)
-
-    def _shown(self, arm: str, found: Found) -> Found:
-        """Leave out of reference rows what the records do not keep in clear."""
-        private = {*self.spec.records.hash, *self.spec.records.drop}
-        hidden = [name for name in self.packages[arm].schema.names if name in private]
-        kinds = {each["kind"] for each in found.explanations}
-        if not hidden or explanations.Examples.kind not in kinds:
-            return found
-        told = map(explanations.from_json, found.explanations)
-        shown = [each.without(hidden) if isinstance(each, explanations.Examples) else each for each in told]
-        return msgspec.structs.replace(found, explanations=[explanations.to_json(each) for each in shown])
-
     def _watch(self, columns: dict[str, list[Any]]) -> None:
         """Let every shadow answer; what it says or raises reaches nobody but the counters."""
         for arm in self.spec.route.shadows:
@@ -559,77 +394,6 @@ class DataPlane:
             self.observe("shadow", arm, code, [time.perf_counter() - began])
 
 
-def _named_unit(name: str, sent: Sequence[Any]) -> str | None:
-    """Give the one unit that a request names; None when it names none."""
-    if any(isinstance(value, bool) or not isinstance(value, str | int) for value in sent):
-        message = f"The unit {name!r} must be a text or an integer. Got something else."
-        raise SchemaError.of([Fault(message=message, column=name)])
-    units = {str(value) for value in sent}
-    if len(units) > 1:
-        message = f"A request serves one unit. Got {len(units)} values of {name!r}. Send one request for each."
-        raise SchemaError.of([Fault(message=message, column=name)])
-    return units.pop() if units else None
-
-
-def _rows(columns: Columns, package: Package) -> list[tuple[Any, ...]]:
-    """Turn columns into rows, in the order in which a model takes them."""
-    return list(zip(*(columns[name] for name in package.schema.names), strict=True))
-
-
-def _unanswerable(package: Package, reason: Exception) -> Refusal:
-    logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
-    message = "The model must have an answer for rows that fit the contract. It has none for these."
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
-
-
 def _not_finite() -> Refusal:
     message = "The model must answer with finite numbers. It did not for these rows."
     return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
-
-
-def _seen(package: Package) -> dict[str, frozenset[Any]]:
-    """Give the texts that an arm has seen in each column where it takes others too."""
-    return {
-        column.name: frozenset(column.categories)
-        for column in package.schema.columns
-        if column.categories is not None and not column.is_closed
-    }
-
-
-def cookie_of(name: str, unit: str) -> str:
-    """Set the cookie of a new unit, for 30 days."""
-    return f"{name}={unit}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax"
-
-
-def n_rows(columns: Mapping[str, list[Any]]) -> int:
-    """Count the rows of columns."""
-    return len(next(iter(columns.values()), ()))
-
-
-class _Watcher:
-    """One thread that lets the shadows see requests, and drops what they are too slow for."""
-
-    def __init__(self, watch: Callable[[Any], None]) -> None:
-        self._waiting: queue.Queue[Any] = queue.Queue(MAX_WATCHED)
-        self._watch = watch
-        self._thread = threading.Thread(target=self._run, daemon=True, name="ekiben-shadows")
-        self._thread.start()
-
-    def submit(self, seen: Any) -> bool:
-        try:
-            self._waiting.put_nowait(seen)
-        except queue.Full:
-            return False
-        return True
-
-    def _run(self) -> None:
-        while (seen := self._waiting.get()) is not None:
-            self._watch(seen)
-
-    def close(self, timeout_s: float = 5) -> None:
-        try:
-            self._waiting.put(None, timeout=timeout_s)
-        except queue.Full:
-            logger.warning("the shadows were too slow to finish; %d requests wait", self._waiting.qsize())
-            return
-        self._thread.join(timeout_s)

@@ -1,0 +1,224 @@
+"""The arms of one service in one process: what each predicts, and how that is explained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ekiben import explanations, packages, protocol, tables
+from ekiben.dialects import Refusal, Request, Routed
+from ekiben.errors import ExplainError
+from ekiben.explaining import answering, refusals, wishes
+from ekiben.explaining.answering import Begun, Explaining, Found
+from ekiben.explaining.apart import Full
+from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.packages import Package
+from ekiben.spec import ServiceSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("ekiben")
+NOT_SHOWN = (
+    "Reference rows leave a service only where its spec says so. This one's does not. "
+    "Set in ekiben.toml: [explain] show_reference = true"
+)
+
+Columns = Mapping[str, list[Any]]
+
+
+class Hooks:
+    """What the author of a service may override; as it stands, it changes nothing."""
+
+    def preprocess(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Change the rows before the model sees them; they fit the contract, and must still."""
+        return frame
+
+    def postprocess(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Change the predictions before they leave."""
+        return predictions
+
+    def unit_of(self, request: Request, body: Mapping[str, Any]) -> str | None:  # noqa: ARG002 -- for who overrides it
+        """Tell who sticks to an arm; None leaves it to the spec's `unit`."""
+        return None
+
+    def changed(self, hooks: Sequence[str] = ("preprocess", "postprocess")) -> list[str]:
+        """Name the hooks that somebody overrode; by default those that change what the models answer."""
+        return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
+
+
+class Arms:
+    """The packages of a service's arms, asked as its spec and its hooks say.
+
+    Parameters
+    ----------
+    spec
+        What is served.
+    packages
+        The package of each arm.
+    hooks
+        The service's own `preprocess` and `postprocess`.
+    explaining
+        What explains within a time, slow methods in a process of their own; None explains here, whatever it takes.
+    """
+
+    def __init__(
+        self, spec: ServiceSpec, packages: Mapping[str, Package], hooks: Hooks, explaining: Explaining | None = None
+    ) -> None:
+        self.spec, self.packages, self.hooks, self.explaining = spec, packages, hooks, explaining
+        self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self._at_once = dict[str, bool]()
+        self._prepares = "preprocess" in hooks.changed()
+
+    def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+        """Answer columns that fit the contract, as the body's `predictions`.
+
+        Raises
+        ------
+        Refusal
+            If the model has no answer for them.
+        """
+        package = self.packages[arm]
+        rows = self._asked(columns, package)
+        with self._answering(package):
+            found = self._predictions(package, rows)
+        return self.hooks.postprocess(found)
+
+    def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
+        """Answer the columns of several requests by asking the model once."""
+        joined = {name: [value for columns in asked for value in columns[name]] for name in asked[0]}
+        found = iter(self.predictions(arm, joined))
+        return [list(islice(found, n_rows(columns))) for columns in asked]
+
+    def _asked(self, columns: Columns, package: Package) -> Columns | pd.DataFrame:
+        """Give columns as they are; or where the service has a hook of its own the frame that it makes, in the model's order."""
+        if not self._prepares:
+            return columns
+        return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
+
+    @contextmanager
+    def _answering(self, package: Package) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, ArithmeticError) as reason:
+            raise _unanswerable(package, reason) from reason
+
+    def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> list[dict[str, Any]]:
+        if isinstance(rows, Mapping):
+            return package.predictions(rows)
+        answered = packages.table(package.answers(rows), package.signature, rows.index)
+        return protocol.predictions(tables.as_records(answered), package.signature)
+
+    def begin(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        """Explain at once, or begin what the time allows.
+
+        Raises
+        ------
+        Refusal, SpecError
+            If it cannot be explained, or not now, or not as it is wished.
+        """
+        arm, package = routed.choice.arm, self.packages[routed.choice.arm]
+        wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
+        if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
+            raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
+        self._refuse_wide(arm, wish)
+        rows = self._asked(routed.columns, package)
+        if self.explaining is None or self.explaining.is_quick(arm, wish):
+            return self._explained_here(arm, rows, wish)
+        columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
+        try:
+            return self.explaining.begin(arm, columns, wish, left_s)
+        except Full:
+            raise refusals.full() from None
+
+    def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
+        """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
+        self._refuse_wide(arm, PLAIN)
+        return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
+
+    def why(self, found: Found) -> list[dict[str, Any]]:
+        """Say for each row how its explanation was made, for its record."""
+        return [] if self.explaining is None else self.explaining.audit(found)
+
+    def explains_at_once(self, arm: str) -> bool:
+        """Tell whether an explanation takes microseconds: it needs the plan alone."""
+        if arm not in self._at_once:
+            quick = self.explaining is None or self.explaining.is_quick(arm)
+            self._at_once[arm] = quick and not self.hooks.changed() and self.packages[arm].explains_by_plan
+        return self._at_once[arm]
+
+    def tells_all(self, arm: str) -> bool:
+        """Tell whether an explanation of every column is within the limits."""
+        most = self.spec.limits.explain_columns
+        return most is None or self._n_told(arm, PLAIN) <= most
+
+    def _refuse_wide(self, arm: str, wish: Wish) -> None:
+        most = self.spec.limits.explain_columns
+        if most is not None and (n_told := self._n_told(arm, wish)) > most:
+            raise refusals.too_wide(most, n_told)
+
+    def _n_told(self, arm: str, wish: Wish) -> int:
+        package, hidden = self.packages[arm], {*self.spec.records.hash, *self.spec.records.drop}
+        method, names = wish.method or package.method, package.schema.names
+        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in hidden])
+
+    def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
+        if isinstance(rows, Mapping):
+            listed = rows_of(rows, self.packages[arm])
+            return self._made_here(arm, lambda package: package.documents(listed), wish)
+        return self._made_here(
+            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed))), wish
+        )
+
+    def _made_here(self, arm: str, make: Callable[[Package], list[dict[str, Any]]], wish: Wish) -> Found:
+        package, began = self.packages[arm], time.perf_counter()
+        try:
+            made = make(package)
+        except ExplainError as reason:
+            raise refusals.unexplainable(str(reason)) from reason
+        except (ValueError, ArithmeticError) as reason:
+            raise _unanswerable(package, reason) from reason
+        return answering.here(package, arm, made, wish, time.perf_counter() - began, self.explaining)
+
+    def _shown(self, arm: str, found: Found) -> Found:
+        """Leave out of reference rows what the records do not keep in clear."""
+        private = {*self.spec.records.hash, *self.spec.records.drop}
+        hidden = [name for name in self.packages[arm].schema.names if name in private]
+        kinds = {each["kind"] for each in found.explanations}
+        if not hidden or explanations.Examples.kind not in kinds:
+            return found
+        told = map(explanations.from_json, found.explanations)
+        shown = [each.without(hidden) if isinstance(each, explanations.Examples) else each for each in told]
+        return msgspec.structs.replace(found, explanations=[explanations.to_json(each) for each in shown])
+
+
+def n_rows(columns: Mapping[str, list[Any]]) -> int:
+    """Count the rows of columns."""
+    return len(next(iter(columns.values()), ()))
+
+
+def rows_of(columns: Columns, package: Package) -> list[tuple[Any, ...]]:
+    """Turn columns into rows, in the order in which a model takes them."""
+    return list(zip(*(columns[name] for name in package.schema.names), strict=True))
+
+
+def _seen(package: Package) -> dict[str, frozenset[Any]]:
+    """Give the texts that an arm has seen in each column where it takes others too."""
+    return {
+        column.name: frozenset(column.categories)
+        for column in package.schema.columns
+        if column.categories is not None and not column.is_closed
+    }
+
+
+def _unanswerable(package: Package, reason: Exception) -> Refusal:
+    logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
+    message = "The model must have an answer for rows that fit the contract. It has none for these."
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
