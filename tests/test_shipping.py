@@ -16,7 +16,7 @@ import pytest
 
 import databases
 import ekiben as ek
-from ekiben import cli
+from ekiben.cli import services
 from ekiben.errors import EkibenError, MissingExtraError, NotFoundError, RecordsError, SpecError, UnreachableError
 from ekiben.recording import database, shipping
 from ekiben.recording.database import Database
@@ -571,4 +571,4 @@ def test_parquet_without_pyarrow_says_what_to_install(recorder, folder, monkeypa
     recorder().write(fields(1))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"To write Parquet, pyarrow must be installed"):
-        cli.records(str(folder), out=tmp_path / "x.parquet", since=None, service=None)
+        services.records(str(folder), out=tmp_path / "x.parquet", since=None, service=None)
