@@ -25,6 +25,7 @@ import ekiben as ek
 from ekiben import describing, models, packing, sealing
 from ekiben.compatibility import compare
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError, UnsupportedModelError
+from ekiben.packing import live, writing
 
 GOLDEN = Path(__file__).parent / "golden" / "packages"
 ROOMS = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0], "floor": [1, 2, 2, 3]})
@@ -107,7 +108,7 @@ def test_the_profile_describes_every_column(champion, people):
 def test_the_sample_is_capped_and_every_row_of_it_is_real():
     rows = pd.DataFrame({"x": np.arange(3000.0)})
     package = ek.pack(LinearRegression().fit(rows, rows["x"]), name="m", reference=rows)
-    assert len(package.sample) == packing.SAMPLE_ROWS
+    assert len(package.sample) == live.SAMPLE_ROWS
     assert package.sample["x"].is_monotonic_increasing
     assert package.sample["x"].isin(rows["x"]).all()
 
@@ -620,7 +621,7 @@ def golden(request):
 
 def test_a_package_of_format_1_still_answers(golden):
     answers = pd.DataFrame([example["answer"] for example in golden.examples])
-    assert len(answers) == packing.N_EXAMPLES
+    assert len(answers) == writing.N_EXAMPLES
     pd.testing.assert_frame_equal(golden.predict(golden.example_frame), answers, rtol=1e-9)
 
 
