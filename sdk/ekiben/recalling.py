@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -170,7 +171,12 @@ def _found(place: str | os.PathLike[str], service: str | None, wanted: _Wanted) 
         yield from _in_segments(find(place), wanted)
         return
     with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
-        yield from apart.submit(_in_database, dsn, service, wanted).result()
+        parts = _in_database(dsn, service, wanted)
+        try:
+            while (part := apart.submit(next, parts, None).result()) is not None:
+                yield part
+        finally:
+            apart.submit(parts.close).result()
 
 
 def _in_segments(folder: Path, wanted: _Wanted) -> Iterator[Gathered]:
@@ -180,7 +186,7 @@ def _in_segments(folder: Path, wanted: _Wanted) -> Iterator[Gathered]:
         yield from gathering.of_records(header, map(itemgetter(1), those))
 
 
-def _in_database(dsn: str, service: str | None, wanted: _Wanted) -> list[Gathered]:
+def _in_database(dsn: str, service: str | None, wanted: _Wanted) -> Generator[Gathered, None, None]:
     to = Database(lambda: dsn)
     try:
         known = to.services()
@@ -188,8 +194,8 @@ def _in_database(dsn: str, service: str | None, wanted: _Wanted) -> list[Gathere
             (service,) = known
         if service not in known:
             raise _unknown(service, known)
-        told = (each for each in to.fetch(service, wanted.first) if wanted.has(each[1]))
-        return list(gathering.of_decisions(told))
+        with closing(to.fetch(service, wanted.first)) as told:
+            yield from gathering.of_decisions(each for each in told if wanted.has(each[1]))
     finally:
         to.close()
 

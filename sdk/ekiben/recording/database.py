@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -203,11 +203,24 @@ class Database:
         """
         self._done(lambda: self._insert(header, told))
 
-    def fetch(self, service: str, since_ns: int = 0) -> Iterator[tuple[Sequence[str], Decision]]:
-        """Read the rows of a service, the oldest first, each with the names of its columns."""
-        for found in self._done(lambda: self._fetch(service, since_ns)):
-            names = _decode(found["names"])
-            yield names, _decision(found, names)
+    def fetch(self, service: str, since_ns: int = 0) -> Generator[tuple[Sequence[str], Decision], None, None]:
+        """Read the rows of a service, the oldest first, each with the names of its columns; a few at a time.
+
+        Raises
+        ------
+        UnreachableError
+            If the database does not answer, or not any more.
+        RecordsError
+            If its tables are those of a newer ekiben.
+        """
+        parts = self._fetch(service, since_ns)
+        try:
+            while some := self._done(lambda: _next(parts)):
+                for found in some:
+                    names = _decode(found["names"])
+                    yield names, _decision(found, names)
+        finally:
+            self._done(parts.aclose)
 
     def delete(self, service: str, before_ns: int, most: int) -> int:
         """Delete the oldest rows of a service that are older than a moment, and tell how many there were.
@@ -236,10 +249,8 @@ class Database:
 
     def close(self) -> None:
         """Leave."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-            self._runner.run(asyncio.sleep(0))
+        self._leave()
+        self._runner.run(asyncio.sleep(0))  # what was left closes its socket only then
         self._runner.close()
 
     def _done(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -273,13 +284,12 @@ class Database:
         rows = [_row(each, header.columns, self._known[columns]) for each in told]
         await connection.execute(INSERT, header.service, columns, *map(list, zip(*rows, strict=True)))
 
-    async def _fetch(self, service: str, since_ns: int) -> list[Any]:
-        connection, found = await self._connected(), []
+    async def _fetch(self, service: str, since_ns: int) -> AsyncGenerator[Sequence[Any], None]:
+        connection = await self._connected()
         async with connection.transaction(readonly=True):
             cursor = await connection.cursor(SELECT, service, since_ns)
             while some := await cursor.fetch(FETCHED):
-                found += some
-        return found
+                yield some
 
     async def _delete(self, service: str, before_ns: int, most: int) -> int:
         told: str = await (await self._connected()).execute(DELETE, service, before_ns, most)
@@ -302,6 +312,13 @@ class Database:
 
 async def _awaited(act: Callable[[], Awaitable[T]]) -> T:
     return await act()
+
+
+async def _next(parts: AsyncGenerator[Sequence[Any], None]) -> Sequence[Any]:
+    """Give the next part; nothing after the last one."""
+    async for part in parts:
+        return part
+    return ()
 
 
 async def _make_tables(connection: Any) -> None:
