@@ -19,6 +19,7 @@ import yaml
 
 import prometheus
 from ekiben import cli, errors, spec
+from ekiben.spec import parts, service
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -243,10 +244,9 @@ def test_the_spec_page_names_every_key_and_its_default():
     }
     numbers = {name: float(value) for name, value in defaults.items() if type(value) in (int, float)}
     rows = dict(re.findall(r"^\| `([\w.]+)` \|[^|]*\|[^|]*\| ([^|]*) \|$", reference("spec.md"), re.MULTILINE))
-    tables = {"budgets": spec._BUDGETS, "limits": spec._LIMITS, "log": spec._LOG, "route": spec._ROUTE}
-    tables |= {"records": spec._RECORDS, "explain": spec._EXPLAIN, "containers": spec._CONTAINERS}
+    tables = {name: getattr(parts, name.upper()) for name in parts.TABLES} | {"route": service._ROUTE}
     keys = {f"{table}.{key}" for table, known in tables.items() for key in known}
-    assert set(rows) == keys | (set(spec._SPEC) - set(tables))
+    assert set(rows) == keys | (set(service._SPEC) - set(tables))
     assert {key: float(rows[key]) for key in numbers} == numbers
 
 
