@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
-from ekiben import explanations, protocol
+from ekiben import explanations, openapi
 from ekiben.dialects import Request
 from ekiben.errors import SpecError
 from ekiben.spec import Explain, Records
@@ -116,7 +116,7 @@ def test_over_http_what_the_records_hash_or_drop_is_never_shown(package):
         assert set(each["row"]) == {"bill_length_mm", "flipper_length_mm"}
     assert one["left_out"] == ["island", "sex"]
     assert explanations.from_json(one).kind == "examples"
-    described = protocol.openapi(plane.spec, plane.contract, version="1.0", description="Answers.")
+    described = openapi.own(plane.spec, plane.contract, version="1.0", description="Answers.")
     assert set(one) <= set(described["components"]["schemas"]["Explanation"]["properties"])
 
 

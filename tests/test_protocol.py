@@ -12,9 +12,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 import ekiben as ek
-from ekiben import explanations, protocol, schema
+from ekiben import explanations, openapi, protocol, schema
 from ekiben.dialects import Request
 from ekiben.errors import Fault
+from ekiben.openapi import bodies, words
 from ekiben.schema import Column, Output, Schema, Signature
 from ekiben.values import misfit
 from planes import plane_of
@@ -59,7 +60,7 @@ def test_a_value_comes_back_as_the_row_it_was():
 
 
 def described(plane):
-    return protocol.openapi(plane.spec, plane.contract, version="1.0", description="Answers.")
+    return openapi.own(plane.spec, plane.contract, version="1.0", description="Answers.")
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_what_the_contract_refuses_the_document_refuses(plane):
 
 def property_of(column):
     contract = Schema(columns=(column,))
-    return protocol._row(replace_inputs(contract))["properties"][column.name]
+    return bodies.row_of(replace_inputs(contract))["properties"][column.name]
 
 
 def replace_inputs(inputs):
@@ -156,7 +157,7 @@ def test_every_refusal_of_a_verb_is_told(plane):
     answers = {
         path: set(item["post"]["responses"]) for path, item in described(plane)["paths"].items() if "post" in item
     }
-    assert answers["/explain"] == {"200", *map(str, protocol.REFUSALS)}
+    assert answers["/explain"] == {"200", *map(str, words.REFUSALS)}
     assert answers["/explain"] == answers["/predict"]
     assert schema.from_json(plane.schema()).classes == ("bad", "good")
 
@@ -205,18 +206,18 @@ def test_a_row_brings_a_column_by_its_name_or_its_alias_and_never_by_both(flats)
     assert check.is_valid({"rows": [{"rooms": 2.0, alias: 1}]})
     assert not check.is_valid({"rows": [{"rooms": 2.0, name: 1, alias: 1}]})
     assert not check.is_valid({"rows": [{"rooms": 2.0}]})
-    assert f"may be sent as {alias!r}" in protocol._row(flats.contract)["properties"][name]["description"]
+    assert f"may be sent as {alias!r}" in bodies.row_of(flats.contract)["properties"][name]["description"]
 
 
 def test_a_field_too_many_fits_the_document_where_it_is_ignored():
     inputs = Schema(columns=(Column(name="x", kind="number", dtype="float64", nullable=False),), extra="ignore")
-    assert OAS30Validator(protocol._row(replace_inputs(inputs))).is_valid({"x": 1, "more": []})
+    assert OAS30Validator(bodies.row_of(replace_inputs(inputs))).is_valid({"x": 1, "more": []})
 
 
 def test_a_column_of_one_arm_is_told_as_such():
     column = Column(name="x", kind="number", dtype="float64", nullable=False)
     contract = replace(replace_inputs(Schema(columns=(column,))), takers={"x": ("challenger",)})
-    told = protocol._row(contract)
+    told = bodies.row_of(contract)
     assert told["properties"]["x"]["description"] == "number; taken by challenger alone"
     assert told["required"] == ["x"]
 

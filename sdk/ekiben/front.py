@@ -17,12 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ekiben import codecs, protocol, shortcut, ticketing, tracing
 from ekiben.dataplane import DataPlane
-from ekiben.dialects import JSON, Answer, Dialect, described, open_inference, refuse
+from ekiben.dialects import JSON, Answer, Dialect, open_inference, refuse
 from ekiben.dialects.invocations import Invocations
 from ekiben.dialects.open_inference import OpenInference
 from ekiben.draining import Drain
 from ekiben.endpoints import Endpoint
-from ekiben.explaining.described import extended
 from ekiben.explaining.tickets import owner_of
 from ekiben.keys import Keys
 from ekiben.observing import AccessLog, Line, new_id
@@ -307,13 +306,11 @@ def _json_page(document: dict[str, Any]) -> Response:
 
 
 def _described(live: DataPlane) -> Response:
-    own = protocol.openapi(live.spec, live.contract, version=version("ekiben"), description=live.description)
+    from ekiben import openapi  # no start waits for it
+
     offered = {package.method for package in live.packages.values()} | {*live.spec.explain.methods}
-    own = extended(own, sorted(offered), live.contract.signature.inputs.names, live.spec.limits.explain_columns)
-    own["paths"] |= described.paths(live.spec.name)
-    own["components"]["schemas"] |= described.schemas()
-    own["tags"].append({"name": "protocols", "description": "The same answers to other clients"})
-    return _json_page(own)
+    told = {"version": version("ekiben"), "description": live.description}
+    return _json_page(openapi.document(live.spec, live.contract, offered, **told))
 
 
 SWAGGER = """<!DOCTYPE html>

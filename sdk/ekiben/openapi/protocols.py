@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ekiben.protocol import HEADERS, REFUSALS, TABLES, TEXT, array, closed, ref
+from ekiben.openapi.words import HEADERS, REFUSALS, TABLES, TEXT, array, closed, ref
 
 OBJECT = {"type": "object"}
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}}

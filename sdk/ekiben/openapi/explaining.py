@@ -7,7 +7,7 @@ from typing import Any
 
 from ekiben.explainers import UNITS
 from ekiben.explaining.wishes import LONGEST_S, MOST_SEED
-from ekiben.protocol import TEXT, closed, ref
+from ekiben.openapi.words import TEXT, closed, ref
 
 _NUMBER = {"type": "number", "minimum": 0}
 GONE = "It was cancelled, or the process that had its work has ended."
