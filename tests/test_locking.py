@@ -88,7 +88,7 @@ def test_the_wheel_holds_the_code_that_runs_here_and_a_record_of_it(tmp_path):
     with zipfile.ZipFile(locking.write_wheel(tmp_path)) as wheel:
         held = set(wheel.namelist())
         record = wheel.read(f"ekiben-{ekiben.__version__}.dist-info/RECORD").decode().splitlines()
-        assert wheel.read("ekiben/schema.py") == (root / "schema.py").read_bytes()
+        assert wheel.read("ekiben/errors.py") == (root / "errors.py").read_bytes()
         assert wheel.testzip() is None
     sources = {f"ekiben/{path.relative_to(root).as_posix()}" for path in root.rglob("*.py")}
     assert sources <= held
