@@ -342,6 +342,14 @@ def interventional(answer, row, background):
     return parts
 
 
+def test_additive_measures_from_the_mean_of_all_rows_in_whatever_order_they_come(loan, credit):
+    X = credit[0].iloc[loan.decision_function(credit[0]).argsort()]  # the rows that it likes least come first
+    found, wanted = (explainers.choose(name, context_of(loan, X)).explain(X.tail(2)) for name in ("additive", "linear"))
+    for one, other in zip(found, wanted, strict=True):
+        assert one.base_value == pytest.approx(other.base_value, abs=1e-9)
+        assert one.contributions == pytest.approx(other.contributions, abs=1e-9)
+
+
 def test_what_multiplies_columns_is_not_additive(iris):
     X = iris[0]
     model = make_pipeline(PolynomialFeatures(2), LinearRegression()).fit(X, X.iloc[:, 0] * X.iloc[:, 1])

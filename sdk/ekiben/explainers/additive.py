@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -67,25 +68,24 @@ class Additive:
 
     @classmethod
     def _fitted(cls, context: Context) -> Additive:
-        reference = context.reference_rows(cls.method).iloc[:N_TRIED]
+        whole = context.reference_rows(cls.method)
+        reference = whole.iloc[np.sort(np.random.default_rng(0).permutation(len(whole))[:N_TRIED])]
         columns, ask = as_columns(reference), _asking(context)
         ground = [column[0] for column in columns]
         drawn = np.random.default_rng(0).integers(len(reference), size=(len(columns), N_MOSAICS))
         mosaics = [[column[row] for row in rows] for column, rows in zip(columns, drawn.tolist(), strict=True)]
-        try:
+        with _mixing_rows():
             margins, says, mixed = ask(columns, len(reference)), ask(patched(ground, 1), 1)[0], ask(mosaics, N_MOSAICS)
-            alone = [
-                ask(patched(ground, len(reference), {i: column}), len(reference)) for i, column in enumerate(columns)
-            ]
-        except (ArithmeticError, ValueError) as reason:
-            refusal = _refusal(f"has no answer for rows that mix others ({type(reason).__name__})")
-            raise ExplainError(refusal) from reason
-        parts = np.stack(alone) - says  # (n_columns, n_rows, n_margins)
+            alone = _alone(ask, ground, columns, len(reference))
+        parts = alone - says  # (n_columns, n_rows, n_margins)
         span = float(np.ptp(margins)) or 1.0
         gaps = says + parts.sum(axis=0) - margins, says + sum(map(np.take, parts, drawn, [0] * len(parts))) - mixed
         if not max(np.abs(gap).max() for gap in gaps) <= TOLERANCE * span:
             raise ExplainError(_refusal("does more than to add up what single columns say"))
         units = measured_units(context, margins, context.scores(reference), tolerance=TOLERANCE)
+        if len(whole) > len(reference):  # the mean is that of all rows, in whatever order they came
+            with _mixing_rows():
+                parts = _alone(ask, ground, as_columns(whole), len(whole)) - says
         means = parts.mean(axis=1)
         return cls(context=context, ask=ask, ground=ground, says_ground=says, means=means, span=span, units=units)
 
@@ -116,8 +116,7 @@ class Additive:
         ExplainError
             If the model does not add that up.
         """
-        alone = [self.ask(patched(self.ground, n_rows, {i: column}), n_rows) for i, column in enumerate(columns)]
-        parts = np.stack(alone, axis=1) - self.says_ground
+        parts = np.moveaxis(_alone(self.ask, self.ground, columns, n_rows), 0, 1) - self.says_ground
         gaps = parts.sum(axis=1) + self.says_ground - self.ask(columns, n_rows)
         if not np.abs(gaps).max() <= TOLERANCE * self.span * len(columns):
             raise ExplainError(_refusal("does more than to add up what the columns of these rows say"))
@@ -179,6 +178,20 @@ def _asking(context: Context) -> Ask:
         raise ExplainError(_refusal("has no plan, so that only its scores are known"))
     names, contract = context.names, context.schema
     return lambda columns, _: context.scores(as_frame(dict(zip(names, columns, strict=True)), contract))
+
+
+def _alone(ask: Ask, ground: Sequence[Any], columns: Columns, n_rows: int) -> Matrix:
+    """Ask about the row to stand on with one column of each row at a time: (n_columns, n_rows, n_margins)."""
+    return np.stack([ask(patched(ground, n_rows, {i: column}), n_rows) for i, column in enumerate(columns)])
+
+
+@contextmanager
+def _mixing_rows() -> Iterator[None]:
+    try:
+        yield
+    except (ArithmeticError, ValueError) as reason:
+        refusal = _refusal(f"has no answer for rows that mix others ({type(reason).__name__})")
+        raise ExplainError(refusal) from reason
 
 
 def _refusal(reason: str) -> str:
