@@ -249,7 +249,8 @@ def test_one_row_that_is_too_large_is_refused(started, champion, people):
     with ek.connect(plane.url) as client, pytest.raises(RequestError, match="job") as refused:
         client.predict(people[0].head(3).assign(job=["fixed", 1, "fixed"]))
     assert [fault.row for fault in refused.value.faults] == [1]
-    assert str(refused.value).startswith("Rows 1 to 1 of the frame: The column 'job' must hold")
+    assert str(refused.value).startswith("Row 1 of the frame: The column 'job' must hold")
+    assert str(refused.value).endswith("in row 1.")
 
 
 def test_the_rows_of_a_refusal_are_counted_from_the_frame_s_first(started, champion, people):
@@ -260,6 +261,7 @@ def test_the_rows_of_a_refusal_are_counted_from_the_frame_s_first(started, champ
         client.predict(rows)
     assert [(fault.row, fault.column) for fault in refused.value.faults] == [(207, "age")]
     assert str(refused.value).startswith("Rows 200 to 239 of the frame:")
+    assert str(refused.value).endswith("in row 207.")
 
 
 def test_parts_that_several_arms_answered_are_told_one_by_one(started, champion, challenger, people):

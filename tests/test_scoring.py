@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
+import ekiben as ek
 from ekiben.errors import SchemaError, SpecError
 from ekiben.scoring import score
 
@@ -49,6 +55,35 @@ def test_csv_is_read_too(champion, source, tmp_path):
     score(champion, tmp_path / "in.csv", tmp_path / "a.parquet", n_rows=50)
     score(champion, source, tmp_path / "b.parquet", n_rows=50)
     assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), pd.read_parquet(tmp_path / "b.parquet"))
+
+
+def test_csv_brings_back_the_frame_that_was_written(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "weight": rng.normal(size=500),
+            "coat": rng.choice(["None", "NA", "long"], 500),
+            "breed": rng.choice(["None", "rare"], 500),
+            "year": pd.Categorical(rng.integers(2007, 2010, 500)),
+        }
+    )
+    rows.loc[::5, ["weight", "breed", "year"]] = np.nan
+    encode = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer((SimpleImputer(), ["weight"]), (encode, ["coat", "breed", "year"]))
+    target = rows["weight"].fillna(7) + rows["coat"].eq("None") * 3 + rows["breed"].isna() + rows["year"].eq(2008) * 2
+    package = ek.pack(make_pipeline(columns, LinearRegression()).fit(rows, target), name="cats", reference=rows)
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    score(package, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=200)
+    assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), package.predict(rows))
+
+
+def test_bytes_that_are_no_utf_8_are_refused_wherever_they_are(champion, source, tmp_path):
+    rows = pd.concat([pd.read_parquet(source)] * 30)
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    with (tmp_path / "in.csv").open("ab") as file:
+        file.write(b"40,1,\xff,True,c\n")
+    with pytest.raises(SpecError, match=r"The source must be a CSV in UTF-8. in.csv is not: .*can't decode byte 0xff"):
+        score(champion, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=5_000)
 
 
 def test_a_run_that_stops_goes_on_and_gives_the_same_bytes(champion, source, tmp_path):
@@ -108,6 +143,7 @@ def test_a_row_that_does_not_fit_is_named_by_its_place_in_the_file(champion, sou
     with pytest.raises(SchemaError, match="Rows 40 to 59 of the file") as refused:
         score(champion, source, tmp_path / "out.parquet", n_rows=20)
     assert [fault.row for fault in refused.value.faults] == [47]
+    assert str(refused.value).endswith("Got a number with a fraction in row 47.")
 
 
 @pytest.mark.parametrize(

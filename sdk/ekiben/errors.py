@@ -24,7 +24,7 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -52,6 +52,14 @@ class Fault:
     def __str__(self) -> str:
         return self.message
 
+    def later(self, by: int) -> Fault:
+        """Give the fault of a part as one of the whole, in which the part begins `by` rows later."""
+        if self.row is None:
+            return self
+        row = self.row + by
+        message = f" in row {row}.".join(self.message.rsplit(f" in row {self.row}.", 1))
+        return replace(self, message=message, row=row)
+
 
 class SchemaError(EkibenError, ValueError):
     """The data does not fit the contract; `faults` holds every place where it does not."""
@@ -68,6 +76,13 @@ class SchemaError(EkibenError, ValueError):
         if len(every) > 20:
             lines.append(f"… and {len(every) - 20} more.")
         return cls("\n".join(lines), every)
+
+    def later(self, by: int, n_rows: int, *, of: str) -> SchemaError:
+        """Give the refusal of a part of `n_rows` as one of the whole, such as a file, in which the part begins `by` rows later."""
+        moved = SchemaError.of(fault.later(by) for fault in self.faults)
+        says = moved if str(self) == str(SchemaError.of(self.faults)) else self
+        where = f"Row {by:,}" if n_rows == 1 else f"Rows {by:,} to {by + n_rows - 1:,}"
+        return SchemaError(f"{where} of the {of}: {says}", moved.faults)
 
 
 class UnsupportedModelError(EkibenError, TypeError):

@@ -7,10 +7,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,16 @@ from ekiben.errors import SchemaError, SpecError
 from ekiben.models import Answers
 from ekiben.packages import Package
 from ekiben.progress import Progress, shown
-from ekiben.schema import Schema
+from ekiben.schema import Column, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 N_ROWS = 50_000  # of a batch: what a model is asked about at once, and what is lost at most when the process is killed
 PARQUET, CSV = (".parquet", ".pq"), (".csv",)
+GAPS = frozenset(
+    ["", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+)  # of CSV
 JOB = "job.json"
 
 
@@ -133,9 +136,7 @@ def _conformed(batch: Any, schema: Schema, keep: Sequence[str], before: int) -> 
     try:
         return tables.conform(batch[names], schema) if is_frame else frames.fitted(batch.select(names), schema)
     except SchemaError as misfit:
-        faults = [replace(fault, row=None if fault.row is None else fault.row + before) for fault in misfit.faults]
-        first, last = before, before + len(batch) - 1
-        raise SchemaError(f"Rows {first:,} to {last:,} of the file: {misfit}", faults) from None
+        raise misfit.later(before, len(batch), of="file") from None
 
 
 # ── the source ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,13 +173,38 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
     known = {*package.schema.names, *package.schema.aliases, *keep}
     names = [name for name in _names(source) if name in known]
     if source.suffix in CSV:
-        texts = {column.name: str for column in package.schema.columns if column.kind in ("text", "category")}
-        yield from pd.read_csv(source, usecols=names, chunksize=n_rows, dtype=texts)
+        try:
+            yield from pd.read_csv(source, usecols=names, chunksize=n_rows, **_csv(names, package.schema))
+        except ValueError as reason:  # a line of too many fields, or bytes that are no UTF-8
+            raise SpecError(f"The source must be a CSV in UTF-8. {source.name} is not: {reason}.") from None
         return
     parquet = require("pyarrow.parquet", to="read Parquet")
     repeated = frames.repeated(parquet.read_schema(source), package.schema)
     with parquet.ParquetFile(source, read_dictionary=[name for name in repeated if name not in keep]) as file:
         yield from file.iter_batches(batch_size=n_rows, columns=names)
+
+
+def _csv(names: Sequence[str], schema: Schema) -> dict[str, Any]:
+    """Say how CSV is read, so that a frame comes back as it was written: numbers to the last bit, and texts as texts."""
+    columns = [column for column in schema.columns if _is_text(column)]
+    known = {name: column for column in columns for name in (column.name, column.alias) if name in names}
+    return {
+        "dtype": dict.fromkeys(known, str),
+        "keep_default_na": False,
+        "na_values": {name: sorted(GAPS - _spelled(known.get(name))) for name in names},
+        "float_precision": "round_trip",
+    }
+
+
+def _is_text(column: Column) -> bool:
+    return column.kind in ("text", "category") and all(isinstance(known, str) for known in column.categories or ())
+
+
+def _spelled(column: Column | None) -> Set[str]:
+    """Tell which spellings of a missing value are texts of a column: those that it knows, and all but none where it must hold one."""
+    if column is None:
+        return set()
+    return set(map(str, column.categories or ())) if column.nullable else GAPS - {""}
 
 
 def _ahead(came: Generator[Any, None, None], schema: Schema, keep: Sequence[str], parts: Path) -> Iterator[_Batch]:

@@ -15,7 +15,7 @@ import httpx
 from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
-from ekiben.errors import RequestError, UnreachableError
+from ekiben.errors import RequestError, SchemaError, UnreachableError
 from ekiben.explanations import Explanations, Facts
 from ekiben.schema import Signature
 
@@ -279,7 +279,5 @@ def _refused(status: int, document: dict[str, Any]) -> RequestError:
 
 def _placed(refusal: RequestError, part: Part) -> RequestError:
     """Count the rows of a refusal from the first of the frame."""
-    faults = [replace(each, row=None if each.row is None else each.row + part.first) for each in refusal.faults]
-    last = part.first + len(part.frame) - 1
-    says = f"Rows {part.first:,} to {last:,} of the frame: {refusal}"
-    return RequestError(says, status=refusal.status, code=refusal.code, faults=faults)
+    moved = SchemaError(str(refusal), refusal.faults).later(part.first, len(part.frame), of="frame")
+    return RequestError(str(moved), status=refusal.status, code=refusal.code, faults=moved.faults)
