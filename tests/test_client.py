@@ -9,7 +9,7 @@ import pytest
 
 import ekiben as ek
 from ekiben import routing
-from ekiben.errors import RequestError, SchemaError, UnreachableError
+from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.routing import Route
 from ekiben.spec import Limits
@@ -173,13 +173,28 @@ def test_missing_values_are_sent_as_null_and_the_rest_as_it_is(answering):
     assert headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1j, object()])
-def test_what_no_json_holds_is_refused_before_it_is_sent(answering, value):
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (np.inf, "a number that is not finite, or too large"),
+        (-np.inf, "a number that is not finite, or too large"),
+        (1j, "something else"),
+        (object(), "something else"),
+        ("half \ud83d", "a text with half a surrogate pair"),
+    ],
+)
+def test_what_no_json_holds_is_refused_before_it_is_sent(answering, value, got):
     asked = answering(200, b"{}")
-    words = "The rows must hold finite numbers, booleans and texts. Got something else."
-    with pytest.raises(SchemaError, match=re.escape(words)):
-        asked.predict(pd.DataFrame({"x": [value]}))
+    words = f"The column 'x' must hold finite numbers, booleans, texts, dates or lists. Got {got} in row 1."
+    with pytest.raises(SchemaError, match=re.escape(words)) as refused:
+        asked.predict(pd.DataFrame({"n": [1, 2], "x": pd.Series([None, value], dtype=object)}))
+    assert [(fault.column, fault.row) for fault in refused.value.faults] == [("x", 1)]
     assert asked.sent == []
+
+
+def test_an_address_says_its_scheme():
+    with pytest.raises(SpecError, match=re.escape("Got '127.0.0.1:9'. Did you mean 'http://127.0.0.1:9'?")):
+        ek.connect("127.0.0.1:9")
 
 
 def test_a_client_shows_its_address():

@@ -208,6 +208,16 @@ def test_where_a_model_comes_from_is_no_part_of_its_digest(tmp_path):
     ]
 
 
+def test_a_logged_model_is_packed_by_the_reference_that_mlflow_gives():
+    with hushed(), mlflow.start_run():
+        info = mlflow.sklearn.log_model(
+            LogisticRegression().fit(X, Y), name="model", skops_trusted_types=["numpy.dtype"], **NEEDS
+        )
+    package = packed(info.model_uri)
+    assert info.model_uri.startswith("models:/m-")
+    assert (package.manifest["kind"], package.manifest["provenance"]["source"]) == ("sklearn", info.model_uri)
+
+
 def test_what_is_not_there_is_told_with_what_is():
     run = logged(registered_model_name="other")
     for reference, words in {
@@ -216,6 +226,7 @@ def test_what_is_not_there_is_told_with_what_is():
         "models:/other@champion": "No alias 'champion' of 'other'.",
         f"{run}s": f"No model at {run}s.",
         "runs:/0123456789/model": "No model at runs:/0123456789/model.",
+        f"models:/m-{'0' * 32}": f"No model at models:/m-{'0' * 32}.",
     }.items():
         with pytest.raises(NotFoundError, match=re.escape(words)):
             packed(reference)

@@ -15,7 +15,7 @@ import httpx
 from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
-from ekiben.errors import RequestError, SchemaError, UnreachableError
+from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
 from ekiben.explanations import Explanations, Facts
 from ekiben.schema import Signature
 
@@ -69,6 +69,8 @@ class Asking:
     """
 
     def __init__(self, url: str, *, timeout_s: float, token: str | None, retries: int) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise SpecError(f"The 'url' must begin with http:// or https://. Got {url!r}. Did you mean 'http://{url}'?")
         self.url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
         token = token or os.environ.get("EKIBEN_TOKEN")
         self._shown = {"authorization": f"Bearer {token}"} if token else {}

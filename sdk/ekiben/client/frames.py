@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ekiben import arrow, codecs, protocol, tables
-from ekiben.errors import EkibenError, SchemaError
+from ekiben.errors import EkibenError, Fault, SchemaError
 from ekiben.protocol import ARM, ID, MODEL
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ class Answered:
 def checked(frame: Any) -> None:
     """Refuse what is no frame of rows."""
     if not hasattr(frame, "columns") or not len(frame):
-        raise SchemaError(f"The rows must come as a pandas DataFrame of at least one row. Got {type(frame).__name__}.")
+        raise SchemaError(
+            f"The rows must come as a pandas DataFrame of at least one row. Got {type(frame).__name__}. "
+            "One row of a frame is frame.iloc[[0]]; of a list of rows: pd.DataFrame(rows)."
+        )
     if frame.columns.duplicated().any():
         raise SchemaError("The columns must have names that differ. Got one twice.")
 
@@ -56,8 +59,30 @@ def as_json(frame: pd.DataFrame, beside: Mapping[str, str]) -> bytes:
     """
     try:
         return codecs.encode({"rows": tables.as_rows(frame), **beside})
-    except (SchemaError, TypeError, OverflowError):
-        raise SchemaError("The rows must hold finite numbers, booleans and texts. Got something else.") from None
+    except (SchemaError, TypeError, OverflowError, UnicodeEncodeError):
+        raise SchemaError.of(_strangers(frame)) from None
+
+
+def _strangers(frame: pd.DataFrame) -> Iterator[Fault]:
+    """Tell of each column the first value that JSON cannot hold."""
+    for name in frame.columns:
+        for row, cells in enumerate(tables.as_rows(frame[[name]])):
+            if (got := _stranger(cells)) is not None:
+                message = f"The column {name!r} must hold finite numbers, booleans, texts, dates or lists. Got {got} in row {row}."
+                yield Fault(message=message, column=str(name), row=row, expected="what JSON can hold", got=got)
+                break
+
+
+def _stranger(cells: dict[str, Any]) -> str | None:
+    try:
+        codecs.encode(cells)
+    except UnicodeEncodeError:
+        return "a text with half a surrogate pair"
+    except (SchemaError, OverflowError):
+        return "a number that is not finite, or too large"
+    except TypeError:
+        return "something else"
+    return None
 
 
 def as_arrow(frame: pd.DataFrame, beside: Mapping[str, str]) -> bytes | None:

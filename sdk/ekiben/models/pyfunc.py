@@ -36,6 +36,7 @@ OWN_LOADER = "ekiben.tracking"  # of a version that ek.log made
 WORD = "mlflow.pyfunc"
 PICKLES = (".dill", ".joblib", ".pickle", ".pkl")
 TO = "open a model of MLflow"
+LOGGED = re.compile(r"models:/m-[0-9a-f]{32}")  # what `log_model` of MLflow 3 returns
 # What MLflow itself trusts in a skops file of LightGBM.
 LIGHTGBM = (
     "collections.OrderedDict",
@@ -122,7 +123,7 @@ ADAPTER = PyfuncAdapter()
 def opened(
     reference: str, *, columns: Sequence[str], trust: Sequence[str] = (), allow_pickle: Sequence[str] = ()
 ) -> Opened:
-    """Open the model behind `models:/other/3`, `models:/other@champion`, `runs:/…/model`, or in a folder of MLflow.
+    """Open the model behind `models:/other/3`, `models:/other@champion`, `models:/m-…`, `runs:/…/model`, or in a folder of MLflow.
 
     Parameters
     ----------
@@ -165,14 +166,14 @@ def opened(
 
 def _found(reference: str, target: Path) -> tuple[Path, str]:
     """Bring the model's folder here, and pin its reference."""
+    if reference.startswith("runs:/") or LOGGED.fullmatch(reference):
+        return _of_run(reference, target), reference
     if reference.startswith(("models:/", "package:/")):
         wanted = parse(reference)
         with registry.client() as client:
             found = registry.version(client, wanted)
             pinned = replace(wanted, version=int(found.version), alias=None)
             return _downloaded(found.source, target), str(pinned)
-    if reference.startswith("runs:/"):
-        return _of_run(reference, target), reference
     folder = Path(reference)
     if (folder / DESCRIBED).is_file():
         return folder, f"folder {folder.name}"
@@ -192,7 +193,7 @@ def _of_run(reference: str, target: Path) -> Path:
                 reason
             ):
                 raise
-            raise NotFoundError(f"No model at {reference}. Look at the run's models in MLflow.") from reason
+            raise NotFoundError(f"No model at {reference}. Look at the models of its run in MLflow.") from reason
 
 
 def _is_absent(reason: Exception) -> bool:

@@ -49,7 +49,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     model
         A fitted scikit-learn estimator or pipeline, or one of XGBoost's scikit-learn classes; a function from a frame to
         its answers, or anything with `predict(frame)`; or where a model of MLflow is: `models:/other/3`,
-        `models:/other@champion`, `runs:/…/model`, a folder.
+        `models:/other@champion`, `models:/m-…`, `runs:/…/model`, a folder.
     name
         The name under which versions are registered, such as `credit_risk`.
     reference
