@@ -229,6 +229,30 @@ def test_html_folds_what_is_beyond_ten_columns_into_one_bar():
     assert "+27" in html  # 10 + 9 + 8
 
 
+def test_one_column_beyond_ten_is_told_by_its_name():
+    one = Attribution.of(
+        method="m",
+        output="target",
+        units="target",
+        base_value=0.0,
+        value=66.0,
+        contributions={f"column{i}": float(i + 1) for i in range(11)},
+        elapsed_ms=1.0,
+    )
+    for told in (str(one), Explanations([one])._repr_html_(), one.page()):
+        assert "column0" in told
+        assert "other columns" not in told
+
+
+def test_large_numbers_are_written_in_full(attribution, rule):
+    price = replace(attribution, base_value=180029.3, value=1229964.4, contributions={"area": 1049935.1, "beds": -0.25})
+    line = " ".join(repr(Explanations([price])).splitlines()[1].split())
+    assert line.endswith("180,029 1,229,964 area +1,049,935, beds -0.25")
+    assert "1,229,964 from a base of 180,029" in str(price)
+    assert "1 049 935" in price.page("fr").replace("\u202f", " ").replace("\xa0", " ")
+    assert "then 1,229,964 ± 39,112." in replace(rule, label=1229964.4, tolerance=39112.0).sentence()
+
+
 def test_html_says_a_rule_as_a_sentence_with_what_was_measured(rule):
     html = Explanations([rule])._repr_html_()
     assert "Income &lt;= 105.00" in html

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explanations import pages
-from ekiben.explanations.attribution import SHOWN_COLUMNS, Attribution, Units
+from ekiben.explanations.attribution import Attribution, Units
+from ekiben.explanations.cards import n_shown
 from ekiben.explanations.counterfactual import Alternative, Change, Counterfactual
 from ekiben.explanations.examples import Examples, Neighbour
 from ekiben.explanations.reasons import Facts, Reason, Subject
@@ -254,7 +255,7 @@ class Explanations(Sequence[Explanation]):
         told = [one for one in self._items if isinstance(one, Attribution)]
         size = {name: fsum(abs(one.contributions[name]) for one in told) for name in told[0].contributions}
         ordered = sorted(size, key=lambda name: -size[name])
-        shown, rest = ordered[:SHOWN_COLUMNS], ordered[SHOWN_COLUMNS:]
+        shown, rest = ordered[: n_shown(len(ordered))], ordered[n_shown(len(ordered)) :]
         subject = told[0].subject
         moved = [
             Moved(

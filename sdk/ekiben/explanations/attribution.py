@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields
 from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ekiben.digits import digits
 from ekiben.errors import SpecError
+from ekiben.explanations.cards import SHOWN_COLUMNS, n_shown
 from ekiben.explanations.reasons import Reason, Side, Speaker, Subject
 from ekiben.explanations.rule import Label
 from ekiben.explanations.showing import Shown
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
-SHOWN_COLUMNS = 10
 TEXT_BAR = 18  # characters of the longest bar in a terminal
 
 
@@ -156,8 +157,8 @@ class Attribution(Shown):
 
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, from where, to where, and because of what."""
-        because = ", ".join(f"{name} {amount:+.3g}" for name, amount in self.strongest(4))
-        return self.output, f"{self.base_value:.4g}", f"{self.value:.4g}", because
+        because = ", ".join(f"{name} {digits(amount, 3, '+')}" for name, amount in self.strongest(4))
+        return self.output, digits(self.base_value, 4), digits(self.value, 4), because
 
     def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw a bar for each column, each from where the last one ended, from the base value to the value.
@@ -220,7 +221,7 @@ Line = tuple[str, float, float | None]  # a column, what it added, and the stand
 
 def _lines(one: Attribution) -> list[Line]:
     """Tell the strongest columns one by one, and the others together."""
-    shown = one.strongest()
+    shown = one.strongest(n_shown(len(one.contributions)))
     rest = [amount for name, amount in one.contributions.items() if name not in dict(shown)]
     lines = [(name, amount, (one.standard_errors or {}).get(name)) for name, amount in shown]
     return [*lines, (f"{len(rest)} other columns", fsum(rest), None)] if rest else lines
@@ -233,9 +234,9 @@ def _widest(lines: Sequence[Line]) -> float:
 def _text_bar(name: str, amount: float, error: float | None, wide: int, widest: float) -> str:
     bar = "█" * round(TEXT_BAR * abs(amount) / widest)
     left, right = ("", bar) if amount >= 0 else (bar, "")
-    doubt = "" if error is None else f" ± {error:.2g}"
+    doubt = "" if error is None else f" ± {digits(error, 2)}"
     return f"{name:<{wide}} {left:>{TEXT_BAR}}|{right:<{TEXT_BAR}} {_number(amount, '+')}{doubt}"
 
 
 def _number(amount: float, sign: str = "") -> str:
-    return format(amount, f"{sign}#.3g").replace("-", "−")
+    return digits(amount, 3, f"{sign}#").replace("-", "−")

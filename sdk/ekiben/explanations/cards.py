@@ -7,6 +7,7 @@ from html import escape
 from math import fsum
 from typing import Any
 
+from ekiben.digits import digits
 from ekiben.explanations.reasons import Speaker, Subject
 
 SHOWN_COLUMNS = 10
@@ -20,6 +21,15 @@ def card(one: Any, language: str = "en") -> str:
     return made(one, Speaker.of(language)) if made is not None else str(one.html())
 
 
+def n_shown(n_columns: int) -> int:
+    """Tell how many columns are told one by one: one that would be left over is told too.
+
+    >>> n_shown(11), n_shown(12)
+    (11, 10)
+    """
+    return n_columns if n_columns <= SHOWN_COLUMNS + 1 else SHOWN_COLUMNS
+
+
 def steps(contributions: Mapping[str, float], errors: Mapping[str, float] | None) -> tuple[list[Step], list[float]]:
     """Give the strongest columns one by one, the strongest first, and what each of the others added.
 
@@ -27,8 +37,9 @@ def steps(contributions: Mapping[str, float], errors: Mapping[str, float] | None
     ([('b', -2.0, None), ('a', 0.5, None)], [])
     """
     ordered = sorted(contributions.items(), key=lambda item: -abs(item[1]))
-    shown = [(name, amount, (errors or {}).get(name)) for name, amount in ordered[:SHOWN_COLUMNS]]
-    return shown, [amount for _, amount in ordered[SHOWN_COLUMNS:]]
+    n = n_shown(len(ordered))
+    shown = [(name, amount, (errors or {}).get(name)) for name, amount in ordered[:n]]
+    return shown, [amount for _, amount in ordered[n:]]
 
 
 # ── what each column added ──
@@ -44,7 +55,7 @@ def _attribution(one: Any, speaker: Speaker) -> str:
     places = _Places.of(one.base_value, one.value, [amount for *_, amount, _ in told], [error for *_, error in told])
     rows, at = [_end(say["start"], one.base_value, places, speaker, known)], one.base_value
     for label, value, amount, error in told:
-        amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.written(f'{error:.2g}')}")
+        amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.written(digits(error, 2))}")
         drawn = _svg(places.bar(at, amount, error), speaker.words["page"]["raised" if amount >= 0 else "lowered"])
         rows.append(_row(label, value, drawn, amounts, known))
         at += amount

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from ekiben.digits import digits
 from ekiben.drawing import UP
 from ekiben.explanations.reasons import Subject
 from ekiben.explanations.rule import Label
@@ -184,7 +185,7 @@ def said(value: Any) -> str:
     """
     if value is None:
         return "missing"
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+    return digits(value, 6) if isinstance(value, float) else repr(value)
 
 
 def _alternative(told: Mapping[str, Any]) -> Alternative:

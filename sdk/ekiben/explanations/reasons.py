@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ekiben.digits import digits
 from ekiben.errors import SpecError, nearest
 
 WORDS = Path(__file__).parent / "words"
@@ -184,7 +185,7 @@ class Speaker:
         >>> Speaker.of("fr").amount(-0.5, "+")
         '−0,500'
         """
-        return self.written(format(amount, f"{sign}#.3g").rstrip(".")).replace("-", "−")
+        return self.written(digits(amount, 3, f"{sign}#").rstrip(".")).replace("-", "−")
 
     def share(self, share: float) -> str:
         """Write a share of 1 as a percentage."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from ekiben.digits import digits
 from ekiben.explanations.cards import column_of
 from ekiben.explanations.reasons import Speaker, Subject
 from ekiben.explanations.showing import Shown
@@ -71,7 +72,11 @@ class Rule(Shown):
         return f"Always {self._told()}, whatever the columns hold"
 
     def _told(self) -> str:
-        return repr(self.label) if self.tolerance is None else f"{self.label:.4g} ± {self.tolerance:.3g}"
+        return (
+            repr(self.label)
+            if self.tolerance is None
+            else f"{digits(float(self.label), 4)} ± {digits(self.tolerance, 3)}"
+        )
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Rule:

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ekiben.digits import digits
 from ekiben.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def preformatted(text: str) -> str:
 
 def number(value: float) -> str:
     """Write a number with three digits that count."""
-    return format(value or 0.0, ".3g")
+    return digits(value or 0.0, 3)
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

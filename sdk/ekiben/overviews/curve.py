@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from ekiben.digits import digits
 from ekiben.explanations.rule import Label
 from ekiben.overviews._showing import Shown, number, text_table
 
@@ -190,4 +191,4 @@ def said(value: Value) -> str:
     """Write a value of a grid for a reader."""
     if value is None:
         return "missing"
-    return format(value, ".6g") if isinstance(value, float) else str(value)
+    return digits(value, 6) if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ekiben import drawing
+from ekiben.digits import digits
 from ekiben.moments import DAY, moment
 from ekiben.plots import style
 
@@ -54,7 +55,7 @@ def bars(
         for place, (low, high) in enumerate(intervals[:n]):
             ax.plot([low, high], [place, place], color=style.INK, linewidth=1.4, solid_capstyle="butt")
         ends = [max(0.0, value, *(intervals[i] if intervals else ())) for i, value in enumerate(shown)]
-        told = notes or [f"{value:.3g}" for value in shown]
+        told = notes or [digits(value, 3) for value in shown]
         for place, (end, note) in enumerate(zip(ends, told, strict=False)):
             ax.annotate(note, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
         ax.set_yticks(places, [short(name) for name in names])
@@ -212,4 +213,4 @@ def heat(ax: Axes | None, found: Any) -> Figure:
 def _cell(value: Any) -> str:
     if value is None:
         return "missing"
-    return format(value, ".4g") if isinstance(value, float) else short(value, 18)
+    return digits(value, 4) if isinstance(value, float) else short(value, 18)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
+from ekiben.digits import digits
+
 LONGEST = 44  # characters of a label
 
 
@@ -24,9 +26,9 @@ def number(amount: float, sign: str = "") -> str:
     """Write a number with three digits, and a minus that is as wide as the plus.
 
     >>> number(-0.50432), number(12345.6, "+")
-    ('−0.504', '+1.23e+04')
+    ('−0.504', '+12,346')
     """
-    told = format(amount, f"{sign}#.3g") if isfinite(amount) else str(amount)
+    told = digits(amount, 3, f"{sign}#") if isfinite(amount) else str(amount)
     return told.rstrip(".").replace("-", "−")
 
 

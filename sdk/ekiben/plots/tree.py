@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ekiben import drawing
+from ekiben.digits import digits
 from ekiben.plots import style
 from ekiben.plots.overall import WIDTH, headed, short
 
@@ -33,7 +34,7 @@ def draw(ax: Axes | None, title: str, words: str, root: Any, labels: Sequence[An
             ax.text(left, row, _words(each), va="center", ha="left", weight="normal" if depth else "bold")
             colour = style.GREY if each.branches else drawing.UP if number < 0 else drawing.DOWN
             ax.barh(row, number, height=0.6, color=colour, alpha=0.45 if each.branches else 1.0)
-            note = f"{name}{number:.3g}"
+            note = f"{name}{digits(number, 3)}"
             ax.annotate(note, (max(number, 0), row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
             rows[depth:] = [row]
             if depth:

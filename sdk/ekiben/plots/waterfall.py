@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ekiben.digits import digits
 from ekiben.plots import style
 from ekiben.plots.texts import number, scale, short
 
@@ -72,7 +73,7 @@ def waterfall(
 
 
 def _amount(axes: Axes, place: int, at: float, amount: float, error: float | None) -> None:
-    told = number(amount, "+") + ("" if error is None else f" ± {error:.2g}")
+    told = number(amount, "+") + ("" if error is None else f" ± {digits(error, 2)}")
     axes.annotate(told, (at, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, zorder=5)
 
 
