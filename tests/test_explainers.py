@@ -9,6 +9,7 @@ from math import factorial
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
@@ -36,6 +37,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from xgboost import XGBClassifier, XGBRegressor
 
+import ekiben as ek
 from ekiben import compiling, explainers, models, schema, tables
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
@@ -287,6 +289,17 @@ def test_trees_say_whether_a_regressor_is_explained_on_its_own_scale(objective, 
     margins = model.predict(X.iloc[:50], output_margin=True)
     assert sums(found) == pytest.approx(margins, rel=1e-4)
     assert {one.units for one in found} == {units}
+
+
+def test_a_packed_model_of_lightgbm_is_explained_by_its_trees_as_the_live_one_is(iris):
+    X, y = iris
+    model = LGBMClassifier(n_estimators=5, max_depth=3, n_jobs=1, verbose=-1).fit(X, y)
+    package = ek.pack(model, name="flowers", reference=X, overview=False)
+    wanted = explainers.choose("trees-interventional", context_of(model, X)).explain(X.iloc[::40])
+    found = package.explain(X.iloc[::40], method="trees-interventional")
+    assert timeless(found) == timeless(wanted)
+    (copies,) = [each for each in ek.check(package).findings if each.law.startswith("Two copies of a column")]
+    assert (copies.state, copies.facts.partition(",")[0]) == ("kept", "3 tried")
 
 
 def test_trees_refuse_what_is_none(iris):

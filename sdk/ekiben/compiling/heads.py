@@ -22,6 +22,7 @@ from ekiben.compiling.estimators import (
 from ekiben.compiling.features import features
 from ekiben.compiling.native import ask_head
 from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of
+from ekiben.models.lightgbm import Boosted
 
 
 def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
@@ -45,6 +46,8 @@ def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 
 def _translated(model: Any, flow: Flow, scope: Scope) -> list[Head]:
+    if isinstance(model, Boosted):
+        return lightgbm.lightgbm(model, flow, scope)
     for library, translator in LIBRARIES.items():
         if is_of(model, library):
             return translator(model, flow, scope)

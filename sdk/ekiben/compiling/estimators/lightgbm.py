@@ -29,7 +29,7 @@ LINKS = {
 
 def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Add the leaves, tree by tree, and give what the objective makes of the sums."""
-    booster = model.booster_ if hasattr(model, "booster_") else model
+    booster = next((getattr(model, name) for name in ("booster_", "booster") if hasattr(model, name)), model)
     if any(key.startswith("pred_early_stop") and value for key, value in _settings(model, booster).items()):
         raise NoPlan("LightGBM ends a prediction early")
     head, *grown = booster.model_to_string().partition("\nend of trees")[0].split("\nTree=")
@@ -47,7 +47,8 @@ def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 
 def _settings(model: Any, booster: Any) -> Mapping[str, Any]:
-    return {**booster.params, **(model.get_params() if hasattr(model, "get_params") else {})}
+    given = model.get_params() if hasattr(model, "get_params") else getattr(model, "stopping", {})
+    return {**booster.params, **given}
 
 
 def _lines(text: str) -> dict[str, str]:
