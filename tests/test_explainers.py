@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
 from sklearn.feature_extraction.text import CountVectorizer
@@ -307,6 +307,26 @@ def test_trees_refuse_what_is_none(iris):
     model = SVC().fit(X, y)
     with pytest.raises(ExplainError, match=re.escape("Got SVC. Explain it with the method 'sampling'.")):
         explainers.choose("trees", context_of(model, X))
+
+
+@pytest.mark.parametrize("method", ["trees", "trees-interventional"])
+def test_a_regressor_of_a_transformed_target_that_takes_texts_is_no_tree(method, credit):
+    X, y = credit[0][["Amount", "Home"]], credit[0]["Price"]
+    encode = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), ["Home"])], remainder="passthrough")
+    forest = make_pipeline(encode, RandomForestRegressor(3, max_depth=3, random_state=0))
+    model = TransformedTargetRegressor(forest, func=np.log1p, inverse_func=np.expm1).fit(X, y)
+    words = re.escape("Got TransformedTargetRegressor. Explain it with the method 'sampling'.")
+    with pytest.raises(ExplainError, match=f"The method '{method}' takes a model .*{words}"):
+        explainers.choose(method, context_of(model, X))
+
+
+def test_a_refusal_names_the_class_that_its_user_knows(iris):
+    X, y = iris
+    package = ek.pack(
+        LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1).fit(X, y), name="flowers", reference=X, overview=False
+    )
+    with pytest.raises(ExplainError, match="Got LGBMClassifier, which has no coefficients"):
+        package.explain(X.head(1), method="linear")
 
 
 # ── additive ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers._context import Matrix, Transform
+from ekiben.models.lightgbm import Boosted
 from ekiben.schema import Schema
 from ekiben.tables import as_frame, comparable
 
@@ -176,6 +177,11 @@ def same(left: Matrix, right: Matrix, sample: Matrix) -> npt.NDArray[np.bool_]:
 def dense(transform: Transform, frame: pd.DataFrame) -> Matrix:
     """Transform rows to a matrix of float64."""
     return np.asarray(transform(frame), dtype=np.float64)
+
+
+def named(estimator: Any) -> str:
+    """Name the class of an estimator as its user knows it."""
+    return estimator.kind if isinstance(estimator, Boosted) else type(estimator).__name__
 
 
 def refuse_wide(transform: Transform, reference: pd.DataFrame, method: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ekiben.compiling import Node, Row, Table
 from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, refuse_wide
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, softmax
@@ -271,7 +271,7 @@ def _refuse_curved(estimator: Any, matrix: Matrix, margins: Matrix) -> None:
 def _refusal(estimator: Any, reason: str) -> str:
     return (
         "The method 'linear' takes a model whose last step is linear in its features. "
-        f"Got {type(estimator).__name__}, which {reason}. Explain it with the method 'sampling'."
+        f"Got {named(estimator)}, which {reason}. Explain it with the method 'sampling'."
     )
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ekiben.compiling import Grown
-from ekiben.errors import ExplainError
-from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, refuse_wide
+from ekiben.errors import ExplainError, UnsupportedModelError
+from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
@@ -69,7 +69,10 @@ class Trees:
         reference = context.reference_rows(cls.method)
         transform, estimator = context.adapter.steps(context.live)
         head = reference.iloc[:N_CHECKED]
-        refuse_wide(transform, reference, cls.method)
+        try:
+            refuse_wide(transform, reference, cls.method)
+        except UnsupportedModelError:  # what takes texts is no tree
+            raise ExplainError(_no_trees(cls.method, estimator)) from None
         grown = _grown(context)
         engine: Prepared | Library
         if grown is not None:
@@ -187,7 +190,7 @@ class Interventional(Trees):
     def _asked(cls, context: Context, transform: Transform, estimator: Any) -> Library:  # noqa: ARG003 -- none does it
         raise ExplainError(
             "The method 'trees-interventional' takes trees that a plan can hold. "
-            f"Got {type(estimator).__name__}, which has none. Explain it with the method 'sampling'."
+            f"Got {named(estimator)}, of which no plan holds trees. Explain it with the method 'sampling'."
         )
 
 
@@ -233,16 +236,19 @@ class Library:
         matrix = dense(self.transform, frame)
         parts = self.context.adapter.contributions(self.estimator, matrix)
         if parts is None:
-            raise ExplainError(
-                "The method 'trees' takes a model whose last step is made of trees that a plan can hold, or of a kind "
-                f"that XGBoost or LightGBM breaks down itself. Got {type(self.estimator).__name__}. "
-                "Explain it with the method 'sampling'."
-            )
+            raise ExplainError(_no_trees(Trees.method, self.estimator))
         own, margins = self.context.own(np.asarray(parts, dtype=np.float64)), self._margins(matrix)
         return [
             Broken(margins=row.tolist(), output=int(output), base=float(part[output, -1]), parts=part[output, :-1])
             for row, part, output in zip(margins, own, picked(margins), strict=True)
         ]
+
+
+def _no_trees(method: str, estimator: Any) -> str:
+    return (
+        f"The method {method!r} takes a model whose last step is made of trees that a plan can hold, or of a kind "
+        f"that XGBoost or LightGBM breaks down itself. Got {named(estimator)}. Explain it with the method 'sampling'."
+    )
 
 
 def _refuse_gaps(found: list[Broken]) -> None:
