@@ -6,12 +6,15 @@ import sys
 import time
 
 import msgspec
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xgboost import XGBClassifier
 
+import ekiben as ek
 from ekiben.errors import SpecError
-from ekiben.explaining import nearby, rungs, tickets, wishes
+from ekiben.explaining import child, nearby, rungs, tickets, wishes
 from ekiben.explaining.apart import Broken, Full, Job, Pool
 from ekiben.explaining.messages import Known, Task, Warm
 from ekiben.explaining.nearby import Nearby
@@ -276,6 +279,18 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
         assert refused.value.code == "internal"
     finally:
         pool.close()
+
+
+def test_a_number_that_no_tree_can_hold_is_the_callers_fault_in_a_process_too():
+    X = pd.DataFrame({"income": [1.0, 2.0, 3.0, 4.0] * 10, "age": [4.0, 3.0, 2.0, 1.0] * 10})
+    package = ek.pack(XGBClassifier(n_estimators=3).fit(X, [0, 1] * 20), name="x", reference=X, overview=False)
+    columns = {"income": [1e64], "age": [1.0]}
+    task = Task(folder=str(package.folder), digest=package.digest, method=package.method, columns=columns)
+    failed = child._safely(child.Held().answered, task)
+    assert (failed.code, failed.says) == (
+        "unanswerable",
+        "A number must be one that 32 bits can hold. Got a larger one.",
+    )
 
 
 def _begun(job):

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from ekiben import explainers, explanations, packages
-from ekiben.errors import EkibenError, ExplainError, IntegrityError, place_of
+from ekiben.errors import EkibenError, ExplainError, IntegrityError, PlanError, place_of
 from ekiben.explaining import messages
 from ekiben.explaining.messages import Done, Failed, Known, Measured, Task, Warm
 from ekiben.following import end_with_parent
@@ -62,6 +62,8 @@ def _safely(act: Callable[[Any], Measured | Done], asked: Task | Warm) -> Measur
         return act(asked)
     except ExplainError as reason:
         return Failed(code="unexplainable", says=str(reason))
+    except PlanError as reason:
+        return Failed(code="unanswerable", says=str(reason))
     except EkibenError as reason:
         return Failed(code="internal", says=str(reason))
     except (ValueError, ArithmeticError) as reason:
