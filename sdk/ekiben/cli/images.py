@@ -123,6 +123,11 @@ def manifests(
     component: Annotated[
         list[str] | None, typer.Option(help="What production has: monitoring, rollout or none. Once for each.")
     ] = None,
+    explainer: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a second service of the same arms, which explains by other methods."),
+    ] = None,
+    explainer_image: Annotated[str | None, typer.Option(help="The image's reference of that one.")] = None,
 ) -> None:
     """Write what runs a service elsewhere, held to the schemas of Kubernetes 1.28 and later."""
     from ekiben.deploying.sites import COMPONENTS
@@ -140,6 +145,8 @@ def manifests(
         claim=claim,
         ramp=ramp,
         components=chosen,
+        explainer=explainer,
+        explainer_image=explainer_image,
     )
     run = "docker compose up --wait" if target == "compose" else f"kubectl apply -k {written}"
     if target == "kubernetes":

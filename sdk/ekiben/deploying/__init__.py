@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -18,6 +19,7 @@ from ekiben.errors import SpecError, nearest
 __all__ = ["Target", "manifests", "validate"]
 
 Target = Literal["kubernetes", "kserve", "knative", "compose"]
+BOTH: tuple[Target, ...] = ("kubernetes", "compose")  # what writes a second service beside the first
 _WRITERS: Mapping[Target, Callable[[Site], Iterator[tuple[str, str]]]] = {
     "kubernetes": kubernetes.written,
     "kserve": knative.kserve_written,
@@ -39,6 +41,8 @@ def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not kno
     claim: str | None = None,
     ramp: Sequence[int] | None = None,
     components: Sequence[Component] = COMPONENTS,
+    explainer: str | Path | None = None,
+    explainer_image: str | None = None,
 ) -> Path:
     """Write what runs a service elsewhere, held to the schemas of its kinds before a file is there.
 
@@ -69,6 +73,11 @@ def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not kno
         Per cent of the pods that a new version has, step by step; by default it begins with the spec's smallest arm.
     components
         What production has beside the base: `monitoring` (Prometheus' operator) and `rollout` (Argo Rollouts).
+    explainer
+        The folder of a second service of the same arms, which explains by methods that this one leaves out. It runs beside
+        this one, and callers who ask for such a method are told its address; of `kubernetes` and `compose`.
+    explainer_image
+        The image's reference of that one.
 
     Returns
     -------
@@ -94,6 +103,13 @@ To make one, run: ekiben scaffold no/such/folder
     if target not in _WRITERS:
         known = get_args(Target)
         raise SpecError(f"The 'target' must be one of {', '.join(known)}. Got {target!r}.{nearest(str(target), known)}")
+    if (explainer is None) != (explainer_image is None):
+        raise SpecError("The 'explainer' and the 'explainer_image' must be given together. Got one of them.")
+    if explainer is not None and target not in BOTH:
+        raise SpecError(
+            f"The 'explainer' is written beside a service for {' and '.join(BOTH)}. Got {target!r}. "
+            f"Write it alone: ekiben manifests {explainer} --target {target} --image {explainer_image}"
+        )
     described = spec.read(folder)
     site = Site(
         spec=described,
@@ -106,6 +122,11 @@ To make one, run: ekiben scaffold no/such/folder
         ramp=tuple(ramp) if ramp is not None else ramp_of(described),
         components=tuple(components),
     )
+    if explainer is not None:
+        second = replace(
+            site, spec=spec.read(explainer), image=explainer_image or "", load=None, replicas=(1, site.replicas[1])
+        )
+        site = replace(site, explainer=second)
     place = Path(out) if out is not None else Path(folder) / "deploy" / target
     _write(dict(_WRITERS[target](site)), place)
     if target == "compose":

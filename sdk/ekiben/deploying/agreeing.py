@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ekiben.explaining import wishes
+
 LABELS = {
     *(f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "component", "part-of", "managed-by")),
     "kubernetes.io/metadata.name",
@@ -23,9 +25,9 @@ ANNOTATIONS = {
 }
 RESOURCES = {"cpu", "memory", "ephemeral-storage", "storage"}
 VARIABLES = {
-    *("BENTOML_HOME", "BENTOML_HOST", "BENTOML_PORT", "HOME", "PORT", "POD_NAME"),
+    *("BENTOML_HOME", "BENTOML_HOST", "BENTOML_PORT", "HOME", "PORT", "POD_NAME", "POD_NAMESPACE"),
     *("EKIBEN_DRAIN_S", "EKIBEN_HOME", "EKIBEN_KEYS_FILE", "EKIBEN_RECORDS", "EKIBEN_RECORDS_DSN_FILE"),
-    *("EKIBEN_ROUTE_FILE", "EKIBEN_TICKETS"),
+    *(wishes.ELSEWHERE, "EKIBEN_ROUTE_FILE", "EKIBEN_TICKETS"),
     *("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD_FILE"),
     *("GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"),
 }
@@ -148,6 +150,7 @@ def _between(documents: list[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
         for port in _list(container, "ports")
     }
     kept = {name for _, each in documents for name in _generated(each)}
+    hosts = {each.get("metadata", {}).get("name") for _, each in documents if _is(each, "Service", "v1")}
     for name, document in documents:
         if pods:
             yield from (f"{name}: {fault}" for fault in _selects(document, pods, services))
@@ -160,6 +163,8 @@ def _between(documents: list[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
             for item in _items(pod):
                 if kept and item not in kept:
                     yield f"{name}: the ConfigMap must have {item!r}. It has not"
+            if (host := _host_of_explainer(pod)) is not None and host not in hosts:
+                yield f"{name}: {wishes.ELSEWHERE} must name a Service. There is no {host!r}"
 
 
 def _is(document: Mapping[str, Any], kind: str, api: str) -> bool:
@@ -190,6 +195,13 @@ def _items(pod: Mapping[str, Any]) -> Iterator[str]:
         source = volume.get("configMap")
         if isinstance(source, Mapping):
             yield from (str(item.get("key")) for item in _list(source, "items"))
+
+
+def _host_of_explainer(pod: Mapping[str, Any]) -> str | None:
+    """Name the Service of the address that callers are told, where a pod tells one."""
+    told = (each for container in _list(pod, "containers") for each in _list(container, "env"))
+    address = next((str(each.get("value")) for each in told if each.get("name") == wishes.ELSEWHERE), None)
+    return None if address is None else re.split(r"[.:/]", address.partition("://")[2])[0]
 
 
 def _selects(document: Mapping[str, Any], pods: list[Any], services: list[Any]) -> Iterator[str]:
@@ -227,7 +239,19 @@ def _of_compose(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
         yield from (f"{kind} must hold {name!r}, which a service names" for name in sorted(used[kind] - there))
         yield from (f"{kind}.{name} must be named by a service. None does" for name in sorted(there - used[kind]))
     yield from (f"services must hold {name!r}, which is named" for name in sorted(used["services"] - {*services}))
+    yield from _unpublished(services)
     yield from _unreached(folder, {*map(str, services)})
+
+
+def _unpublished(services: Mapping[str, Any]) -> Iterator[str]:
+    """Tell where callers are told an address of this machine that no service listens at."""
+    given = [each for each in services.values() if isinstance(each, Mapping)]
+    ports = {str(port).rpartition(":")[0] for each in given for port in each.get("ports") or ()}
+    for each in given:
+        variables = each.get("environment")
+        address = variables.get(wishes.ELSEWHERE) if isinstance(variables, Mapping) else None
+        if address is not None and str(address).partition("://")[2] not in ports:
+            yield f"{wishes.ELSEWHERE} must name a port that a service publishes. None does"
 
 
 def _note_used(service: Mapping[str, Any], used: dict[str, set[str]]) -> None:

@@ -6,12 +6,13 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ekiben import keys
 from ekiben.deploying import monitoring, pods
 from ekiben.deploying.sites import PORT, TMP_MB, USER, Site
 from ekiben.deploying.yamls import Why, dumps
+from ekiben.explaining import wishes
 from ekiben.spec.writing import route_text
 
 POSTGRES, PROMETHEUS, GRAFANA = "postgres:17.6", "prom/prometheus:v3.5.0", "grafana/grafana:12.1.1"
@@ -23,13 +24,30 @@ MOUNTED = "/run/secrets"
 def written(site: Site) -> Iterator[tuple[str, str]]:
     """Give each file but the secrets."""
     yield "compose.yaml", dumps(composed(site), head=f"{site.spec.name} on one machine: docker compose up --wait")
-    yield pods.ROUTE_FILE, _ROUTE_HEAD + route_text(site.spec)
+    for each, place in _places(site):
+        yield place.route, _ROUTE_HEAD + route_text(each.spec)
     yield "prometheus.yml", dumps(scraping(site), head="What Prometheus asks, and how often.")
     yield monitoring.ALERTS, monitoring.text(monitoring.ALERTS)
     yield "grafana-sources.yml", dumps(_SOURCES)
     yield "grafana-boards.yml", dumps(_BOARDS)
     yield monitoring.DASHBOARD, monitoring.text(monitoring.DASHBOARD)
     yield ".gitignore", IGNORED
+
+
+class _Place(NamedTuple):
+    """Where one of the services is on the machine: its port, its volume, and the file of its route."""
+
+    port: int
+    kept: str
+    route: str
+
+
+OWN, EXPLAINERS = _Place(PORT, "kept", pods.ROUTE_FILE), _Place(3002, "explainer", f"explainer-{pods.ROUTE_FILE}")
+
+
+def _places(site: Site) -> list[tuple[Site, _Place]]:
+    """Give the service, and the one that explains where there is one, each with its place."""
+    return [(site, OWN), *([(site.explainer, EXPLAINERS)] if site.explainer else [])]
 
 
 _ROUTE_HEAD = "# Which arm answers how often. After a change: docker compose up --force-recreate --wait\n"
@@ -55,13 +73,15 @@ def composed(site: Site) -> dict[str, Any]:
     """Describe the services of one machine."""
     services = {
         "owner": _owner(site),
-        site.name: _service(site),
+        **{each.name: _service(each, place) for each, place in _places(site)},
         "prometheus": _prometheus(site),
         "grafana": _grafana(),
     }
-    if site.is_shipped:
+    is_shipped = any(each.is_shipped for each, _ in _places(site))
+    if is_shipped:
         services["postgres"] = _postgres()
-    held: dict[str, Any] = {"kept": {}, "metrics": {}, "boards": {}} | ({"decisions": {}} if site.is_shipped else {})
+    held: dict[str, Any] = {place.kept: {} for _, place in _places(site)} | {"metrics": {}, "boards": {}}
+    held |= {"decisions": {}} if is_shipped else {}
     return {
         "name": site.name,
         "services": services,
@@ -79,7 +99,8 @@ def composed(site: Site) -> dict[str, Any]:
 def _names(site: Site) -> list[str]:
     found = ["grafana_password"]
     found += ["keys.toml", "metrics_token"] if site.keys else []
-    return found + (["postgres_password", "records_dsn"] if site.is_shipped else [])
+    is_shipped = any(each.is_shipped for each, _ in _places(site))
+    return found + (["postgres_password", "records_dsn"] if is_shipped else [])
 
 
 def _hardened() -> dict[str, Any]:
@@ -100,6 +121,8 @@ def _volume(source: str, target: str) -> dict[str, Any]:
 
 
 def _owner(site: Site) -> dict[str, Any]:
+    held = [place.kept for _, place in _places(site)]
+    program = f"import os; [os.chown('/owned/' + name, {USER}, {USER}) for name in {held}]"
     return {
         "image": site.image,
         Why("user", "runs once and ends: a new volume is root's, and the service is not"): "0:0",
@@ -107,13 +130,18 @@ def _owner(site: Site) -> dict[str, Any]:
         "restart": "no",
         "cap_add": ["CHOWN"],
         "network_mode": "none",
-        "entrypoint": ["python", "-c", f"import os; os.chown('{pods.KEPT}', {USER}, {USER})"],
-        "volumes": [_volume("kept", pods.KEPT)],
+        "entrypoint": ["python", "-c", program],
+        "volumes": [_volume(name, f"/owned/{name}") for name in held],
     }
 
 
-def _service(site: Site) -> dict[str, Any]:
+def _service(site: Site, place: _Place) -> dict[str, Any]:
     told = pods.environment(site) | {"EKIBEN_ROUTE_FILE": f"{pods.ROUTE}/{pods.ROUTE_FILE}", "EKIBEN_DRAIN_S": "0"}
+    if site.explainer:
+        key = Why(
+            wishes.ELSEWHERE, "told to callers who ask for a method that is explained there; nothing is forwarded"
+        )
+        told[key] = f"http://127.0.0.1:{EXPLAINERS.port}"
     wanted = []
     if site.keys:
         told["EKIBEN_KEYS_FILE"] = f"{MOUNTED}/keys.toml"
@@ -130,10 +158,10 @@ def _service(site: Site) -> dict[str, Any]:
         "user": f"{USER}:{USER}",
         **_hardened(),
         "environment": told,
-        Why("ports", "on this machine alone; what others ask is a gateway's"): [f"127.0.0.1:{PORT}:{PORT}"],
+        Why("ports", "on this machine alone; what others ask is a gateway's"): [f"127.0.0.1:{place.port}:{PORT}"],
         "networks": ["asked", "inner"],
         Why("tmpfs", "all that may be written, but for what is kept"): [f"/tmp:size={TMP_MB}m,mode=1777"],
-        "volumes": [_volume("kept", pods.KEPT), _bound(pods.ROUTE_FILE, told["EKIBEN_ROUTE_FILE"])],
+        "volumes": [_volume(place.kept, pods.KEPT), _bound(place.route, told["EKIBEN_ROUTE_FILE"])],
         "mem_limit": limits["memory"].replace("Mi", "m"),
         Why("cpus", "no more than this machine has: docker refuses more"): float(
             min(int(limits["cpu"]), _processors())
@@ -195,7 +223,7 @@ def _prometheus(site: Site) -> dict[str, Any]:
             _bound("prometheus.yml", "/etc/prometheus/prometheus.yml"),
             _bound(monitoring.ALERTS, f"/etc/prometheus/{monitoring.ALERTS}"),
         ],
-        "depends_on": {site.name: {"condition": "service_healthy"}},
+        "depends_on": {each.name: {"condition": "service_healthy"} for each, _ in _places(site)},
     }
     return made | ({"secrets": ["metrics_token"]} if site.keys else {})
 
@@ -226,15 +254,19 @@ def _grafana() -> dict[str, Any]:
 
 def scraping(site: Site) -> dict[str, Any]:
     """Describe to Prometheus what to ask."""
+    return {
+        "global": {"scrape_interval": monitoring.EVERY, "evaluation_interval": monitoring.EVERY},
+        "rule_files": [f"/etc/prometheus/{monitoring.ALERTS}"],
+        "scrape_configs": [_job(each) for each, _ in _places(site)],
+    }
+
+
+def _job(site: Site) -> dict[str, Any]:
     job: dict[str, Any] = {"job_name": site.name, "static_configs": [{"targets": [f"{site.name}:{PORT}"]}]}
     if site.keys:
         key = Why("authorization", "a key of the scope `read`, made for this")
         job[key] = {"type": "Bearer", "credentials_file": f"{MOUNTED}/metrics_token"}
-    return {
-        "global": {"scrape_interval": monitoring.EVERY, "evaluation_interval": monitoring.EVERY},
-        "rule_files": [f"/etc/prometheus/{monitoring.ALERTS}"],
-        "scrape_configs": [job],
-    }
+    return job
 
 
 def make_secrets(site: Site, folder: Path) -> list[str]:

@@ -20,6 +20,8 @@ ADAPTER = "Values of the chart of prometheus-adapter: it gives autoscalers what 
 def written(site: Site) -> Iterator[tuple[str, str]]:
     """Give each file: its name below the folder, and its text."""
     yield from _base(site)
+    if site.explainer:
+        yield from _base(site.explainer, "explainer")
     yield from _monitoring(site)
     yield from _rollout(site)
     yield from _overlay(site, "staging")
@@ -29,7 +31,7 @@ def written(site: Site) -> Iterator[tuple[str, str]]:
 # ── the base ──
 
 
-def _base(site: Site) -> Iterator[tuple[str, str]]:
+def _base(site: Site, folder: str = "base") -> Iterator[tuple[str, str]]:
     made = {
         "serviceaccount": (service_account(site), "Who the pods are: nobody whom the cluster's API would answer."),
         "deployment": (deployment(site), f"{site.spec.name}: what runs."),
@@ -39,8 +41,8 @@ def _base(site: Site) -> Iterator[tuple[str, str]]:
         "networkpolicy": (network_policy(site), "Who may ask, and whom the service may ask."),
     }
     for name, (document, head) in made.items():
-        yield f"base/{name}.yaml", dumps(document, head=head)
-    yield f"base/{pods.ROUTE_FILE}", ROUTE_HEAD + route_text(site.spec)
+        yield f"{folder}/{name}.yaml", dumps(document, head=head)
+    yield f"{folder}/{pods.ROUTE_FILE}", ROUTE_HEAD + route_text(site.spec)
     kustomization = {
         **_kustomization(),
         "resources": [f"{name}.yaml" for name in made],
@@ -48,7 +50,7 @@ def _base(site: Site) -> Iterator[tuple[str, str]]:
             "configMapGenerator", "its name holds a digest of the route: another route is another name, and rolls out"
         ): [{"name": f"{site.name}-route", "files": [pods.ROUTE_FILE]}],
     }
-    yield "base/kustomization.yaml", dumps(kustomization, head=f"Runs on any cluster.\n{secrets(site)}")
+    yield f"{folder}/kustomization.yaml", dumps(kustomization, head=f"Runs on any cluster.\n{secrets(site)}")
 
 
 def secrets(site: Site) -> str:
@@ -197,6 +199,12 @@ def network_policy(site: Site) -> dict[str, Any]:
 def _monitoring(site: Site) -> Iterator[tuple[str, str]]:
     folder = "components/monitoring"
     yield f"{folder}/servicemonitor.yaml", dumps(service_monitor(site), head="What Prometheus asks.")
+    own = ["explainer-servicemonitor.yaml"] if site.explainer else []
+    if site.explainer:
+        yield (
+            f"{folder}/{own[0]}",
+            dumps(service_monitor(site.explainer), head="What Prometheus asks of what explains."),
+        )
     rule = _object("monitoring.coreos.com/v1", "PrometheusRule", site) | {"spec": alerts()}
     yield f"{folder}/prometheusrule.yaml", dumps(rule, head="When somebody is to be woken.")
     yield (
@@ -206,7 +214,7 @@ def _monitoring(site: Site) -> Iterator[tuple[str, str]]:
     yield f"{folder}/adapter.values", dumps({"rules": {"custom": [adapter_rule()]}}, head=ADAPTER)
     kustomization = {
         **_kustomization("Component"),
-        "resources": ["servicemonitor.yaml", "prometheusrule.yaml"],
+        "resources": ["servicemonitor.yaml", *own, "prometheusrule.yaml"],
         "patches": [{"path": "hpa.yaml"}],
     }
     head = "Needs the Prometheus operator, and an adapter that gives ekiben_answers_per_second to autoscalers, as adapter.values tells it."
@@ -308,7 +316,7 @@ def _overlay(site: Site, stage: str) -> Iterator[tuple[str, str]]:
     kustomization: dict[str, Any] = {
         **_kustomization(),
         "namespace": space,
-        "resources": ["namespace.yaml", "../../base"],
+        "resources": ["namespace.yaml", "../../base", *(["../../explainer"] if site.explainer else [])],
     }
     if stage == "production":
         kustomization |= (
@@ -324,7 +332,7 @@ def _overlay(site: Site, stage: str) -> Iterator[tuple[str, str]]:
         yield f"{folder}/hpa.yaml", dumps(small)
         kustomization["patches"] = [{"path": "hpa.yaml"}]
     key = Why("images", "what this stage runs: `kustomize edit set image` writes it here")
-    kustomization[key] = [_image(site)]
+    kustomization[key] = [_image(each) for each in (site, site.explainer) if each]
     yield f"{folder}/kustomization.yaml", dumps(kustomization, head=f"kubectl apply -k {folder}")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ekiben.deploying.sites import PORT, TMP_MB, USER, Site
 from ekiben.deploying.yamls import Why
+from ekiben.explaining import wishes
 
 KEPT, ROUTE, KEYS, RECORDS = "/var/lib/ekiben", "/etc/ekiben/route", "/etc/ekiben/keys", "/etc/ekiben/records"
 KEYS_FILE, DSN_FILE, ROUTE_FILE = "keys.toml", "dsn", "route.toml"
@@ -33,7 +34,9 @@ def container(site: Site, *, name: str = "service", port: str = "http") -> dict[
     """Describe the container."""
     variables: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in environment(site).items()]
     if site.claim:
-        variables.append({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+        variables.append(_field("POD_NAME", "metadata.name"))
+    if site.explainer:
+        variables += [_field("POD_NAMESPACE", "metadata.namespace"), _explainer(site.explainer)]
     return {
         "name": name,
         "image": site.image,
@@ -44,6 +47,15 @@ def container(site: Site, *, name: str = "service", port: str = "http") -> dict[
         "securityContext": container_security(),
         "volumeMounts": mounts(site),
     }
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _explainer(explainer: Site) -> dict[str, Any]:
+    said = "told to callers who ask for a method that is explained there; nothing is forwarded"
+    return {Why("name", said): wishes.ELSEWHERE, "value": f"http://{explainer.name}.$(POD_NAMESPACE).svc"}
 
 
 def _whence(site: Site) -> str:

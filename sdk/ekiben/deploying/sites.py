@@ -57,6 +57,8 @@ class Site:
         What production has beside the base.
     drain_s
         For how many seconds a pod that is told to end goes on answering.
+    explainer
+        A second service of the same arms, which explains by methods that this one leaves out.
     """
 
     spec: ServiceSpec
@@ -69,6 +71,7 @@ class Site:
     ramp: tuple[int, ...] = ()
     components: tuple[Component, ...] = COMPONENTS
     drain_s: int = 5
+    explainer: Site | None = None
 
     def __post_init__(self) -> None:
         faults = [*_faults(self)]
@@ -187,8 +190,23 @@ def _faults(site: Site) -> Iterator[str]:
     for caller in site.callers:
         if not _LABEL.fullmatch(str(caller)):
             yield f"The 'callers' must be names of namespaces, such as 'shop'. Got {caller!r}."
+    if site.explainer is not None:
+        yield from _faults_of_explainer(site.spec, site.explainer.spec)
     if site.claim is not None and not _LABEL.fullmatch(site.claim):
         yield f"The 'claim' must be the name of a claim of a volume. Got {site.claim!r}."
+
+
+def _faults_of_explainer(spec: ServiceSpec, told: ServiceSpec) -> Iterator[str]:
+    if told.name == spec.name:
+        yield f"The 'explainer' must be a service of another name. Both are {spec.name!r}."
+    if told.arms != spec.arms:
+        odd = sorted(arm for arm in {*spec.arms, *told.arms} if spec.arms.get(arm) != told.arms.get(arm))
+        yield f"The 'explainer' must have the arms of the service, of the same versions. {', '.join(odd)} differ."
+    if not {*told.explain.methods} - {*spec.explain.methods}:
+        yield (
+            "The 'explainer' must name a method in [explain] that the service has not. "
+            f"Got {', '.join(told.explain.methods) or 'none'}."
+        )
 
 
 def ramp_of(spec: ServiceSpec) -> tuple[int, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers import UNITS
@@ -15,6 +16,7 @@ KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
 MOST_SEED = 2**63 - 1
 LONGEST_S = 86_400
+ELSEWHERE = "EKIBEN_EXPLAINER_URL"  # where another service explains the same arms by other methods
 # Methods that tell the few columns that matter, whatever is wished.
 WHOLE = ("anchor", "anchor-alibi", "counterfactual")
 OTHER = ("other", "other columns", "all other columns")
@@ -90,18 +92,44 @@ def read(query: str) -> Wish:
     )
 
 
+def elsewhere() -> str | None:
+    """Read from the environment where a second service explains the same arms by other methods; None where there is none.
+
+    Raises
+    ------
+    SpecError
+        If it is no address.
+    """
+    told = os.environ.get(ELSEWHERE)
+    if not told:
+        return None
+    try:
+        found = urlsplit(told)
+        is_address = found.scheme in ("http", "https") and bool(found.hostname) and "@" not in found.netloc
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise SpecError(
+            f"{ELSEWHERE} must be an address without a password, such as http://churn-alibi. Got something else."
+        )
+    return told
+
+
 def checked(wish: Wish, packed: str, others: Collection[str], columns: Collection[str]) -> Wish:
     """See that a service has what is wanted.
 
     Raises
     ------
     SpecError
-        If it does not offer the method, or the contract has no such column.
+        If it does not offer the method, or the contract has no such column; where another service explains by other methods,
+        with its address.
     """
     allowed = list(dict.fromkeys((packed, *others)))
     if wish.method is not None and wish.method not in allowed:
         says = f"`method` must be one that this service offers: {', '.join(allowed)}. Got another."
-        raise SpecError(f"{says}{nearest(wish.method, allowed)}")
+        there = elsewhere()
+        asks = f" Other methods are asked at {there}." if there else ""
+        raise SpecError(f"{says}{nearest(wish.method, allowed)}{asks}")
     if unknown := [name for name in wish.columns if name not in columns]:
         hint = nearest(unknown[0], columns)
         raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them are none.{hint}")
