@@ -97,15 +97,13 @@ def before(told: Context, base: Base, accounts: Accounts, say: Progress) -> Judg
     return Judged(forecast=found, licences=judged, base=base)
 
 
-def look(archive: Path, held: Sequence[Debian], told: Context, judged: Judged, accounts: Accounts) -> None:
+def look(archive: Path, told: Context, judged: Judged, accounts: Accounts) -> None:
     """Refuse a finished image that holds what it must not, or other packages of Debian than its bill of materials names.
 
     Parameters
     ----------
     archive
         The image as it was written or saved.
-    held
-        The packages of Debian that it holds.
     told, judged, accounts
         The context that it was built of, what was found in that, and what is allowed.
 
@@ -114,6 +112,8 @@ def look(archive: Path, held: Sequence[Debian], told: Context, judged: Judged, a
     BuildError
         If there is anything, naming the layer and the file.
     """
+    layout = saved.read(archive)
+    held = debian.of_layers(layout)
     if set(held) != set(judged.base.packages):
         odd = sorted({each.name for each in set(held) ^ set(judged.base.packages)})
         raise BuildError(
@@ -121,7 +121,7 @@ def look(archive: Path, held: Sequence[Debian], told: Context, judged: Judged, a
             f"{', '.join(odd[:10])} differ: build it again."
         )
     known = image_leaks.owners(told.wheels, published(told))
-    image_leaks.refuse(archive, known, allow=_allowed_leaks(told, accounts))
+    image_leaks.refuse(layout, known, allow=_allowed_leaks(told, accounts))
 
 
 def _allowed_leaks(told: Context, accounts: Accounts) -> dict[str, str]:
@@ -230,7 +230,4 @@ def _ids(engine: Engine | None, image: Image) -> list[str]:
 
 def of_layout(layout: Path) -> tuple[Debian, ...]:
     """Read the packages of Debian in an image that was written or saved."""
-    files = saved.files_of(saved.read(layout))
-    return debian.installed(
-        file.read().decode() for name, _, file in files if debian.is_list(name) and file is not None
-    )
+    return debian.of_layers(saved.read(layout))

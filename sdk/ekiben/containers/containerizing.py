@@ -131,7 +131,13 @@ def _written(told: Context, name: str, accounts: Accounts, say: Progress) -> Ima
 
 
 def _pushed(
-    engine: Engine, told: Context, name: str, command: list[str], judged: Judged, accounts: Accounts, say: Progress
+    engine: Engine,
+    told: Context,
+    name: str,
+    commands: list[list[str]],
+    judged: Judged,
+    accounts: Accounts,
+    say: Progress,
 ) -> Image:
     """Write what was built as an OCI layout, and describe that: nothing here runs it."""
     to = Path(f"{accounting.stem_of(name)}.oci")
@@ -141,14 +147,14 @@ def _pushed(
     engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
     _look_into(to, told, judged, accounts, say)
     made = layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS)
-    accounting.after(None, made, told, judged, accounts, commands=[command])
+    accounting.after(None, made, told, judged, accounts, commands=commands)
     return made
 
 
 def _look_into(layout: Path, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
     say("looking for leaks in the image")
     try:
-        accounting.look(layout, accounting.of_layout(layout), told, judged, accounts)
+        accounting.look(layout, told, judged, accounts)
     except BuildError:
         shutil.rmtree(layout)  # what leaks must not be there to be pushed
         raise
@@ -162,14 +168,14 @@ def _built(
         base = Base(name=chosen, packages=_packages(engine, chosen))
         judged = accounting.before(told, base, accounts, say)
         say(f"building the image with {engine.name}")
-        command = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
+        commands = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
         if not engine.runs:
-            return _pushed(engine, told, name, command, judged, accounts, say)
+            return _pushed(engine, told, name, commands, judged, accounts, say)
         _look(engine, name, told, judged, accounts, say)
         ran = trying.prove(engine, name, told, say)
         made = described(engine, name, told.tag, ran=ran)
         say("writing what the image is made of beside it")
-        accounting.after(engine, made, told, judged, accounts, commands=[command], base=chosen)
+        accounting.after(engine, made, told, judged, accounts, commands=commands, base=chosen)
         return made
     finally:
         engine.release()
@@ -189,7 +195,7 @@ def _look(engine: Engine, name: str, told: Context, judged: Judged, accounts: Ac
     say("looking for leaks in the image")
     try:
         with saved.of_engine(engine, name) as archive:
-            accounting.look(archive, debian.of_engine(engine, name), told, judged, accounts)
+            accounting.look(archive, told, judged, accounts)
     except BuildError:
         engine.call("rmi", "-f", name, check=False)  # what leaks must not be there to be pushed
         raise

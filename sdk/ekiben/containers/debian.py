@@ -7,13 +7,17 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email import message_from_string
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from ekiben.containers import copyrights, licences
 from ekiben.containers.engines import Engine
 from ekiben.containers.licences import Licence
+from ekiben.containers.remembering import remembered
+from ekiben.containers.saved import Layout, files_in, layers_of
 
 DPKG = ("var/lib/dpkg/status", "var/lib/dpkg/status.d")
 DOC = "usr/share/doc"
@@ -99,6 +103,20 @@ def _packages(text: str, copyrights: Mapping[str, str]) -> Iterator[Debian]:
         )
 
 
+def of_layers(image: Layout) -> tuple[Debian, ...]:
+    """Read the packages of an image that was written or saved, of each layer once; licences are not read."""
+    texts: dict[str, str] = {}
+    for number, blob in layers_of(image):
+        parts = [image.config["rootfs"]["diff_ids"][number], Path(__file__).read_bytes()]
+        texts |= remembered("package-lists", parts, partial(_lists, blob))
+    return installed(texts.values())
+
+
+def _lists(blob: IO[bytes]) -> dict[str, str]:
+    files = files_in(blob)
+    return {name: file.read().decode() for name, _, file in files if is_list(name) and file is not None}
+
+
 def is_list(name: str) -> bool:
     """Tell whether a file of an image lists packages of Debian.
 
@@ -114,7 +132,15 @@ def installed_in(base: Path) -> tuple[Debian, ...]:
 
 
 def of_engine(engine: Engine, name: str) -> tuple[Debian, ...]:
-    """Copy the list of packages and their licences out of an image, without running it."""
+    """Copy the list of packages and their licences out of an image, without running it; of the same image once."""
+    told = engine.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip()
+    found = remembered(
+        "packages", [told, Path(__file__).read_bytes()], lambda: [asdict(each) for each in _copied(engine, name)]
+    )
+    return tuple(Debian(**each) for each in found)
+
+
+def _copied(engine: Engine, name: str) -> tuple[Debian, ...]:
     container = engine.call("create", name, "none").stdout.strip().splitlines()[-1]
     try:
         with tempfile.TemporaryDirectory(prefix="ekiben-debian-") as place:

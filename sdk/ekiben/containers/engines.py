@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ekiben.containers import even, probes, recipe, wheels
+from ekiben.containers.remembering import digest
 from ekiben.errors import BuildError, SpecError
 
 NAMES = ("docker", "podman", "nerdctl")  # in the order of trying; each builds and runs
 BUILDERS = (*NAMES, "buildah")  # the last one builds alone, and is taken when it is named
 BUILDAHS = ("podman", "buildah")  # one builder and one store of images
 WITH_A_BRIDGE = ("docker", "nerdctl")
+KEPT = "localhost/ekiben-kept"  # base and dependencies of an image
 PROBE = "localhost/ekiben-probe:1"
 TRIED_S = 120
+PARTS = ("runc", "crun", "conmon", "buildah", "dockerd", "containerd")  # with which engines run containers
+VARIABLES = ("DOCKER", "CONTAINER", "PODMAN", "BUILDAH", "XDG_RUNTIME")  # how the names begin that engines hear of
 MOST_FILES = 4096
 # What an image must bear: nobody's rights, nothing written but /tmp, and no more than it is given.
 HARDENED = (
@@ -110,10 +115,11 @@ class Engine:
 
     def build(
         self, folder: Path, name: str, *, epoch: int, arguments: Mapping[str, str], fresh: bool = False
-    ) -> list[str]:
+    ) -> list[list[str]]:
         """Build an image of a folder without a network, the same bytes for the same folder where the engine can.
 
-        Returns the command that was run, the folder named as `.`.
+        Returns the commands that were run, the folder named as `.`. Podman and buildah read all bytes of a stage again to
+        find it in their cache: what no edit of the code changes is kept as an image of its own.
 
         Raises
         ------
@@ -122,29 +128,41 @@ class Engine:
         """
         told = [f"--build-arg={key}={value}" for key, value in sorted(arguments.items())]
         told += ["--no-cache"] if fresh else []
-        words = [*self._build_words(name, epoch), *self.building, *told]
-        with self._recipe(folder) as file:
-            self.call(*words, "-f", str(file), str(folder), seconds=1800)
+        text = (folder / "Containerfile").read_text()
+        parts = recipe.parted(text) if self.name in BUILDAHS else None
+        if parts is None:
+            commands = [self._build(folder, text, name, epoch, told)]
+        else:
+            kept = f"{KEPT}:{self._key(folder, parts[0], epoch, arguments)}"
+            commands = [] if self.has(kept) and not fresh else [self._build(folder, parts[0], kept, epoch, told)]
+            rest = parts[1].replace(recipe.LAST, f"FROM {kept}\n", 1)
+            commands.append(self._build(folder, rest, name, epoch, ["--no-cache"] if fresh else []))
         if self.name not in BUILDAHS:
             self._make_even(name, epoch)
+        return commands
+
+    def _build(self, folder: Path, text: str, name: str, epoch: int, told: list[str]) -> list[str]:
+        words = [*self._build_words(name, epoch), *self.building, *told]
+        with tempfile.TemporaryDirectory(prefix="ekiben-recipe-") as place:
+            file = Path(place) / "Containerfile"
+            file.write_text(text if self.mounts else recipe.without_mounts(text))
+            self.call(*words, "-f", str(file), str(folder), seconds=1800)
         return [self.name, *words, "-f", "./Containerfile", "."]
+
+    def _key(self, folder: Path, text: str, epoch: int, arguments: Mapping[str, str]) -> str:
+        """Name what goes into the layers of base and dependencies: each wheel stands in the requirements with its digest."""
+        ids = [
+            self.call("image", "inspect", "--format", "{{.Id}}", each, check=False).stdout for each in _bases(arguments)
+        ]
+        files = [folder / "requirements.txt", *sorted((folder / "tools").iterdir())]
+        steps = [line for line in text.splitlines() if not line.startswith("#")]
+        return digest([steps, epoch, sorted(arguments.items()), ids, *(each.read_bytes() for each in files)])[:12]
 
     def _build_words(self, name: str, epoch: int) -> list[str]:
         words = ["build", "--network=none", "-t", name]
         if self.name in BUILDAHS:
             return [*words, "--format=oci", f"--timestamp={epoch}", "--layers"]
         return [*words, f"--build-arg=SOURCE_DATE_EPOCH={epoch}"]
-
-    @contextmanager
-    def _recipe(self, folder: Path) -> Iterator[Path]:
-        """Give the Containerfile as this engine understands it."""
-        file = folder / "Containerfile"
-        if self.mounts:
-            yield file
-            return
-        with tempfile.TemporaryDirectory(prefix="ekiben-recipe-") as place:
-            (Path(place) / file.name).write_text(recipe.without_mounts(file.read_text()))
-            yield Path(place) / file.name
 
     def _make_even(self, name: str, epoch: int) -> None:
         """Put an image with one time in place of one with the times of its build."""
@@ -194,7 +212,7 @@ def find(name: str | None = None) -> Engine:
         if shutil.which(each) is None:
             told.append(f"{each} is not installed.")
             continue
-        found, said = _try(each)
+        found, said = _found(each)
         if found is not None:
             return replace(found, why=" ".join([*told, found.why]))
         told.append(f"{each} is installed, and does not run a container here: {said}")
@@ -202,6 +220,37 @@ def find(name: str | None = None) -> Engine:
         f"An image needs an engine that runs a container. {' '.join(told)} Install one, or run this where there is one; "
         "engine='buildah' builds without running, engine='none' writes the image as an OCI layout, and does not run it."
     )
+
+
+def _bases(arguments: Mapping[str, str]) -> list[str]:
+    return [value for key, value in sorted(arguments.items()) if key == "BASE"]
+
+
+def _found(name: str) -> tuple[Engine | None, str]:
+    """Try an engine; one that ran a container here since the machine was started is asked whether it still answers."""
+    place = wheels.cache() / "engines" / f"{name}-{digest(_here(name))[:12]}.json"
+    with suppress(OSError, ValueError, TypeError):  # never tried here, or not by this version: it is tried
+        told = json.loads(place.read_text())
+        earlier = Engine(**{**told, "building": tuple(told["building"])})
+        if not _answers(earlier):
+            return earlier, ""
+    found, said = _try(name)
+    if found is not None:
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps(asdict(found)))
+    return found, said
+
+
+def _here(name: str) -> list[object]:
+    """Tell on what it depends whether an engine runs containers: its programs, its settings, who asks, and this start."""
+    programs = [Path(path) for each in (name, *PARTS) if (path := shutil.which(each)) is not None]
+    places = (Path("/etc/containers"), Path("/etc/docker"), Path.home() / ".config" / "containers")
+    settings = sorted(file for place in places if place.is_dir() for file in place.rglob("*") if file.is_file())
+    stats = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in (*programs, *settings)]
+    variables = sorted((key, value) for key, value in os.environ.items() if key.startswith(VARIABLES))
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    started = boot.read_text() if boot.is_file() else ""
+    return [Path(__file__).read_bytes(), os.geteuid(), started, stats, variables]
 
 
 def _try(name: str) -> tuple[Engine | None, str]:

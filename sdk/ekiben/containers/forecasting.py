@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ekiben import pinning, spec
 from ekiben.containers import context, diet, saved
 from ekiben.containers.images import MB, Image
+from ekiben.containers.remembering import remembered
 from ekiben.containers.tools import install
 from ekiben.containers.wheels import Wheel
 from ekiben.containers.wheels import needs as needed_by
@@ -276,11 +277,17 @@ def _group(reason: str) -> str | None:
 
 
 def _distribution(wheel: Wheel) -> Part:
+    parts = [wheel.sha256, Path(str(install.__file__)).read_bytes(), COMPILED]
+    n_bytes = remembered("sizes", parts, lambda: _unpacked(wheel))
+    return Part(name=wheel.name, version=wheel.version, n_bytes=n_bytes, reasons=wheel.reasons)
+
+
+def _unpacked(wheel: Wheel) -> int:
+    """Tell how many bytes of a wheel are installed, and compiled of it."""
     with zipfile.ZipFile(wheel.file) as packed:
         used = [(each.filename, _kept(packed, each)) for each in packed.infolist() if install.is_used(each.filename)]
     sources = sum(size for name, size in used if name.endswith(".py"))
-    n_bytes = sum(size for _, size in used) + round(COMPILED * sources)
-    return Part(name=wheel.name, version=wheel.version, n_bytes=n_bytes, reasons=wheel.reasons)
+    return sum(size for _, size in used) + round(COMPILED * sources)
 
 
 def _kept(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:

@@ -6,7 +6,6 @@ import base64
 import csv
 import fnmatch
 import hashlib
-import inspect
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,12 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from ekiben.containers import leak_rules, leaks, recipe, saved, unpacking, views
+from ekiben.containers import leak_rules, leaks, recipe, saved, unpacking
 from ekiben.containers.images import HOLDS
 from ekiben.containers.leak_rules import RULES, SURE, Rule
 from ekiben.containers.leaks import Leak, Machine
+from ekiben.containers.remembering import Clean
 from ekiben.containers.unpacking import Entry
-from ekiben.containers.wheels import Wheel, cache
+from ekiben.containers.wheels import Wheel
 from ekiben.errors import BuildError
 
 SITE = f"{recipe.SITE.strip('/')}/"
@@ -95,7 +95,7 @@ def source_of(name: str) -> str:
     return f"{folder}{compiled.partition('.')[0]}.py" if cached else name
 
 
-def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None) -> tuple[Leak, ...]:
+def scan(image: Path | saved.Layout, known: Owners | None = None, *, own: Machine | None = None) -> tuple[Leak, ...]:
     """Look through an image that was saved: every file of every layer, also one that a later layer hides, and every label.
 
     A file whose bytes a public wheel holds is not looked into. The base is asked as a library is: what is sure to be a secret,
@@ -104,7 +104,7 @@ def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None
     Parameters
     ----------
     image
-        An OCI layout, or an archive of one.
+        An OCI layout, an archive of one, or what `saved.read` read of it.
     known
         Who owns the dependencies; by default nobody is known, and they are asked as the user's own files are.
     own
@@ -117,7 +117,7 @@ def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None
     IntegrityError
         If a byte of it was changed.
     """
-    layout = saved.read(image)
+    layout = image if isinstance(image, saved.Layout) else saved.read(image)
     literals = list(leaks.literals(own or leaks.machine()))
     owners_ = known or Owners()
     found = {
@@ -125,18 +125,24 @@ def scan(image: Path, known: Owners | None = None, *, own: Machine | None = None
         for place, data in _told(layout)
         for kind in leaks.kinds(Entry(place="", file=BytesIO(data)), RULES, literals)
     }
+    clean = leaks.looked_through(literals)
     for number, blob in saved.layers_of(layout):
-        mark = _mark(layout, number, literals, owners_)
-        if not mark.is_file():
-            leaking = set(_in_layer(layout, number, blob, literals, owners_))
+        told = _layer(layout, number, owners_)
+        if not clean.knows(told):
+            leaking = set(_in_layer(layout, number, blob, literals, owners_, clean))
             found |= leaking
             if not leaking:
-                mark.touch()
+                clean.keep(told)
     return tuple(sorted(found))
 
 
 def _in_layer(
-    layout: saved.Layout, number: int, blob: IO[bytes], literals: Sequence[leaks.Literal], known: Owners
+    layout: saved.Layout,
+    number: int,
+    blob: IO[bytes],
+    literals: Sequence[leaks.Literal],
+    known: Owners,
+    clean: Clean,
 ) -> Iterator[Leak]:
     holds = HOLDS[number] if len(layout.layers) == len(HOLDS) else str(number + 1)
     for name, entry in _entries(blob):
@@ -144,20 +150,13 @@ def _in_layer(
         if rules is not None:
             named = Entry(place=name, file=entry.file, closed=entry.closed)
             place = f"layer {holds}: {name.removesuffix('!')}"  # what a tar or zip says of a file stands for the file
-            yield from (Leak(place=place, kind=kind) for kind in leaks.kinds(named, rules, literals))
+            yield from (Leak(place=place, kind=kind) for kind in leaks.kinds_once(named, rules, literals, clean))
 
 
-def _mark(layout: saved.Layout, number: int, literals: Sequence[leaks.Literal], known: Owners) -> Path:
-    """Name the file that says of a layer's bytes that nothing was found in them, by these rules, here."""
-    told = hashlib.sha256(str(layout.config["rootfs"]["diff_ids"][number]).encode())
-    for module in (leak_rules, leaks, unpacking, views):
-        told.update(inspect.getsource(module).encode())
-    told.update(Path(__file__).read_bytes())
-    told.update(repr((number, sorted(way for _, way, _ in literals), sorted(known.digests.items()))).encode())
-    told.update(repr(sorted(known.public)).encode())
-    folder = cache() / "looked-through"
-    folder.mkdir(exist_ok=True)
-    return folder / told.hexdigest()
+def _layer(layout: saved.Layout, number: int, known: Owners) -> list[object]:
+    """Name the bytes of a layer, and what decides beside the rules how they are looked through."""
+    digest = layout.config["rootfs"]["diff_ids"][number]
+    return [Path(__file__).read_bytes(), digest, number, sorted(known.digests.items()), sorted(known.public)]
 
 
 def _entries(blob: IO[bytes]) -> Iterator[tuple[str, Entry]]:
@@ -216,7 +215,7 @@ def _leaves(document: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[
 
 
 def refuse(
-    image: Path, known: Owners, *, own: Machine | None = None, allow: Mapping[str, str] | None = None
+    image: Path | saved.Layout, known: Owners, *, own: Machine | None = None, allow: Mapping[str, str] | None = None
 ) -> tuple[Leak, ...]:
     """Refuse an image that holds what it must not, naming each layer and file, and never what was found.
 

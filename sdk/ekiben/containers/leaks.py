@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_rules, views
+from ekiben.containers import leak_rules, unpacking, views
 from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
+from ekiben.containers.remembering import Clean
 from ekiben.containers.unpacking import Entry, entries
 from ekiben.errors import BuildError, SpecError
 
@@ -116,10 +117,11 @@ def scan(
     if not root.exists():
         raise SpecError(f"A scan must have a folder or an archive to look at. There is none at {str(subject)!r}.")
     known = list(literals(own or machine()))
+    clean = looked_through(known)
     found: set[Leak] = set()
     for entry in entries(root, known=published or ()):
         rules = _rules(entry.place, published)
-        found.update(Leak(place=entry.place, kind=kind) for kind in kinds(entry, rules, known))
+        found.update(Leak(place=entry.place, kind=kind) for kind in kinds_once(entry, rules, known, clean))
     return tuple(sorted(found))
 
 
@@ -179,6 +181,25 @@ def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
     if not leak_rules.is_library(place, published):
         return RULES
     return () if leak_rules.is_test(place) else SURE
+
+
+def looked_through(known: Sequence[Literal]) -> Clean:
+    """Give the memory of what was clean by the rules of today and of this machine, whose texts it holds as a digest alone."""
+    sources = [Path(module.__file__).read_bytes() for module in (leak_rules, unpacking, views) if module.__file__]
+    return Clean([*sources, Path(__file__).read_bytes(), sorted(way for _, way, _ in known)])
+
+
+def kinds_once(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal], clean: Clean) -> set[str]:
+    """Tell the same as `kinds`, of a file that was clean under this name and by these rules without looking again."""
+    told = (entry.place, rules is RULES, [rule.kind for rule in rules])
+    if entry.file is None or not rules:
+        return kinds(entry, rules, known)
+    if clean.knows(told, entry.file):
+        return set()
+    found = kinds(entry, rules, known)
+    if not found:
+        clean.keep(told, entry.file)
+    return found
 
 
 def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[str]:

@@ -29,6 +29,7 @@ ENVIRONMENT = {
 }
 ENTRYPOINT = ("python3", "-m", "ekiben.starting")
 MOUNT = re.compile(r"^RUN --mount=type=bind,source=(?P<source>\S+),target=(?P<target>\S+) ", re.MULTILINE)
+LAST = "FROM kept\n"  # the stage that an edit of the code builds again
 HEALTH = (*ENTRYPOINT, "--health")
 
 TEMPLATE = """\
@@ -46,9 +47,11 @@ COPY requirements.txt /requirements.txt
 RUN --mount=type=bind,source=wheels,target=/wheels ["python3", "/tools/install.py", "/wheels", "/requirements.txt", "{site}"]
 
 # What is shipped, a layer each: base, dependencies, models, code. An edit of the code ships the last one alone.
-FROM scratch
+FROM scratch AS kept
 COPY --from=build /out/ /
 COPY --from=build {site}/ {site}/
+
+FROM kept
 COPY models/ {home}/models/
 COPY bento/ {home}/
 ENV {environment}
@@ -85,6 +88,18 @@ def containerfile(*, tag: str, base: str, python: str, epoch: int, labels: Mappi
         health=json.dumps(HEALTH),
         entrypoint=json.dumps(ENTRYPOINT),
     )
+
+
+def parted(text: str) -> tuple[str, str] | None:
+    r"""Part a Containerfile into what is the same for every edit of the code, and the rest; None where it has no such parts.
+
+    Examples
+    --------
+    >>> parted("FROM scratch AS kept\nCOPY a /\n\nFROM kept\nCOPY b /\n")
+    ('FROM scratch AS kept\nCOPY a /\n\n', 'FROM kept\nCOPY b /\n')
+    """
+    before, mark, after = text.partition(LAST)
+    return (before, mark + after) if mark else None
 
 
 def without_mounts(text: str) -> str:

@@ -112,7 +112,7 @@ def _oci(place: Path, files: _Files) -> Layout:
             *(name for name, _ in layers),
         },
     )
-    _unpacked(files, layers, config)
+    _unpacked(files, layers, config, are_held=True)
     digest = manifest_name.rpartition("/")[2]
     id_ = config_name.rpartition("/")[2]
     return Layout(place=place, id=id_, digest=digest, config=config, manifest=manifest, layers=tuple(layers))
@@ -167,10 +167,14 @@ def _blob(files: _Files, descriptor: Any) -> str:
     return name
 
 
-def _unpacked(files: _Files, layers: list[tuple[str, bool]], config: dict[str, Any]) -> None:
+def _unpacked(files: _Files, layers: list[tuple[str, bool]], config: dict[str, Any], *, are_held: bool = False) -> None:
+    """Compare each layer's unpacked bytes with the configuration; of blobs that are held, the name is their digest."""
     told = [str(each).removeprefix("sha256:") for each in config.get("rootfs", {}).get("diff_ids", [])]
     found = []
     for name, packed in layers:
+        if are_held and not packed:
+            found.append(name.rpartition("/")[2])
+            continue
         with files.open(name) as blob:
             found.append(_sha256(cast(IO[bytes], gzip.GzipFile(fileobj=blob)) if packed else blob)[0])
     if found != told:
@@ -248,10 +252,15 @@ def files_of(image: Layout) -> Iterator[tuple[str, int, IO[bytes] | None]]:
     A file's bytes are to be read before the next one is asked for.
     """
     for _, blob in layers_of(image):
-        with tarfile.open(fileobj=blob, mode="r|") as layer:
-            for entry in layer:
-                if entry.isreg():
-                    yield entry.name.removeprefix("./"), entry.size, layer.extractfile(entry)
+        yield from files_in(blob)
+
+
+def files_in(blob: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+    """Give each file of one layer with its size and bytes, which are to be read before the next one is asked for."""
+    with tarfile.open(fileobj=blob, mode="r|") as layer:
+        for entry in layer:
+            if entry.isreg():
+                yield entry.name.removeprefix("./"), entry.size, layer.extractfile(entry)
 
 
 def layers_of(image: Layout) -> Iterator[tuple[int, IO[bytes]]]:

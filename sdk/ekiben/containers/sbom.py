@@ -65,7 +65,7 @@ def document(
     name, _, version = tag.partition(":")
     text = _written(name, version, parts, UUID(int=0), epoch, base)
     serial = UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
-    text = _written(name, version, parts, serial, epoch, base)
+    text = text.replace(str(UUID(int=0)), str(serial), 1)
     if fault := faults(text):
         raise BuildError(f"A bill of materials must fit the schema of CycloneDX 1.6. It does not: {fault}")
     return text

@@ -27,6 +27,7 @@ from ekiben.packages import Package
 from ekiben.progress import Progress
 
 READY_S = 120.0
+LOOK_S = 1.0  # between two looks whether it lives at all
 STOP_S = 15
 DRAIN_S = "1"
 # Asked of the Python inside: what the other processes of the container hold in memory.
@@ -65,12 +66,17 @@ class Container:
         BuildError
             If it ends, or is not ready in time, with the end of its log.
         """
+        looked = self.started
         with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as http:
             while time.monotonic() - self.started < READY_S:
                 try:
                     if http.get("/readyz").status_code == httpx.codes.OK:
                         return time.monotonic() - self.started
                 except httpx.TransportError:
+                    if time.monotonic() - looked < LOOK_S:  # to ask an engine costs what the service starts with
+                        time.sleep(0.02)
+                        continue
+                    looked = time.monotonic()
                     if not self.is_running():
                         raise BuildError(f"The image must start. It ended:\n{self.log()}") from None
                 time.sleep(0.02)

@@ -5,7 +5,10 @@ It runs by the Python of the base image, with nothing but its standard library: 
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
+import marshal
 import os
 import py_compile
 import re
@@ -22,12 +25,16 @@ UNUSED_FOLDERS = {"tests", "test"}
 # Of what is large: tools for making models, and a second copy of the engine for programs in C.
 UNUSED_PARTS = (
     *("numpy/core/_simd.", "numpy/distutils/", "numpy/f2py/", "sklearn/datasets/data/", "sklearn/datasets/images/"),
+    "xgboost/testing/",
     *("onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
     *("onnxruntime/datasets/", "onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
 )
-UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
+UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".pxi", ".tp", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
 # Of what colours the source of other languages, the part that colours Python's.
 COLOURS, KEPT_COLOURS = "pygments/lexers/", ("__init__.py", "_mapping.py", "python.py", "special.py")
+# Large libraries whose documentation strings a person reads, and no service: they are compiled with empty ones.
+UNDOCUMENTED = ("numpy", "pandas", "scipy", "sklearn")
+UNCHECKED = 1  # the flag of compiled code that is never compared with its source
 ELF = b"\x7fELF\x02\x01"  # of 64 bits, the low byte first
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
 
@@ -122,12 +129,45 @@ def compile_all(site: Path) -> None:
 
 
 def _compile(file: str, site: str) -> None:
-    shown = "/app/site/" + str(Path(file).relative_to(site))
+    inner = Path(file).relative_to(site)
+    shown = f"/app/site/{inner}"
+    if inner.parts[0] in UNDOCUMENTED:
+        _compile_undocumented(Path(file), shown)
+        return
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     try:
         py_compile.compile(file, dfile=shown, doraise=True, invalidation_mode=mode)
     except py_compile.PyCompileError:
         return  # a template, or for another Python: nothing that is imported here
+
+
+def _compile_undocumented(file: Path, shown: str) -> None:
+    source = file.read_bytes()
+    try:
+        code = compile(undocumented(source), shown, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return  # a template, as above
+    target = Path(importlib.util.cache_from_source(str(file)))
+    target.parent.mkdir(exist_ok=True)
+    head = importlib.util.MAGIC_NUMBER + UNCHECKED.to_bytes(4, "little") + importlib.util.source_hash(source)
+    target.write_bytes(head + marshal.dumps(code))
+
+
+def undocumented(source: bytes) -> ast.Module:
+    """Read a module with empty documentation strings; the lines stay where they are, and the source as it is.
+
+    >>> found = {}
+    >>> exec(compile(undocumented(b"'Words.'; told = __doc__"), "module.py", "exec"), found)
+    >>> found["told"]
+    ''
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                first.value.value = "" if isinstance(first.value.value, str) else first.value.value
+    return tree
 
 
 def make_even(root: Path) -> None:
