@@ -22,7 +22,7 @@ from ekiben.containers import diet
 from ekiben.containers.context import Context
 from ekiben.containers.engines import Engine, asked, last
 from ekiben.containers.images import Ran
-from ekiben.errors import BuildError, EkibenError
+from ekiben.errors import BuildError, EkibenError, RequestError
 from ekiben.packages import Package
 from ekiben.progress import Progress
 
@@ -113,6 +113,7 @@ def running_image(
     ref: str,
     *,
     environment: Mapping[str, str] | None = None,
+    volumes: Mapping[Path, str] | None = None,
     cpus: float = 1,
     memory_mb: int = 1024,
 ) -> Iterator[Container]:
@@ -124,12 +125,15 @@ def running_image(
         What runs it, and the image.
     environment
         More variables for it.
+    volumes
+        Folders of this machine that it may write to, each with the place where it finds them.
     cpus, memory_mb
         What it may use, where the engine can limit that.
     """
     port = _free_port()
     told = {**running.TRIED, draining.SECONDS: DRAIN_S, **(environment or {})}
     words = [f"--env={key}={value}" for key, value in told.items()]
+    words += [f"--volume={folder}:{place}" for folder, place in (volumes or {}).items()]
     began = time.monotonic()
     limited = asked(engine, port=port, cpus=cpus, memory_mb=memory_mb)
     done = engine.call("run", "-d", *limited, *words, ref)
@@ -239,10 +243,24 @@ def _same_bits(got: pd.DataFrame, wanted: pd.DataFrame) -> bool:
 
 
 def _explains(subject: Subject, rows: pd.DataFrame) -> list[str]:
-    """Ask for one explanation: what an image must hold for it was chosen, and shows only now."""
+    """Ask for one explanation by each method: what an image must hold for it was chosen, and shows only now."""
     assert subject.client is not None
-    try:
-        (found,) = subject.client.explain(subject.whole(rows))
-    except Exception as reason:  # noqa: BLE001 -- whatever is missing in there is a fault of the image
-        return [f"{subject.arm}: it does not explain: {json.dumps(str(reason))[:200]}"]
-    return [] if found.method else [f"{subject.arm}: an explanation without a method"]
+    faults = []
+    for method in (None, *_named(subject)):
+        by = f" by {method}" if method else ""
+        try:
+            (found,) = subject.client.explain(subject.whole(rows), method=method)
+        except Exception as reason:  # noqa: BLE001 -- whatever is missing in there is a fault of the image
+            if not (method and isinstance(reason, RequestError) and reason.status < httpx.codes.INTERNAL_SERVER_ERROR):
+                faults.append(f"{subject.arm}: it does not explain{by}: {json.dumps(str(reason))[:200]}")
+            continue  # a method need not explain every arm
+        if found.method != (method or found.method):
+            faults.append(f"{subject.arm}: it does not explain{by}, but by {found.method}")
+    return faults
+
+
+def _named(subject: Subject) -> list[str]:
+    """Name the methods that may be asked for, but for those that show rows which the service does not."""
+    assert subject.spec is not None
+    explain = subject.spec.explain
+    return [each for each in explain.methods if each != "examples" or explain.show_reference]
