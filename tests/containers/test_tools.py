@@ -1,14 +1,16 @@
 """What runs while an image is built: wheels unpacked, and bases stripped."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ekiben.containers import engines, probes, wheels
+from ekiben.containers import context, engines, probes, wheels
 from ekiben.containers.tools import install, strip
 from ekiben.containers.wheels import Locked
 from ekiben.errors import BuildError, SpecError
@@ -47,6 +49,74 @@ def test_wheels_are_unpacked_to_the_same_bytes_wherever_that_is_done(tmp_path):
     assert "thing/b.py" in found
     assert any(name.startswith("thing/__pycache__/b.") for name in found)
     assert not any("tests" in name or name.endswith(".pyi") for name in found)
+
+
+def test_of_a_folder_of_tests_stays_what_a_module_outside_imports(tmp_path):
+    files = {
+        "thing/used.py": "from thing.tests.helpers import ONE\n",
+        "thing/tests/__init__.py": "",
+        "thing/tests/helpers.py": "ONE = 1\n",
+        "thing/tests/test_used.py": "import thing.tests.other\n",
+        "thing/tests/other.py": "",
+    }
+    path = wheel(tmp_path / "wheels", files=files)
+    (tmp_path / "requirements.txt").write_text(requirement(path))
+    install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / "site"))
+    assert {each.name for each in (tmp_path / "site/thing/tests").glob("*.py")} == {"__init__.py", "helpers.py"}
+    subprocess.run([sys.executable, "-c", "import thing.used"], cwd=tmp_path / "site", check=True)
+
+
+def test_a_large_library_is_compiled_without_its_words_and_is_otherwise_the_same(tmp_path):
+    source = '"""Words."""\nfrom __future__ import annotations\n\ndef half(x: int) -> float:\n    """Words."""\n    return x / 2\n'
+    path = wheel(tmp_path / "wheels", "scipy", files={"scipy/__init__.py": source})
+    (tmp_path / "requirements.txt").write_text(requirement(path))
+    for place in ("here", "there"):
+        install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / place))
+    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert (tmp_path / "here/scipy/__init__.py").read_text() == source  # as tracebacks show it
+    program = "import scipy; print(repr(scipy.__doc__), repr(scipy.half.__doc__), scipy.half(3), scipy.half.__code__.co_firstlineno)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path / "here", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["''", "''", "1.5", "4"]
+
+
+IMPORTED = """
+import importlib, io, json, pkgutil, sys, warnings
+from contextlib import redirect_stdout
+warnings.simplefilter("ignore")
+sys.dont_write_bytecode = True
+found = {}
+for name in ("numpy", "pandas", "scipy", "sklearn"):
+    package = importlib.import_module(name)
+    assert package.__file__.startswith(sys.argv[1]), package.__file__
+    for each in pkgutil.walk_packages(package.__path__, name + ".", onerror=lambda _: None):
+        try:
+            with redirect_stdout(io.StringIO()):
+                importlib.import_module(each.name)
+            found[each.name] = "imported"
+        except BaseException as reason:
+            found[each.name] = type(reason).__name__
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.long
+def test_every_module_of_the_large_libraries_is_imported_without_its_words_as_with_them(
+    tag, cache, tmp_path, monkeypatch
+):
+    told = context.write(tag, tmp_path / "context", base="debian", lean=False)
+    found = []
+    for undocumented in (install.UNDOCUMENTED, ()):
+        monkeypatch.setattr(install, "UNDOCUMENTED", undocumented)
+        monkeypatch.setattr(install, "ProcessPoolExecutor", ThreadPoolExecutor)  # to which the line above is known
+        site = tmp_path / f"site-{len(found)}"
+        install.main(str(told.folder / "wheels"), str(told.folder / "requirements.txt"), str(site))
+        command = [sys.executable, "-S", "-c", IMPORTED, str(site)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(site)})
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1]
+    assert list(found[0].values()).count("imported") > 1000
 
 
 def test_a_wheel_of_other_bytes_is_not_unpacked(tmp_path):

@@ -285,7 +285,9 @@ def _distribution(wheel: Wheel) -> Part:
 def _unpacked(wheel: Wheel) -> int:
     """Tell how many bytes of a wheel are installed, and compiled of it."""
     with zipfile.ZipFile(wheel.file) as packed:
-        used = [(each.filename, _kept(packed, each)) for each in packed.infolist() if install.is_used(each.filename)]
+        kept = install.imported_tests(packed)
+        files = [each for each in packed.infolist() if each.filename in kept or install.is_used(each.filename)]
+        used = [(each.filename, _kept(packed, each)) for each in files]
     sources = sum(size for name, size in used if name.endswith(".py"))
     return sum(size for _, size in used) + round(COMPILED * sources)
 

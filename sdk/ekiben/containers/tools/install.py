@@ -22,6 +22,10 @@ from pathlib import Path
 EPOCH = 315532800  # 1980-01-01, where none is told
 # What no service imports: tests, stubs, sources and headers of what is compiled.
 UNUSED_FOLDERS = {"tests", "test"}
+IMPORTED_TESTS = re.compile(
+    rb"^[ \t]*from[ \t]+([\w.]+\.tests?(?:\.\w+)*)[ \t]+import|^[ \t]*import[ \t]+([\w.]+\.tests?(?:\.\w+)*)",
+    re.MULTILINE,
+)
 # Of what is large: tools for making models, and a second copy of the engine for programs in C.
 UNUSED_PARTS = (
     *("numpy/core/_simd.", "numpy/distutils/", "numpy/f2py/", "sklearn/datasets/data/", "sklearn/datasets/images/"),
@@ -65,8 +69,9 @@ def unpack(wheel: Path, digest: str, site: Path) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise SystemExit(f"{wheel.name} must have the SHA-256 {digest[:12]}…. It has another: get the wheels again.")
     with zipfile.ZipFile(wheel) as packed:
+        kept = imported_tests(packed)
         for name in packed.namelist():
-            place = _place(name)
+            place = name if name in kept else _place(name)
             if place is None:
                 continue
             target = (site / place).resolve()
@@ -85,6 +90,21 @@ def _place(name: str) -> str | None:
         return name
     scheme, _, inner = rest.partition("/")
     return inner if scheme in ("purelib", "platlib") else None
+
+
+def imported_tests(packed: zipfile.ZipFile) -> set[str]:
+    """Name the modules in folders of tests that a module outside of them imports by its whole name, as alibi does."""
+    names = {name for name in packed.namelist() if name.endswith(".py")}
+    if not any(UNUSED_FOLDERS & set(name.split("/")) for name in names):
+        return set()
+    found = set[str]()
+    for name in names:
+        if is_used(name):
+            for one, other in IMPORTED_TESTS.findall(packed.read(name)):
+                parts = (one or other).decode().split(".")
+                found |= {"/".join([*parts[:n], "__init__.py"]) for n in range(1, len(parts) + 1)}
+                found.add("/".join(parts) + ".py")
+    return found & names
 
 
 def is_used(name: str) -> bool:
