@@ -66,6 +66,18 @@ def test_of_a_folder_of_tests_stays_what_a_module_outside_imports(tmp_path):
     subprocess.run([sys.executable, "-c", "import thing.used"], cwd=tmp_path / "site", check=True)
 
 
+def test_a_stub_that_a_package_reads_when_it_is_imported_stays(tmp_path):
+    files = {
+        "thing/lazy/__init__.py": "import lazy_loader\n\nstub = lazy_loader.attach_stub(__name__, __file__)\n",
+        "thing/lazy/__init__.pyi": "from .a import A\n",
+        "thing/a.pyi": "",
+    }
+    path = wheel(tmp_path / "wheels", files=files)
+    (tmp_path / "requirements.txt").write_text(requirement(path))
+    install.main(str(path.parent), str(tmp_path / "requirements.txt"), str(tmp_path / "site"))
+    assert [each.parent.name for each in (tmp_path / "site").rglob("*.pyi")] == ["lazy"]
+
+
 def test_a_large_library_is_compiled_without_its_words_and_is_otherwise_the_same(tmp_path):
     source = '"""Words."""\nfrom __future__ import annotations\n\ndef half(x: int) -> float:\n    """Words."""\n    return x / 2\n'
     path = wheel(tmp_path / "wheels", "scipy", files={"scipy/__init__.py": source})

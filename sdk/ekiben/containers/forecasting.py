@@ -285,7 +285,7 @@ def _distribution(wheel: Wheel) -> Part:
 def _unpacked(wheel: Wheel) -> int:
     """Tell how many bytes of a wheel are installed, and compiled of it."""
     with zipfile.ZipFile(wheel.file) as packed:
-        kept = install.imported_tests(packed)
+        kept = install.asked_for(packed)
         files = [each for each in packed.infolist() if each.filename in kept or install.is_used(each.filename)]
         used = [(each.filename, _kept(packed, each)) for each in files]
     sources = sum(size for name, size in used if name.endswith(".py"))

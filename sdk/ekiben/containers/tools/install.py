@@ -22,6 +22,7 @@ from pathlib import Path
 EPOCH = 315532800  # 1980-01-01, where none is told
 # What no service imports: tests, stubs, sources and headers of what is compiled.
 UNUSED_FOLDERS = {"tests", "test"}
+READS_STUB = b"attach_stub("  # lazy_loader takes from a stub what a package has
 IMPORTED_TESTS = re.compile(
     rb"^[ \t]*from[ \t]+([\w.]+\.tests?(?:\.\w+)*)[ \t]+import|^[ \t]*import[ \t]+([\w.]+\.tests?(?:\.\w+)*)",
     re.MULTILINE,
@@ -69,7 +70,7 @@ def unpack(wheel: Path, digest: str, site: Path) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise SystemExit(f"{wheel.name} must have the SHA-256 {digest[:12]}…. It has another: get the wheels again.")
     with zipfile.ZipFile(wheel) as packed:
-        kept = imported_tests(packed)
+        kept = asked_for(packed)
         for name in packed.namelist():
             place = name if name in kept else _place(name)
             if place is None:
@@ -92,15 +93,17 @@ def _place(name: str) -> str | None:
     return inner if scheme in ("purelib", "platlib") else None
 
 
-def imported_tests(packed: zipfile.ZipFile) -> set[str]:
-    """Name the modules in folders of tests that a module outside of them imports by its whole name, as alibi does."""
-    names = {name for name in packed.namelist() if name.endswith(".py")}
-    if not any(UNUSED_FOLDERS & set(name.split("/")) for name in names):
+def asked_for(packed: zipfile.ZipFile) -> set[str]:
+    """Name what else a wheel's own modules ask for: of tests what they import by its whole name, and stubs that they read."""
+    names = set(packed.namelist())
+    if all(is_used(name) for name in names if name.endswith((".py", ".pyi"))):
         return set()
     found = set[str]()
     for name in names:
-        if is_used(name):
-            for one, other in IMPORTED_TESTS.findall(packed.read(name)):
+        if name.endswith(".py") and is_used(name):
+            source = packed.read(name)
+            found |= {f"{name}i"} if READS_STUB in source else set()
+            for one, other in IMPORTED_TESTS.findall(source):
                 parts = (one or other).decode().split(".")
                 found |= {"/".join([*parts[:n], "__init__.py"]) for n in range(1, len(parts) + 1)}
                 found.add("/".join(parts) + ".py")
