@@ -6,9 +6,11 @@ import pytest
 import yaml
 
 import kubectl
-from ekiben import deploying
+from ekiben import deploying, spec
 from ekiben.errors import SpecError
 from ekiben.explaining import wishes
+from ekiben.explaining.answering import Explaining
+from ekiben.metering import meter
 from test_deploying import IMAGE, TEXT, misspellings, one, pod_of, spoil, unseen
 
 SECOND = TEXT.replace('"credit_risk"', '"credit_risk_alibi"').replace('to = "postgres"', 'to = "file"')
@@ -144,3 +146,9 @@ def test_an_address_that_is_none_is_refused_without_telling_it(monkeypatch, give
     with pytest.raises(SpecError, match=f"{wishes.ELSEWHERE} must be an address without a password") as refused:
         wishes.elsewhere()
     assert "secret" not in str(refused.value)
+
+
+def test_a_service_does_not_start_with_an_address_that_is_none(monkeypatch):
+    monkeypatch.setenv(wishes.ELSEWHERE, "churn-alibi")
+    with pytest.raises(SpecError, match=f"{wishes.ELSEWHERE} must be an address"):
+        Explaining(spec.loads(TEXT), {}, meter())

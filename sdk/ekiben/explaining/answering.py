@@ -108,6 +108,7 @@ class Explaining:
         self, spec: ServiceSpec, packages: Mapping[str, Package], counted: Counted, tickets: Tickets | None = None
     ) -> None:
         self.spec, self.packages, self.counted, self.tickets = spec, packages, counted, tickets
+        wishes.elsewhere()  # what is no address is refused now, and not where somebody asks
         self.budget_s = spec.budgets.explain_ms / 1000
         told = spec.explain
         self._nearby = None if told.nearest is None else Nearby(told.nearest)
