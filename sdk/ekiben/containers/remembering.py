@@ -32,13 +32,6 @@ def remembered(kind: str, parts: Iterable[object], find: Callable[[], Any]) -> A
         All that it depends on, files by their digests.
     find
         Gives a value that JSON can hold.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> os.environ["EKIBEN_CACHE"] = tempfile.mkdtemp()
-    >>> remembered("sizes", ["ab12"], lambda: 3), remembered("sizes", ["ab12"], lambda: 4)
-    (3, 3)
     """
     place = cache() / kind / f"{digest(parts)}.json"
     with suppress(OSError, ValueError):  # not there, or not whole: it is found again
@@ -58,15 +51,6 @@ class Clean:
     ----------
     parts
         What decides beside the bytes: the rules, and what names this machine.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from io import BytesIO
-    >>> os.environ["EKIBEN_CACHE"] = tempfile.mkdtemp()
-    >>> Clean(["rules"]).keep(["a.txt"], file := BytesIO(b"clean"))
-    >>> Clean(["rules"]).knows(["a.txt"], file), Clean(["other rules"]).knows(["a.txt"], file)
-    (True, False)
     """
 
     def __init__(self, parts: Iterable[object]) -> None:
