@@ -416,6 +416,8 @@ def test_a_value_needs_a_wanted_range():
     model, X, _ = regressor()
     with pytest.raises(ExplainError, match=re.escape("Got none. Give it: wanted=(low, high), None for an open end.")):
         found_by(context_of(model, X), X.iloc[[0]])
+    with pytest.raises(SpecError, match=re.escape("must be a range: wanted=(low, high), None for an open end. Got {")):
+        found_by(context_of(model, X), X.iloc[[0]], wanted={"high": (0.5, None)})
 
 
 @pytest.mark.parametrize(

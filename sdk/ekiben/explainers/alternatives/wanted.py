@@ -110,7 +110,7 @@ def read_wanted(words: Any, context: Context) -> Wanted:
         raise ExplainError(
             f"A counterfactual of a value needs to know which is wanted. Got none. Give it: wanted={RANGE}."
         )
-    if isinstance(words, Mapping):
+    if classes and isinstance(words, Mapping):
         return _of_score(words, context)
     if isinstance(words, list | tuple):
         if classes:
