@@ -185,7 +185,9 @@ def test_a_name_is_looked_for_in_the_database_of_the_environment(recorder, ship,
     assert "2 decisions: champion 2" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_database_is_read_a_few_rows_at_a_time_and_left_in_the_middle(recorder, ship, dsn, folder, monkeypatch):
+@pytest.fixture
+def read_by_two(recorder, ship, dsn, monkeypatch):
+    """A connection to a database of seven decisions, which reads two rows at a time."""
     recorded = recorder()
     for i in range(7):
         recorded.write(fields(i))
@@ -193,30 +195,26 @@ def test_a_database_is_read_a_few_rows_at_a_time_and_left_in_the_middle(recorder
     until(lambda: len(ids(dsn)) == 7)
     monkeypatch.setattr(database, "FETCHED", 2)
     to = Database(lambda: dsn)
-    read = to.fetch("risk")
-    assert next(read)[1].id == fields(0)[0]
-    assert to._connection.is_in_transaction()  # the others are still there
-    read.close()
-    assert not to._connection.is_in_transaction()
-    assert [told.id for _, told in to.fetch("risk") if told.row == 0] == [fields(i)[0] for i in range(7)]
+    yield to
     to.close()
+
+
+def test_a_database_is_read_a_few_rows_at_a_time_and_left_in_the_middle(read_by_two, dsn, folder):
+    read = read_by_two.fetch("risk")
+    assert next(read)[1].id == fields(0)[0]
+    assert read_by_two._connection.is_in_transaction()  # the others are still there
+    read.close()
+    assert not read_by_two._connection.is_in_transaction()
+    assert [told.id for _, told in read_by_two.fetch("risk") if told.row == 0] == [fields(i)[0] for i in range(7)]
     assert len(same(dsn, folder)) == 14
 
 
-def test_a_database_that_goes_while_it_is_read_is_named(recorder, ship, dsn, folder, monkeypatch):
-    recorded = recorder()
-    for i in range(5):
-        recorded.write(fields(i))
-    ship(dsn)
-    until(lambda: len(ids(dsn)) == 5)
-    monkeypatch.setattr(database, "FETCHED", 2)
-    to = Database(lambda: dsn)
-    read = to.fetch("risk")
+def test_a_database_that_goes_while_it_is_read_is_named(read_by_two):
+    read = read_by_two.fetch("risk")
     next(read)
-    to._connection.terminate()
+    read_by_two._connection.terminate()
     with pytest.raises(UnreachableError, match="must answer"):
         list(read)
-    to.close()
 
 
 def test_two_services_share_a_database(recorder, ship, dsn, tmp_path):

@@ -73,12 +73,10 @@ class Container:
                     if http.get("/readyz").status_code == httpx.codes.OK:
                         return time.monotonic() - self.started
                 except httpx.TransportError:
-                    if time.monotonic() - looked < LOOK_S:  # to ask an engine costs what the service starts with
-                        time.sleep(0.02)
-                        continue
-                    looked = time.monotonic()
-                    if not self.is_running():
-                        raise BuildError(f"The image must start. It ended:\n{self.log()}") from None
+                    if time.monotonic() - looked >= LOOK_S:  # to ask an engine costs what the service starts with
+                        looked = time.monotonic()
+                        if not self.is_running():
+                            raise BuildError(f"The image must start. It ended:\n{self.log()}") from None
                 time.sleep(0.02)
         raise BuildError(f"The image must be ready within {READY_S:.0f} s. It was not:\n{self.log()}")
 
