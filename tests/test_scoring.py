@@ -1,5 +1,6 @@
 """A file of many rows: the answers of `predict`, whatever stopped the run in between."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -84,6 +85,25 @@ def test_bytes_that_are_no_utf_8_are_refused_wherever_they_are(champion, source,
         file.write(b"40,1,\xff,True,c\n")
     with pytest.raises(SpecError, match=r"The source must be a CSV in UTF-8. in.csv is not: .*can't decode byte 0xff"):
         score(champion, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=5_000)
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        (slice(None), "A line of CSV must have a field for each name of the first line. Those of in.csv have more."),
+        (slice(1), "A line of CSV must have a field for each name of the first line. Those of in.csv have more."),
+        (slice(30, 31), "The source must be a CSV in UTF-8. in.csv is not: "),
+    ],
+    ids=["every line", "the first line", "one line"],
+)
+def test_a_line_with_more_fields_than_names_is_refused(champion, source, tmp_path, which, says):
+    pd.read_parquet(source).to_csv(tmp_path / "in.csv", index=False)
+    head, *lines = (tmp_path / "in.csv").read_text().splitlines()
+    lines[which] = [f"{line},7" for line in lines[which]]
+    (tmp_path / "in.csv").write_text("\n".join([head, *lines]))
+    with pytest.raises(SpecError, match=f"^{re.escape(says)}"):
+        score(champion, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=20)
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_run_that_stops_goes_on_and_gives_the_same_bytes(champion, source, tmp_path):

@@ -174,8 +174,12 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
     names = [name for name in _names(source) if name in known]
     if source.suffix in CSV:
         try:
-            yield from pd.read_csv(source, usecols=names, chunksize=n_rows, **_csv(names, package.schema))
-        except ValueError as reason:  # a line of too many fields, or bytes that are no UTF-8
+            # all columns are read: of some alone pandas cuts a line that is too long, or moves its values
+            with pd.read_csv(source, chunksize=n_rows, **_csv(names, package.schema)) as coming:
+                for frame in coming:
+                    _refuse_longer(frame, source)
+                    yield frame[names]
+        except (pd.errors.ParserError, UnicodeError) as reason:  # too many fields, or no UTF-8
             raise SpecError(f"The source must be a CSV in UTF-8. {source.name} is not: {reason}.") from None
         return
     parquet = require("pyarrow.parquet", to="read Parquet")
@@ -194,6 +198,17 @@ def _csv(names: Sequence[str], schema: Schema) -> dict[str, Any]:
         "na_values": {name: sorted(GAPS - _spelled(known.get(name))) for name in names},
         "float_precision": "round_trip",
     }
+
+
+def _refuse_longer(frame: pd.DataFrame, source: Path) -> None:
+    """Refuse lines of more fields than there are names, the first of which pandas takes for an index."""
+    import pandas as pd
+
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise SpecError(
+            f"A line of CSV must have a field for each name of the first line. Those of {source.name} have more. "
+            "Name each column; a text with a comma needs quotes around it."
+        )
 
 
 def _is_text(column: Column) -> bool:
