@@ -255,7 +255,8 @@ class Explanations(Sequence[Explanation]):
         told = [one for one in self._items if isinstance(one, Attribution)]
         size = {name: fsum(abs(one.contributions[name]) for one in told) for name in told[0].contributions}
         ordered = sorted(size, key=lambda name: -size[name])
-        shown, rest = ordered[: n_shown(len(ordered))], ordered[n_shown(len(ordered)) :]
+        n = n_shown(len(ordered))
+        shown, rest = ordered[:n], ordered[n:]
         subject = told[0].subject
         moved = [
             Moved(
