@@ -50,6 +50,11 @@ def _places(site: Site) -> list[tuple[Site, _Place]]:
     return [(site, OWN), *([(site.explainer, EXPLAINERS)] if site.explainer else [])]
 
 
+def _are_shipped(site: Site) -> bool:
+    """Tell whether the records of any of them go into the database."""
+    return any(each.is_shipped for each, _ in _places(site))
+
+
 _ROUTE_HEAD = "# Which arm answers how often. After a change: docker compose up --force-recreate --wait\n"
 _SOURCES = {
     "apiVersion": 1,
@@ -77,11 +82,10 @@ def composed(site: Site) -> dict[str, Any]:
         "prometheus": _prometheus(site),
         "grafana": _grafana(),
     }
-    is_shipped = any(each.is_shipped for each, _ in _places(site))
-    if is_shipped:
+    if _are_shipped(site):
         services["postgres"] = _postgres()
     held: dict[str, Any] = {place.kept: {} for _, place in _places(site)} | {"metrics": {}, "boards": {}}
-    held |= {"decisions": {}} if is_shipped else {}
+    held |= {"decisions": {}} if _are_shipped(site) else {}
     return {
         "name": site.name,
         "services": services,
@@ -99,8 +103,7 @@ def composed(site: Site) -> dict[str, Any]:
 def _names(site: Site) -> list[str]:
     found = ["grafana_password"]
     found += ["keys.toml", "metrics_token"] if site.keys else []
-    is_shipped = any(each.is_shipped for each, _ in _places(site))
-    return found + (["postgres_password", "records_dsn"] if is_shipped else [])
+    return found + (["postgres_password", "records_dsn"] if _are_shipped(site) else [])
 
 
 def _hardened() -> dict[str, Any]:
