@@ -114,7 +114,7 @@ def compiled(text):
         ),
         (1, f"{SITE}/ours-1.0.dist-info/RECORD", f"{HOME}/a.py,,".encode(), "a path of a machine"),
         (1, f"{SITE}/ours/__pycache__/a.cpython-311.pyc", compiled(f"{HOME}/a.py"), "a path of a machine"),
-        (1, f"{SITE}/ours/data.zip", gzip.compress(TOKEN.encode()), "a token of GitHub"),
+        (1, f"{SITE}/ours/data.zip", gzip.compress(TOKEN.encode(), mtime=0), "a token of GitHub"),
         (2, f"{BENTO}/models/m/1/model.skops", TOKEN.encode("utf-16"), "a token of GitHub"),
         (3, f"{BENTO}/src/service.py", f"T = '{TOKEN}'".encode(), "a token of GitHub"),
         (3, f"{BENTO}/src/.env", b"MODE=1", "a file of secrets"),
