@@ -39,14 +39,14 @@ help:  ## List the targets
 setup: $(STAMP)  ## Make .venv hold exactly what requirements.lock says, and ekiben from this folder
 
 # uv comes from the lock too, verified like the rest; `sync` would remove it if it were not in there.
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock sdk/hatch_build.py sdk/ekiben/_loops.c
 	@test -n "$(PYTHON)" || { echo "Python must be 3.11 or 3.12. None was found. Run: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Filling $(VENV); the first time takes some minutes"
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
 	test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	$(UV) sync $(INTO) --require-hashes requirements.lock
-	$(UV) install $(INTO) --no-deps --no-build-isolation --editable .
+	$(UV) install $(INTO) --no-deps --no-build-isolation --reinstall-package ekiben --editable .
 	touch $@
 
 .PHONY: demo

@@ -276,9 +276,10 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 def _sources() -> Iterator[str]:
-    """Give ekiben's own lines from the files that run: those of a working copy are in no RECORD."""
+    """Give ekiben's own lines from its files, those of a working copy being in no RECORD; what a compiler made has its source."""
     root = Path(__file__).parent
-    return (f"{path.relative_to(root.parent).as_posix()},{_sha256(path)}" for path in sources(root))
+    told = (path for path in sources(root) if path.suffix != ".so")
+    return (f"{path.relative_to(root.parent).as_posix()},{_sha256(path)}" for path in told)
 
 
 def sources(root: Path) -> list[Path]:

@@ -16,7 +16,8 @@ from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
 from ekiben.explainers.shapley import Broken, Prepared, features_of
-from ekiben.explanations import Attribution, Explanation, Units
+from ekiben.explanations import Explanation, Units, from_json
+from ekiben.explanations.attribution import gap, template
 from ekiben.tables import as_columns
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Trees:
     owners: Rows
     units: Units
     fold: Folding = field(init=False)
+    said: dict[int, dict[str, Any]] = field(init=False, default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare to add features up to columns."""
@@ -112,29 +114,41 @@ class Trees:
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly up to 32-bit rounding."""
         started = perf_counter()
-        return self._explained(self.engine.broken(self.context.rows(frame)), started)
+        return list(map(from_json, self._told(self.engine.broken(self.context.rows(frame)), started)))
 
-    def explain_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Explanation] | None:
+    def explain_columns(self, columns: Sequence[Sequence[Any]], _n_rows: int) -> list[Explanation] | None:
         """Explain rows that come as columns of plain values, without a frame; None where the library is asked."""
         if not isinstance(self.engine, Prepared):
             return None
-        started = perf_counter()
-        return self._explained(self.engine.of_columns(columns, n_rows), started)
+        return list(map(from_json, self.documents(list(zip(*columns, strict=True)))))
 
-    def _explained(self, found: list[Broken], started: float) -> list[Explanation]:
+    def documents(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Explain rows of plain values by the plan, and give what travels of the explanations."""
+        started = perf_counter()
+        assert isinstance(self.engine, Prepared)
+        return self._told(self.engine.of_rows(rows), started)
+
+    def _told(self, found: list[Broken], started: float) -> list[dict[str, Any]]:
         folded = [self.fold(each.parts) for each in found]
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(found), 1)
         return [
-            Attribution.of(
-                method=self.named,
-                **explains(self.context, self.units, each.output, len(each.margins)),
-                base_value=each.base,
-                value=each.margins[each.output],
-                contributions=contributions,
-                elapsed_ms=elapsed_ms,
-            )
+            {
+                **self._said(each.output, len(each.margins)),
+                "base_value": each.base,
+                "value": (value := each.margins[each.output]),
+                "contributions": contributions,
+                "faithfulness_error": gap(each.base, value, contributions),
+                "elapsed_ms": elapsed_ms,
+            }
             for each, contributions in zip(found, folded, strict=True)
         ]
+
+    def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
+        """Give what travels of an output but for the numbers."""
+        if (known := self.said.get(output)) is None:
+            told = explains(self.context, self.units, output, n_outputs)
+            known = self.said[output] = template(method=self.named, **told)
+        return known
 
     def save(self, folder: Path) -> None:
         """Write the owner of each feature, and what was prepared; the trees are the model's."""

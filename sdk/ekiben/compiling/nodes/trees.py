@@ -1,4 +1,4 @@
-"""Trees, answered by ONNX Runtime, or step by step where they are few."""
+"""Trees, answered by the inner loops; where those are not built, by ONNX Runtime, to the same bit."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ekiben._optional import require
-from ekiben.compiling.forest import LEQ, Forest, encode
+from ekiben.compiling.forest import LEQ, LT, Forest, encode
 from ekiben.compiling.nodes import Node, Of, Values
 from ekiben.errors import IntegrityError, PlanError
+from ekiben.loops import loops
 
 if TYPE_CHECKING:
     from ekiben.models import Array
 
 LARGEST_32 = 3.4028234663852886e38
-FEW = 12  # so many trees are gone through in Python sooner than an engine is asked
-
-Step: TypeAlias = "tuple[int, float, Step, Step] | int"  # a feature, its threshold, two ways; or a leaf's number
 
 
 class Trees(Of):
@@ -37,30 +35,17 @@ class Trees(Of):
             raise IntegrityError(f"A plan's trees must fit its features. Got {forest.n_features} for {of.width}.")
         self.forest, self.leaves = forest, leaves
         self.width = forest.n_targets if leaves is None else leaves.shape[1]
-        self._kind = np.float32 if forest.bits == 32 else np.float64
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
-        few = len(forest.root) <= FEW and forest.bits == 64 and bool((forest.mode == LEQ).all())
-        self._ask = self._walk if few else self._engine
+        self._kind = np.float32 if forest.bits == 32 else np.float64
         self._threads = threading.local()
+
+    @cached_property
+    def _taken(self) -> Any:
+        return taken_over(self._grown, self.leaves)
 
     @cached_property
     def _session(self) -> Any:
         return session(encode(self._grown))
-
-    @cached_property
-    def _roots(self) -> list[Step]:
-        return steps(self._grown)
-
-    @cached_property
-    def _told(self) -> list[list[float]]:
-        """Give for each leaf the numbers that it adds to all targets."""
-        if self.leaves is not None:
-            found: list[list[float]] = self.leaves[self.forest.leaf_weight.astype(np.intp)].tolist()
-            return found
-        told = np.zeros((len(self.forest.leaf_weight), self.width))
-        told[np.arange(len(told)), self.forest.leaf_target] = self.forest.leaf_weight
-        listed: list[list[float]] = told.tolist()
-        return listed
 
     def thresholds(self) -> Mapping[int, Iterable[float]]:
         return {number: points.tolist() for number, points in self.forest.split_points.items()}
@@ -75,38 +60,33 @@ class Trees(Of):
 
     def summed(self, found: Sequence[float]) -> Sequence[float]:
         """Add up the leaves for the features of one row."""
-        total = sum(map(abs, found))
-        if total <= LARGEST_32:  # none is missing, none is too large
-            return self._ask(found)
+        if loops is not None and self._taken is not None:
+            summed: list[float] | None = loops.row(self._taken, found)
+            if summed is None:
+                raise PlanError(TOO_LARGE)
+            return summed
         if any(abs(value) > LARGEST_32 for value in found):
             raise PlanError(TOO_LARGE)
-        return self._engine(found)
-
-    def _walk(self, found: Sequence[float]) -> Sequence[float]:
-        """Go down tree by tree; no number is missing."""
-        told, total = self._told, [0.0] * self.width
-        for node in self._roots:
-            while type(node) is tuple:
-                feature, threshold, yes, no = node
-                node = yes if found[feature] <= threshold else no  # noqa: PLW2901 -- further down
-            total = [a + b for a, b in zip(total, told[node], strict=True)]  # type: ignore[index]
-        return total
-
-    def _engine(self, found: Sequence[float]) -> Sequence[float]:
         try:
             bound = self._threads.bound
         except AttributeError:
             bound = self._threads.bound = Bound(self._session, self.forest, self._kind)
-        summed = bound.run(found)
-        if self.leaves is not None:
-            summed = np.add.reduce(self.leaves[summed.astype(np.intp)], axis=1)
-        made: list[float] = summed[0].tolist()
+        made: list[float] = self._by_leaves(bound.run(found))[0].tolist()
         return made
 
     def apply(self, matrix: Array) -> Array:
+        if loops is not None and self._taken is not None:
+            made: Array = np.empty((len(matrix), self.width))
+            if not loops.rows(self._taken, np.ascontiguousarray(matrix, dtype=np.float64), made):
+                raise PlanError(TOO_LARGE)
+            return made
         if np.abs(matrix).max(initial=0.0, where=matrix == matrix) > LARGEST_32:
             raise PlanError(TOO_LARGE)
         (found,) = self._session.run(["y"], {"x": matrix.astype(self._kind, copy=False)})
+        return self._by_leaves(found)
+
+    def _by_leaves(self, found: Array) -> Array:
+        """Add up the rows of leaves that the trees name, from shape (n_rows, n_trees); else the sums are found already."""
         if self.leaves is None:
             summed: Array = found.astype(np.float64, copy=False)
             return summed
@@ -135,6 +115,25 @@ class Bound:
 TOO_LARGE = "A number must be one that 32 bits can hold. Got a larger one."
 
 
+def taken_over(forest: Forest, leaves: Array | None) -> Any:
+    """Let the inner loops take trees over; None where they are not built, or do not take such trees."""
+    if loops is None or not ((forest.mode == LEQ).all() or (forest.mode == LT).all()):
+        return None
+    threshold = forest.threshold
+    if forest.mode[0] == LT:  # below a number is at most the one before it
+        threshold = np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    ways = (forest.missing_true, forest.true_leaf, forest.true_id, forest.false_leaf, forest.false_id)
+    arrays = (
+        forest.feature.astype(np.int64),
+        threshold.astype(np.float64),
+        *(each.astype(np.int64) for each in (*ways, forest.root, forest.leaf_target)),
+        forest.leaf_weight.astype(np.float64),
+        np.zeros(0) if leaves is None else np.ascontiguousarray(leaves, dtype=np.float64),
+    )
+    width = forest.n_targets if leaves is None else leaves.shape[1]
+    return loops.forest(forest.n_features, width, forest.bits == 32, arrays)
+
+
 def widened(forest: Forest) -> Forest:
     """Give trees that see numbers of 64 bits as the given ones see them rounded to 32.
 
@@ -152,20 +151,6 @@ def widened(forest: Forest) -> Forest:
     most = np.finfo(np.float64).max  # beyond what 32 bits hold, every number is on one side
     wide = np.where(forest.threshold >= LARGEST_32, most, np.where(forest.threshold < -LARGEST_32, -most, wide))
     return replace(forest, threshold=wide)
-
-
-def steps(forest: Forest) -> list[Step]:
-    """Give the root of each tree as steps within steps; every way leads forward, so the last node is made first."""
-    made: list[Step] = [0] * len(forest.feature)
-    told = [
-        values.tolist()
-        for values in (
-            forest.feature, forest.threshold, forest.true_leaf, forest.true_id, forest.false_leaf, forest.false_id,
-        )
-    ]  # fmt: skip
-    for i, (feature, threshold, yes_leaf, yes, no_leaf, no) in reversed(list(enumerate(zip(*told, strict=True)))):
-        made[i] = (feature, threshold, yes if yes_leaf else made[yes], no if no_leaf else made[no])
-    return [made[root] for root in forest.root.tolist()]
 
 
 def session(data: bytes) -> Any:

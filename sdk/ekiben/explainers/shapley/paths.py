@@ -235,7 +235,7 @@ class Paths:
         summed = [(part.share.prod(axis=1)[:, None] * part.value).sum(axis=0) for part in parts]
         self.base: list[float] = np.sum(summed, axis=0).tolist()  # what the forest gives on average, for each number
 
-    def row(self, features: list[float], number: int = 0) -> Array:
+    def row(self, features: Sequence[float], number: int = 0) -> Array:
         """Break one of the sums for a row down: shape (n_features,)."""
         bins = np.array(self.bins.row(features))
         gaps = bins < 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ekiben.models import Array
 
+FEW = 8  # rows whose features are made one by one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
@@ -70,16 +72,17 @@ class Prepared:
 
     def broken(self, frame: pd.DataFrame) -> list[Broken]:
         """Break the sums of each row down."""
-        return self.of_columns(as_columns(frame), len(frame))
+        return self.of_rows(list(zip(*as_columns(frame), strict=True)))
 
-    def of_columns(self, columns: Sequence[Sequence[Any]], n_rows: int) -> list[Broken]:
-        """Break the sums of rows down that come as columns of plain values."""
-        below = self.grown.node.of
-        if n_rows == 1:
-            return [self._row(list(below.row(Row.of([column[0] for column in columns]))))]
-        return [self._row(row) for row in features_of(self.grown, columns, n_rows).tolist()]
+    def of_rows(self, rows: Sequence[Sequence[Any]]) -> list[Broken]:
+        """Break the sums of rows of plain values down."""
+        if len(rows) <= FEW:
+            below = self.grown.node.of
+            return [self._row(below.row(Row.of(row))) for row in rows]
+        columns = list(zip(*rows, strict=True))
+        return [self._row(row) for row in features_of(self.grown, columns, len(rows)).tolist()]
 
-    def _row(self, features: list[float]) -> Broken:
+    def _row(self, features: Sequence[float]) -> Broken:
         told = self.grown.one(features)
         margins = [told[number] for number in self.numbers]
         output = max(range(len(margins)), key=margins.__getitem__)

@@ -22,6 +22,7 @@ from ekiben.errors import IntegrityError
 from ekiben.explainers._header import read_array
 from ekiben.explainers.shapley.bins import Bins
 from ekiben.explainers.shapley.paths import rule
+from ekiben.loops import loops
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -209,13 +210,34 @@ class Tables:
     owners: Array
     base: float
     n_players: int = field(init=False)
+    _taken: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the features of the model once."""
+        """Count the features of the model once, and let the inner loops take the tables over."""
         object.__setattr__(self, "n_players", self.bins.n_players)
+        object.__setattr__(self, "_taken", self._taken_over())
+
+    def _taken_over(self) -> Any:
+        """Give what the inner loops hold of the tables; None where they are not built, or there is nothing to look up."""
+        if loops is None or not len(self.begins) or self.table.dtype not in (np.float32, np.float64):
+            return None
+        edges = [np.asarray(each, dtype=np.float64) for each in self.bins.edges]
+        parts = (
+            np.concatenate(edges),
+            np.array([len(each) for each in edges], dtype=np.int64),
+            np.concatenate([each.ravel() for each in self.answers]),
+            np.array([each.shape[1] for each in self.answers], dtype=np.int64),
+            *(each.astype(np.int64) for each in (self.slots, self.begins, self.owners)),
+        )
+        bins, single = self.bins, self.table.dtype == np.float32
+        return loops.tables(self.n_players, bins.strict, bins.bits == 32, single, self.table, parts)
 
     def row(self, features: Sequence[float]) -> Array:
         """Break the sum for a row down: shape (n_features,)."""
+        if loops is not None and self._taken is not None:
+            parts: Array = np.zeros(self.n_players + 1)
+            loops.parts(self._taken, features, parts)
+            return parts[:-1]
         bins, answers = self.bins.row(features), self.answers
         told = [answers[i][bins[i]] for i in range(len(bins))]
         bits = np.unpackbits(np.concatenate([*told, _NONE]), bitorder="little")

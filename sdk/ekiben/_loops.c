@@ -1,0 +1,706 @@
+/* The two inner loops of a prediction by trees and of its explanation, which Python has no quick words for.
+
+   Everything here is also done without this file: by ONNX Runtime, and by numpy. `ekiben.loops` chooses. What comes in is
+   looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOGETHER = 8 };           /* trees that are gone down side by side: none waits for another's memory */
+enum { ROWS_AT_ONCE = 64 };      /* rows that meet the same trees while these are near */
+enum { ON_STACK = 512 };         /* numbers of one row that need no memory of their own */
+static const double LARGEST_32 = 3.4028234663852886e38;
+
+/* ── trees ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+typedef struct {
+    double threshold;            /* up to it a number goes to `first`, beyond it to the next one */
+    int32_t feature;             /* of a leaf: one beyond the features, whose number is always 0 */
+    int32_t first;               /* of a leaf: itself */
+} Node;
+
+typedef struct {
+    Py_ssize_t n_features, n_targets, n_trees, n_nodes;
+    int narrow;                  /* numbers are rounded to 32 bits, and so are sums */
+    Node *nodes;
+    uint8_t *missing_first;      /* whether a missing number goes to `first` */
+    double *weight;              /* of a leaf */
+    int32_t *target;             /* of a leaf: which sum it is added to; where leaves are rows, which row it names */
+    double *rows;                /* n_targets numbers each, where leaves are rows of numbers */
+    int32_t *roots;              /* as many as make whole groups; those too many lead to a leaf that is not added */
+    int32_t *depths;             /* of each group of trees */
+} Forest;
+
+static const char FOREST[] = "ekiben.forest";
+
+static void forest_free(Forest *forest) {
+    if (forest != NULL) {
+        free(forest->nodes);
+        free(forest->missing_first);
+        free(forest->weight);
+        free(forest->target);
+        free(forest->rows);
+        free(forest->roots);
+        free(forest->depths);
+        free(forest);
+    }
+}
+
+static void forest_gone(PyObject *capsule) {
+    forest_free(PyCapsule_GetPointer(capsule, FOREST));
+}
+
+enum {
+    FEATURE, THRESHOLD, MISSING_TRUE, TRUE_LEAF, TRUE_ID, FALSE_LEAF, FALSE_ID, ROOT, LEAF_TARGET, LEAF_WEIGHT,
+    ROWS, N_ARRAYS
+};
+
+typedef struct {
+    int32_t *of;                 /* which node of the tables a node here is; a leaf is -1 - its number */
+    Py_ssize_t n, most;
+} Placed;
+
+static int is_within(const int64_t *values, Py_ssize_t n, int64_t low, int64_t high) {
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (values[i] < low || values[i] >= high) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Put a tree's nodes in the order in which they are met, both ways of a node side by side; give its depth, or -1. */
+static int32_t placed(Placed *all, const int64_t **ids, int64_t root, int32_t *depth_of) {
+    Py_ssize_t start = all->n;
+    int32_t deepest = 0;
+    if (all->n >= all->most) {
+        return -1;
+    }
+    depth_of[all->n] = 0;
+    all->of[all->n++] = (int32_t)root;
+    for (Py_ssize_t at = start; at < all->n; at++) {
+        int32_t node = all->of[at];
+        if (node < 0) {
+            continue;
+        }
+        if (all->n + 2 > all->most) {
+            return -1;
+        }
+        for (int side = 0; side < 2; side++) {
+            int64_t id = ids[side ? FALSE_ID : TRUE_ID][node];
+            int is_leaf = ids[side ? FALSE_LEAF : TRUE_LEAF][node] == 1;
+            depth_of[all->n] = depth_of[at] + 1;
+            deepest = depth_of[all->n] > deepest ? depth_of[all->n] : deepest;
+            all->of[all->n++] = is_leaf ? (int32_t)(-1 - id) : (int32_t)id;
+        }
+    }
+    return deepest;
+}
+
+/* Whether each leaf names one of the rows, and those of each tree are that tree's own, so that trees add up in their order. */
+static int names_rows(const Forest *forest, const Placed *all, const int64_t *target, const double *weight, double n) {
+    Py_ssize_t tree = 0;
+    for (Py_ssize_t at = 0; at < all->n; at++) {
+        tree += tree < forest->n_trees && at == forest->roots[tree];
+        Py_ssize_t leaf = -1 - (Py_ssize_t)all->of[at];
+        if (leaf >= 0 && (target[leaf] != tree - 1 || !(weight[leaf] >= 0 && weight[leaf] < n))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static Forest *grown(const Py_buffer *given, Py_ssize_t n_features, Py_ssize_t n_targets, int narrow) {
+    const int64_t *ids[N_ARRAYS];
+    for (int i = 0; i < N_ARRAYS; i++) {
+        ids[i] = given[i].buf;
+    }
+    const double *threshold = given[THRESHOLD].buf, *weight = given[LEAF_WEIGHT].buf;
+    Py_ssize_t n_splits = given[FEATURE].len / 8, n_leaves = given[LEAF_TARGET].len / 8, n_trees = given[ROOT].len / 8;
+    Py_ssize_t most = 2 * (n_splits + n_leaves) + n_trees, padded = (n_trees + TOGETHER - 1) / TOGETHER * TOGETHER;
+    Forest *made = calloc(1, sizeof *made);
+    Placed all = {malloc((size_t)most * sizeof(int32_t)), 0, most};
+    int32_t *depth_of = malloc((size_t)most * sizeof(int32_t));
+    int fits = made != NULL && all.of != NULL && depth_of != NULL;
+    if (fits) {
+        made->n_features = n_features, made->n_targets = n_targets, made->n_trees = n_trees, made->narrow = narrow;
+        made->roots = calloc((size_t)padded, sizeof(int32_t));
+        made->depths = calloc((size_t)(padded / TOGETHER), sizeof(int32_t));
+        fits = made->roots != NULL && made->depths != NULL;
+    }
+    for (Py_ssize_t i = 0; fits && i < n_trees; i++) {
+        made->roots[i] = (int32_t)all.n;
+        int32_t depth = placed(&all, ids, ids[ROOT][i], depth_of), *of_group = &made->depths[i / TOGETHER];
+        fits = depth >= 0;
+        *of_group = depth > *of_group ? depth : *of_group;
+    }
+    if (fits) {
+        made->n_nodes = all.n;
+        made->nodes = malloc((size_t)all.n * sizeof(Node));
+        made->missing_first = calloc((size_t)all.n, 1);
+        made->weight = calloc((size_t)all.n, sizeof(double));
+        made->target = calloc((size_t)all.n, sizeof(int32_t));
+        fits = made->nodes != NULL && made->missing_first != NULL && made->weight != NULL && made->target != NULL;
+    }
+    Py_ssize_t n_rows = given[ROWS].len / 8 / n_targets;
+    if (fits && n_rows > 0) {
+        fits = names_rows(made, &all, ids[LEAF_TARGET], weight, (double)n_rows)
+            && (made->rows = malloc((size_t)given[ROWS].len)) != NULL;
+        if (fits) {
+            memcpy(made->rows, given[ROWS].buf, (size_t)given[ROWS].len);
+        }
+    }
+    /* The ways of the nodes follow each other as the nodes do, tree by tree: the first pair behind a root is its own. */
+    Py_ssize_t tree = 0, next = 0;
+    for (Py_ssize_t at = 0; fits && at < all.n; at++) {
+        if (tree < n_trees && at == made->roots[tree]) {
+            tree++;
+            next = at + 1;
+        }
+        int32_t node = all.of[at];
+        if (node < 0) {
+            made->nodes[at] = (Node){HUGE_VAL, (int32_t)n_features, (int32_t)at};
+            made->weight[at] = weight[-1 - node];
+            made->target[at] = (int32_t)(n_rows > 0 ? (int64_t)weight[-1 - node] : ids[LEAF_TARGET][-1 - node]);
+        } else {
+            made->nodes[at] = (Node){threshold[node], (int32_t)ids[FEATURE][node], (int32_t)next};
+            made->missing_first[at] = (uint8_t)ids[MISSING_TRUE][node];
+            next += 2;
+        }
+    }
+    for (Py_ssize_t i = n_trees; fits && i < padded; i++) {
+        made->roots[i] = made->roots[0];
+    }
+    free(all.of);
+    free(depth_of);
+    if (!fits) {
+        forest_free(made);
+        return NULL;
+    }
+    return made;
+}
+
+static const char *const UNFIT = "The trees must lead forward to nodes and leaves that there are.";
+
+PyDoc_STRVAR(forest_doc,
+"forest(n_features, n_targets, narrow, arrays)\n--\n\n"
+"Take trees over, from the arrays of a `Forest` as 64-bit integers and floats. The last of them is empty, or has rows of\n"
+"`n_targets` numbers, which leaves name in place of a number of their own. None where trees share nodes, or rows do not fit.");
+
+static PyObject *loops_forest(PyObject *self, PyObject *args) {
+    Py_ssize_t n_features, n_targets;
+    int narrow;
+    PyObject *arrays;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "nnpO!", &n_features, &n_targets, &narrow, &PyTuple_Type, &arrays)) {
+        return NULL;
+    }
+    if (PyTuple_Size(arrays) != N_ARRAYS) {
+        PyErr_SetString(PyExc_ValueError, UNFIT);
+        return NULL;
+    }
+    Py_buffer given[N_ARRAYS];
+    int n_given = 0;
+    Forest *made = NULL;
+    int fits = 1;
+    for (; n_given < N_ARRAYS; n_given++) {
+        if (PyObject_GetBuffer(PyTuple_GetItem(arrays, n_given), &given[n_given], PyBUF_SIMPLE) < 0) {
+            fits = 0;
+            break;
+        }
+    }
+    if (fits) {
+        const int64_t *ids[N_ARRAYS];
+        for (int i = 0; i < N_ARRAYS; i++) {
+            ids[i] = given[i].buf;
+        }
+        Py_ssize_t n = given[FEATURE].len / 8, n_leaves = given[LEAF_TARGET].len / 8, n_trees = given[ROOT].len / 8;
+        fits = n > 0 && n_leaves > 0 && n_trees > 0 && n_features > 0 && n_targets > 0
+            && n + n_leaves + n_trees < INT32_MAX / 4 && n_features < INT32_MAX && n_targets < INT32_MAX
+            && given[LEAF_WEIGHT].len / 8 == n_leaves && given[ROWS].len % (8 * n_targets) == 0
+            && is_within(ids[LEAF_TARGET], n_leaves, 0, given[ROWS].len > 0 ? n_trees : n_targets)
+            && is_within(ids[ROOT], n_trees, 0, n);
+        for (int i = FEATURE; fits && i < ROOT; i++) {
+            fits = given[i].len / 8 == n;
+        }
+        fits = fits && is_within(ids[FEATURE], n, 0, n_features) && is_within(ids[MISSING_TRUE], n, 0, 2)
+            && is_within(ids[TRUE_LEAF], n, 0, 2) && is_within(ids[FALSE_LEAF], n, 0, 2);
+        for (Py_ssize_t i = 0; fits && i < n; i++) {
+            int64_t yes = ids[TRUE_ID][i], no = ids[FALSE_ID][i];
+            fits = (ids[TRUE_LEAF][i] ? yes >= 0 && yes < n_leaves : yes > i && yes < n)
+                && (ids[FALSE_LEAF][i] ? no >= 0 && no < n_leaves : no > i && no < n);
+        }
+        if (!fits) {
+            PyErr_SetString(PyExc_ValueError, UNFIT);
+        } else {
+            made = grown(given, n_features, n_targets, narrow);
+        }
+    }
+    while (n_given > 0) {
+        PyBuffer_Release(&given[--n_given]);
+    }
+    if (!fits) {
+        return NULL;
+    }
+    if (made == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *capsule = PyCapsule_New(made, FOREST, forest_gone);
+    if (capsule == NULL) {
+        forest_free(made);
+    }
+    return capsule;
+}
+
+/* Go down a group of trees; `at` gets their leaves. `x` has one number more than there are features, which is 0. */
+static inline void down(const Forest *forest, Py_ssize_t group, const double *x, int gaps, int32_t *at) {
+    const Node *nodes = forest->nodes;
+    memcpy(at, forest->roots + group * TOGETHER, TOGETHER * sizeof *at);
+    int32_t depth = forest->depths[group];
+    if (gaps) {
+        for (int32_t step = 0; step < depth; step++) {
+            for (int k = 0; k < TOGETHER; k++) {
+                const Node *node = &nodes[at[k]];
+                double number = x[node->feature];
+                int first = number <= node->threshold || (number != number && forest->missing_first[at[k]]);
+                at[k] = node->first + !first;
+            }
+        }
+    } else {
+        for (int32_t step = 0; step < depth; step++) {
+            for (int k = 0; k < TOGETHER; k++) {
+                const Node *node = &nodes[at[k]];
+                at[k] = node->first + !(x[node->feature] <= node->threshold);
+            }
+        }
+    }
+}
+
+/* Add the leaves of a group up, tree by tree, as the library adds them. */
+static inline void add(const Forest *forest, Py_ssize_t group, const int32_t *at, double *sums) {
+    Py_ssize_t left = forest->n_trees - group * TOGETHER;
+    int n = left < TOGETHER ? (int)left : TOGETHER;
+    if (forest->rows != NULL) {
+        for (int k = 0; k < n; k++) {
+            const double *row = forest->rows + forest->target[at[k]] * forest->n_targets;
+            for (Py_ssize_t j = 0; j < forest->n_targets; j++) {
+                sums[j] += row[j];
+            }
+        }
+        return;
+    }
+    for (int k = 0; k < n; k++) {
+        double *sum = &sums[forest->target[at[k]]];
+        double added = *sum + forest->weight[at[k]];
+        *sum = forest->narrow ? (double)(float)added : added; /* two numbers of 32 bits: rounded once, as they would be */
+    }
+}
+
+/* Round one row's numbers as the trees see them. Give 1 where one is missing, 0 where none is, -1 where one is too large. */
+static int seen(const Forest *forest, double *x) {
+    int gaps = 0;
+    for (Py_ssize_t i = 0; i < forest->n_features; i++) {
+        if (fabs(x[i]) > LARGEST_32) {
+            return -1;
+        }
+        gaps |= x[i] != x[i];
+        x[i] = forest->narrow ? (double)(float)x[i] : x[i];
+    }
+    x[forest->n_features] = 0.0;
+    return gaps;
+}
+
+PyDoc_STRVAR(row_doc,
+"row(forest, numbers)\n--\n\n"
+"Add up the leaves for the numbers of one row, NaN for a missing one; None where one is beyond 32 bits.");
+
+static PyObject *loops_row(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
+    (void)self;
+    Forest *forest = n_args == 2 ? PyCapsule_GetPointer(args[0], FOREST) : NULL;
+    if (forest == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "row(forest, numbers)");
+        }
+        return NULL;
+    }
+    PyObject *numbers = PySequence_Fast(args[1], "numbers must be a sequence");
+    if (numbers == NULL) {
+        return NULL;
+    }
+    Py_ssize_t n = forest->n_features, n_targets = forest->n_targets;
+    double near[ON_STACK], *x = near;
+    PyObject *result = NULL;
+    if (n + 1 + n_targets > ON_STACK && (x = malloc((size_t)(n + 1 + n_targets) * sizeof *x)) == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    double *sums = x + n + 1;
+    int is_list = PyList_Check(numbers);
+    if ((is_list ? PyList_Size(numbers) : PyTuple_Size(numbers)) != n) {
+        PyErr_SetString(PyExc_ValueError, "A row must have one number for each feature.");
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        x[i] = PyFloat_AsDouble(is_list ? PyList_GetItem(numbers, i) : PyTuple_GetItem(numbers, i));
+        if (x[i] == -1.0 && PyErr_Occurred()) {
+            goto done;
+        }
+    }
+    int gaps = seen(forest, x);
+    if (gaps < 0) {
+        Py_INCREF(Py_None);
+        result = Py_None;
+        goto done;
+    }
+    memset(sums, 0, (size_t)n_targets * sizeof *sums);
+    for (Py_ssize_t group = 0; group * TOGETHER < forest->n_trees; group++) {
+        int32_t at[TOGETHER];
+        down(forest, group, x, gaps, at);
+        add(forest, group, at, sums);
+    }
+    result = PyList_New(n_targets);
+    for (Py_ssize_t i = 0; result != NULL && i < n_targets; i++) {
+        PyObject *sum = PyFloat_FromDouble(sums[i]);
+        if (sum == NULL || PyList_SetItem(result, i, sum) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+done:
+    if (x != near) {
+        free(x);
+    }
+    Py_DECREF(numbers);
+    return result;
+}
+
+PyDoc_STRVAR(rows_doc,
+"rows(forest, matrix, sums)\n--\n\n"
+"Add up the leaves for many rows: from float64 of shape (n_rows, n_features) into float64 of shape (n_rows, n_targets);\n"
+"False, with nothing said of the sums, where a number is beyond 32 bits.");
+
+static PyObject *loops_rows(PyObject *self, PyObject *args) {
+    PyObject *capsule;
+    Py_buffer given, made;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oy*w*", &capsule, &given, &made)) {
+        return NULL;
+    }
+    Forest *forest = PyCapsule_GetPointer(capsule, FOREST);
+    Py_ssize_t n = forest == NULL ? 1 : forest->n_features, n_targets = forest == NULL ? 1 : forest->n_targets;
+    Py_ssize_t n_rows = given.len / 8 / n, width = n + 1;
+    double *x = malloc((size_t)(ROWS_AT_ONCE * width) * sizeof *x);
+    int fits = forest != NULL;
+    if (fits && (given.len != n_rows * n * 8 || made.len != n_rows * n_targets * 8)) {
+        PyErr_SetString(PyExc_ValueError, "The arrays must fit the trees.");
+        fits = 0;
+    } else if (fits && x == NULL) {
+        PyErr_NoMemory();
+        fits = 0;
+    }
+    int held = 1;
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        const double *in = given.buf;
+        double *out = made.buf;
+        memset(out, 0, (size_t)made.len);
+        for (Py_ssize_t start = 0; held && start < n_rows; start += ROWS_AT_ONCE) {
+            Py_ssize_t stop = start + ROWS_AT_ONCE < n_rows ? start + ROWS_AT_ONCE : n_rows;
+            int gaps = 0;
+            for (Py_ssize_t i = start; held && i < stop; i++) {
+                double *row = x + (i - start) * width;
+                memcpy(row, in + i * n, (size_t)n * sizeof *row);
+                int found = seen(forest, row);
+                held = found >= 0;
+                gaps |= found;
+            }
+            for (Py_ssize_t group = 0; held && group * TOGETHER < forest->n_trees; group++) {
+                for (Py_ssize_t i = start; i < stop; i++) {
+                    int32_t at[TOGETHER];
+                    down(forest, group, x + (i - start) * width, gaps, at);
+                    add(forest, group, at, out + i * n_targets);
+                }
+            }
+        }
+        Py_END_ALLOW_THREADS
+    }
+    free(x);
+    PyBuffer_Release(&given);
+    PyBuffer_Release(&made);
+    return fits ? PyBool_FromLong(held) : NULL;
+}
+
+/* ── tables of Shapley values ──────────────────────────────────────────────────────────────────────────────────── */
+
+enum { QUESTIONS = 8 };          /* of a branch: the bits of a byte */
+enum { BRANCHES_AT_ONCE = 32 };  /* whose rows are on their way from memory together */
+#if defined(__GNUC__)
+#define NEAR(place) __builtin_prefetch(place)
+#else
+#define NEAR(place) ((void)(place))
+#endif
+
+typedef struct {
+    Py_ssize_t n_features, n_bits, n_branches, n_slots, n_players;
+    int strict, narrow, single;  /* single: the table has numbers of 32 bits */
+    double *edges;               /* the thresholds of all features, one after the other */
+    int64_t *edge;               /* where those of each feature begin; one more is the end */
+    uint8_t *answers;            /* for each feature a row of bytes for each bin, and one for a missing number */
+    int64_t *answer;             /* where those of each feature begin; one more is the end */
+    int64_t *width;              /* bytes of a row */
+    int32_t *slots;              /* where the bit of each question is; the last eight bits are always 0 */
+    int64_t *begins;             /* where the rows of each branch begin */
+    int32_t *owners;             /* of each slot; one beyond the players for none */
+    Py_buffer table;
+} Tables;
+
+static const char TABLES[] = "ekiben.tables";
+
+static void tables_free(Tables *tables) {
+    if (tables != NULL) {
+        free(tables->edges);
+        free(tables->edge);
+        free(tables->answers);
+        free(tables->answer);
+        free(tables->width);
+        free(tables->slots);
+        free(tables->begins);
+        free(tables->owners);
+        if (tables->table.obj != NULL) {
+            PyBuffer_Release(&tables->table);
+        }
+        free(tables);
+    }
+}
+
+static void tables_gone(PyObject *capsule) {
+    tables_free(PyCapsule_GetPointer(capsule, TABLES));
+}
+
+enum { EDGES, N_EDGES, ANSWERS, WIDTHS, SLOTS, BEGINS, OWNERS, N_PARTS };
+
+static void *copied(const Py_buffer *given) {
+    void *made = malloc((size_t)given->len + 1);
+    return made == NULL ? NULL : memcpy(made, given->buf, (size_t)given->len);
+}
+
+static int32_t *narrowed(const Py_buffer *given) {
+    Py_ssize_t n = given->len / 8;
+    const int64_t *values = given->buf;
+    int32_t *made = malloc((size_t)n * sizeof *made + 1);
+    for (Py_ssize_t i = 0; made != NULL && i < n; i++) {
+        made[i] = (int32_t)values[i];
+    }
+    return made;
+}
+
+/* Take over what says by which bin a feature answers which questions; 0 where the parts do not fit. */
+static int took_answers(Tables *made, const Py_buffer *given) {
+    Py_ssize_t n = made->n_features = given[WIDTHS].len / 8;
+    const int64_t *counts = given[N_EDGES].buf, *widths = given[WIDTHS].buf;
+    int64_t n_edges = given[EDGES].len / 8, n_answers = given[ANSWERS].len;
+    if (given[N_EDGES].len != given[WIDTHS].len || !is_within(counts, n, 0, n_edges + 1)
+        || !is_within(widths, n, 0, n_answers + 1)) {
+        return 0;
+    }
+    made->edge = calloc((size_t)n + 1, sizeof *made->edge);
+    made->answer = calloc((size_t)n + 1, sizeof *made->answer);
+    if (made->edge == NULL || made->answer == NULL) {
+        return 0;
+    }
+    int64_t n_bytes = 1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (widths[i] > 0 && counts[i] + 2 > (n_answers - made->answer[i]) / widths[i]) {
+            return 0;
+        }
+        made->edge[i + 1] = made->edge[i] + counts[i];
+        made->answer[i + 1] = made->answer[i] + (counts[i] + 2) * widths[i];
+        n_bytes += widths[i];
+    }
+    made->n_bits = 8 * n_bytes;
+    made->edges = copied(&given[EDGES]), made->answers = copied(&given[ANSWERS]), made->width = copied(&given[WIDTHS]);
+    return made->edge[n] == n_edges && made->answer[n] == n_answers && made->edges != NULL && made->answers != NULL
+        && made->width != NULL;
+}
+
+/* Take over which answers ask which row of the table; 0 where one could ask for a row that there is not. */
+static int took_branches(Tables *made, const Py_buffer *given) {
+    Py_ssize_t n = made->n_branches = given[BEGINS].len / 8, size = made->single ? 4 : 8;
+    made->n_slots = n > 0 ? given[OWNERS].len / 8 / n : 0;
+    if (made->n_slots < 1 || given[OWNERS].len != given[BEGINS].len * made->n_slots || made->n_bits >= INT32_MAX
+        || given[SLOTS].len != given[BEGINS].len * QUESTIONS || made->n_players >= INT32_MAX
+        || !is_within(given[SLOTS].buf, n * QUESTIONS, 0, made->n_bits)
+        || !is_within(given[OWNERS].buf, n * made->n_slots, 0, made->n_players + 1)) {
+        return 0;
+    }
+    int64_t n_rows = made->table.len / size / made->n_slots;
+    made->slots = narrowed(&given[SLOTS]), made->begins = copied(&given[BEGINS]), made->owners = narrowed(&given[OWNERS]);
+    int fits = made->slots != NULL && made->begins != NULL && made->owners != NULL
+        && made->table.len == n_rows * made->n_slots * size;
+    for (Py_ssize_t i = 0; fits && i < n; i++) {
+        int64_t most = 0;        /* the largest byte that this branch can get */
+        for (int k = 0; k < QUESTIONS; k++) {
+            most |= (int64_t)(made->slots[i * QUESTIONS + k] < made->n_bits - 8) << k;
+        }
+        fits = made->begins[i] >= 0 && made->begins[i] < n_rows - most;
+    }
+    return fits;
+}
+
+PyDoc_STRVAR(tables_doc,
+"tables(n_players, strict, narrow, single, table, arrays)\n--\n\n"
+"Take the tables of an explainer over: `table` of float64, or of float32 where `single`; 64-bit integers, but for the\n"
+"thresholds and the answers' bytes.");
+
+static PyObject *loops_tables(PyObject *self, PyObject *args) {
+    PyObject *table, *arrays;
+    Tables *made = calloc(1, sizeof *made);
+    (void)self;
+    if (made == NULL) {
+        return PyErr_NoMemory();
+    }
+    if (!PyArg_ParseTuple(args, "npppOO!", &made->n_players, &made->strict, &made->narrow, &made->single, &table,
+                          &PyTuple_Type, &arrays)) {
+        free(made);
+        return NULL;
+    }
+    Py_buffer given[N_PARTS];
+    int n_given = 0, fits = PyTuple_Size(arrays) == N_PARTS;
+    while (fits && n_given < N_PARTS) {
+        fits = PyObject_GetBuffer(PyTuple_GetItem(arrays, n_given), &given[n_given], PyBUF_SIMPLE) == 0;
+        n_given += fits;
+    }
+    fits = fits && PyObject_GetBuffer(table, &made->table, PyBUF_SIMPLE) == 0 && took_answers(made, given)
+        && took_branches(made, given);
+    while (n_given > 0) {
+        PyBuffer_Release(&given[--n_given]);
+    }
+    PyObject *capsule = fits ? PyCapsule_New(made, TABLES, tables_gone) : NULL;
+    if (capsule == NULL) {
+        tables_free(made);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "The tables of an explainer must fit each other.");
+        }
+    }
+    return capsule;
+}
+
+/* Give how many thresholds of a feature a number has passed. */
+static int64_t bin_of(const Tables *tables, Py_ssize_t feature, double number) {
+    const double *edges = tables->edges + tables->edge[feature];
+    int64_t low = 0, n = tables->edge[feature + 1] - tables->edge[feature];
+    while (n > 0) {
+        int64_t half = n / 2;
+        int passed = tables->strict ? edges[low + half] <= number : edges[low + half] < number;
+        low = passed ? low + half + 1 : low;
+        n = passed ? n - half - 1 : half;
+    }
+    return low;
+}
+
+/* Add up what the branches say for the answers of one row: a few rows of the table are asked for before the first is read. */
+static void looked_up(const Tables *tables, const uint8_t *bits, double *sums) {
+    Py_ssize_t n_slots = tables->n_slots;
+    const float *narrow = tables->table.buf;
+    const double *wide = tables->table.buf;
+    const char *bytes = tables->table.buf;
+    Py_ssize_t row = n_slots * (tables->single ? 4 : 8);
+    for (Py_ssize_t start = 0; start < tables->n_branches; start += BRANCHES_AT_ONCE) {
+        Py_ssize_t left = tables->n_branches - start, n = left < BRANCHES_AT_ONCE ? left : BRANCHES_AT_ONCE;
+        int64_t at[BRANCHES_AT_ONCE];
+        for (Py_ssize_t i = 0; i < n; i++) {
+            const int32_t *slot = tables->slots + (start + i) * QUESTIONS;
+            int asked = 0;
+            for (int k = 0; k < QUESTIONS; k++) {
+                asked |= bits[slot[k]] << k;
+            }
+            at[i] = tables->begins[start + i] + asked;
+            NEAR(bytes + at[i] * row);
+            NEAR(bytes + at[i] * row + row - 1);
+        }
+        const int32_t *owner = tables->owners + start * n_slots;
+        for (Py_ssize_t i = 0; i < n; i++, owner += n_slots) {
+            const float *low = narrow + at[i] * n_slots;
+            const double *high = wide + at[i] * n_slots;
+            for (Py_ssize_t j = 0; j < n_slots; j++) {
+                sums[owner[j]] += tables->single ? (double)low[j] : high[j];
+            }
+        }
+    }
+}
+
+PyDoc_STRVAR(parts_doc,
+"parts(tables, numbers, sums)\n--\n\n"
+"Break the sum for one row down: add to `sums`, float64 of shape (n_players + 1,), what each feature adds; the last is none.");
+
+static PyObject *loops_parts(PyObject *self, PyObject *args) {
+    PyObject *capsule, *given;
+    Py_buffer made;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOw*", &capsule, &given, &made)) {
+        return NULL;
+    }
+    Tables *tables = PyCapsule_GetPointer(capsule, TABLES);
+    PyObject *numbers = tables == NULL ? NULL : PySequence_Fast(given, "numbers must be a sequence");
+    uint8_t *bits = numbers == NULL ? NULL : malloc((size_t)tables->n_bits);
+    int fits = bits != NULL, is_list = numbers != NULL && PyList_Check(numbers);
+    if (fits && ((is_list ? PyList_Size(numbers) : PyTuple_Size(numbers)) != tables->n_features
+                 || made.len != (tables->n_players + 1) * 8)) {
+        PyErr_SetString(PyExc_ValueError, "A row must have one number for each feature.");
+        fits = 0;
+    }
+    uint8_t *bit = bits;
+    for (Py_ssize_t i = 0; fits && i < tables->n_features; i++) {
+        double number = PyFloat_AsDouble(is_list ? PyList_GetItem(numbers, i) : PyTuple_GetItem(numbers, i));
+        if (number == -1.0 && PyErr_Occurred()) {
+            fits = 0;
+            break;
+        }
+        number = tables->narrow ? (double)(float)number : number;
+        int64_t n_edges = tables->edge[i + 1] - tables->edge[i];
+        int64_t bin = number == number ? bin_of(tables, i, number) : n_edges + 1, width = tables->width[i];
+        const uint8_t *told = tables->answers + tables->answer[i] + bin * width;
+        for (int64_t j = 0; j < width; j++, bit += 8) {
+            for (int k = 0; k < 8; k++) {
+                bit[k] = told[j] >> k & 1;
+            }
+        }
+    }
+    if (fits) {
+        memset(bit, 0, 8);
+        looked_up(tables, bits, made.buf);
+    } else if (!PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    free(bits);
+    Py_XDECREF(numbers);
+    PyBuffer_Release(&made);
+    if (!fits) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ── the module ────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static PyMethodDef methods[] = {
+    {"forest", loops_forest, METH_VARARGS, forest_doc},
+    {"row", (PyCFunction)(void (*)(void))loops_row, METH_FASTCALL, row_doc},
+    {"rows", loops_rows, METH_VARARGS, rows_doc},
+    {"tables", loops_tables, METH_VARARGS, tables_doc},
+    {"parts", loops_parts, METH_VARARGS, parts_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees and of their explanations.", 0, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__loops(void) {
+    return PyModule_Create(&definition);
+}
