@@ -213,8 +213,9 @@ class Tables:
     _taken: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the features of the model once, and let the inner loops take the tables over."""
+        """Count the features of the model once, see that the arrays fit, and let the inner loops take them over."""
         object.__setattr__(self, "n_players", self.bins.n_players)
+        self._check()
         object.__setattr__(self, "_taken", self._taken_over())
 
     def _taken_over(self) -> Any:
@@ -230,7 +231,10 @@ class Tables:
             *(each.astype(np.int64) for each in (self.slots, self.begins, self.owners)),
         )
         bins, single = self.bins, self.table.dtype == np.float32
-        return loops.tables(self.n_players, bins.strict, bins.bits == 32, single, self.table, parts)
+        try:
+            return loops.tables(self.n_players, bins.strict, bins.bits == 32, single, self.table, parts)
+        except ValueError:
+            raise IntegrityError(_UNFIT) from None
 
     def row(self, features: Sequence[float]) -> Array:
         """Break the sum for a row down: shape (n_features,)."""
@@ -272,7 +276,7 @@ class Tables:
         ends = np.cumsum(widths.prod(axis=1)).tolist()
         if (ends[-1] if ends else 0) != len(flat) or (widths < 0).any():
             raise IntegrityError(_UNFIT)
-        made = cls(
+        return cls(
             bins=bins,
             answers=[
                 flat[end - rows * width : end].reshape(rows, width)
@@ -284,10 +288,8 @@ class Tables:
             owners=owners,
             base=base,
         )
-        made.check()
-        return made
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """See that every look-up finds something."""
         n_bits = 8 * (sum(each.shape[1] for each in self.answers) + 1)
         n_branches, n_slots = len(self.begins), self.table.shape[1]
