@@ -121,6 +121,15 @@ def test_the_examples_show_missing_values_and_what_was_answered(champion):
     pd.testing.assert_frame_equal(champion.predict(rows), answers)
 
 
+@pytest.mark.parametrize("at", [7, 1500])
+def test_a_model_that_refuses_a_row_of_its_reference_is_refused_in_plain_words(at):
+    rows = pd.DataFrame({"rooms": np.arange(1, 1601.0)})
+    model = make_pipeline(FunctionTransformer(np.log1p), LinearRegression()).fit(rows, rows["rooms"])
+    every = pd.concat([rows[:at], pd.DataFrame({"rooms": [-5.0] * 700}), rows[at:]], ignore_index=True)
+    with pytest.raises(SpecError, match="must answer the 'reference' rows"):
+        ek.pack(model, name="flat", reference=every)
+
+
 def test_examples_of_one_s_own_are_kept_in_their_order():
     package = flat(examples=ROOMS.iloc[[3, 0]])
     assert [example["row"]["rooms"] for example in package.examples] == [6.0, 2.0]

@@ -64,9 +64,17 @@ def _has_the_fitted_columns(fitted: tuple[str, ...] | None, reference: pd.DataFr
 def _outputs(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Schema) -> tuple[Output, ...]:
     """Let the model answer a few reference rows, so that a mismatch is found here and not when it is served."""
     few = tables.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
-    try:
+    with answering():
         outputs = adapter.outputs(model, few)
         ask(adapter, model, few)
+    return outputs
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Say in words of the product what a model raises at rows of the reference."""
+    try:
+        yield
     except UnsupportedModelError:
         raise
     except Exception as reason:
@@ -74,7 +82,6 @@ def _outputs(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Sche
             f"The model must answer the 'reference' rows. Got {type(reason).__name__}: {reason}. "
             "Pass the very frame that the model was fitted on, without the target."
         ) from reason
-    return outputs
 
 
 def _with_gaps(takes: Asked, learnt: Schema) -> tuple[Column, ...]:

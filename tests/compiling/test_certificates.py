@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 import ekiben as ek
 from ekiben import compiling, models, probing, sealing, tables
-from ekiben.compiling import Plan, building
+from ekiben.compiling import NoPlan, Plan, building
 from ekiben.compiling.edges import edges, split_points
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.models import Answers
@@ -78,11 +80,58 @@ def test_an_answer_to_what_the_model_refuses_is_found(forest):
     model, rows, signature = forest
 
     def strict(frame):
-        if frame["income"].isna().any():
-            raise ValueError("no gaps")
+        if (frame["income"] > rows["income"].max()).any():
+            raise ValueError("too rich")
         return models.find(model).answers(model, frame)
 
     assert certified(plan_of(model, signature), strict, rows, signature).changed_refusals > 0
+
+
+def plausible(frame):
+    """Refuse an income that is too low for the age."""
+    if not (frame["age"] * 1000 < frame["income"]).all():
+        raise ValueError("too low")
+    return frame[["income"]] / 1000
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """A model of whose edge rows many are refused by a step of its own, and of whose reference none is."""
+    age = np.arange(200) % 60 + 20
+    rows = pd.DataFrame({"age": age, "income": age * 1000 + np.linspace(1, 2000, 200)})
+    columns = make_column_transformer((FunctionTransformer(plausible), ["age", "income"]), ("passthrough", ["age"]))
+    model = make_pipeline(columns, RandomForestClassifier(20, random_state=0)).fit(rows, np.arange(200) % 3 > 0)
+    return model, rows, probing.sign(model, models.find(model), rows, "risk", None)
+
+
+def test_the_model_is_not_asked_about_each_row_that_a_step_of_it_refuses(strict):
+    model, rows, signature = strict
+    asked_rows = []
+
+    def counted(frame):
+        asked_rows.append(len(frame))
+        return models.find(model).answers(model, frame)
+
+    compiled = compiling.Plan(
+        compiling.translate(model, signature), signature.inputs, signature.outputs, model=lambda: model
+    )
+    certificate = certified(compiled, counted, rows, signature)
+    assert certificate.holds
+    assert certificate.refused_rows > 20
+    assert len(asked_rows) < 10
+
+
+def test_a_plan_is_none_whose_model_or_which_has_no_answer_for_rows_of_the_reference(strict):
+    model, rows, signature = strict
+    compiled = compiling.Plan(
+        compiling.translate(model, signature), signature.inputs, signature.outputs, model=lambda: model
+    )
+    few, many = (rows.assign(income=rows["income"].where(rows.index >= n, 1.0)) for n in (3, 150))
+    with pytest.raises(NoPlan, match="it refuses rows of the reference"):
+        certified(compiled, asked(model), few, signature)
+    for frame, left in ((few, "3"), (many, "more than 100")):
+        with pytest.raises(NoPlan, match=f"its plan would have no answer for {left} rows of the reference"):
+            certified(compiled, lambda given: asked(model)(given.assign(income=1e6)), frame, signature)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from ekiben import tables
-from ekiben.compiling.edges import edges
+from ekiben.compiling.edges import edges, walk
+from ekiben.compiling.nodes import Table
+from ekiben.compiling.nodes.native import NativeStep
 from ekiben.compiling.plans import NO_ANSWER, Costs, Plan
 from ekiben.compiling.translating import NoPlan
 from ekiben.models import Answers
@@ -26,9 +28,12 @@ TOLERANCE = 1e-6  # on scores, and on values relative to those above 1; a label 
 MOST_ROWS = 5000  # of the reference
 ALONE = 200  # rows that are also asked one by one
 MOST_ASKED = 2000  # times, where rows without an answer must be found
+MOST_LEFT = 100  # rows of the reference that are counted
 
 Ask: TypeAlias = "Callable[[pd.DataFrame], tuple[Answers, ...]]"
 Found: TypeAlias = "tuple[Answers, ...] | None"
+Rows: TypeAlias = "Sequence[Mapping[str, Any]]"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class Certificate:
     split_points, split_points_tried
         Values at or beside the thresholds of the plan's splits: how many there are, and how many a row stood at.
     refused_rows
-        Rows for which neither has an answer.
+        Rows that the plan leaves to the model.
     largest_difference
         Of scores in [0, 1], and of values relative to those above 1.
     changed_labels, changed_refusals
@@ -107,9 +112,7 @@ def certify(
     rows = tables.as_rows(real)
     made = edges(plan, contract, rows, unseen)
     tally = _Tally(plan, ask, contract)
-    tally.tried(rows)
-    if tally.left:
-        raise NoPlan(f"its plan would have no answer for {tally.left:,} rows of the reference")
+    tally.whole(rows)
     for group in (made.special, made.splits):
         tally.tried(group)
     step = max(1, len(rows) // ALONE)
@@ -139,39 +142,116 @@ class _Tally:
 
     def __init__(self, plan: Plan, ask: Ask, contract: Schema) -> None:
         self.plan, self.ask, self.contract = plan, ask, contract
-        self.largest, self.labels, self.refusals, self.refused, self.left = 0.0, 0, 0, 0, 0
+        self.largest, self.labels, self.refusals, self.refused = 0.0, 0, 0, 0
+        self._steps = [node for node in walk(plan) if isinstance(node, NativeStep)]
         self._known: dict[int, Found] = {}
         self._asked = 0
 
-    def tried(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Ask both about rows at once; where one has no answer, about halves of them, and so on."""
+    def whole(self, rows: Rows) -> None:
+        """Ask both about rows of the reference, which both must answer."""
+        ours, native = self._ours(rows), self._native(rows)
+        if native is None:
+            raise NoPlan("it refuses rows of the reference")
+        if ours is None:
+            raise NoPlan(f"its plan would have no answer for {self._left(rows)} rows of the reference")
+        self._agree(rows, ours, native)
+
+    def _left(self, rows: Rows) -> str:
+        """Count rows that the plan leaves to the model, as far as one cares."""
+        left = 0
+        for some, ours in self._planned(rows):
+            left += len(some) if ours is None else 0
+            if left > MOST_LEFT:
+                return f"more than {MOST_LEFT}"
+        return str(left)
+
+    def tried(self, rows: Rows) -> None:
+        """Ask the plan about rows at once, and the model about those that it answers.
+
+        What the plan leaves needs no answer: a plan may leave a row to the model, and never answer one that the model does not.
+        """
+        for some, ours in self._planned(rows):
+            if ours is None:
+                self.refused += len(some)
+            else:
+                self._beside(some, ours)
+
+    def alone(self, row: Mapping[str, Any]) -> None:
+        """Ask the plan about one row by itself, which was tried among others."""
+        if self.refusals:
+            return
+        try:
+            ours = self.plan.answers_by_row([tuple(row[name] for name in self.plan.names)])
+        except NO_ANSWER:
+            return
+        if id(row) not in self._known:
+            self._known[id(row)] = self._native([row])
+        self._compare(self._known[id(row)], ours)
+
+    def _planned(self, rows: Rows) -> Iterator[tuple[Rows, Found]]:
+        """Ask the plan about rows; where it has no answer, first leave those that steps of the model refuse by themselves.
+
+        Rows that are alike to the step that refuses come together: what it refused once it refuses again.
+        """
+        found = self._ours(rows) if rows else None
+        if found is not None:
+            yield rows, found
+            return
+        for step in self._steps:
+            gone = set[int]()
+            for alike in self._refused(step, rows):
+                yield alike, None
+                gone.update(map(id, alike))
+            rows = [row for row in rows if id(row) not in gone]
+        yield from self._parted(self._ours, rows)
+
+    def _refused(self, step: NativeStep, rows: Rows) -> Iterator[Rows]:
+        """Find rows that a step of the model refuses by itself: of those that are alike to it, one is asked."""
+        names = [self.plan.names[place] for place in step.places]
+        alike: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows if names else ():
+            alike.setdefault(repr([row[name] for name in names]), []).append(row)
+        for firsts, found in self._parted(partial(self._stepped, step), [each[0] for each in alike.values()]):
+            if found is None:
+                yield alike[repr([firsts[0][name] for name in names])]
+
+    def _beside(self, rows: Rows, ours: tuple[Answers, ...]) -> None:
+        """Ask the model about rows that the plan answers; one that it refuses is enough to refuse the plan."""
+        start = 0
+        for some, native in self._parted(self._native, rows):
+            if native is None:
+                self.refusals += 1
+                return
+            self._agree(some, tuple(_of(answers, start, start + len(some)) for answers in ours), native)
+            start += len(some)
+
+    def _agree(self, rows: Rows, ours: tuple[Answers, ...], native: tuple[Answers, ...]) -> None:
+        self._compare(native, ours)
+        for i, row in enumerate(rows):
+            self._known[id(row)] = tuple(_of(answers, i, i + 1) for answers in native)
+
+    def _parted(self, ask: Callable[[Rows], T | None], rows: Rows) -> Iterator[tuple[Rows, T | None]]:
+        """Ask about rows at once; where there is no answer, about halves of them, and so on."""
         if not rows:
             return
         self._asked += 1
         if self._asked > MOST_ASKED:
             raise NoPlan("it refuses too many rows that fit its contract")
-        native, ours = self._native(rows), self._ours(rows)
-        if len(rows) > 1 and (native is None or ours is None):
-            half = len(rows) // 2
-            self.tried(rows[:half])
-            self.tried(rows[half:])
+        found = ask(rows)
+        if found is not None or len(rows) == 1:
+            yield rows, found
             return
-        if len(rows) == 1:
-            self._known[id(rows[0])] = native
-        self._compare(native, ours)
-        if native is not None and len(rows) > 1:
-            for i, row in enumerate(rows):
-                self._known[id(row)] = tuple(_of(answers, i) for answers in native)
+        half = len(rows) // 2
+        yield from self._parted(ask, rows[:half])
+        yield from self._parted(ask, rows[half:])
 
-    def alone(self, row: Mapping[str, Any]) -> None:
-        """Ask the plan about one row by itself, which was tried among others."""
+    def _stepped(self, step: NativeStep, rows: Rows) -> Any:
         try:
-            ours: Found = self.plan.answers_by_row([tuple(row[name] for name in self.plan.names)])
+            return step.block(Table([[row[name] for row in rows] for name in self.plan.names], len(rows)))
         except NO_ANSWER:
-            ours = None
-        self._compare(self._known[id(row)], ours)
+            return None
 
-    def _native(self, rows: Sequence[Mapping[str, Any]]) -> Found:
+    def _native(self, rows: Rows) -> Found:
         frame = tables.as_frame({name: [row[name] for row in rows] for name in self.contract.names}, self.contract)
         try:
             found = self.ask(frame)
@@ -179,18 +259,15 @@ class _Tally:
             return None
         return found if all(_finite(answers) for answers in found) else None
 
-    def _ours(self, rows: Sequence[Mapping[str, Any]]) -> Found:
+    def _ours(self, rows: Rows) -> Found:
         try:
             return self.plan.answers_by_column([[row[name] for row in rows] for name in self.plan.names], len(rows))
         except NO_ANSWER:
             return None
 
-    def _compare(self, native: Found, ours: Found) -> None:
-        if native is None or ours is None:
-            self.refused += native is None and ours is None
-            self.left += native is not None and ours is None
-            # a plan may leave a row to the model, and never answer one that the model does not
-            self.refusals += native is None and ours is not None
+    def _compare(self, native: Found, ours: tuple[Answers, ...]) -> None:
+        if native is None:
+            self.refusals += 1
             return
         for head, a, b in zip(self.plan.heads, ours, native, strict=True):
             if "label" in head.output.parts:
@@ -200,9 +277,9 @@ class _Tally:
                     self.largest = max(self.largest, _apart(x, y))
 
 
-def _of(answers: Answers, row: int) -> Answers:
+def _of(answers: Answers, start: int, stop: int) -> Answers:
     parts = {name: getattr(answers, name) for name in ("labels", "scores", "values")}
-    return replace(answers, **{name: part[row : row + 1] for name, part in parts.items() if part is not None})
+    return replace(answers, **{name: part[start:stop] for name, part in parts.items() if part is not None})
 
 
 def _finite(answers: Answers) -> bool:

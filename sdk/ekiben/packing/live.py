@@ -111,7 +111,9 @@ def refuse_unequal(live: Live, folder: Path) -> None:
     with probing.quiet():
         foreign = models.foreign(live.adapter, folder / "model")  # as `save` allowed it
         again = _read_back(live, folder / "model", (*live.trust, *foreign))
-        there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
+        with probing.answering():
+            there = table(ask(live.adapter, live.model, tried), live.signature, tried.index)
+            ask(live.adapter, live.model, live.sample)
         back = table(ask(live.adapter, again, tried), live.signature, tried.index)
     _refuse_gaps(there)
     differ = [name for name in there.columns if not there[name].equals(back[name])]

@@ -26,7 +26,7 @@ class NativeStep(Node):
 
     def __init__(self, of: Node | None, doc: Doc, places: Sequence[int], contract: Schema | None, model: Model) -> None:
         self.of, self.width, self.raw = of, int(doc["width"]), bool(doc["raw"])
-        self._doc, self._places, self._contract, self._model = doc, tuple(places), contract, model
+        self._doc, self.places, self._contract, self._model = doc, tuple(places), contract, model
 
     @cached_property
     def _steps(self) -> list[Any]:
@@ -45,7 +45,7 @@ class NativeStep(Node):
 
     def _given(self, table: Table) -> Any:
         if self._contract is not None:
-            columns = [table.columns[place] for place in self._places]
+            columns = [table.columns[place] for place in self.places]
             return tables.as_frame(
                 {name: list(column) for name, column in zip(self._contract.names, columns, strict=True)},
                 self._contract,
