@@ -6,13 +6,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ekiben import compiling
 from ekiben.compiling import NoPlan
@@ -97,6 +98,40 @@ def test_a_step_is_asked_on_the_matrix_or_frame_that_reaches_it(name, head, tmp_
     step, native = ON_A_MATRIX[name]
     document = tried(make_pipeline(step, head).fit(CREDIT[NUMBERS], BAD), CREDIT[NUMBERS], tmp_path)
     assert document["native"] == (native or ["FunctionTransformer"])
+
+
+LONE = {
+    "small numbers": lambda X: X.assign(Home=X["Home"].eq("rent"), Job=X["Job"].eq("fixed").astype("int8")).fillna(0),
+    "a matrix of small numbers": lambda X: np.c_[X["Age"].gt(40), X["Home"].eq("rent")].astype("int16"),
+}
+TOLD_BY_THE_NEXT = {
+    "a matrix of texts": (lambda X: X[["Home", "Job"]].fillna("").to_numpy(), OneHotEncoder(handle_unknown="ignore")),
+    "a series": (lambda X: X["Job"].fillna("").str.upper(), TfidfVectorizer(token_pattern=r"\w+")),
+    "a matrix of dates": (
+        lambda X: X[["Age"]].astype("datetime64[s]").to_numpy(),
+        FunctionTransformer(lambda X: X.astype(float)),
+    ),
+}
+
+
+@pytest.mark.parametrize("head", [Ridge(), DecisionTreeRegressor(max_depth=5)])
+@pytest.mark.parametrize("name", LONE)
+def test_a_function_of_the_whole_frame_is_asked_before_a_compiled_model(name, head, tmp_path):
+    model = make_pipeline(FunctionTransformer(LONE[name]), head).fit(X, X["Age"])
+    assert tried(model, X, tmp_path)["native"] == ["FunctionTransformer"]
+
+
+@pytest.mark.parametrize("name", TOLD_BY_THE_NEXT)
+def test_what_a_function_makes_may_be_what_only_the_step_after_it_knows(name, tmp_path):
+    function, after = TOLD_BY_THE_NEXT[name]
+    model = make_pipeline(FunctionTransformer(function), after, LogisticRegression(max_iter=300)).fit(X, BAD)
+    assert tried(model, X, tmp_path)["native"] == ["FunctionTransformer", type(after).__name__]
+
+
+@pytest.mark.parametrize("makes", [lambda X: X.astype("float32"), lambda X: X.astype("float32").to_numpy()])
+def test_what_a_function_makes_must_be_known_before_a_model_is_compiled_on_it(makes):
+    with pytest.raises(NoPlan, match="a step of its own makes neither numbers of 64 bits nor a frame"):
+        translated(make_pipeline(FunctionTransformer(makes), LogisticRegression()).fit(WHOLE, BAD), WHOLE)
 
 
 class Near(KNeighborsClassifier):

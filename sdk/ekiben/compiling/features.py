@@ -10,7 +10,7 @@ import numpy as np
 
 from ekiben.compiling.native import ask_transform, pandas_out
 from ekiben.compiling.steps import categories, missing, reducing, scaling, shaping, texts
-from ekiben.compiling.translating import MADE, NUMERIC, Flow, NoPlan, Scope, Translator, is_of, joined_dtype, on
+from ekiben.compiling.translating import MADE, NUMERIC, Flow, NoPlan, Scope, Translator, is_of, joined_dtype, on, told
 
 
 def features(step: Any, flow: Flow, scope: Scope) -> Flow:
@@ -32,6 +32,7 @@ def features(step: Any, flow: Flow, scope: Scope) -> Flow:
 
 
 def _translated(step: Any, flow: Flow, scope: Scope) -> Flow:
+    told(flow)
     name = type(step).__name__
     if not is_of(step, "sklearn") or name not in TRANSFORMERS:
         raise NoPlan(f"{name} has no plan")
@@ -109,6 +110,8 @@ def joined(parts: Sequence[Flow], step: Any, *, sparse: bool = False) -> Flow:
     """Put what several steps make side by side."""
     if not parts:
         raise NoPlan(f"nothing passes through {type(step).__name__}")
+    for part in parts:
+        told(part)
     frame = pandas_out(step) and all(part.frame for part in parts)
     if any(part.raw for part in parts):
         if sparse or any(part.wide or part.narrow for part in parts):

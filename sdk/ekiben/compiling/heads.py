@@ -21,7 +21,7 @@ from ekiben.compiling.estimators import (
 )
 from ekiben.compiling.features import features
 from ekiben.compiling.native import ask_head
-from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of
+from ekiben.compiling.translating import Flow, Head, HeadTranslator, NoPlan, Scope, is_of, told
 from ekiben.models.lightgbm import Boosted
 
 
@@ -35,6 +35,7 @@ def heads(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     NoPlan
         If there is no node for it, or for the way it was set.
     """
+    told(flow)
     before = len(scope.shared), len(scope.native)
     try:
         return _translated(model, flow, scope)

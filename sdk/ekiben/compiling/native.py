@@ -11,7 +11,7 @@ import numpy as np
 from ekiben import tables
 from ekiben.compiling.nodes import Doc
 from ekiben.compiling.nodes.native import reached, steps_of, transformed
-from ekiben.compiling.translating import MADE, NUMERIC, Flow, Head, NoPlan, Scope, is_of, picked
+from ekiben.compiling.translating import MADE, NUMERIC, ROUNDED, SMALL, Flow, Head, NoPlan, Scope, is_of, picked
 from ekiben.dtypes import name_of
 from ekiben.schema import Column, Kind, Schema
 
@@ -66,7 +66,7 @@ def _tried(doc: Doc, flow: Flow, scope: Scope, reason: NoPlan) -> Flow:
         found = transformed([reached(scope.model, path) for path in doc["paths"]], given, doc)
     except Exception:  # noqa: BLE001 -- whatever a step raises, it was not made for a row of its own
         raise reason from None
-    return _told(doc, found, reason)
+    return _told(doc, found) or Flow(doc=doc, width=0, untold=True)
 
 
 def _matrix(doc: Doc, width: int) -> Any:
@@ -76,31 +76,43 @@ def _matrix(doc: Doc, width: int) -> Any:
     return ones if doc["called"] is None else pd.DataFrame(ones, columns=doc["called"])
 
 
-def _told(doc: Doc, found: Any, reason: NoPlan) -> Flow:
-    """Say what a step's answer holds."""
+def _told(doc: Doc, found: Any) -> Flow | None:
+    """Say what a step's answer holds; None where only a step that takes it can tell."""
     if hasattr(found, "tocsr") and getattr(found, "ndim", 2) == 2:
         width = int(found.shape[1])
         return Flow(doc={**doc, "width": width, "raw": False}, width=width, sparse=True)
     if hasattr(found, "dtypes") and hasattr(found, "columns"):
-        told = tuple(_column(str(name), found[name], reason) for name in found.columns)
-        raw = any(column.kind not in NUMERIC for column in told)
-        made = {**doc, "width": len(told), "raw": raw}
-        return Flow(doc=made, width=len(told), raw=raw, told=told, dtype="object" if raw else "float64", frame=True)
+        return _told_frame(doc, found)
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiub":
-        raise reason
-    if found.dtype.itemsize != 8:
-        raise reason
-    return Flow(doc={**doc, "width": found.shape[1], "raw": False}, width=int(found.shape[1]))
+        return None
+    if found.dtype.kind == "f" and found.dtype.itemsize != 8:
+        return None
+    width = int(found.shape[1])
+    told = None if found.dtype.itemsize == 8 else (replace(MADE, dtype=found.dtype.name),) * width
+    return Flow(doc={**doc, "width": width, "raw": False}, width=width, told=told)
 
 
-def _column(name: str, values: pd.Series[Any], reason: NoPlan) -> Column:
+def _told_frame(doc: Doc, found: pd.DataFrame) -> Flow | None:
+    told = [_column(str(name), found[name]) for name in found.columns]
+    known = tuple(column for column in told if column is not None)
+    raw = any(column.kind not in NUMERIC for column in known)
+    narrow = all(column.dtype in (*SMALL, *ROUNDED) for column in known) and any(
+        column.dtype in ROUNDED for column in known
+    )
+    if len(known) < len(told) or narrow:
+        return None
+    made = {**doc, "width": len(known), "raw": raw}
+    return Flow(doc=made, width=len(known), raw=raw, told=known, dtype="object" if raw else "float64", frame=True)
+
+
+def _column(name: str, values: pd.Series[Any]) -> Column | None:
     """Say what a column of a step's frame holds; how it is missing there nobody knows."""
     dtype = name_of(values.dtype)
-    kinds: dict[str, Kind] = {"float64": "number", "int64": "integer", "bool": "boolean"}
-    if dtype in kinds:
-        return replace(MADE, name=name, kind=kinds[dtype], dtype=dtype)
+    if isinstance(values.dtype, np.dtype) and (dtype in ("float64", "float32") or values.dtype.kind in "iub"):
+        kinds: dict[str, Kind] = {"f": "number", "b": "boolean"}
+        return replace(MADE, name=name, kind=kinds.get(values.dtype.kind, "integer"), dtype=dtype)
     if getattr(values.dtype, "kind", "O") in "fiubMm":
-        raise reason
+        return None
     return replace(MADE, name=name, kind="text", dtype=dtype, missing="na")
 
 

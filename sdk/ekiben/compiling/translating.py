@@ -45,6 +45,8 @@ class Flow:
         Whether the model has a frame here, and not a matrix.
     flat
         Whether it has one column of that as a series.
+    untold
+        Whether only the step after it can tell what it is, a matrix of texts say.
     """
 
     doc: Doc
@@ -57,6 +59,7 @@ class Flow:
     wide: bool = False
     frame: bool = False
     flat: bool = False
+    untold: bool = False
 
     @property
     def narrow(self) -> bool:
@@ -216,6 +219,13 @@ def joined(flows: Sequence[Flow]) -> Flow:
     if len(flows) == 1:
         return flows[0]
     return Flow(doc={"op": "join", "parts": [flow.doc for flow in flows]}, width=sum(flow.width for flow in flows))
+
+
+def told(flow: Flow) -> Flow:
+    """See that it is known what a flow holds."""
+    if flow.untold:
+        raise NoPlan("a step of its own makes neither numbers of 64 bits nor a frame of numbers and texts")
+    return flow
 
 
 def numeric(flow: Flow, what: Any, *, wide: bool = False) -> Flow:

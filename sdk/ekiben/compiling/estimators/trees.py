@@ -192,14 +192,14 @@ def _encoded(model: Any, flow: Flow, scope: Scope) -> Flow:
         return flow
     encoder = model._preprocessor.named_transformers_["encoder"]  # noqa: SLF001 -- no public word on it
     places = [np.flatnonzero(chosen).tolist() for chosen in (model.is_categorical_, ~model.is_categorical_)]
-    parts = [_taken(flow, chosen, scope) for chosen in places if chosen]
+    parts = [_taken(model, flow, chosen, scope) for chosen in places if chosen]
     return joined([ordinal(encoder, parts[0], scope), *(numeric(part, model) for part in parts[1:])])
 
 
-def _taken(flow: Flow, places: list[int], scope: Scope) -> Flow:
+def _taken(model: Any, flow: Flow, places: list[int], scope: Scope) -> Flow:
     if flow.names is not None:
         return scope.columns([flow.names[place] for place in places])
-    return picked(scope.share(numeric(flow, flow)), places)
+    return picked(scope.share(numeric(flow, model)), places)
 
 
 def _known_codes(model: Any) -> dict[int, set[int]]:
