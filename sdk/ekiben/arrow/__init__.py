@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from ekiben._optional import require
-from ekiben.arrow import sizes, values
+from ekiben.arrow import messages, values
+from ekiben.arrow.footers import Footer
 from ekiben.errors import EkibenError, SchemaError
 
 STREAM = "application/vnd.apache.arrow.stream"
@@ -93,7 +94,7 @@ def _stream(body: bytes, kind: str) -> memoryview:
 
 def _of_stream(body: memoryview, wants: Callable[[str], bool], allow: Allow) -> tuple[tuple[str, ...], Any]:
     ipc = require("pyarrow.ipc", to="read Arrow")
-    allow(*sizes.of_stream(body))
+    allow(*messages.of_stream(body))
     schema = ipc.open_stream(body).schema
     _differ(schema.names)
     places = [i for i, name in enumerate(schema.names) if wants(name)]
@@ -104,7 +105,7 @@ def _of_stream(body: memoryview, wants: Callable[[str], bool], allow: Allow) -> 
 
 def _of_parquet(body: bytes, wants: Callable[[str], bool], allow: Allow) -> tuple[tuple[str, ...], Any]:
     arrow, parquet = require("pyarrow", to="read Parquet"), require("pyarrow.parquet", to="read Parquet")
-    told = sizes.Footer(body)
+    told = Footer(body)
     allow(told.n_rows, told.n_bytes())
     # a text that a thousand rows share stays one text
     source, texts = arrow.BufferReader(body), told.texts()
