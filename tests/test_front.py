@@ -244,3 +244,25 @@ def test_a_browser_of_another_origin_is_let_in_where_the_author_says_so(live, ch
     before, answer = asyncio.run(story())
     assert (before.status, answer.status) == (200 if allowed else 400, 200)
     assert [each.headers.get("access-control-allow-origin") == origin for each in (before, answer)] == [allowed] * 2
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/invocations"])
+def test_a_body_that_is_packed_is_refused_and_one_that_says_it_is_not_is_read(live, champion, path):
+    row = champion.examples[0]["row"]
+    body = json.dumps({"dataframe_records": [row]} if path == "/invocations" else {"rows": [row]}).encode()
+
+    async def story():
+        front = Front(None)
+        kind = {"content-type": "application/json"}
+        found = [
+            await ask(front, "POST", path, body, headers={**kind, "content-encoding": told})
+            for told in ("gzip", "identity, br", "Identity")
+        ]
+        front._opened.close()
+        return found
+
+    *packed, plain = asyncio.run(story())
+    assert [each.status for each in packed] == [415, 415]
+    assert packed[0].json["error"]["code"] == "unsupported_media_type"
+    assert packed[0].headers["accept-encoding"] == "identity"
+    assert plain.status == 200

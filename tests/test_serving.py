@@ -1,11 +1,14 @@
 """What a service refuses before it starts: a contract, a store or a spec that is not what was written."""
 
+import asyncio
 import json
 import re
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 import uvicorn.config
+from uvicorn.server import ServerState
 
 import ekiben as ek
 from ekiben import storing, wire
@@ -132,8 +135,11 @@ def test_the_worker_s_server_asks_the_front_at_once(service, protocol):
 
 def test_a_server_does_not_pass_an_author_s_middleware_by(service, protocol):
     service.add_asgi_middleware(Outer, name="guard")
-    front(service).to_asgi()
-    assert protocol() == wire.AUTO
+    config = uvicorn.Config(front(service).to_asgi(), log_config=None)
+    config.load()
+    assert protocol() == "ekiben.wire:Wire"  # whose limits hold all the same
+    with closing(asyncio.new_event_loop()) as loop:
+        assert config.http_protocol_class(config, ServerState(), {}, loop)._front is None
 
 
 def test_an_author_s_middlewares_stand_before_the_front_the_first_outermost(service):

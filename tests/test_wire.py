@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 import ekiben as ek
-from ekiben import keys, observing, routing, spec, tracing
+from ekiben import keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
 from ekiben.front import Front
 from ekiben.wire import Wire
@@ -314,6 +314,76 @@ def test_a_body_that_never_ends_is_refused_in_time(champion, plain, monkeypatch)
     assert found.told[0]["status"] == 408
 
 
+# ── what never ends
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nhost: a\r\n"
+ENDLESS = {
+    "a_header": (HEAD + b"x-a: ", b"a" * 8192),
+    "headers": (HEAD, b"x-a: b\r\n" * 1024),
+    "a_name": (HEAD, b"a" * 8192),
+    "trailers": (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n", b"x-a: b\r\n" * 1024),
+    "what_stands_beside_a_chunk": (HEAD + b"transfer-encoding: chunked\r\n\r\n1;a=", b"a" * 8192),
+}
+
+
+@pytest.mark.parametrize(("begin", "more"), ENDLESS.values(), ids=ENDLESS)
+def test_a_head_or_a_tail_without_end_is_refused(alone, begin, more):
+    server = Server(Wire)
+    came = asyncio.run(server.converse([begin, *[more] * 12]))
+    server.close()
+    assert b"HTTP/1.1 400" in came
+    assert came.endswith(b"The head of a request is too long.")
+
+
+def test_a_long_head_and_a_long_body_are_read(alone, plain, row):
+    body = json.dumps({"rows": [row]}).encode()
+    sent = request(body, "content-type: application/json", "x-a: " + "a" * 60_000)
+    assert talked([sent[:30_000], sent[30_000:60_000], sent[60_000:], None]).came.startswith(b"HTTP/1.1 200")
+    chunks = b"".join(b"1\r\n \r\n" for _ in range(20_000)) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    sent = request(b"", "content-type: application/json", "transfer-encoding: chunked", length="none") + chunks
+    assert talked([sent[i : i + 8192] for i in range(0, len(sent), 8192)] + [None]).came.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /predict HTTP/1.1\r\nhost: a\r\n"])
+def test_a_head_that_does_not_come_in_time_is_not_waited_for(alone, sent, monkeypatch):
+    monkeypatch.setattr(wire, "HEAD_S", 0.01)
+
+    async def wait():
+        ours, _ = await Server(Wire).connect()
+        loop = asyncio.get_running_loop()
+        with ours:
+            await loop.sock_sendall(ours, sent)
+            return await asyncio.wait_for(loop.sock_recv(ours, 100), PATIENCE_S)
+
+    assert asyncio.run(wait()) == b""
+
+
+# ── an offer to speak otherwise
+
+
+OFFER = "connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAABAAMAAABk"
+
+
+def test_who_offers_http_2_is_answered_all_the_same(alone, plain, row):
+    body = json.dumps({"rows": [row]}).encode()
+    offers = request(body, *OFFER, "content-type: application/json")
+    server = Server(Wire)
+    came = asyncio.run(server.converse([offers, None, offers[:40], offers[40:-9], offers[-9:], None, plain, None]))
+    server.close()
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200"] * 3
+
+
+def test_a_body_behind_another_offer_is_not_read_as_a_request(alone, plain):
+    hidden = b"GET /schema HTTP/1.1\r\nhost: a\r\n\r\n"
+    head = request(b"", "connection: Upgrade", "upgrade: other/1", length=len(hidden))
+    for segments in ([head + hidden], [head, hidden], [head, None, hidden]):
+        server = Server(Wire)
+        came = asyncio.run(server.converse([*segments, None]))
+        server.close()
+        assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"400"], segments
+
+
 # ── what takes the quick way
 
 
@@ -336,6 +406,7 @@ def test_a_whole_small_request_makes_no_cycle(alone, plain):
         pytest.param(lambda sent: [sent.replace(b"predict", b"explain?top=2")], id="it asks for the strongest reasons"),
         pytest.param(lambda sent: [sent.replace(b"rows", b"sows")], id="it does not fit"),
         pytest.param(lambda sent: [sent.replace(b"application/json", b"text/csv")], id="it is a table"),
+        pytest.param(lambda sent: [sent.replace(b"host", b"content-encoding: br\r\nhost")], id="it is packed"),
     ],
 )
 def test_all_else_makes_one(alone, plain, change):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from ekiben import shortcut
 from ekiben.arrow import KINDS
 from ekiben.batching import Batcher
 from ekiben.dataplane import DataPlane, n_rows
-from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type
+from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
 from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
 from ekiben.pacing import Turns
@@ -28,6 +29,7 @@ from ekiben.tracing import Spans, trace_id
 from ekiben.waiting import Until, deadline_s, too_large, too_many
 
 DEADLINE = b"x-ekiben-deadline-ms"
+ENCODING, AS_IT_IS = b"content-encoding", b"identity"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 ANSWERED_IN_JSON = (None, b"*/*", JSON.encode())  # others are looked at for a table's kind
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
@@ -88,6 +90,8 @@ class Endpoint:
         span = None if self._spans is None else self._spans.begin(scope["path"], headers)
         if self.n_asked >= self._most:
             outcome = self._refused(_too_many(self._most))
+        elif headers.get(ENCODING, AS_IT_IS).lower() != AS_IT_IS:
+            outcome = self._refused(_encoded())
         else:
             self.n_asked += 1
             try:
@@ -282,6 +286,12 @@ class Endpoint:
 
 def _too_many(most: int) -> Answer:
     return too_many(f"At most {most} requests are answered here at once. They are. Come back in a second.")
+
+
+def _encoded() -> Answer:
+    says = "A body must come as it is: `Content-Encoding` must be left out, or identity. Got another."
+    told = {"accept-encoding": AS_IT_IS.decode()}
+    return refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says, headers=told)
 
 
 _NONE: Mapping[str, str] = {}

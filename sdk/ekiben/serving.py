@@ -292,8 +292,7 @@ def _fronted(kind: Any, service: Any) -> Any:
             Front.stands_first = True
         finally:
             self.middlewares = middlewares
-        if not middlewares:  # nobody is to see a request before the front
-            _wired()
+        _wired()  # it answers at once only where nobody is to see a request before the front
         for make, options in reversed(middlewares):
             app = make(app, **options)
         return app

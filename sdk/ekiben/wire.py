@@ -1,9 +1,10 @@
-"""The wire: a small request that arrives whole is answered before uvicorn makes a task and an ASGI cycle of it."""
+"""The wire: a small request that arrives whole is answered before uvicorn makes an ASGI cycle of it, and a head has an end."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from time import perf_counter
 from typing import Any, cast
 
@@ -13,11 +14,15 @@ from uvicorn.protocols.http import auto, httptools_impl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ekiben.endpoints import Endpoint
+from ekiben.endpoints import ENCODING, Endpoint
 from ekiben.front import Front, why_not
 from ekiben.shortcut import Headers, Outcome
 
-ODD = {b"expect", b"transfer-encoding", b"upgrade"}  # headers by which a body comes otherwise
+ODD = {ENCODING, b"expect", b"transfer-encoding", b"upgrade"}  # headers by which a body comes otherwise
+LONGEST_HEAD = 65_536  # bytes that may come, in several segments, without ending a head or being of a body
+HEAD_S = 60.0  # within which a head must have come
+# What some clients offer with every first request, Java's own among them; a request with an offer comes without its body.
+OFFER = re.compile(rb"\r\nupgrade(?=:[ \t]*h2c[ \t]*(\r\n|\Z))", re.IGNORECASE)
 AUTO = "uvicorn.protocols.http.auto:AutoHTTPProtocol"  # what uvicorn takes, where nobody says otherwise
 # What is used of the protocol: the arguments of its methods, and the names that each of them sets or reads.
 KNOWN = {
@@ -25,7 +30,9 @@ KNOWN = {
         ["self", "config", "server_state", "app_state", "_loop"],
         {"access_log", "cycle", "flow", "limit_concurrency", "parser", "root_path", "server_state", "transport"},
     ),
-    "data_received": (["self", "data"], {"feed_data"}),
+    "connection_made": (["self", "transport"], {"transport"}),
+    "connection_lost": (["self", "exc"], {"parser"}),
+    "data_received": (["self", "data"], {"feed_data", "_unsupported_upgrade_warning"}),
     "on_message_begin": (["self"], {"headers", "url"}),
     "on_headers_complete": (
         ["self"],
@@ -42,6 +49,7 @@ class Wire(HttpToolsProtocol):
     """uvicorn's protocol, which asks a `Front` at once for what it answers at once; all else goes uvicorn's own way.
 
     Of the requests of one segment only the first may be answered so: others wait for their turn, and keep nobody waiting.
+    A head that is too long or too late ends its connection, and so does an upgrade that is not known.
     """
 
     def __init__(
@@ -57,17 +65,70 @@ class Wire(HttpToolsProtocol):
         self._endpoint: Endpoint | None = None  # what is to answer, while its request arrives
         self._by_name: dict[bytes, bytes] = {}
         self._body, self._is_first = b"", True
+        self._goes_on, self._is_deaf, self._n_stuck = False, False, 0
+        self._too_late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        self._wait_no_more()
 
     def data_received(self, data: bytes) -> None:
         """Read a segment; what it leaves unfinished is uvicorn's."""
-        self._is_first = True
+        if self._is_deaf:
+            return
+        if b"h2c" in data:
+            data = self._without_offer(data)
+        self._is_first, self._goes_on = True, False
         super().data_received(data)
         if self._endpoint is not None:
             self._endpoint = None
             self._hand_over()
+        if not self._goes_on:
+            self._stuck(len(data))
+        elif self._too_late is not None or self._n_stuck:
+            self._n_stuck = 0
+            self._wait_no_more()
+
+    def _stuck(self, n: int) -> None:
+        """Count bytes that ended no head and were of no body: those of a head, of chunks, or of what follows them."""
+        self._n_stuck += n
+        if self.transport.is_closing():
+            return
+        if self._n_stuck > LONGEST_HEAD:
+            self.send_400_response("The head of a request is too long.")
+        elif self._too_late is None:
+            self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._too_late = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+
+    def _without_offer(self, data: bytes) -> bytes:
+        """Rename, in a head, the offer to speak HTTP/2, which nobody has to take."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return data
+        head, blank, rest = data.partition(b"\r\n\r\n")
+        return OFFER.sub(b"\r\nx-upgrade", head) + blank + rest
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer, and hang up: what follows may be a body, which must not be read as another request."""
+        self._is_deaf = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_headers_complete(self) -> None:
         """Look whether the front may answer at once; the body is to come."""
+        self._goes_on = True
         self._endpoint, self._is_first = self._found() if self._is_first else None, False
         if self._endpoint is None:
             super().on_headers_complete()
@@ -75,6 +136,7 @@ class Wire(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
+        self._goes_on = True
         if self._endpoint is None:
             super().on_body(body)
         else:
@@ -82,6 +144,7 @@ class Wire(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer, or leave it to uvicorn."""
+        self._goes_on = True
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             if self._answers(endpoint):
