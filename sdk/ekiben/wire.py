@@ -115,7 +115,8 @@ class Wire(HttpToolsProtocol):
 
     def _without_offer(self, data: bytes) -> bytes:
         """Rename, in a head, the offer to speak HTTP/2, which nobody has to take."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        before = cast("RequestResponseCycle | None", self.cycle)
+        if before is not None and not before.response_complete:
             return data
         head, blank, rest = data.partition(b"\r\n\r\n")
         return OFFER.sub(b"\r\nx-upgrade", head) + blank + rest
