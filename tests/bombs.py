@@ -150,11 +150,11 @@ def chunk(n_values, length, *, at=4, also=()):
     return record((2, i64(0)), (3, (12, record(*told, *sizes))))
 
 
-def parquet(pages, *groups, n_rows=0, elements=None, texts=()):
-    """Write a file of one column of integers; each group is the chunks that it has."""
+def parquet(pages, *groups, n_rows=0, elements=None, texts=(), beside=()):
+    """Write a file of one column of integers; each group is the chunks that it has, and `beside` records like those of texts."""
     elements = elements or [element(b"r", children=1), element(b"a", kind=1)]
     told = [record((1, several(12, chunks)), (2, i64(0)), (3, i64(n_rows))) for chunks in groups]
-    pairs = [record((1, text(key)), (2, text(value))) for key, value in texts]
+    pairs = [*beside, *(record((1, text(key)), (2, text(value))) for key, value in texts)]
     rows = (3, i64(n_rows * len(groups)))
     footer = record((1, i32(2)), (2, several(12, elements)), rows, (4, several(12, told)), (5, several(12, pairs)))
     return b"PAR1" + pages + footer + struct.pack("<I", len(footer)) + b"PAR1"

@@ -155,6 +155,17 @@ def test_numbers_that_are_longer_than_their_kind_are_refused():
     refused(bombs.parquet(body, [bombs.chunk(2, len(body))], n_rows=2), PARQUET)
 
 
+@pytest.mark.parametrize("odd", [(9, b"\x05"), (12, b"\0"), (8, b"\x01a"), (1, b"")])
+def test_what_is_of_another_kind_than_it_should_be_is_refused(odd):
+    length, data = (2, bombs.i32(8)), struct.pack("<ii", 7, 8)
+    own = (1, bombs.i32(2)), (2, odd), (3, bombs.i32(3)), (4, bombs.i32(3))
+    header = length, (3, bombs.i32(8)), (5, (12, bombs.record(*own)))
+    for page in (bombs.record((1, odd), *header), bombs.record((1, bombs.i32(0)), *header)):
+        refused(bombs.parquet(page + data, [bombs.chunk(2, len(page + data))], n_rows=2), PARQUET)
+    told = bombs.record((1, bombs.text(b"ARROW:schema")), (2, odd))
+    refused(bombs.parquet(PAGE, [bombs.chunk(2, len(PAGE))], n_rows=2, beside=[told]), PARQUET)
+
+
 def test_texts_as_lengths_and_differences_are_refused():
     # three megabytes of lengths became four hundred
     sink = pa.BufferOutputStream()

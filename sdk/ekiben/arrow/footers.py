@@ -61,7 +61,7 @@ class Footer:
         _refuse_depth(self._schema)
         for text in _structs(told.get(TEXTS, [])):
             if text.get(KEY) == ARROWS_OWN:
-                of_stream(memoryview(base64.b64decode(text.get(VALUE, b""), validate=True)))
+                of_stream(memoryview(base64.b64decode(_bytes(text[VALUE]), validate=True)))
         if sum(chunk[LENGTH] for _, chunks in self._groups for chunk in chunks) > begins:
             raise ValueError("columns overlap")
 
@@ -98,14 +98,22 @@ def _chunks(group: dict[int, Any]) -> list[dict[int, Any]]:
         for number in (DATA_AT, LENGTH, N_VALUES):
             not_negative(chunk[number])
         not_negative(chunk.get(DICTIONARY_AT, 0))
-        if not isinstance(chunk[PATH], list) or not all(isinstance(part, bytes) for part in chunk[PATH]):
+        if not isinstance(chunk[PATH], list):
             raise ValueError(PATH)
+        for part in chunk[PATH]:
+            _bytes(part)
     return chunks
 
 
 def _is_decimal(leaf: dict[int, Any]) -> bool:
     (logical,) = _structs([leaf.get(LOGICAL, {})])
     return leaf.get(CONVERTED) == DECIMAL or DECIMAL in logical
+
+
+def _bytes(found: Any) -> bytes:
+    if not isinstance(found, bytes):
+        raise ValueError(found)
+    return found
 
 
 def _structs(found: Any) -> list[dict[int, Any]]:
@@ -150,11 +158,11 @@ def _pages(body: bytes, chunk: dict[int, Any]) -> Iterator[int]:
 
 def _values_of(page: dict[int, Any]) -> int:
     """Give how many values a page has, where its encoding tells how large they become."""
-    if page[1] not in PAGES:
+    if not_negative(page[1]) not in PAGES:
         return 0
     own, encoded = PAGES[page[1]]
     (data,) = _structs([page[own]])
-    if data.get(encoded, PLAIN) not in MEASURED:
+    if not_negative(data.get(encoded, PLAIN)) not in MEASURED:
         raise SchemaError("Parquet must hold its texts plain or in dictionaries. Got another encoding.")
     return not_negative(data[1])
 
