@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 import ekiben as ek
-from ekiben import routing, spec
+from ekiben import pinning, routing, spec
+from ekiben.checks import Subject
 from ekiben.containers import accounting, context, layouts, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
@@ -228,6 +229,20 @@ def test_buildah_alone_builds_the_layers_of_podman_and_says_that_they_did_not_ru
     assert [layer.digest for layer in made.layers] == [layer.digest for layer in image.layers]
     assert [layer.holds for layer in made.layers] == ["base", "dependencies", "models", "code"]
     assert ek.verify(made.ref)
+
+
+def test_each_method_that_a_spec_names_is_asked_whatever_its_explanation_is_called(credit_packages, tmp_path):
+    made = spec.Explain(methods=("sampling",))  # what it gives is called permutation-sampling
+    route = ek.split(champion=1, challenger=1)
+    folder = ek.scaffold(tmp_path / "named", arms=credit_packages, route=route, unit="customer_id", explain=made)
+    told, promised = spec.read(folder), pinning.read(folder)
+    with ek.serve(folder) as client:
+        for arm, package in credit_packages.items():
+            served = Subject(arm=arm, package=package, spec=told, client=client, promised=promised)
+            assert trying._explains(served, served.askable.head(1)) == []
+            other = replace(served, spec=replace(told, explain=spec.Explain(methods=("counterfactual",))))
+            (fault,) = trying._explains(other, served.askable.head(1))
+            assert fault.startswith(f"{arm}: it does not explain by counterfactual")
 
 
 def test_an_engine_that_nobody_knows_is_refused(tag):
