@@ -229,6 +229,7 @@ def test_a_service_without_keys_needs_none(service, tmp_path):
         ({"components": ("monitorin",)}, "Did you mean 'monitoring'?"),
         ({"callers": ("Shop",)}, "The 'callers' must be names of namespaces"),
         ({"claim": "a/b"}, "The 'claim' must be the name of a claim"),
+        ({"claim": "records", "target": "knative"}, 'send the records to Postgres: [records] to = "postgres"'),
     ],
 )
 def test_what_cannot_be_is_refused(service, tmp_path, given, says):
@@ -367,6 +368,19 @@ def test_a_fault_is_told_with_its_place_and_the_nearest_word(written, tmp_path, 
         deploying.validate(folder)
     assert says in str(refused.value)
     assert name in str(refused.value)
+
+
+def test_of_a_short_name_one_letter_may_be_another():
+    part = {"services": {"credit-risk": {"environment": {"HOXE": "/tmp", "LOG": "json"}}}}
+    found = agreeing.faults({"service.yaml": [part]}, Path())
+    assert found == ["service.yaml: services.credit-risk.environment.HOXE must be spelt 'HOME'"]
+
+
+def test_what_a_patch_may_change_is_spelt_as_kustomize_spells_it():
+    patch = {"path": "hpa.yaml", "options": {"allowNameChange": True, "allowKindChnage": True}}
+    document = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "patches": [patch]}
+    (told,) = validating.faults_of(validating.File("kustomization.yaml", [document], False))
+    assert told.endswith("Did you mean 'allowKindChange'?")
 
 
 def test_a_selector_that_selects_nothing_is_found(written, tmp_path):

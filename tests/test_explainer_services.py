@@ -16,7 +16,7 @@ from test_deploying import IMAGE, TEXT, misspellings, one, pod_of, spoil, unseen
 SECOND = TEXT.replace('"credit_risk"', '"credit_risk_alibi"').replace('to = "postgres"', 'to = "file"')
 SECOND += '[explain]\nmethods = ["anchor-alibi"]\n'
 SECOND_IMAGE = "registry.example.com/team/credit-risk-alibi:1.2.0"
-TOGETHER = ("kubernetes", "compose")
+TOGETHER = ("kubernetes", "kserve", "knative", "compose")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,8 @@ def test_on_one_machine_the_address_is_a_port_of_it(written):
     ("target", "name", "old"),
     [
         ("kubernetes", "base/deployment.yaml", "http://credit-risk-alibi."),
+        ("kserve", "inferenceservice.yaml", "http://credit-risk-alibi-predictor."),
+        ("knative", "service.yaml", "http://credit-risk-alibi."),
         ("compose", "compose.yaml", "127.0.0.1:3002\n"),
     ],
 )
@@ -120,12 +122,49 @@ def test_a_second_service_that_does_not_fit_is_refused(folders, tmp_path, old, n
         deploying.manifests(folders[0], image=IMAGE, out=tmp_path, explainer=tmp_path, explainer_image=SECOND_IMAGE)
 
 
-def test_a_second_service_needs_its_image_and_a_target_for_two(folders, tmp_path):
+def test_a_second_service_needs_its_image(folders, tmp_path):
     with pytest.raises(SpecError, match="must be given together"):
         deploying.manifests(folders[0], image=IMAGE, out=tmp_path, explainer=folders[1])
-    beside = {"explainer": folders[1], "explainer_image": SECOND_IMAGE}
-    with pytest.raises(SpecError, match="Write it alone: ekiben manifests"):
-        deploying.manifests(folders[0], image=IMAGE, out=tmp_path, target="knative", **beside)
+
+
+def rendered(folder):
+    code, text, said = kubectl.render(folder)
+    assert code == 0, said
+    return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text)}
+
+
+def told_to_callers(container):
+    return {each["name"]: each.get("value") for each in container["env"]}.get(wishes.ELSEWHERE)
+
+
+def test_kserve_runs_two_inference_services_and_the_first_tells_where_the_second_answers(written):
+    found = rendered(written / "kserve")
+    pods = {name: found["InferenceService", name]["spec"]["predictor"] for name in ("credit-risk", "credit-risk-alibi")}
+    assert [each["containers"][0]["image"] for each in pods.values()] == [IMAGE, SECOND_IMAGE]
+    assert [each["minReplicas"] for each in pods.values()] == [2, 1]
+    told = [told_to_callers(each["containers"][0]) for each in pods.values()]
+    assert told == ["http://credit-risk-alibi-predictor.$(POD_NAMESPACE).svc", None]
+    for name, pod in pods.items():
+        assert ("ServiceAccount", pod["serviceAccountName"]) in found
+        (route,) = [each["configMap"]["name"] for each in pod["volumes"] if "configMap" in each]
+        assert route.startswith(f"{name}-route-")
+        assert ("ConfigMap", route) in found
+
+
+def test_knative_runs_two_services_and_the_address_follows_their_namespace(written, tmp_path):
+    for space in ("credit-risk", "risk-team"):
+        folder = spoil(
+            written / "knative", tmp_path / space, "kustomization.yaml", "namespace: credit-risk", f"namespace: {space}"
+        )
+        found = rendered(folder)
+        pods = [found["Service", name]["spec"]["template"]["spec"] for name in ("credit-risk", "credit-risk-alibi")]
+        assert [each["containers"][0]["image"] for each in pods] == [IMAGE, SECOND_IMAGE]
+        assert {each["metadata"]["namespace"] for each in found.values()} == {space}
+        told = [told_to_callers(each["containers"][0]) for each in pods]
+        assert told == [f"http://credit-risk-alibi.{space}.svc", None]
+        assert all(
+            "valueFrom" not in each for pod in pods for each in pod["containers"][0]["env"]
+        )  # a feature that is off
 
 
 def test_who_asks_for_a_method_of_the_other_service_is_told_its_address(monkeypatch):

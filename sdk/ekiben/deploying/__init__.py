@@ -19,7 +19,6 @@ from ekiben.errors import SpecError, nearest
 __all__ = ["Target", "manifests", "validate"]
 
 Target = Literal["kubernetes", "kserve", "knative", "compose"]
-BOTH: tuple[Target, ...] = ("kubernetes", "compose")  # what writes a second service beside the first
 _WRITERS: Mapping[Target, Callable[[Site], Iterator[tuple[str, str]]]] = {
     "kubernetes": kubernetes.written,
     "kserve": knative.kserve_written,
@@ -54,7 +53,7 @@ def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not kno
         The image's reference, with a tag that stays or a digest.
     target
         `kubernetes`: a base, overlays for staging and production, and components, for `kubectl apply -k`; `kserve` or
-        `knative`: one object; `compose`: one machine, with Prometheus, Grafana and, where the records go there, Postgres.
+        `knative`: one object, or two; `compose`: one machine, with Prometheus, Grafana and, where the records go there, Postgres.
     out
         Where to; by default `deploy/<target>` in the service's folder. Files of the same names are written again,
         secrets are not.
@@ -68,14 +67,14 @@ def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not kno
     callers
         Namespaces whose pods may ask, beside the service's own.
     claim
-        A claim of a volume that many pods may write, for the records; by default they stay in the pod.
+        A claim of a volume that many pods may write, for the records; by default they stay in the pod. Not of `knative`.
     ramp
         Per cent of the pods that a new version has, step by step; by default it begins with the spec's smallest arm.
     components
         What production has beside the base: `monitoring` (Prometheus' operator) and `rollout` (Argo Rollouts).
     explainer
         The folder of a second service of the same arms, which explains by methods that this one leaves out. It runs beside
-        this one, and callers who ask for such a method are told its address; of `kubernetes` and `compose`.
+        this one, and callers who ask for such a method are told its address.
     explainer_image
         The image's reference of that one.
 
@@ -105,10 +104,10 @@ To make one, run: ekiben scaffold no/such/folder
         raise SpecError(f"The 'target' must be one of {', '.join(known)}. Got {target!r}.{nearest(str(target), known)}")
     if (explainer is None) != (explainer_image is None):
         raise SpecError("The 'explainer' and the 'explainer_image' must be given together. Got one of them.")
-    if explainer is not None and target not in BOTH:
+    if claim is not None and target == "knative":
         raise SpecError(
-            f"The 'explainer' is written beside a service for {' and '.join(BOTH)}. Got {target!r}. "
-            f"Write it alone: ekiben manifests {explainer} --target {target} --image {explainer_image}"
+            "The 'claim' is for pods that each have a folder of it, which Knative cannot give. Leave it out, and send the records "
+            'to Postgres: [records] to = "postgres"'
         )
     described = spec.read(folder)
     site = Site(

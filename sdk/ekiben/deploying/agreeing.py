@@ -81,7 +81,8 @@ def _misspelt(part: Any, path: str = "", key: str = "") -> Iterator[str]:
 
 def _nearly(where: str, name: str, known: Iterable[str]) -> Iterator[str]:
     others, told = {each.lower(): each for each in sorted(known)}, name.lower()
-    close = [each for each in others if sorted(each) == sorted(told)] or get_close_matches(told, [*others], 1, _CLOSE)
+    alike = min(_CLOSE, 1 - 1 / len(told)) if told else _CLOSE  # of four letters, one may be another
+    close = [each for each in others if sorted(each) == sorted(told)] or get_close_matches(told, [*others], 1, alike)
     if close:
         yield f"{where} must be spelt {others[close[0]]!r}"
 
@@ -150,7 +151,7 @@ def _between(documents: list[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
         for port in _list(container, "ports")
     }
     kept = {name for _, each in documents for name in _generated(each)}
-    hosts = {each.get("metadata", {}).get("name") for _, each in documents if _is(each, "Service", "v1")}
+    hosts = {host for _, each in documents for host in _hosts(each)}
     for name, document in documents:
         if pods:
             yield from (f"{name}: {fault}" for fault in _selects(document, pods, services))
@@ -169,6 +170,16 @@ def _between(documents: list[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
 
 def _is(document: Mapping[str, Any], kind: str, api: str) -> bool:
     return document.get("kind") == kind and document.get("apiVersion") == api
+
+
+def _hosts(document: Mapping[str, Any]) -> Iterator[str]:
+    """Name the Service that an object is or becomes, by which others ask it."""
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if _is(document, "Service", "v1") or _is(document, "Service", "serving.knative.dev/v1"):
+        yield str(name)
+    if _is(document, "InferenceService", "serving.kserve.io/v1beta1"):
+        yield f"{name}-predictor"
 
 
 def _template(document: Mapping[str, Any]) -> Mapping[str, Any] | None:

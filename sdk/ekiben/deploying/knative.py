@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ekiben.deploying import pods
 from ekiben.deploying.kubernetes import ROUTE_HEAD, secrets, service_account
 from ekiben.deploying.sites import Site
 from ekiben.deploying.yamls import Why, dumps
+from ekiben.explaining import wishes
 from ekiben.spec.writing import route_text
+
+KNATIVE = "serving.knative.dev"
 
 
 def knative_written(site: Site) -> Iterator[tuple[str, str]]:
     """Give each file for Knative."""
     head = "What runs, and down to how few pods."
-    yield from _beside(site, "service", knative(site), "spec/template/spec/volumes/configMap/name", head)
+    path = "spec/template/spec/volumes/configMap/name"
+    yield from _together(site, "service", knative, path, head, _in_one_namespace(site))
 
 
 def kserve_written(site: Site) -> Iterator[tuple[str, str]]:
     """Give each file for KServe."""
     head = "What KServe serves, by the Open Inference Protocol."
-    yield from _beside(site, "inferenceservice", kserve(site), "spec/predictor/volumes/configMap/name", head)
+    yield from _together(site, "inferenceservice", kserve, "spec/predictor/volumes/configMap/name", head, {})
 
 
-def _beside(site: Site, name: str, document: dict[str, Any], path: str, head: str) -> Iterator[tuple[str, str]]:
+def _together(
+    site: Site, name: str, describe: Callable[[Site], dict[str, Any]], path: str, head: str, more: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Give an object's files, and below a folder of its own those of what explains beside it."""
+    own = f"kubectl apply -k .\n{secrets(site)}"
+    if site.explainer is None:
+        yield from _beside(site, name, describe(site), path, head, {}, own)
+        return
+    second = site.explainer
+    told = _beside(second, name, describe(second), path, head, {}, f"What explains beside it.\n{secrets(second)}")
+    yield from ((f"explainer/{each}", text) for each, text in told)
+    yield from _beside(site, name, describe(site), path, head, {"resources": ["explainer"], **more}, own)
+
+
+def _in_one_namespace(site: Site) -> dict[str, Any]:
+    """Let kustomize write the namespace into the address of what explains: Knative's pods may not read their own."""
+    if site.explainer is None:
+        return {}
+    field = f"spec.template.spec.containers.0.env.[name={wishes.ELSEWHERE}].value"
+    return {
+        Why("namespace", "also in the address of what explains, which callers are told"): site.name,
+        "replacements": [
+            {
+                "source": {"group": KNATIVE, "kind": "Service", "name": site.name, "fieldPath": "metadata.namespace"},
+                "targets": [
+                    {
+                        "select": {"group": KNATIVE, "kind": "Service", "name": site.name},
+                        "fieldPaths": [field],
+                        "options": {"delimiter": ".", "index": 1},
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _beside(
+    site: Site, name: str, document: dict[str, Any], path: str, head: str, more: dict[str, Any], own: str
+) -> Iterator[tuple[str, str]]:
     """Give an object's file with those that it needs."""
     yield f"{name}.yaml", dumps(document, head=head)
     yield "serviceaccount.yaml", dumps(service_account(site))
@@ -39,17 +81,19 @@ def _beside(site: Site, name: str, document: dict[str, Any], path: str, head: st
     kustomization: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [f"{name}.yaml", "serviceaccount.yaml"],
+        **more,
+        "resources": [f"{name}.yaml", "serviceaccount.yaml", *more.get("resources", ())],
         "configurations": ["references.yaml"],
         key: [{"name": f"{site.name}-route", "files": [pods.ROUTE_FILE]}],
     }
-    yield "kustomization.yaml", dumps(kustomization, head=f"kubectl apply -k .\n{secrets(site)}")
+    yield "kustomization.yaml", dumps(kustomization, head=own)
 
 
 def knative(site: Site) -> dict[str, Any]:
     """Describe a service of Knative."""
     least, most = site.replicas
-    container = pods.container(site, port="http1")
+    host = f"{site.explainer.name}.{site.name}.svc" if site.explainer else ""
+    container = pods.container(site, port="http1", host=host)
     container.pop("name")
     at_once = site.spec.limits.concurrency * site.spec.workers
     annotations = {
@@ -61,7 +105,7 @@ def knative(site: Site) -> dict[str, Any]:
         "autoscaling.knative.dev/target": str(site.answers_a_s),
     }
     return {
-        "apiVersion": "serving.knative.dev/v1",
+        "apiVersion": f"{KNATIVE}/v1",
         "kind": "Service",
         "metadata": {"name": site.name, "labels": site.labels},
         "spec": {
@@ -91,7 +135,8 @@ def _ported(container: dict[str, Any], port: str) -> dict[str, Any]:
 def kserve(site: Site) -> dict[str, Any]:
     """Describe an inference service of KServe."""
     least, most = site.replicas
-    container = pods.container(site, name="kserve-container")
+    host = f"{site.explainer.name}-predictor.$(POD_NAMESPACE).svc" if site.explainer else ""
+    container = pods.container(site, name="kserve-container", host=host)
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",

@@ -30,13 +30,13 @@ def environment(site: Site) -> dict[str, str]:
     return told
 
 
-def container(site: Site, *, name: str = "service", port: str = "http") -> dict[str, Any]:
-    """Describe the container."""
+def container(site: Site, *, name: str = "service", port: str = "http", host: str = "") -> dict[str, Any]:
+    """Describe the container; `host` is where its explainer is asked, by default the Service of that name."""
     variables: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in environment(site).items()]
     if site.claim:
         variables.append(_field("POD_NAME", "metadata.name"))
     if site.explainer:
-        variables += [_field("POD_NAMESPACE", "metadata.namespace"), _explainer(site.explainer)]
+        variables += _explainer(host or f"{site.explainer.name}.$(POD_NAMESPACE).svc")
     return {
         "name": name,
         "image": site.image,
@@ -53,9 +53,10 @@ def _field(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _explainer(explainer: Site) -> dict[str, Any]:
+def _explainer(host: str) -> list[dict[str, Any]]:
     said = "told to callers who ask for a method that is explained there; nothing is forwarded"
-    return {Why("name", said): wishes.ELSEWHERE, "value": f"http://{explainer.name}.$(POD_NAMESPACE).svc"}
+    own = [_field("POD_NAMESPACE", "metadata.namespace")] if "$(POD_NAMESPACE)" in host else []
+    return [*own, {Why("name", said): wishes.ELSEWHERE, "value": f"http://{host}"}]
 
 
 def _whence(site: Site) -> str:
