@@ -56,6 +56,16 @@ def test_what_graphics_cards_alone_are_asked_with_has_them_as_its_reason():
     assert sorted(lean.needed) == ["numpy", "xgboost-cpu"]
 
 
+def test_what_a_library_needs_for_other_work_than_serving_stays_out_unless_a_model_names_it():
+    needs = {"onnxruntime": ["numpy", "protobuf", "flatbuffers"], "ekiben": ["numpy", "typer"]}
+    locked = ["onnxruntime", "numpy", "protobuf", "flatbuffers", "typer"]
+    by_plan = {"onnxruntime": ["arm a (its plan)"]}
+    found = diet.plan(locked, by_plan, (), lambda name: needs.get(name, []))
+    assert sorted(found.left_out) == ["flatbuffers", "protobuf", "typer"]
+    named = diet.plan(locked, {**by_plan, "protobuf": ["arm b (its model)"]}, (), lambda name: needs.get(name, []))
+    assert named.needed["protobuf"] == ("arm b (its model)",)
+
+
 def test_reasons_follow_what_is_needed():
     needs = {"ekiben": ["numpy", "pandas"], "scikit-learn": ["scipy", "joblib"], "scipy": ["numpy"]}
     wanted = {"scikit-learn": ["arm b (its model: it has no plan)"]}

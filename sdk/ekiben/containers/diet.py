@@ -16,9 +16,14 @@ from ekiben.packages import Package
 
 # Of what ekiben names for everybody, what only an arm without a plan, or tables, are asked with.
 FOR_FRAMES = ("pandas",)
-NOT_SERVED = ("prettytable",)  # of what a library asks for, what it needs for other work: skops for its model cards
+# Of what a library asks for, what it needs for other work than serving: a command line, model cards, making models.
+NOT_SERVED = {
+    "bentoml": ("rich-toolkit",),
+    "ekiben": ("typer",),
+    "onnxruntime": ("flatbuffers", "protobuf"),
+    "skops": ("prettytable",),
+}
 LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
-LEFT_ASIDE = (*UNUSED, *NOT_SERVED)
 GPU = "gpu"  # the reason for what only graphics cards are asked with
 PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
 
@@ -162,7 +167,7 @@ def plan(
     """
     every = set(locked)
     found: dict[str, list[str]] = {}
-    for name in needs("ekiben"):
+    for name in _served("ekiben", needs):
         if name not in FOR_FRAMES:
             _follow(name, "ekiben", found, every, needs)
     for name, reasons in wanted.items():
@@ -180,10 +185,15 @@ def _follow(
         each = asked.pop()
         each = each if each in every else LEANER.get(each, each)  # the lock says which of two that are alike
         why = GPU if each.startswith(GPU_ONLY) else reason
-        if each not in every or why in found.get(each, ()) or each in LEFT_ASIDE:
+        if each not in every or why in found.get(each, ()) or each in UNUSED:
             continue
         found.setdefault(each, []).append(why)
-        asked += needs(each)
+        asked += _served(each, needs)
+
+
+def _served(name: str, needs: Callable[[str], Iterable[str]]) -> list[str]:
+    """Give what a distribution needs to serve."""
+    return [each for each in needs(name) if each not in NOT_SERVED.get(name, ())]
 
 
 def everything(locked: Iterable[str]) -> Diet:

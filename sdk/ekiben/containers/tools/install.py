@@ -1,4 +1,4 @@
-"""Unpack wheels into a folder, the same bytes each time: `install.py WHEELS REQUIREMENTS SITE`.
+"""Unpack wheels into a folder, the same bytes each time: `install.py WHEELS REQUIREMENTS SITE`, or `install.py --compile SITE`.
 
 It runs by the Python of the base image, with nothing but its standard library: no installer is needed, and no network.
 """
@@ -13,6 +13,7 @@ import os
 import py_compile
 import re
 import struct
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -27,18 +28,23 @@ IMPORTED_TESTS = re.compile(
     rb"^[ \t]*from[ \t]+([\w.]+\.tests?(?:\.\w+)*)[ \t]+import|^[ \t]*import[ \t]+([\w.]+\.tests?(?:\.\w+)*)",
     re.MULTILINE,
 )
-# Of what is large: tools for making models, and a second copy of the engine for programs in C.
+# Of what is large: tools for making, testing and shipping models, and a second copy of the engine for programs in C.
 UNUSED_PARTS = (
     *("numpy/core/_simd.", "numpy/distutils/", "numpy/f2py/", "sklearn/datasets/data/", "sklearn/datasets/images/"),
-    "xgboost/testing/",
+    *("pandas/conftest.", "pydantic/mypy.", "bentoml/testing/", "xgboost/dask/", "xgboost/spark/", "xgboost/testing/"),
+    *("ekiben/containers/", "ekiben/deploying/"),
     *("onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
     *("onnxruntime/datasets/", "onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
 )
 UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".pxi", ".tp", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
 # Of what colours the source of other languages, the part that colours Python's.
 COLOURS, KEPT_COLOURS = "pygments/lexers/", ("__init__.py", "_mapping.py", "python.py", "special.py")
-# Large libraries whose documentation strings a person reads, and no service: they are compiled with empty ones.
-UNDOCUMENTED = ("numpy", "pandas", "scipy", "sklearn")
+# Libraries whose documentation strings a person reads, and no service: they are compiled with empty ones.
+UNDOCUMENTED = (
+    *("numpy", "pandas", "scipy", "sklearn", "xgboost", "onnxruntime", "narwhals", "joblib", "skops", "tornado"),
+    *("opentelemetry", "rich", "fsspec", "pyparsing", "jinja2", "anyio", "zmq", "aiohttp", "dateutil", "psutil"),
+)
+COMPILE = "--compile"
 UNCHECKED = 1  # the flag of compiled code that is never compared with its source
 ELF = b"\x7fELF\x02\x01"  # of 64 bits, the low byte first
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
@@ -50,7 +56,8 @@ def main(wheels: str, requirements: str, site: str) -> None:
     into.mkdir(parents=True, exist_ok=True)
     for file, digest in wanted(Path(requirements).read_text()):
         unpack(Path(wheels) / file, digest, into)
-    compile_all(into)
+    # A process of its own, since columns of lines are left out of what is compiled for a whole process.
+    subprocess.run([sys.executable, "-X", "no_debug_ranges", __file__, COMPILE, site], check=True)
     make_even(into)
 
 
@@ -204,4 +211,7 @@ def make_even(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == COMPILE:
+        compile_all(Path(sys.argv[2]))
+    else:
+        main(*sys.argv[1:])

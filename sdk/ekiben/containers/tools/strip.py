@@ -6,12 +6,11 @@ sit before it. What stays of Debian's list of packages says what the image holds
 
 from __future__ import annotations
 
-import compileall
 import os
-import py_compile
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 EPOCH = 315532800  # 1980-01-01, where none is told
@@ -28,16 +27,49 @@ NO_FOLDERS = {
     *("usr/share/debianutils", "usr/share/doc-base", "usr/share/dpkg", "usr/share/info", "usr/share/keyrings"),
     *("usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/share/menu", "usr/share/pam"),
     *("usr/share/pam-configs", "usr/share/perl5", "usr/share/polkit-1", "usr/share/common-licenses-old"),
+    "usr/share/zoneinfo/right",  # the same zones with leap seconds
 }
 NO_PYTHON = {"ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo", "site-packages"}
-NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "audit", "e2fsprogs")
+NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "audit", "e2fsprogs", "krb5")
+# Of Python's compiled modules, those for terminals, networks and databases of old, and its own tests.
+NO_MODULES = ("_ctypes_test.", "_dbm.", "_gdbm.", "_test", "_xxtestfuzz.", "nis.", "readline.", "xxlimited")
+# What commands of Debian are linked with, which goes where nothing that stays is. No wheel of manylinux is.
+OF_COMMANDS = (
+    *(
+        "libacl",
+        "libattr",
+        "libaudit",
+        "libblkid",
+        "libcap",
+        "libcom_err",
+        "libdb-",
+        "libe2p",
+        "libexpatw",
+        "libext2fs",
+    ),
+    *("libformw", "libgcrypt", "libgdbm", "libgmp", "libgnutls", "libgpg-error", "libgssapi_krb5", "libhistory"),
+    *("libhogweed", "libidn2", "libk5crypto", "libkeyutils", "libkrb5", "liblz4", "libmd.", "libmenuw", "libmount"),
+    *("libnettle", "libnsl.so.2", "libp11-kit", "libpcre2", "libreadline", "libselinux", "libsemanage", "libsepol"),
+    *(
+        "libsmartcols",
+        "libss.",
+        "libsystemd",
+        "libtasn1",
+        "libtic.",
+        "libtirpc",
+        "libudev",
+        "libunistring",
+        "libxxhash",
+    ),
+    "libzstd",
+)
 
 
 def main(source: str, target: str) -> None:
     """Copy the part that Python needs, its times made equal."""
     root, out = Path(source), Path(target)
     out.mkdir(parents=True, exist_ok=True)
-    for name in names(root):
+    for name in needed(root, names(root)):
         _copy(root, out, name)
     for name, mode in (("dev", 0o755), ("home", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755)):
         (out / name).mkdir(mode=mode, exist_ok=True, parents=True)
@@ -52,6 +84,31 @@ def names(root: Path) -> Iterator[str]:
     for top in KEPT:
         if os.path.lexists(root / top):
             yield from _below(root, top)
+
+
+def needed(root: Path, staying: Iterable[str]) -> list[str]:
+    """Leave out the libraries of commands that no other file which stays is linked with, each under all of its names."""
+    every = list(staying)
+    of_commands = [name for name in every if _last(name).startswith(OF_COMMANDS) and ".so" in name]
+    left = set(of_commands)
+    asking = [name for name in every if name not in left and _is_linked(root / name)]
+    while asking and left:
+        told = b"".join((root / name).read_bytes() for name in asking)
+        found = {(root / name).resolve() for name in left if b"\0%s\0" % _last(name).encode() in told}
+        asking = [name for name in sorted(left) if (root / name).resolve() in found]
+        left -= {*asking}
+    return [name for name in every if name not in left]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _is_linked(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def _below(root: Path, name: str) -> Iterator[str]:
@@ -84,6 +141,8 @@ def stays(name: str) -> bool:
         return last == "copyright"
     if any(part.startswith("python3") for part in folder.split("/")) and parts & NO_PYTHON:
         return False
+    if folder.endswith("/lib-dynload"):
+        return not last.startswith(NO_MODULES)
     if folder.startswith(("usr/lib", "lib")) and "python3" not in name:
         return not last.startswith(NO_LIBRARIES)
     return True
@@ -105,9 +164,9 @@ def _copy(root: Path, out: Path, name: str) -> None:
 def _compile(out: Path) -> None:
     """Compile Python's own modules once: below a read-only root they would be each time that it starts."""
     for folder in sorted([*out.glob("usr/lib/python3.*"), *out.glob("usr/local/lib/python3.*")]):
-        shown = "/" + str(folder.relative_to(out))
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        compileall.compile_dir(folder, quiet=2, ddir=shown, workers=0, invalidation_mode=mode)
+        command = [sys.executable, "-X", "no_debug_ranges", "-m", "compileall", "-qq", "-j", "0"]
+        command += ["-d", "/" + str(folder.relative_to(out)), "--invalidation-mode", "unchecked-hash", str(folder)]
+        subprocess.run(command, check=False)  # what is no module of this Python stays as it is
 
 
 def _make_even(out: Path) -> None:
