@@ -24,6 +24,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -388,6 +389,12 @@ def test_what_multiplies_columns_is_not_additive(iris):
     model = make_pipeline(PolynomialFeatures(2), LinearRegression()).fit(X, X.iloc[:, 0] * X.iloc[:, 1])
     with pytest.raises(ExplainError, match="does more than to add up"):
         explainers.choose("additive", context_of(model, X))
+
+
+def test_auto_leaves_a_model_that_has_more_margins_than_scores_to_sampling():
+    X = pd.DataFrame({"age": [-1.0, 0.0, 4.0, 6.0], "debt": [0.0, 1.0, 3.0, 4.0]})
+    model = NearestCentroid().fit(X, [0, 0, 1, 1])  # a distance and a discriminant for each class
+    assert ek.pack(model, name="risk", reference=X).method == "sampling"
 
 
 def test_a_row_for_which_the_columns_do_not_add_up_is_refused(iris):

@@ -60,7 +60,7 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
     Raises
     ------
     ExplainError
-        If the margins rank rows otherwise than the model's own scores: then they are not this model's.
+        If the margins are not one for each score, or rank rows otherwise than the scores: then they are not this model's.
     """
     _refuse_other_ranks(margins, scores)
     if not context.classes:
@@ -73,7 +73,13 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
 
 
 def _refuse_other_ranks(margins: Matrix, scores: Matrix) -> None:
-    if margins.shape[1] > 1:
+    n_margins, n_scores = margins.shape[1], scores.shape[1]
+    if n_margins != n_scores and (n_margins, n_scores) != (1, 2):
+        raise ExplainError(
+            f"The last step must have a margin for each of the model's {n_scores} scores. It has {n_margins}. "
+            "Explain this model with the method 'sampling'."
+        )
+    if n_margins > 1:
         best = np.take_along_axis(scores, picked(margins)[:, None], axis=1)[:, 0]
         agree = np.allclose(best, scores.max(axis=1), atol=1e-6)
     else:
