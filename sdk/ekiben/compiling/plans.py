@@ -333,7 +333,6 @@ class _Head:
         self._seen = built.node(self.label["of"]) if self.label and "of" in self.label else None
         if (self.label is None) != ("label" not in output.parts):
             raise KeyError("label")
-        self._is_value = output.parts == ("value",)
         if output.parts == ("label", "scores") and self._seen is None:
             self.predict = self._classify  # type: ignore[method-assign]
 
@@ -342,7 +341,8 @@ class _Head:
         core = self.core.row(values)
         scores = None if self.scores is None else self.scores.row(core)
         value = None if self.value is None else self.value.row(core)[0]
-        for number in scores if scores is not None else (core if value is None else (value,)):
+        told = [*(() if scores is None else scores), *(() if value is None else (value,))]
+        for number in told or core:
             if number - number != 0:
                 raise PlanError("A plan must answer with finite numbers. It did not.")
         if self._chosen is None:
@@ -352,10 +352,12 @@ class _Head:
     def predict(self, values: Values) -> dict[str, Any]:
         """Answer one row as the body of an answer holds it."""
         label, scores, value = self.parts(values)
-        if scores is None:
-            return {"value": value} if self._is_value else {"label": label}
-        told = dict(zip(self._names, scores, strict=True))
-        return {"label": label, "scores": told} if value is None else {"label": label, "scores": told, "value": value}
+        found: dict[str, Any] = {} if self.label is None else {"label": label}
+        if scores is not None:
+            found["scores"] = dict(zip(self._names, scores, strict=True))
+        if value is not None:
+            found["value"] = value
+        return found
 
     def _classify(self, values: Values) -> dict[str, Any]:
         """Do what `predict` does where there are a label and scores: nearly every classifier."""
