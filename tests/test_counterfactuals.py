@@ -241,6 +241,20 @@ def test_a_number_moves_no_further_than_it_must():
     assert [type(each.changes[0].after) for each in below.alternatives] == [int]
 
 
+@pytest.mark.parametrize("planned", [False, True])
+def test_numbers_that_the_model_refuses_are_passed_over(planned, tmp_path):
+    X = pd.DataFrame({"rooms": [1, 2, 4, 5, 8, 9] * 6, "storeys": [1, 3, 5, 3, 1, 5] * 6})
+    encoder = OneHotEncoder(handle_unknown="error")  # an integer within what was seen may be one that it never saw
+    model = make_pipeline(encoder, LogisticRegression()).fit(X, X["rooms"] + X["storeys"] > 8)
+    rows = X.head(6)
+    found = found_by(context_of(model, X, tmp_path if planned else None), rows, n=5)
+    assert [one.outcome for one in found] == ["found"] * len(rows)
+    for one, (_, row) in zip(found, rows.iterrows(), strict=True):
+        for each in one.alternatives:
+            made = row.to_dict() | {change.column: change.after for change in each.changes}
+            assert model.predict(pd.DataFrame([made])).tolist() == [each.answer] != [one.before]
+
+
 def test_wide_frames_tiny_references_and_columns_of_one_value_are_searched():
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(200, 200)), columns=[f"c{i}" for i in range(200)]).assign(same=1.0)

@@ -12,7 +12,12 @@ import pytest
 from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    VotingRegressor,
+)
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
@@ -127,6 +132,38 @@ def test_linear_takes_nested_pipelines_unions_and_words(credit):
     assert np.abs(sums(found) - model.decision_function(X.iloc[:50])).max() < 1e-8
     assert found[0].contributions["Price"] == 0.0  # dropped by the pipeline
     assert found[0].contributions["Note"] != 0.0
+
+
+@pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(5, max_depth=3, random_state=0)])
+def test_a_category_that_the_model_refuses_is_no_reason_to_explain_otherwise(last):
+    sizes = pd.Categorical([1, 2, 3, 2] * 10, categories=[1, 2, 3, 4])  # nobody ever had the last one
+    X = pd.DataFrame({"size": sizes, "age": np.arange(40.0)})
+    encode = ColumnTransformer([("size", OneHotEncoder(), ["size"])], remainder="passthrough")
+    package = ek.pack(make_pipeline(encode, last).fit(X, X["age"] > 17), name="risk", reference=X)
+    assert package.method == ("linear" if last.__class__ is LogisticRegression else "trees")
+    assert all(one.faithfulness_error < 1e-9 for one in package.explain(X.head(3)))
+
+
+def test_a_missing_value_of_a_nullable_dtype_reaches_the_trees_as_one():
+    X = pd.DataFrame({"age": pd.array([20.5, 31.5, 44.0, 58.5] * 15, dtype="Float64"), "debt": np.arange(60.0)})
+    model = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5).fit(X, X["debt"] > 30)
+    package = ek.pack(model, name="risk", reference=X)
+    assert package.method == "trees"
+    (one,) = package.explain(X.head(1).assign(age=pd.array([None], dtype="Float64")))
+    assert one.faithfulness_error < 1e-9
+
+
+def test_columns_of_any_name_are_explained_and_keep_the_laws():
+    names = ["self", "frame", "columns", "kwargs"]  # which functions call their parameters
+    X = pd.DataFrame({name: np.random.default_rng(i).integers(3, size=40) for i, name in enumerate(names)})
+    X["self"] = pd.Categorical(X["self"], categories=[0, 1, 2, 3])
+    encode = ColumnTransformer([("all", OneHotEncoder(handle_unknown="ignore"), names)])
+    model = make_pipeline(encode, LogisticRegression()).fit(X, X["frame"] > 0)
+    package = ek.pack(model, name="risk", reference=X)
+    assert package.method == "linear"
+    assert [*package.explain(X.head(1))[0].contributions] == names
+    assert package.curve("self").grid[:3] == (0, 1, 2)
+    assert ek.check(package).ok
 
 
 def test_linear_explains_the_predicted_class_of_several(iris):

@@ -16,7 +16,7 @@ from ekiben.values import bounds, is_missing, misfit, missing_column, plain_list
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_columns", "as_frame", "as_records", "as_rows", "comparable", "conform", "learn"]
+__all__ = ["as_columns", "as_frame", "as_records", "as_rows", "comparable", "conform", "learn", "with_columns"]
 
 
 # ── does a frame fit? ───────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +220,20 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     """
     held = [name for name in frame.columns if frame[name].dtype == object and frame[name].map(_is_list).any()]
     told = {name: frame[name].map(lambda value: str(_plain(value)) if _is_list(value) else value) for name in held}
-    return frame.assign(**told)
+    return with_columns(frame, told)
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Give a frame in which some columns hold other values, or are new, by any name; `assign` takes none called `self`.
+
+    >>> import pandas as pd
+    >>> with_columns(pd.DataFrame({"self": [1, 2]}), {"self": [3, 4]})["self"].tolist()
+    [3, 4]
+    """
+    made = frame.copy()
+    for name, values in columns.items():
+        made[name] = values
+    return made
 
 
 def _is_list(value: Any) -> bool:

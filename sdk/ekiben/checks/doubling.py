@@ -19,6 +19,7 @@ from ekiben.explainers.linear import asked
 from ekiben.explanations import Explanation
 from ekiben.models import Answers
 from ekiben.schema import Part
+from ekiben.tables import with_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ class Doubled:
 
     def rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Give rows in which the copy holds what the column does."""
-        return rows.assign(**{self.copy: rows[self.name]})
+        return with_columns(rows, {self.copy: rows[self.name]})
 
     def _context(self) -> Context:
         package, column = self.package, self.package.schema[self.name]
@@ -85,7 +86,7 @@ class Doubled:
 
     def _halves(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         names = list(self.package.schema.names)
-        return frame[names], frame.assign(**{self.name: frame[self.copy]})[names]
+        return frame[names], with_columns(frame, {self.name: frame[self.copy]})[names]
 
     # ── as an adapter ──
 

@@ -102,7 +102,7 @@ def a_constant_column_adds_nothing(subject: Subject) -> Evidence:
 
 def _nothing(subject: Subject, rows: pd.DataFrame, constant: Sequence[str]) -> Evidence:
     held = subject.package.sample[constant].iloc[[0] * len(rows)].set_axis(rows.index)
-    found = _attributions(subject.package.explain(rows.assign(**held)))
+    found = _attributions(subject.package.explain(tables.with_columns(rows, {name: held[name] for name in constant})))
     faults = [
         f"{name!r} adds {one.contributions[name]:.3g}"
         for one in found
@@ -150,7 +150,7 @@ def _still(subject: Subject, rows: pd.DataFrame) -> Evidence:
     numbers = [name for name in spread.index if rows[name].dtype.kind == "f" and spread[name] > 0]
     if not numbers:
         return Evidence(tried=0, note="no column of decimal numbers")
-    nudged = rows.assign(**{name: rows[name] + TINY * spread[name] for name in numbers})
+    nudged = tables.with_columns(rows, {name: rows[name] + TINY * spread[name] for name in numbers})
     pairs = zip(
         _attributions(subject.package.explain(rows)), _attributions(subject.package.explain(nudged)), strict=True
     )

@@ -57,7 +57,7 @@ class Subject:
         if self.promised is None:
             return frame
         absent = [name for name in self.promised.signature.inputs.names if name not in frame.columns]
-        return frame.assign(**{name: _repeated(self.promised.row[name], frame) for name in absent})
+        return tables.with_columns(frame, {name: _repeated(self.promised.row[name], frame) for name in absent})
 
     def over_http(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Ask the service until this arm answers."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ekiben.errors import ExplainError, IntegrityError
+from ekiben.errors import ExplainError, IntegrityError, UnsupportedModelError
 from ekiben.explainers._context import Matrix, Transform
 from ekiben.models.lightgbm import Boosted
 from ekiben.schema import Schema
-from ekiben.tables import as_frame, comparable
+from ekiben.tables import as_frame, comparable, with_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,23 @@ def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema
     ExplainError
         If a feature depends on two or more columns.
     """
-    frame = _with_all_known(reference, schema)
+    with _mixing_rows():
+        return _owners(transform, _with_all_known(transform, reference, schema), schema)
+
+
+@contextmanager
+def _mixing_rows() -> Iterator[None]:
+    """Take what the preprocessing raises at rows that mix others for a reason to explain otherwise."""
+    try:
+        yield
+    except (ArithmeticError, ValueError) as reason:
+        raise ExplainError(
+            f"The preprocessing must take rows that mix others. It does not ({type(reason).__name__}). "
+            "Explain this model with the method 'sampling'."
+        ) from reason
+
+
+def _owners(transform: Transform, frame: pd.DataFrame, schema: Schema) -> Rows:
     matrix = dense(transform, frame)
     picks = [(i, row) for i, name in enumerate(frame) for row in _telling_rows(frame[name])]
     moved = np.any([_moved(transform, frame, base, picks) for base in _bases(frame)], axis=0)
@@ -98,8 +115,8 @@ def _refuse_entangled(columns: list[str], *, some: bool = False) -> None:
         )
 
 
-def _with_all_known(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Add a row for every category, and every missing value, that the contract allows and the reference lacks."""
+def _with_all_known(transform: Transform, reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Add a row for every category, and every missing value, that the contract allows, the model takes and the reference lacks."""
     frame = reference
     for column in schema.columns:
         seen = reference[column.name]
@@ -111,8 +128,20 @@ def _with_all_known(reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
             absent.append(None)
         if absent:
             values = as_frame({column.name: absent}, Schema(columns=(column,)))[column.name]
-            extra = reference.iloc[[0] * len(absent)].reset_index(drop=True)
-            frame = stack(frame, extra.assign(**{column.name: values}))
+            extra = with_columns(reference.iloc[[0] * len(absent)].reset_index(drop=True), {column.name: values})
+            frame = stack(frame, _taken(transform, extra))
+    return frame
+
+
+def _taken(transform: Transform, frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows that the model does not refuse, as an encoder does a category that it never saw."""
+    try:
+        dense(transform, frame)
+    except (ArithmeticError, ValueError, UnsupportedModelError):
+        if len(frame) == 1:
+            return frame.head(0)
+        half = len(frame) // 2
+        return stack(_taken(transform, frame.iloc[:half]), _taken(transform, frame.iloc[half:]))
     return frame
 
 

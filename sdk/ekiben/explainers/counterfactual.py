@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ekiben.compiling import NO_ANSWER
 from ekiben.errors import SpecError
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
@@ -157,6 +158,7 @@ class _Row:
     row: list[Any]
     wanted: Wanted
     n_asked: int = 0
+    unanswered: list[tuple[int, float]] = field(default_factory=list)  # a column, and what of it the model refuses
 
     def __post_init__(self) -> None:
         context, self.reference = self.explainer.context, self.explainer.reference
@@ -173,7 +175,21 @@ class _Row:
         return self.reference.space.values(codes, self.row, self.own)
 
     def _gaps(self, codes: Matrix) -> Matrix:
-        return self.wanted.gaps(self.asking.many(self._values(codes), len(codes)), self.now, self.classes)
+        """Ask the model; a row that it has no answer for is as far as can be from what is wanted."""
+        far = np.full(len(codes), np.inf)
+        known = ~np.logical_or.reduce([codes[:, i] == code for i, code in self.unanswered], axis=0)
+        if not known.all():
+            far[known] = self._gaps(codes[known]) if known.any() else far[known]
+            return far
+        try:
+            return self.wanted.gaps(self.asking.many(self._values(codes), len(codes)), self.now, self.classes)
+        except NO_ANSWER:
+            if len(codes) == 1:
+                if len(moved := np.flatnonzero(changed(codes[0], self.own))) == 1:
+                    self.unanswered.append((int(moved[0]), float(codes[0, moved[0]])))
+                return far
+        half = len(codes) // 2
+        return np.concatenate([self._gaps(codes[:half]), self._gaps(codes[half:])])
 
     @cached_property
     def nearest(self) -> Matrix:

@@ -258,6 +258,8 @@ def _dense(data: Any, absent: float) -> Array:
     import numpy as np
 
     try:
+        if hasattr(data, "iloc"):  # a frame may hold pandas.NA
+            return np.asarray(data.to_numpy(dtype=np.float64, na_value=np.nan))
         if not hasattr(data, "tocoo"):
             return np.asarray(data, dtype=np.float64)
         sparse = data.tocoo()

@@ -127,15 +127,15 @@ class Table:
         from ekiben.errors import SchemaError, SpecError
         from ekiben.explainers._columns import stack
         from ekiben.schema import Schema
-        from ekiben.tables import conform
+        from ekiben.tables import conform, with_columns
 
         contract = Schema(columns=(self.context.schema[column],))
         try:
             cells = conform(pd.DataFrame({column: pd.Series(list(values), dtype=object)}), contract)
         except SchemaError as misfit:
             raise SpecError(f"The 'grid' must hold values of the column.\n{misfit}") from misfit
-        more = self.frame.iloc[[0] * len(cells)].reset_index(drop=True).assign(**{column: cells[column]})
-        return Table(self.context, stack(self.frame, more))
+        more = self.frame.iloc[[0] * len(cells)].reset_index(drop=True)
+        return Table(self.context, stack(self.frame, with_columns(more, {column: cells[column]})))
 
 
 def with_column(rows: Rows, place: int, sources: Rows) -> Rows:
