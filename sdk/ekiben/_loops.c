@@ -459,6 +459,7 @@ typedef struct {
 } Tables;
 
 static const char TABLES[] = "ekiben.tables";
+static uint8_t spread[256][8];   /* the bits of a byte, each in a byte of its own */
 
 static void tables_free(Tables *tables) {
     if (tables != NULL) {
@@ -665,9 +666,7 @@ static PyObject *loops_parts(PyObject *self, PyObject *args) {
         int64_t bin = number == number ? bin_of(tables, i, number) : n_edges + 1, width = tables->width[i];
         const uint8_t *told = tables->answers + tables->answer[i] + bin * width;
         for (int64_t j = 0; j < width; j++, bit += 8) {
-            for (int k = 0; k < 8; k++) {
-                bit[k] = told[j] >> k & 1;
-            }
+            memcpy(bit, spread[told[j]], 8);
         }
     }
     if (fits) {
@@ -702,5 +701,10 @@ static struct PyModuleDef definition = {
 };
 
 PyMODINIT_FUNC PyInit__loops(void) {
+    for (int byte = 0; byte < 256; byte++) {
+        for (int k = 0; k < 8; k++) {
+            spread[byte][k] = (uint8_t)(byte >> k & 1);
+        }
+    }
     return PyModule_Create(&definition);
 }
