@@ -31,8 +31,9 @@ from xgboost import XGBClassifier, XGBRegressor
 from ekiben import models
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, measuring
+from ekiben.models.outcomes import BY_CHANCE, BY_CHANCE_BUT_TIES
 from ekiben.models.sklearn import ADAPTER as SKLEARN
-from ekiben.models.sklearn import BY_CHANCE, BY_CHANCE_BUT_TIES, FILE
+from ekiben.models.skops_file import FILE
 from ekiben.models.xgboost import ADAPTER as XGBOOST
 from ekiben.schema import Output
 
@@ -144,9 +145,9 @@ def test_a_file_that_names_what_is_not_trusted_is_refused_and_nothing_is_run(kin
     ],
 )
 def test_a_name_is_trusted_only_where_a_library_defines_it_itself(name):
-    from ekiben.models.sklearn import _known
+    from ekiben.models.skops_file import known
 
-    assert not _known(name)
+    assert not known(name)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +163,9 @@ def test_a_name_is_trusted_only_where_a_library_defines_it_itself(name):
     ],
 )
 def test_what_scikit_learn_s_own_models_hold_is_trusted(name):
-    from ekiben.models.sklearn import _known
+    from ekiben.models.skops_file import known
 
-    assert _known(name)
+    assert known(name)
 
 
 def test_an_xgboost_file_of_another_class_is_refused(tmp_path):
@@ -207,7 +208,7 @@ def test_the_same_model_has_the_same_bytes_though_it_was_fitted_anew_or_read_bac
 
 
 def test_bytes_between_the_fields_of_an_array_are_not_kept():
-    from ekiben.models.sklearn import _without_gaps
+    from ekiben.models.skops_file import without_gaps
 
     dtype = np.dtype({"names": ["a", "b"], "formats": ["u1", "f8"], "offsets": [0, 8], "itemsize": 16})
     first, second = np.zeros(2, dtype), np.frombuffer(bytearray(b"\xff" * 32), dtype)
@@ -218,7 +219,7 @@ def test_bytes_between_the_fields_of_an_array_are_not_kept():
     for array in (first, second):
         made = io.BytesIO()
         np.save(made, array)
-        written.append(_without_gaps(made.getvalue()))
+        written.append(without_gaps(made.getvalue()))
     assert first.tobytes() != second.tobytes()
     assert written[0] == written[1]
     assert np.load(io.BytesIO(written[0]))["b"].tolist() == [1.5, 1.5]

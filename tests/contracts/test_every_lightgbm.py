@@ -24,7 +24,7 @@ import ekiben as ek
 from ekiben.errors import IntegrityError, SpecError, UnsupportedModelError
 from ekiben.models.lightgbm import ADAPTER
 from ekiben.models.sklearn import ADAPTER as SKLEARN
-from ekiben.models.sklearn import _untrusted
+from ekiben.models.skops_file import untrusted
 
 PENGUINS = data("palmerpenguins", "penguins").iloc[::3].reset_index(drop=True)
 NUMBERS = PENGUINS[["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "year"]]  # some are missing
@@ -499,7 +499,7 @@ def pipeline_file(tmp_path):
 @pytest.mark.parametrize("name", ["_ObjectiveFunctionWrapper", "_EvalFunctionWrapper", "LGBMModel", "Path"])
 def test_only_lightgbm_s_models_are_trusted_in_a_skops_file(name, tmp_path):
     other = rewritten(pipeline_file(tmp_path), lambda text: text.replace('"LGBMClassifier"', f'"{name}"'))
-    assert _untrusted(other) == (f"lightgbm.sklearn.{name}",)
+    assert untrusted(other) == (f"lightgbm.sklearn.{name}",)
 
 
 @pytest.mark.parametrize("handle", ["12345", "null", '"no trees"', "[1]"])

@@ -20,7 +20,7 @@ from ekiben._optional import require
 from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnsupportedModelError
 from ekiben.models import answered
 from ekiben.models.sklearn import ADAPTER as SKLEARN
-from ekiben.models.sklearn import FILE as SKOPS_FILE
+from ekiben.models.skops_file import FILE as SKOPS_FILE
 from ekiben.models.xgboost import KINDS as XGBOOST_KINDS
 from ekiben.refs import parse
 from ekiben.schema import Task

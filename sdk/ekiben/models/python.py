@@ -14,7 +14,7 @@ from ekiben import distributions, trusting
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, answered, by_pickle
 from ekiben.models.sklearn import ADAPTER as DATA
-from ekiben.models.sklearn import FILE as DATA_FILE
+from ekiben.models.skops_file import FILE as DATA_FILE
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
