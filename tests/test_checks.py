@@ -514,6 +514,25 @@ def test_a_report_of_one_arm_has_no_head():
     assert str(Report(subject="risk", findings=(BLANK,))).splitlines() == ["risk: 0 laws kept", "  Rules.  – no rules"]
 
 
+def test_a_long_note_goes_on_in_the_next_line():
+    long = replace(
+        RED, facts="row 7: the service answered 0.25 and the notebook answered 0.5, in score_0; and so on " + "x" * 60
+    )
+    report = Report(subject="risk", findings=(KEPT, long, replace(KEPT, law=RED.law)), notes=("a note " * 20,))
+    assert str(report).splitlines() == [
+        "risk: 1 broken, 2 kept",
+        "                  champion   challenger",
+        "  Rows are rows.  ✓ 3 tried",
+        "  <b> & more.     ✓ 3 tried  ✗ row 7: the service answered 0.25 and the",
+        "                               notebook answered 0.5, in score_0; and so on x",
+        "                               " + "x" * 46,
+        "                               " + "x" * 13,
+        "  · a note" + " a note" * 13,
+        "    a note" + " a note" * 5,
+    ]
+    assert 'overflow-wrap:anywhere">' in report._repr_html_()
+
+
 def test_a_report_is_plain_json():
     document = Report(subject="risk", findings=(KEPT, RED)).to_json()
     assert json.loads(json.dumps(document)) == document

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from itertools import zip_longest
 from typing import Any, Literal
 
 from ekiben.checks.loading import Load
@@ -11,6 +14,7 @@ from ekiben.drawing import STYLE
 
 State = Literal["kept", "broken", "not tried"]
 MARKS = {"kept": "✓", "broken": "✗", "not tried": "–"}
+WIDEST = 48, 100  # characters of a cell and of a note, which go on in the next line
 COLOURS = {"kept": "#2e8b57", "broken": "#c8442e", "not tried": "rgba(128,128,128,.85)"}
 
 
@@ -66,9 +70,11 @@ class Report:
     def __str__(self) -> str:
         rows = [[law, *(_cell(found) for found in cells)] for law, cells in self._by_law()]
         table = [["", *self._arms()], *rows] if len(self._arms()) > 1 else rows
-        wide = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
-        lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in table]
-        return "\n".join([f"{self.subject}: {self._verdict()}", *lines, *(f"  · {note}" for note in self.notes)])
+        lines = [line for row in table for line in _lines(row)]
+        wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        told = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip() for line in lines]
+        notes = ["  " + line for note in self.notes for line in _wrapped(f"· {note}", WIDEST[1])]
+        return "\n".join([f"{self.subject}: {self._verdict()}", *told, *notes])
 
     def _arms(self) -> list[str]:
         return list(dict.fromkeys(finding.arm for finding in self.findings))
@@ -98,6 +104,16 @@ class Report:
         )
 
 
+def _lines(row: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Spread a row over as many lines as its longest cell takes; a law is never parted."""
+    law, *cells = row
+    yield from zip_longest([law], *(_wrapped(cell, WIDEST[0]) for cell in cells), fillvalue="")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def _cell(found: Finding | None) -> str:
     return "" if found is None else f"{MARKS[found.state]} {found.facts}"
 
@@ -106,4 +122,4 @@ def _html_cell(found: Finding | None) -> str:
     if found is None:
         return "<td></td>"
     mark = f'<b style="color:{COLOURS[found.state]}">{MARKS[found.state]}</b>'
-    return f'<td>{mark} <span class="sub">{escape(found.facts)}</span></td>'
+    return f'<td style="min-width:9em;white-space:normal;overflow-wrap:anywhere">{mark} <span class="sub">{escape(found.facts)}</span></td>'
