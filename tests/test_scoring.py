@@ -58,6 +58,17 @@ def test_csv_is_read_too(champion, source, tmp_path):
     assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), pd.read_parquet(tmp_path / "b.parquet"))
 
 
+def test_what_is_kept_of_a_csv_comes_out_as_it_stood_there(champion, source, tmp_path):
+    came = ["00123", "0", "1.50", "NA", "None", " x ", "1e5", "", "9007199254740993", "True"]
+    ids = [came[i % len(came)] for i in range(len(pd.read_parquet(source)))]
+    pd.read_parquet(source).assign(number=ids).to_csv(tmp_path / "in.csv", index=False)
+    for n_rows in (10, 70):
+        score(champion, tmp_path / "in.csv", tmp_path / "out.parquet", keep=["number", "age"], n_rows=n_rows)
+        out = pd.read_parquet(tmp_path / "out.parquet")
+        assert out["number"].tolist() == [each or None for each in ids]
+        assert out["age"].tolist() == pd.read_parquet(source)["age"].tolist()
+
+
 def test_csv_brings_back_the_frame_that_was_written(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(

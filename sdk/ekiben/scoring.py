@@ -130,13 +130,17 @@ def _conformed(batch: Any, schema: Schema, keep: Sequence[str], before: int) -> 
     import pandas as pd
 
     is_frame = isinstance(batch, pd.DataFrame)
-    came = list(batch) if is_frame else batch.schema.names
-    beside = {alias for alias, name in schema.aliases.items() if alias in keep and name in came}
-    names = [name for name in came if name in {*schema.names, *schema.aliases} - beside]
+    names = _taken(list(batch) if is_frame else batch.schema.names, schema, keep)
     try:
         return tables.conform(batch[names], schema) if is_frame else frames.fitted(batch.select(names), schema)
     except SchemaError as misfit:
         raise misfit.later(before, len(batch), of="file") from None
+
+
+def _taken(came: Sequence[str], schema: Schema, keep: Sequence[str]) -> list[str]:
+    """List the columns that the model takes; an alias that is kept beside its column is none of them."""
+    beside = {alias for alias, name in schema.aliases.items() if alias in keep and name in came}
+    return [name for name in came if name in {*schema.names, *schema.aliases} - beside]
 
 
 # ── the source ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +179,7 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
     if source.suffix in CSV:
         try:
             # all columns are read: of some alone pandas cuts a line that is too long, or moves its values
-            with pd.read_csv(source, chunksize=n_rows, **_csv(names, package.schema)) as coming:
+            with pd.read_csv(source, chunksize=n_rows, **_csv(names, package.schema, keep)) as coming:
                 for frame in coming:
                     _refuse_longer(frame, source)
                     yield frame[names]
@@ -188,14 +192,19 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
         yield from file.iter_batches(batch_size=n_rows, columns=names)
 
 
-def _csv(names: Sequence[str], schema: Schema) -> dict[str, Any]:
-    """Say how CSV is read, so that a frame comes back as it was written: numbers to the last bit, and texts as texts."""
+def _csv(names: Sequence[str], schema: Schema, keep: Sequence[str]) -> dict[str, Any]:
+    """Say how CSV is read, so that a frame comes back as it was written: numbers to the last bit, and texts as texts.
+
+    What is only kept is a text as it stands there: `00123` is no number.
+    """
     columns = [column for column in schema.columns if _is_text(column)]
+    only_kept = dict.fromkeys(set(names) - set(_taken(names, schema, keep)), GAPS - {""})
     known = {name: column for column in columns for name in (column.name, column.alias) if name in names}
+    spelled = {name: _spelled(known.get(name)) for name in names} | only_kept
     return {
-        "dtype": dict.fromkeys(known, str),
+        "dtype": dict.fromkeys([*known, *only_kept], str),
         "keep_default_na": False,
-        "na_values": {name: sorted(GAPS - _spelled(known.get(name))) for name in names},
+        "na_values": {name: sorted(GAPS - spelled[name]) for name in names},
         "float_precision": "round_trip",
     }
 
