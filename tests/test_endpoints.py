@@ -23,7 +23,7 @@ from ekiben.models import Answers
 from ekiben.observing import AccessLog
 from ekiben.pacing import Pace
 from ekiben.routing import Route
-from ekiben.spec import Limits
+from ekiben.spec import Explain, Limits
 from ekiben.waiting import FEW
 from planes import plane_of, unplanned
 
@@ -677,6 +677,27 @@ def test_an_explanation_tells_no_more_columns_than_may_be(front, champion, row):
     assert code(beside) == (413, "too_many_columns")
     whole = front(limits=Limits(explain_columns=4))
     assert posted(whole.endpoint, {"rows": [row], "explain": True}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (
+            "units=target",
+            "`units` must be a scale of this model's answers: probability, log-odds, margin. Got another.",
+        ),
+        (
+            "units=margin&method=anchor",
+            "`method` must be one that explains on the scale of `units`. This one knows none.",
+        ),
+    ],
+)
+def test_a_scale_that_there_is_not_is_refused_before_a_ticket_is_given(front, row, query, says):
+    served = front(made=_explain, explain=Explain(methods=("anchor",)))
+    for wait in ("", "&wait=0"):
+        answer = posted(served.endpoint, {"rows": [row]}, path=f"/explain?{query}{wait}")
+        assert code(answer) == (400, "invalid_query")
+        assert answer.json["error"]["message"].startswith(says)
 
 
 def test_more_explanations_a_second_than_may_be_hear_when_to_come_back(front, row):

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import msgspec
 import pandas as pd
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from xgboost import XGBClassifier
 
 import ekiben as ek
+from ekiben import explainers
 from ekiben.errors import SpecError
 from ekiben.explaining import child, nearby, rungs, tickets, wishes
 from ekiben.explaining.apart import Broken, Full, Job, Pool
@@ -20,6 +22,7 @@ from ekiben.explaining.messages import Known, Task, Warm
 from ekiben.explaining.nearby import Nearby
 from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import Wish
+from ekiben.schema import Output
 from ekiben.ticketing import Rate
 from traffic.faults import until
 
@@ -63,6 +66,23 @@ def test_a_service_is_wished_what_it_offers():
         wishes.checked(Wish(method="sampling"), "trees", (), ("a",))
     with pytest.raises(SpecError, match="1 of them are none"):
         wishes.checked(Wish(columns=("a", "b")), "trees", (), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("parts", "has"),
+    [
+        (("label", "scores"), {"probability", "log-odds", "margin"}),
+        (("value",), {"target", "margin"}),
+        (("label", "value"), {"target", "margin"}),
+        (("label",), {"margin"}),
+    ],
+)
+def test_a_scale_is_one_of_the_model_s_answers(parts, has):
+    scales = explainers.scales_of(Output(parts=parts))
+    for units in explainers.UNITS:
+        refused = nullcontext() if units in has else pytest.raises(SpecError, match="a scale of this model's answers")
+        with refused:
+            wishes.checked(Wish(units=units), "trees", (), ("a",), scales)
 
 
 AMOUNTS = st.dictionaries(st.sampled_from([*"abcdef", "other"]), st.floats(-100, 100), min_size=1)

@@ -153,7 +153,7 @@ def test_a_shadow_never_answers():
         ({"a": True}, "Got True."),
         (
             {"Champion": 1},
-            "weights must be named by lower case letters, digits and '_', a letter first. Got 'Champion'.",
+            "An arm must be named by lower case letters, digits and '_', a letter first, such as 'champion'. Got 'Champion'.",
         ),
         ({"a\n": 1}, r"Got 'a\n'."),
         ({7: 1}, "Got 7."),
@@ -170,7 +170,7 @@ def test_weights_that_cannot_be_are_refused(weights, message):
     [
         (("a",), "shadows must not answer. Got 'a', whose weight is 1. Make its weight 0."),
         (("b", "b"), "shadows must name an arm once. Got 'b' 2 times."),
-        (("B",), "shadows must be named by lower case"),
+        (("B",), "An arm must be named by lower case letters, digits and '_', a letter first, such as 'b'. Got 'B'."),
         ("next", "shadows must be a list of arms. Got 'next'."),
     ],
 )
@@ -193,7 +193,7 @@ def test_every_fault_of_a_route_is_named_at_once():
     with pytest.raises(SpecError) as caught:
         Route({"a": -1, "B": 1}, shadows="next", salt=3)
     assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
-        "weights",
+        "An",
         "weights.a",
         "shadows",
         "salt",

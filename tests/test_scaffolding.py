@@ -233,6 +233,15 @@ def test_two_arms_need_a_route(arms, tmp_path):
         ek.scaffold(tmp_path / "risk", arms=arms)
 
 
+def test_the_name_of_an_arm_is_refused_before_a_route_is_asked_for(champion, tmp_path):
+    words = (
+        "An arm must be named by lower case letters, digits and '_', a letter first, such as 'my_arm'. Got 'My arm'."
+    )
+    for arms in ({"My arm": champion}, {"My arm": champion, "b": champion}):
+        with pytest.raises(SpecError, match=f"^{re.escape(words)}$"):
+            ek.scaffold(tmp_path / "risk", arms=arms)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

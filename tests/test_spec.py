@@ -259,7 +259,7 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_key(tmp_path):
     assert first == f"{tmp_path / 'ekiben.toml'} has {len(faults)} faults:"
     assert faults == sorted(faults)
     assert [re.split("[ :]", fault)[1] for fault in faults] == [
-        "arms",
+        "arms.Next",
         "arms.champion",
         "budgets.explain",
         "budgets.predict_p99_ms",

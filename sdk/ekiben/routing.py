@@ -82,7 +82,9 @@ class Route:
     salt: str = ""
 
     def __post_init__(self) -> None:
-        if faults := list(faults_of_route(self.weights, self.shadows, self.salt)):
+        named = [*_listed(self.weights, Mapping), *_listed(self.shadows, tuple | list)]
+        wrong = dict.fromkeys(fault for arm in named for fault in faults_of_arm(arm))
+        if faults := [*wrong, *faults_of_route(self.weights, self.shadows, self.salt)]:
             raise SpecError("\n".join(faults))
         # + 0.0 makes -0.0 the same value, and the same text, as 0.0
         weights = {str(arm): float(weight) + 0.0 for arm, weight in self.weights.items()}
@@ -246,7 +248,7 @@ def unit_for(route: Route, arm: str, *, prefix: str = "unit") -> str:
 
 
 def faults_of_route(weights: object, shadows: object, salt: object) -> Iterator[str]:
-    """Say what keeps these values from being a route; each fault starts with its dotted key.
+    """Say what keeps these values from being a route, but for the names of arms; each fault starts with its dotted key.
 
     >>> list(faults_of_route({"champion": -1, "challenger": 1}, (), ""))
     ['weights.champion must be a finite number, at least 0. Got -1.']
@@ -257,14 +259,22 @@ def faults_of_route(weights: object, shadows: object, salt: object) -> Iterator[
         yield f"salt must be text. Got {shown(salt)}."
 
 
-def faults_of_arm(key: str, arm: object) -> Iterator[str]:
+def faults_of_arm(arm: object, key: str = "An arm") -> Iterator[str]:
     """Say why a name cannot be an arm's.
 
-    >>> list(faults_of_arm("arms", "Champion"))
-    ["arms must be named by lower case letters, digits and '_', a letter first. Got 'Champion'."]
+    >>> list(faults_of_arm("Arm-2"))
+    ["An arm must be named by lower case letters, digits and '_', a letter first, such as 'arm_2'. Got 'Arm-2'."]
     """
-    if not isinstance(arm, str) or not _ARM.fullmatch(arm):
-        yield f"{key} must be named by lower case letters, digits and '_', a letter first. Got {shown(arm)}."
+    if isinstance(arm, str) and _ARM.fullmatch(arm):
+        return
+    near = re.sub(r"[^a-z0-9_]+", "_", arm.lower()).strip("_") if isinstance(arm, str) else ""
+    legal = near if _ARM.fullmatch(near) else "challenger_2"
+    rule = f"lower case letters, digits and '_', a letter first, such as {shown(legal)}"
+    yield f"{key} must be named by {rule}. Got {shown(arm)}."
+
+
+def _listed(values: Any, kind: Any) -> list[Any]:
+    return list(values) if isinstance(values, kind) else []
 
 
 def is_text(value: object) -> bool:
@@ -334,8 +344,6 @@ def _faults_of_weights(weights: object) -> Iterator[str]:
     if not isinstance(weights, Mapping):
         yield f"weights must be a weight for each arm, such as {{'champion': 1.0}}. Got {shown(weights)}."
         return
-    for arm in weights:
-        yield from faults_of_arm("weights", arm)
     wrong = {arm: weight for arm, weight in weights.items() if not _is_number(weight) or not weight >= 0}
     for arm, weight in wrong.items():
         yield f"weights.{arm if isinstance(arm, str) and _ARM.fullmatch(arm) else shown(arm)} must be a finite number, at least 0. Got {shown(weight)}."
@@ -347,8 +355,6 @@ def _faults_of_shadows(shadows: object, weights: Mapping[Any, Any]) -> Iterator[
     if not isinstance(shadows, tuple | list):
         yield f"shadows must be a list of arms. Got {shown(shadows)}."
         return
-    for arm in shadows:
-        yield from faults_of_arm("shadows", arm)
     names = [arm for arm in shadows if isinstance(arm, str)]
     for arm in sorted({arm for arm in names if names.count(arm) > 1}):
         yield f"shadows must name an arm once. Got {arm!r} {names.count(arm)} times."

@@ -67,6 +67,8 @@ def scaffold(
     target = Path(folder)
     if not hasattr(arms, "items") or not arms:
         raise SpecError("The 'arms' must name at least one package or version: arms={\"champion\": package}. Got none.")
+    if faults := [fault for arm in arms for fault in routing.faults_of_arm(arm)]:
+        raise SpecError("\n".join(faults))
     _is_ours(target)
     packages = {arm: _package(given) for arm, given in arms.items()}
     described = ServiceSpec(

@@ -130,7 +130,7 @@ def test_what_a_function_makes_may_be_what_only_the_step_after_it_knows(name, tm
 
 @pytest.mark.parametrize("makes", [lambda X: X.astype("float32"), lambda X: X.astype("float32").to_numpy()])
 def test_what_a_function_makes_must_be_known_before_a_model_is_compiled_on_it(makes):
-    with pytest.raises(NoPlan, match="a step of its own makes neither numbers of 64 bits nor a frame"):
+    with pytest.raises(NoPlan, match="a function of its own, and makes neither numbers of 64 bits nor a frame"):
         translated(make_pipeline(FunctionTransformer(makes), LogisticRegression()).fit(WHOLE, BAD), WHOLE)
 
 

@@ -66,7 +66,7 @@ def _tried(doc: Doc, flow: Flow, scope: Scope, reason: NoPlan) -> Flow:
         found = transformed([reached(scope.model, path) for path in doc["paths"]], given, doc)
     except Exception:  # noqa: BLE001 -- whatever a step raises, it was not made for a row of its own
         raise reason from None
-    return _told(doc, found) or Flow(doc=doc, width=0, untold=True)
+    return _told(doc, found) or Flow(doc=doc, width=0, untold=str(reason))
 
 
 def _matrix(doc: Doc, width: int) -> Any:

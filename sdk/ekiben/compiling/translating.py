@@ -46,7 +46,7 @@ class Flow:
     flat
         Whether it has one column of that as a series.
     untold
-        Whether only the step after it can tell what it is, a matrix of texts say.
+        Why the step that made it has no node, where only the step after it can tell what it is, a matrix of texts say.
     """
 
     doc: Doc
@@ -59,7 +59,7 @@ class Flow:
     wide: bool = False
     frame: bool = False
     flat: bool = False
-    untold: bool = False
+    untold: str = ""
 
     @property
     def narrow(self) -> bool:
@@ -224,7 +224,7 @@ def joined(flows: Sequence[Flow]) -> Flow:
 def told(flow: Flow) -> Flow:
     """See that it is known what a flow holds."""
     if flow.untold:
-        raise NoPlan("a step of its own makes neither numbers of 64 bits nor a frame of numbers and texts")
+        raise NoPlan(f"{flow.untold}, and makes neither numbers of 64 bits nor a frame of numbers and texts")
     return flow
 
 

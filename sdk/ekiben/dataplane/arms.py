@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ekiben import explanations, packages, protocol, tables
+from ekiben import explainers, explanations, packages, protocol, tables
 from ekiben.dialects import Refusal, Request, Routed
 from ekiben.errors import ExplainError
 from ekiben.explaining import answering, refusals, wishes
@@ -125,7 +125,8 @@ class Arms:
             If it cannot be explained, or not now, or not as it is wished.
         """
         arm, package = routed.choice.arm, self.packages[routed.choice.arm]
-        wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names)
+        scales = explainers.scales_of(package.signature.outputs[0])
+        wishes.checked(wish, package.method, self.spec.explain.methods, package.schema.names, scales)
         if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
         self._refuse_wide(arm, wish)

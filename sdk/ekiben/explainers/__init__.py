@@ -17,6 +17,7 @@ from typing import Any, cast
 from ekiben.errors import ExplainError, SpecError, UnsupportedModelError, nearest
 from ekiben.explainers._context import Adapter, Context, Explainer, Later, Method
 from ekiben.explainers._header import read_header
+from ekiben.schema import Output
 
 __all__ = [
     "EXACT",
@@ -37,6 +38,8 @@ __all__ = [
     "method",
     "refuse_unknown_units",
     "requirements",
+    "scales_of",
+    "takes_units",
 ]
 
 GROUP = "ekiben.explainers"
@@ -151,9 +154,29 @@ def in_units(name: str | None, packed: str, context: Context, settings: Mapping[
 
 
 def _scaled(name: str, context: Context, settings: Mapping[str, Any]) -> Explainer:
-    if "units" not in signature(method(name).fit).parameters:
+    if not takes_units(name):
         raise ExplainError(f"The method {name!r} explains on no other scale. Leave the 'units' out, or name a method.")
     return choose(name, context, settings=settings)
+
+
+def takes_units(name: str) -> bool:
+    """Tell whether a method explains on the scale that is asked for.
+
+    >>> takes_units("sampling"), takes_units("anchor")
+    (True, False)
+    """
+    return "units" in signature(method(name).fit).parameters
+
+
+def scales_of(output: Output) -> tuple[str, ...]:
+    """Name the scales that a model's answers may have, as far as their parts say.
+
+    >>> scales_of(Output(parts=("value",)))
+    ('target', 'margin')
+    """
+    if "scores" in output.parts:
+        return "probability", "log-odds", "margin"
+    return ("target", "margin") if "value" in output.parts else ("margin",)
 
 
 def refuse_unknown_units(units: Any) -> None:

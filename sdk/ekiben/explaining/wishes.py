@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ekiben.errors import SpecError, nearest
-from ekiben.explainers import UNITS
+from ekiben.explainers import UNITS, takes_units
 
 KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
@@ -115,14 +115,16 @@ def elsewhere() -> str | None:
     return told
 
 
-def checked(wish: Wish, packed: str, others: Collection[str], columns: Collection[str]) -> Wish:
-    """See that a service has what is wanted.
+def checked(
+    wish: Wish, packed: str, others: Collection[str], columns: Collection[str], scales: Collection[str] = UNITS
+) -> Wish:
+    """See that a service has what is wanted; `scales` are those of the model's answers.
 
     Raises
     ------
     SpecError
-        If it does not offer the method, or the contract has no such column; where another service explains by other methods,
-        with its address.
+        If it does not offer the method, or the contract has no such column, or the model no such scale; where another service
+        explains by other methods, with its address.
     """
     allowed = list(dict.fromkeys((packed, *others)))
     if wish.method is not None and wish.method not in allowed:
@@ -133,6 +135,12 @@ def checked(wish: Wish, packed: str, others: Collection[str], columns: Collectio
     if unknown := [name for name in wish.columns if name not in columns]:
         hint = nearest(unknown[0], columns)
         raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them are none.{hint}")
+    if wish.units is not None and wish.units not in scales:
+        raise SpecError(f"`units` must be a scale of this model's answers: {', '.join(scales)}. Got another.")
+    if wish.units is not None and wish.method not in (None, packed) and not takes_units(wish.method):
+        raise SpecError(
+            "`method` must be one that explains on the scale of `units`. This one knows none. Leave one of the two out."
+        )
     return wish
 
 

@@ -138,7 +138,7 @@ def _arms(key: str, value: object) -> Iterator[str]:
         yield f"{key} must name at least one arm and its model. Got {shown(value)}."
         return
     for arm, ref in value.items():
-        yield from faults_of_arm(key, arm)
+        yield from faults_of_arm(arm, rules.dotted(key, arm))
         yield from _ref(rules.dotted(key, arm), ref)
 
 
