@@ -482,8 +482,9 @@ def test_who_shows_no_key_is_refused(alone, plain, monkeypatch):
     monkeypatch.setattr(Front, "keys", keys.Keys(keys.parse(lines)))
     shown = plain.replace(b"host", f"authorization: Bearer {token}\r\nhost".encode())
     twice = shown.replace(b"host", b"authorization: Bearer ek_none\r\nhost")
-    statuses = [found[9:12] for found in (talked([sent, None]).came for sent in (plain, shown, twice))]
-    assert statuses == [b"401", b"200", b"200"]
+    same = shown.replace(b"host", f"authorization: Bearer {token}\r\nhost".encode())
+    statuses = [found[9:12] for found in (talked([sent, None]).came for sent in (plain, shown, twice, same))]
+    assert statuses == [b"401", b"200", b"401", b"401"]
     assert tasks_of(Server(Wire), shown)[0] == 0
 
 

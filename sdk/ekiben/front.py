@@ -23,7 +23,7 @@ from ekiben.dialects.open_inference import OpenInference
 from ekiben.draining import Drain
 from ekiben.endpoints import Endpoint
 from ekiben.explaining.tickets import owner_of
-from ekiben.keys import Keys
+from ekiben.keys import Keys, token_of
 from ekiben.observing import AccessLog, Line, new_id
 from ekiben.shortcut import Headers, Lane
 from ekiben.ticketing import Explained
@@ -237,7 +237,7 @@ PROBES = {"/livez", "/readyz", "/healthz", "/health", "/ping", f"{V2}/health/liv
 
 def _owner(headers: Mapping[bytes, bytes]) -> str:
     """Tell whose a ticket is: the key's that was shown, where keys are asked for."""
-    return owner_of(None if Front.keys is None else headers.get(b"authorization"))
+    return owner_of(None if Front.keys is None else token_of(headers.get(b"authorization")))
 
 
 NARROW = 'Bearer error="insufficient_scope"'
@@ -247,8 +247,8 @@ def why_not(name: str, named: Headers) -> str | None:
     """Tell why a request may not have what is called so; None where it may, or where there are no keys."""
     if Front.keys is None:
         return None
-    shown = next((value for header, value in named if header == b"authorization"), None)
-    return Front.keys.judge(shown, "explain" if name == "explain" else "read")
+    shown = [value for header, value in named if header == b"authorization"]  # of two, nobody knows which is meant
+    return Front.keys.judge(shown[0] if len(shown) == 1 else None, "explain" if name == "explain" else "read")
 
 
 def _barred(scope: Scope) -> Answer | None:

@@ -179,7 +179,7 @@ class Keys:
         """Tell why a request may not do what it asks for: `unauthorized` or `forbidden`; None when it may."""
         if self._file is not None and monotonic() - self._looked > LOOKED_S:
             self._look()
-        token = _token(authorization)
+        token = token_of(authorization)
         if token is None:
             return "unauthorized"
         came, found = hashed(token).encode(), None
@@ -202,7 +202,12 @@ class Keys:
             logger.error("the keys stay as they were: %s", reason)
 
 
-def _token(authorization: bytes | None) -> bytes | None:
+def token_of(authorization: bytes | None) -> bytes | None:
+    """Give the token that a header shows; None where it shows none.
+
+    >>> token_of(b"bearer  ek_1"), token_of(b"Basic ek_1")
+    (b'ek_1', None)
+    """
     if authorization is None or len(authorization) > LONGEST:
         return None
     scheme, _, token = authorization.partition(b" ")

@@ -174,6 +174,12 @@ def test_a_ticket_belongs_to_the_key_that_it_was_given_to(odd):
     assert odd.http.get(ticket, headers=odd.heads["b"]).status_code == 404
     assert odd.http.delete(ticket, headers=odd.heads["b"]).status_code == 404
     assert odd.http.get(ticket, headers=odd.heads["narrow"]).status_code == 403
+    two = [*odd.heads["b"].items(), *odd.heads["a"].items()]  # one that lets in, and one that owns
+    for shown in (two, two[::-1]):
+        assert httpx.get(f"{odd.server.url}{ticket}", headers=shown).status_code == 401
+    ((name, value),) = odd.heads["a"].items()
+    other = {name: value.replace("Bearer ", "bearer  ")}  # the same token
+    assert httpx.get(f"{odd.server.url}{ticket}", headers=other).status_code in (200, 202)
     found = fetched(odd, answer)
     assert found.status_code == 200
     assert found.json()["explanations"][0]["contributions"]["rooms"] == 5.0

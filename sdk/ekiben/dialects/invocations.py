@@ -183,7 +183,10 @@ class Invocations:
             rows = list(islice(_lines(text), self._max_rows + 2))
             header = rows.pop(0) if has_header else list(self._inputs.names)
         except (csv.Error, IndexError):
-            raise SchemaError("CSV must have a header and rows of as many fields. Got something else.") from None
+            most = f"none of more than {csv.field_size_limit():,} characters"
+            raise SchemaError(
+                f"CSV must have a header and rows of as many fields, {most}. Got something else."
+            ) from None
         if len({*header}) != len(header):
             raise SchemaError("The columns of CSV must have names that differ. Got others.")
         found = self._of_lists("CSV", rows, header)
