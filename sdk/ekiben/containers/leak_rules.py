@@ -1,17 +1,15 @@
-"""What must not be in an image, and how each is known: by a file's name, by its bytes, or because it is this machine's."""
+"""What must not be in an image, and how each is known by bytes."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 BEFORE, AFTER = 128, 1024  # bytes around an anchor that a pattern may need
 KEY_BITS, HEX_BITS = 4.0, 3.0  # entropy of a letter of what looks like a key
-N_LINES = 20  # rows that make a table
 _HEX = re.compile(rb"[0-9a-fA-F]+")
 _KEYS = re.compile(rb"key|sign|salt|pepper|hmac|cipher|crypt|auth|hook|seed")
 _DIGESTS = re.compile(
@@ -105,6 +103,8 @@ SECRETS = (
     _rule("a private key", "private", rf"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----{_END}{_BODY}"),
     _rule("a private key", "putty-user-key-file", r"PuTTY-User-Key-File-\d: \S"),
     _rule("a private key", "age-secret-key-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    _rule("a private key", "encrypted", r"(?:minisign|signify|rsign) encrypted secret key", mild=True),
+    _rule("a private key", "openssh-key-v1", r"openssh-key-v1\x00", mild=True),
     _rule("a private key", '"kty"', r'"d"\s*:\s*"[A-Za-z0-9_-]{20,}"', mild=True),
     _rule("a key of AWS", "akia asia", rf"{OPEN}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_SHUT}"),
     _rule(
@@ -124,7 +124,9 @@ SECRETS = (
     ),
     _rule("a token of GitLab", "glpat- gldt- glrt- glptt-", rf"{OPEN}gl(?:pat|dt|rt|ptt)-[\w-]{{20,}}"),
     _rule("a token of Slack", "xox", rf"{OPEN}xox[abeprs]-[0-9A-Za-z-]{{10,}}"),
-    _rule("a token of Slack", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows)/[A-Z0-9]\w+/\w+/\w+"),
+    _rule(
+        "a token of Slack", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Z0-9]\w+/\w+/\w+"
+    ),
     _rule("a token of Hugging Face", "hf_", rf"{OPEN}hf_[A-Za-z0-9]{{30,}}{_SHUT}"),
     _rule(
         "a token of a package index", "pypi-age npm_", rf"{OPEN}(?:pypi-AgE[\w-]{{50,}}|npm_[A-Za-z0-9]{{36}}{_SHUT})"
@@ -164,6 +166,28 @@ SECRETS = (
         "r8_ gsk_ xai- nvapi-",
         rf"{OPEN}(?:r8_\w{{36,40}}|gsk_\w{{48,}}|xai-\w{{60,}}|nvapi-[\w-]{{60,}}){_SHUT}",
     ),
+    _rule(
+        "a token of a build service",
+        "ccipat_ cciprj_ sntrys_ sntryu_ sbp_ rnd_ fo1_ rubygems_ cio",
+        rf"{OPEN}(?:CCIP(?:AT|RJ)_\w{{10,}}_[0-9a-f]{{40}}|sntry[su]_[\w=+/-]{{40,}}|sbp_[0-9a-f]{{40}}|rnd_\w{{28,}}|fo1_[\w-]{{40,}}|rubygems_[0-9a-f]{{48}}|cio[A-Za-z0-9]{{32}}){_SHUT}",
+        mild=True,
+    ),
+    _rule("a token of Hugging Face", "api_org_", rf"{OPEN}api_org_[A-Za-z0-9]{{30,}}{_SHUT}"),
+    _rule("a key of Postman", "pmak-", rf"{OPEN}PMAK-[0-9a-f]{{24}}-[0-9a-f]{{34}}"),
+    _rule("a key of Mailchimp", "-us", rf"{OPEN}[0-9a-f]{{32}}-us\d{{1,2}}(?![\w-])", mild=True),
+    _rule(
+        "a key of a model provider",
+        "lsv2_ tvly- pplx- tgp_v1_",
+        rf"{OPEN}(?:lsv2_[ps][tk]_\w{{32,}}|tvly-[\w-]{{32,}}|pplx-\w{{40,}}|tgp_v1_[\w-]{{40,}})",
+        mild=True,
+    ),
+    _rule("a seed of one-time passwords", "otpauth://", r"otpauth://[^\s\"']*[?&]secret=[A-Z2-7]{16,}"),
+    _rule(
+        "a token without a signature's form (PASETO)",
+        ".local. .public.",
+        rf"{OPEN}v[1-4]\.(?:local|public)\.[\w-]{{60,}}",
+        mild=True,
+    ),
     _rule("a token of PlanetScale", "pscale_", rf"{OPEN}pscale_(?:tkn|pw|oauth)_[\w.-]{{32,}}"),
     _rule("a key of Alibaba", "ltai", rf"{OPEN}LTAI[A-Za-z0-9]{{16,24}}{_SHUT}"),
     _rule("a key of Tencent", "akid", rf"{OPEN}AKID[A-Za-z0-9]{{32}}{_SHUT}", mild=True),
@@ -176,6 +200,19 @@ SECRETS = (
     _rule("the address of an error tracker", "://", r"https?://[0-9a-f]{32}(?::[0-9a-f]{32})?@[\w.-]+/\d+", mild=True),
     _rule("the address of a package index", "/t/", r"/t/[a-z]{2}-[\w-]{20,}/", mild=True),
     _rule("a private key", "\x02\x01\x00\x30", _PKCS8),
+    _rule(
+        "a private key",
+        "\x2a\x86\x68\xce\x38\x04\x01",  # in lower case
+        r"\x02\x01\x00\x30[\s\S]{1,4}\x06\x07\x2a\x86\x48\xce\x38\x04\x01",
+        mild=True,
+    ),
+    _rule("a private key", "\x06\x03\x2b\x65", r"\x02\x01[\x00\x01]\x30\x05\x06\x03\x2b\x65[\x6e-\x71]\x04", mild=True),
+    _rule(
+        "a private key",
+        "\x02\x01\x03\x30",
+        r"\A\x30[\x80-\x84][\s\S]{0,4}\x02\x01\x03\x30[\s\S]{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]",
+        mild=True,
+    ),
     _rule(
         "a private key",
         "\x02\x01\x00\x02\x82",
@@ -210,6 +247,12 @@ SECRETS = (
     ),
     _rule(
         "a password or token",
+        "value",
+        rf"(?i)name[\"']?\s*:\s*[\"']?[\w.-]*{_WORDS}[\w.-]*[\"']?,?\s+[\"']?value[\"']?\s*:\s*[\"']?(?![$<{{%])[^\s\"'{{}}<$]{{6,}}",
+        mild=True,
+    ),
+    _rule(
+        "a password or token",
         "curl",
         r"\bcurl\b[^\n]{0,200}\s(?:-u|--user)[\s=]+[\"']?[\w.-]+:(?![$<{])\S{4,}",
         mild=True,
@@ -234,15 +277,30 @@ SECRETS = (
         mild=True,
         check=is_random,
     ),
+    _rule(
+        "a value without order, as keys are",
+        "key= token= secret= password= auth= signature=",
+        r"[?&](?P<name>[\w.-]{0,20}(?:key|token|secret|password|auth|signature))=(?P<value>[A-Za-z0-9_~.%+-]{20,200})",
+        mild=True,
+        check=is_random,
+    ),
     _rule("a signed token (JWT)", "eyj", rf"{OPEN}eyJ[\w-]{{10,}}\.eyJ[\w-]{{10,}}\.[\w-]{{10,}}"),
     _rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
     _rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
     _rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
+    _rule("a login of .netrc", "default", r"^default\s+login\s+\S+\s+password\s+\S+", mild=True),
+    _rule(
+        "a login of Postgres",
+        ":5432: :5433: :6432: :*:",
+        r"^[\w.*-]+:(?:\d{4,5}|\*):[\w.*-]+:[\w.*-]+:[^\s:]{4,}[ \t]*\r?$",
+        mild=True,
+    ),
+    _rule("a password or token", "bindpw", r"^\s*bindpw\s+\S{3,}", mild=True),
     _rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),
     _rule("a login of npm", "_auth", r"_auth(?:Token)?\s*=\s*\S{8,}", mild=True),
     _rule(
         "a bearer token",
-        "bearer",
+        "bearer basic token",
         r"(?i)authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{16,}",
         mild=True,
     ),
@@ -286,7 +344,7 @@ PLACES = (
     _rule(
         "a path of a machine",
         "/home/ /users/",
-        r"(?<![\w.)}*-])/(?:home|Users)/(?!bentoml\b|\$|<|\{)[A-Za-z0-9_][\w.-]*(?:/|$|[\"'\s])",
+        r"(?:(?<![\w.)}*-])|(?<=\.\.)|(?<=/Workspace))/(?:home|Users)/(?!bentoml\b|\$|<|\{)[A-Za-z0-9_][\w.@-]*(?:/|$|[\"'\s])",
         mild=True,
     ),
     _rule(
@@ -297,8 +355,8 @@ PLACES = (
     ),
     _rule(
         "a path of a machine",
-        "/mnt/ /dbfs/ /workspace /jenkins/ /builds/ /github/ /content/drive /scratch/ /media/",
-        r"(?<![\w.)}*:/-])/(?:mnt|dbfs|workspaces?|var/lib/jenkins|builds|github/workspace|content/drive|scratch|media)/[\w.-]+/[\w.-]",
+        "/mnt/ /dbfs/ /workspace /jenkins/ /builds/ /github/ /content/drive /scratch/ /media/ /volumes/ /envs/",
+        r"(?<![\w.)}*:/-])/(?:mnt|dbfs|Volumes|opt/\w*conda\d?(?=/envs)|workspaces?|var/lib/jenkins|builds|github/workspace|content/drive|scratch|media)/[\w.-]+/[\w.-]",
         mild=True,
     ),
     _rule(
@@ -311,6 +369,19 @@ PLACES = (
         "a path of a machine",
         ":\\",
         r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\{1,2}\w",
+        mild=True,
+    ),
+    _rule(
+        "a path of a machine",
+        "\\\\",
+        r"(?<![\\\w.])(?:\\\\|\\\\\\\\)[A-Za-z][\w-]{2,}\\{1,2}[A-Za-z][\w-]+\$?\\{1,2}\w",
+        mild=True,
+    ),
+    _rule("a private address", "//[fc //[fd", r"(?i)//\[f[cd][0-9a-f]{2}:[0-9a-f:]+\]", mild=True),
+    _rule(
+        "a private address",
+        "100.",
+        r"(?<![\w.])100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:\.\d{1,3}){2}(?![\w.])",
         mild=True,
     ),
     _rule(
@@ -331,111 +402,19 @@ PLACES = (
         r"(?i)(?<![\w.-])(?!host\.docker\.)[\w-]+(?:\.[\w-]+)*\.(?:internal|corp|lan|intranet):\d{2,5}(?!\d)",
         mild=True,
     ),
-    _rule("a notebook", "nbformat", r"\"nbformat\"\s*:\s*\d[\s\S]{0,400}|\"cell_type\"\s*:\s*\"code\"", mild=True),
+    _rule("a git repository", "ref: refs/", r"\Aref: refs/\S+\s*\Z", mild=True),
+    _rule("a data file", '{"', r"\A\s*\[\s*(?:\{\"[^{}\[\]]{1,2000}\}\s*,\s*){50}", mild=True),
+    _rule("a data file", "dump", r"^-- (?:PostgreSQL database|MySQL|MariaDB|SQLite) dump", mild=True),
+    _rule("a data file", "copy", r"^COPY [\w.\"]+ ?\([^()\n]+\) FROM stdin;", mild=True),
+    _rule("a data file", "insert", r"(?i)(?:^INSERT INTO [^\n]{1,2000}\n){10}", mild=True),
+    _rule("a data file", "pandas.core.", r"\A\x80[\x02-\x05][\s\S]{0,60}pandas\.core\.(?:frame|series)", mild=True),
+    _rule(
+        "a notebook",
+        "nbformat cell_type",
+        r"\"nbformat\"\s*:\s*\d[\s\S]{0,400}|\"cell_type\"\s*:\s*\"code\"",
+        mild=True,
+    ),
 )
 
 RULES = SECRETS + PLACES
 SURE = tuple(rule for rule in RULES if not rule.mild)  # those that a library is asked of too
-
-# ── by name ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-# Files and folders whose name says that they hold secrets; no library ships them.
-NAMED = {
-    "a file of secrets": r"\.envrc|application_default_credentials\.json|rclone\.conf|\.env(\.(?!example$|sample$|template$).+)?|.+\.env|\.?secrets?\.(toml|ya?ml|json|ini)|credentials(\.json|\.csv)?|\.vault[-_](token|pass)|\.htpasswd|\.s3cfg|\.boto|.+\.tfstate|client_secret.*\.json",
-    "a file of logins": r"[._]netrc|\.terraformrc|\.git-credentials|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.dockercfg|\.dockerconfigjson|kubeconfig|.+\.kubeconfig",
-    "the configuration of a package index": r"pip\.(conf|ini)",
-    "a private key": r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.+\.(p12|pfx|jks|keystore|ppk|kdbx|agekey)",
-    "the history of a shell": r"\.Rhistory|\.(ba|z|python_|sqlite_|psql_|mysql_|node_repl_)?(sh_)?history",
-    "the state of a notebook": r".+-checkpoint\.(ipynb|py)",
-}
-FOLDERS = {
-    ".git": "a git repository",
-    ".ssh": "a private key",
-    ".aws": "a file of logins",
-    ".azure": "a file of logins",
-    ".gnupg": "a private key",
-    ".kube": "a file of logins",
-    ".ipynb_checkpoints": "the state of a notebook",
-    ".hg": "a repository of Mercurial",
-    ".svn": "a repository of Subversion",
-    ".idea": "the settings of an editor",
-    ".vscode": "the settings of an editor",
-    ".jupyter": "the state of a notebook",
-    "mlruns": "a store of experiments",
-    "mlartifacts": "a store of experiments",
-}
-# What a library may ship as an example, and a user's bento must not hold.
-NAMED_MILD = {
-    "a notebook": r".+\.ipynb",
-    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|mdb|accdb|jsonl|ndjson|dump|bak)(\.(gz|bz2|xz|zst|zip))?",
-    "a log": r".+\.log(\.\d+)?|nohup\.out",
-    "what an editor or a desktop left": r".+~|\..+\.sw[opx]|\.DS_Store|Thumbs\.db",
-}
-HEADS_MILD = {
-    b"PAR1": "a data file",
-    b"SQLite format 3\x00": "a data file",
-    b"ARROW1": "a data file",
-    b"\x89HDF\r\n": "a data file",
-    b"Obj\x01": "a data file",
-    b"ORC": "a data file",
-}
-_NAMED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED.items()}
-_NAMED_MILD = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in NAMED_MILD.items()}
-
-
-def by_name(place: str) -> str | None:
-    """Tell what a file must be by its name, wherever it lies; None for most."""
-    path = PurePosixPath(place)
-    folder = next((FOLDERS[part] for part in path.parts[:-1] if part in FOLDERS), None)
-    return folder or _named(path.name, _NAMED)
-
-
-def by_name_mild(place: str) -> str | None:
-    """Tell what a file of the user's is by its name."""
-    return _named(PurePosixPath(place).name, _NAMED_MILD)
-
-
-def is_table(head: bytes) -> bool:
-    r"""Tell rows of a table that goes by another name: lines that each have as many separators.
-
-    >>> is_table(b"age,job,risk\n" * 30), is_table(b"import a, b, c\\n\\nx = 1\\n" * 30)
-    (True, False)
-    """
-    lines = head.splitlines()[: N_LINES + 1]
-    if len(lines) <= N_LINES or b"\x00" in head[:4096] or any(line[:1].isspace() for line in lines):
-        return False
-    return any(
-        len(found := {line.count(mark) for line in lines}) == 1 and min(found) > 1 for mark in (b",", b";", b"\t", b"|")
-    )
-
-
-def _named(name: str, patterns: dict[str, re.Pattern[str]]) -> str | None:
-    return next((kind for kind, pattern in patterns.items() if pattern.fullmatch(name)), None)
-
-
-def is_library(place: str, published: Iterable[str] | None) -> bool:
-    """Tell a file of a published distribution or of the operating system from one of the user's.
-
-    `published` are the places of the wheels whose digest an index gave; without it every wheel is one.
-
-    Examples
-    --------
-    >>> (
-    ...     is_library("app/.venv/lib/python3.11/site-packages/numpy/core.py", None),
-    ...     is_library("bento/src/service.py", None),
-    ... )
-    (True, False)
-    """
-    inner = place.rpartition("!/")[2] if ".tar!" in place or "blobs/" in place else place
-    if "site-packages/" in place or "dist-packages/" in place:
-        return True
-    if re.match(r"(\./)?(usr|lib|lib64|etc|bin|sbin|var|opt|app/site)/", inner):
-        return True
-    wheel, mark, _ = place.partition(".whl")
-    name = wheel.rpartition("/")[2]
-    return bool(mark) and (name.startswith("ekiben-") or published is None or f"{wheel}.whl" in published)
-
-
-def is_test(place: str) -> bool:
-    """Tell a library's own test, which may hold a key that was made for it."""
-    return re.search(r"/tests?/", place) is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_rules, unpacking, views
+from ekiben.containers import leak_files, leak_rules, unpacking, views
 from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
 from ekiben.containers.remembering import Clean
 from ekiben.containers.unpacking import Entry, entries
@@ -178,14 +178,16 @@ Literal = tuple[str, bytes, re.Pattern[bytes]]
 
 def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
     """Choose what a file is asked: the user's own all of it, a library what is sure."""
-    if not leak_rules.is_library(place, published):
+    if not leak_files.is_library(place, published):
         return RULES
-    return () if leak_rules.is_test(place) else SURE
+    return () if leak_files.is_test(place) else SURE
 
 
 def looked_through(known: Sequence[Literal]) -> Clean:
     """Give the memory of what was clean by the rules of today and of this machine, whose texts it holds as a digest alone."""
-    sources = [Path(module.__file__).read_bytes() for module in (leak_rules, unpacking, views) if module.__file__]
+    sources = [
+        Path(module.__file__).read_bytes() for module in (leak_files, leak_rules, unpacking, views) if module.__file__
+    ]
     return Clean([*sources, Path(__file__).read_bytes(), sorted(way for _, way, _ in known)])
 
 
@@ -207,11 +209,13 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
     place, mild = entry.place.removesuffix("!"), rules is RULES
     if entry.file is None:
         return {f"what cannot be looked into ({entry.closed})"} if mild else set()
-    kinds = {kind for kind in (leak_rules.by_name(place), leak_rules.by_name_mild(place) if mild else None) if kind}
+    kinds = {kind for kind in (leak_files.by_name(place), leak_files.by_name_mild(place) if mild else None) if kind}
+    kinds |= _in_bytes(
+        f"/{place}".encode(errors="surrogateescape"), rules, known
+    )  # a name tells as much as what it names
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
-            kinds |= {kind for head, kind in leak_rules.HEADS_MILD.items() if chunk.startswith(head)}
-            kinds |= {"a data file"} if leak_rules.is_table(chunk) else set()
+            kinds |= leak_files.by_head(chunk)
         for view in views.of(chunk) if mild else (chunk,):
             kinds |= _in_bytes(view, rules, known)
     return kinds

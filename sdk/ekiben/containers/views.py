@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import bz2
+import html
 import lzma
 import re
 import zlib
@@ -13,10 +14,17 @@ from urllib.parse import unquote_to_bytes
 
 MOST_WRAPPED = 3  # one in another
 MOST_BYTES = 8 << 20  # of what one wrapping holds
+NEAR = 256  # bytes around what is joined
 MOST_TRIED = 200  # places of a chunk that may begin something compressed
 _LINES = re.compile(rb"(?:\\r|\\n|[\r\n])+[ \t]*")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
-_HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){20,}|(?:\\x[0-9a-fA-F]{2}){20,}")
+_BASE32 = re.compile(rb"[A-Z2-7]{32,}")
+_HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){20,}|(?:\\x[0-9a-fA-F]{2}){20,}|(?:(?:0x)?[0-9a-fA-F]{2}[ ,:;-]{1,2}){20,}")
+_NO_DIGITS = re.compile(rb"\\x|0x|[ ,:;-]")
+_OCTAL = re.compile(rb"(?:\\[0-7]{3}){20,}")
+_ENTITIES = re.compile(rb"(?:&#x?[0-9a-fA-F]{2,6};){8,}")
+_SOFT = re.compile(rb"=\r?\n")
+_JOINED = re.compile(rb"([\"'])[ \t]*(?:\+[ \t]*)?(?:\\?\r?\n[ \t]*)?(?:\+[ \t]*)?\1")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ESCAPED = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 _PRINTED = re.compile(rb"[\x20-\x7e\t]{8,}")
@@ -26,8 +34,9 @@ _PACKED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]|BZh[1-9]1AY|\xfd7zXZ
 def of(chunk: bytes) -> Iterator[bytes]:
     r"""Give bytes as they are, and what they say when they are read otherwise.
 
-    Text of two or four bytes a letter, what JSON and source code escape, what stands between bytes that are no text; and
-    base64, hexadecimal digits, per cent signs, gzip, zlib, bzip2 and xz, also one in another.
+    Text of two or four bytes a letter, what JSON and source code escape or join, what stands between bytes that are no text;
+    and base64, base32, hexadecimal and octal digits, per cent signs, entities of HTML, broken lines of mail, gzip, zlib, bzip2
+    and xz, also one in another.
 
     Examples
     --------
@@ -48,13 +57,14 @@ def _read(chunk: bytes, left: int) -> Iterator[bytes]:
         plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), chunk)
         yield plain.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
     if left:
-        for unwrap in (_base64, _hexadecimal, _percent, _inflated):
-            if inner := b"\n".join(unwrap(chunk)):
+        flat = _LINES.sub(b"", chunk)
+        for unwrap, given in (*((each, flat) for each in FLAT), *((each, chunk) for each in AS_IT_IS)):
+            if inner := b"\n".join(unwrap(given)):
                 yield from _read(inner, left - 1)
 
 
-def _base64(chunk: bytes) -> Iterator[bytes]:
-    for match in _BASE64.finditer(_LINES.sub(b"", chunk)):
+def _base64(flat: bytes) -> Iterator[bytes]:
+    for match in _BASE64.finditer(flat):
         letters = match[0].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
         for start in range(4):  # a word before it, or the border of a chunk, moves where it begins
             part = letters[start:]
@@ -66,11 +76,53 @@ def _rest(text: bytes) -> bytes:
     return text + b"=" * (4 - len(text)) if len(text) > 1 else b""
 
 
-def _hexadecimal(chunk: bytes) -> Iterator[bytes]:
-    for match in _HEX.finditer(_LINES.sub(b"", chunk)):
-        digits = match[0].replace(b"\\x", b"")
+def _hexadecimal(flat: bytes) -> Iterator[bytes]:
+    for match in _HEX.finditer(flat):
+        digits = _NO_DIGITS.sub(b"", match[0])
         for start in (0, 1):
             yield binascii.unhexlify(digits[start : len(digits) - (len(digits) - start) % 2])
+
+
+def _base32(flat: bytes) -> Iterator[bytes]:
+    for match in _BASE32.finditer(flat):
+        for start in range(8):
+            part = match[0][start:]
+            whole = len(part) - len(part) % 8
+            rest = part[whole : whole + (0, 0, 2, 2, 4, 5, 5, 7)[len(part) % 8]]  # so many letters are whole bytes
+            yield base64.b32decode(part[:whole] + (rest.ljust(8, b"=") if rest else b""))
+
+
+def _octal(chunk: bytes) -> Iterator[bytes]:
+    for match in _OCTAL.finditer(chunk):
+        yield bytes(int(each, 8) & 255 for each in match[0].split(b"\\")[1:])
+
+
+def _entities(chunk: bytes) -> Iterator[bytes]:
+    for match in _ENTITIES.finditer(chunk):
+        yield html.unescape(match[0].decode("latin-1")).encode(errors="surrogateescape")
+
+
+def _soft(chunk: bytes) -> Iterator[bytes]:
+    """Join what mail breaks off with an equals sign."""
+    return (binascii.a2b_qp(part) for part in _around(_SOFT, chunk))
+
+
+def _joined(chunk: bytes) -> Iterator[bytes]:
+    """Join texts that source code writes one after another."""
+    return (_JOINED.sub(b"", part) for part in _around(_JOINED, chunk))
+
+
+def _around(pattern: re.Pattern[bytes], chunk: bytes) -> Iterator[bytes]:
+    """Give what stands around each match, where matches are near each other as one."""
+    start = end = 0
+    for match in pattern.finditer(chunk):
+        if match.start() > end:
+            if end:
+                yield chunk[start:end]
+            start = max(end, match.start() - NEAR)
+        end = match.end() + NEAR
+    if end:
+        yield chunk[start:end]
 
 
 def _percent(chunk: bytes) -> Iterator[bytes]:
@@ -94,3 +146,7 @@ def _opener(magic: bytes) -> Callable[[bytes], bytes]:
     if magic.startswith(b"\xfd"):
         return lambda data: lzma.LZMADecompressor().decompress(data, MOST_BYTES)
     return lambda data: zlib.decompressobj(47).decompress(data, MOST_BYTES)  # of gzip or zlib, as its head says
+
+
+FLAT = (_base64, _base32, _hexadecimal)  # which lines may break
+AS_IT_IS = (_octal, _percent, _entities, _soft, _joined, _inflated)
