@@ -19,6 +19,7 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
     ElasticNet,
@@ -28,6 +29,7 @@ from sklearn.linear_model import (
     Ridge,
     SGDClassifier,
 )
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import FeatureUnion, make_pipeline
@@ -347,15 +349,36 @@ def test_trees_refuse_what_is_none(iris):
         explainers.choose("trees", context_of(model, X))
 
 
+WRAPPED = {
+    "transformed": lambda forest, X, y: TransformedTargetRegressor(forest, func=np.log1p, inverse_func=np.expm1).fit(
+        X, y
+    ),
+    "frozen": lambda forest, X, y: FrozenEstimator(forest.fit(X, y)),
+    "threshold": lambda forest, X, y: FixedThresholdClassifier(forest, threshold=0.3).fit(X, y > y.median()),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
 @pytest.mark.parametrize("method", ["trees", "trees-interventional"])
-def test_a_regressor_of_a_transformed_target_that_takes_texts_is_no_tree(method, credit):
-    X, y = credit[0][["Amount", "Home"]], credit[0]["Price"]
-    encode = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), ["Home"])], remainder="passthrough")
-    forest = make_pipeline(encode, RandomForestRegressor(3, max_depth=3, random_state=0))
-    model = TransformedTargetRegressor(forest, func=np.log1p, inverse_func=np.expm1).fit(X, y)
-    words = re.escape("Got TransformedTargetRegressor. Explain it with the method 'sampling'.")
-    with pytest.raises(ExplainError, match=f"The method '{method}' takes a model .*{words}"):
-        explainers.choose(method, context_of(model, X))
+def test_trees_in_a_pipeline_that_is_wrapped_are_told_by_the_columns_that_move_them(wrap, method, credit):
+    X, y = credit[0][["Age", "Home", "Price"]].head(150), credit[0]["Price"].head(150)
+    forest = RandomForestClassifier if wrap == "threshold" else RandomForestRegressor
+    encode = ColumnTransformer([("t", OneHotEncoder(), ["Home"]), ("n", "passthrough", ["Price", "Age"])])
+    model = WRAPPED[wrap](make_pipeline(encode, forest(5, max_depth=2, max_features=None, random_state=0)), X, y)
+    found = explainers.choose(method, context_of(model, X)).explain(X.head(5))
+    for one in found:  # the price alone is foretold
+        assert abs(one.contributions["Price"]) > 10 * abs(one.contributions["Age"] + one.contributions["Home"])
+        assert one.faithfulness_error < 1e-9
+
+
+def test_interventional_values_of_trees_are_those_of_the_columns_and_not_of_their_features(credit):
+    X, y = credit[0][["Home", "Job", "Age"]].head(60), credit[0]["Amount"].head(60)
+    encode = ColumnTransformer([("t", OneHotEncoder(), ["Home", "Job"])], remainder="passthrough")
+    model = make_pipeline(encode, RandomForestRegressor(10, max_depth=4, random_state=0)).fit(X, y)
+    package = ek.pack(model, name="risk", reference=X, explainer="trees-interventional")
+    for i, one in enumerate(package.explain(X.head(3))):
+        assert one.contributions == pytest.approx(brute_force(model.predict, X, X.iloc[[i]]), abs=1e-6)
+        assert one.base_value == pytest.approx(model.predict(X).mean())
 
 
 def test_a_refusal_names_the_class_that_its_user_knows(iris):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ekiben.compiling import Grown
-from ekiben.errors import ExplainError, UnsupportedModelError
+from ekiben.errors import ExplainError, IntegrityError, UnsupportedModelError
 from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix, Transform
 from ekiben.explainers._header import read_array, read_header, write_header
@@ -50,6 +51,7 @@ class Trees:
     method: ClassVar[str] = "trees"
     by_plan: ClassVar[bool] = True
     named: ClassVar[str] = "tree-path-dependent"
+    says: ClassVar[dict[str, bool]] = {}
 
     context: Context
     engine: Prepared | Library
@@ -60,7 +62,11 @@ class Trees:
 
     def __post_init__(self) -> None:
         """Prepare to add features up to columns."""
-        object.__setattr__(self, "fold", Folding(self.owners, self.context.names))
+        object.__setattr__(self, "fold", Folding(self._told(), self.context.names))
+
+    def _told(self) -> Rows:
+        """Say of which column each part is that the engine tells: of that of its feature."""
+        return self.owners
 
     @classmethod
     def fit(cls, context: Context, *, units: Units | None = None) -> Trees:
@@ -69,34 +75,46 @@ class Trees:
         `units` may name the scale of the sum of the leaves, or call it a `margin`; on another scale leaves do not add up.
         """
         reference = context.reference_rows(cls.method)
+        grown = _grown(context)
+        fit = cls._fit_library if grown is None else partial(cls._fit_grown, grown)
+        engine, owners, own = fit(context, reference)
+        return cls(context=context, engine=engine, owners=owners, units=_named_units(cls.method, own, units))
+
+    @classmethod
+    def _fit_library(cls, context: Context, reference: pd.DataFrame) -> tuple[Library, Rows, Units]:
         transform, estimator = context.adapter.steps(context.live)
-        head = reference.iloc[:N_CHECKED]
         try:
             refuse_wide(transform, reference, cls.method)
         except UnsupportedModelError:  # what takes texts is no tree
             raise ExplainError(_no_trees(cls.method, estimator)) from None
-        grown = _grown(context)
-        engine: Prepared | Library
-        if grown is not None:
-            engine, own = cls._prepared(context, grown, reference)
-            _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))
-        else:
-            engine = cls._asked(context, transform, estimator)
-            _refuse_gaps(engine.broken(head))
-            own = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
-        units = _named_units(cls.method, own, units)
-        owners = feature_owners(transform, reference, context.schema)
-        return cls(context=context, engine=engine, owners=owners, units=units)
+        engine, head = cls._asked(context, transform, estimator), reference.iloc[:N_CHECKED]
+        _refuse_gaps(engine.broken(head))
+        units = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
+        return engine, feature_owners(transform, reference, context.schema), units
 
     @classmethod
-    def _prepared(cls, context: Context, grown: Grown, reference: pd.DataFrame) -> tuple[Prepared, Units]:
-        head = reference.iloc[:N_CHECKED]
+    def _fit_grown(cls, grown: Grown, context: Context, reference: pd.DataFrame) -> tuple[Prepared, Rows, Units]:
+        """Prepare the trees of a plan, whose features are those of the plan: they may lie within what wraps a pipeline."""
+        n_features, head = int(grown.players.max()) + 1, reference.iloc[:N_CHECKED]
+
+        def transform(frame: pd.DataFrame) -> Matrix:
+            return features_of(grown, as_columns(frame), len(frame))[:, :n_features]
+
+        refuse_wide(transform, reference, cls.method)
         margins = grown.numbers(features_of(grown, as_columns(head), len(head)))
         units = measured_units(context, margins, context.scores(head), tolerance=LINK_TOLERANCE)
         second = units == "probability" and margins.shape[1] == 2  # the first is what is missing to 1
-        return Prepared.of(
-            grown, [1] if second else list(range(margins.shape[1])), cls._background(grown, reference)
-        ), units
+        owners = feature_owners(transform, reference, context.schema)
+        players, background = cls._players(grown, owners, len(context.names)), cls._background(grown, reference)
+        engine = Prepared.of(grown, players, [1] if second else list(range(margins.shape[1])), background)
+        _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))
+        return engine, owners, units
+
+    @classmethod
+    def _players(cls, grown: Grown, owners: Rows, n_columns: int) -> list[int]:  # noqa: ARG003 -- as above
+        """Say of which player each number is that the trees look at: of its feature."""
+        found: list[int] = grown.players.tolist()
+        return found
 
     @classmethod
     def _background(cls, grown: Grown, reference: pd.DataFrame) -> Matrix | None:  # noqa: ARG003 -- another method has one
@@ -152,7 +170,7 @@ class Trees:
 
     def save(self, folder: Path) -> None:
         """Write the owner of each feature, and what was prepared; the trees are the model's."""
-        prepared = self.engine.settings if isinstance(self.engine, Prepared) else None
+        prepared = {**self.engine.settings, **self.says} if isinstance(self.engine, Prepared) else None
         write_header(folder, self.method, units=self.units, prepared=prepared)
         np.save(folder / "owners.npy", self.owners, allow_pickle=False)
         if isinstance(self.engine, Prepared):
@@ -166,18 +184,18 @@ class Trees:
         engine: Prepared | Library
         if header.get("prepared") is None:
             transform, estimator = context.adapter.steps(context.live)
-            engine, n_features = (
-                cls._asked(context, transform, estimator),
-                getattr(estimator, "n_features_in_", len(owners)),
-            )
+            engine = cls._asked(context, transform, estimator)
+            owners = matching_owners(owners, getattr(estimator, "n_features_in_", len(owners)))
         else:
             grown = _grown(context) if context.plan is None else context.plan.sums(context.which)
             if not isinstance(grown, Grown):
                 raise ExplainError(
                     "The trees of a packed model must have a plan to be explained by. They have none here."
                 )
-            engine, n_features = Prepared.load(folder, grown, header["prepared"]), int(grown.players.max()) + 1
-        return cls(context=context, engine=engine, owners=matching_owners(owners, n_features), units=header["units"])
+            owners = matching_owners(owners, int(grown.players.max()) + 1)
+            players = cls._players(grown, owners, len(context.names))
+            engine = Prepared.load(folder, grown, players, header["prepared"])
+        return cls(context=context, engine=engine, owners=owners, units=header["units"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +203,8 @@ class Interventional(Trees):
     """Interventional TreeSHAP on the sum of the leaves [1]_: exact, with rows of the reference as the background.
 
     It asks what the trees would say if columns came from other rows, also where no such row was ever seen: so a column
-    that the trees do not look at adds nothing, whatever goes together with it. For trees of few splits on a path.
+    that the trees do not look at adds nothing, whatever goes together with it. All that encoders made of a column comes
+    from other rows together. For trees of few splits on a path.
 
     References
     ----------
@@ -194,6 +213,26 @@ class Interventional(Trees):
 
     method: ClassVar[str] = "trees-interventional"
     named: ClassVar[str] = "tree-interventional"
+    says: ClassVar[dict[str, bool]] = {"by_column": True}
+
+    @classmethod
+    def _players(cls, grown: Grown, owners: Rows, n_columns: int) -> list[int]:
+        """Let each column be a player with all features that are made of it, and what no column moves one behind them."""
+        found: list[int] = np.where(owners < 0, n_columns, owners)[grown.players].tolist()
+        return found
+
+    def _told(self) -> Rows:
+        """Say of which column each player is."""
+        n_columns = len(self.context.names)
+        owned = np.where(self.owners < 0, n_columns, self.owners)
+        return np.array([i if i < n_columns else -1 for i in range(int(owned.max()) + 1)], dtype=np.int64)
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Trees:
+        """Read what `save` wrote; no reference is needed."""
+        if not (read_header(folder).get("prepared") or {}).get("by_column"):
+            raise IntegrityError("Interventional values must be those of columns. These are of features. Pack again.")
+        return super(Interventional, cls).load(folder, context)  # the class has slots: it is another than this one
 
     @classmethod
     def _background(cls, grown: Grown, reference: pd.DataFrame) -> Matrix | None:

@@ -26,7 +26,7 @@ FEW = 8  # rows whose features are made one by one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """One row's sums, the one that is explained, and what each feature added to it from its base on."""
+    """One row's sums, the one that is explained, and what each player added to it from its base on."""
 
     margins: Sequence[float]
     output: int
@@ -49,10 +49,13 @@ class Prepared:
     parts: list[Tables] | Paths
 
     @classmethod
-    def of(cls, grown: Grown, numbers: list[int], background: Array | None) -> Prepared:
-        """Prepare trees; `background` of shape (n_rows, n_features) makes them interventional."""
+    def of(cls, grown: Grown, players: list[int], numbers: list[int], background: Array | None) -> Prepared:
+        """Prepare trees; `background` of shape (n_rows, n_features) makes them interventional.
+
+        `players` says of which player each number is that the trees look at: of its feature, or of its column.
+        """
         forest = grown.node.grown
-        bins, leaves = Bins.of(forest, grown.players.tolist()), grown.leaves
+        bins, leaves = Bins.of(forest, players), grown.leaves
         cut = [branches(forest, leaves[:, number], bins) for number in numbers]
         known = [each for each in cut if each is not None]
         if len(known) == len(cut):
@@ -107,9 +110,9 @@ class Prepared:
                 each.save(folder, f"trees-{i}")
 
     @classmethod
-    def load(cls, folder: Path, grown: Grown, settings: Mapping[str, Any]) -> Prepared:
-        """Read what `save` wrote for these trees."""
-        bins = Bins.of(grown.node.grown, grown.players.tolist())
+    def load(cls, folder: Path, grown: Grown, players: list[int], settings: Mapping[str, Any]) -> Prepared:
+        """Read what `save` wrote for these trees and players."""
+        bins = Bins.of(grown.node.grown, players)
         numbers = list(settings["numbers"])
         if not settings["tabled"]:
             return cls(grown=grown, numbers=numbers, parts=Paths.load(folder, bins))
