@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -42,7 +43,7 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 from xgboost import XGBClassifier, XGBRegressor
 
 import ekiben as ek
@@ -449,6 +450,23 @@ def test_what_multiplies_columns_is_not_additive(iris):
     model = make_pipeline(PolynomialFeatures(2), LinearRegression()).fit(X, X.iloc[:, 0] * X.iloc[:, 1])
     with pytest.raises(ExplainError, match="does more than to add up"):
         explainers.choose("additive", context_of(model, X))
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_margins_of_pairs_of_classes_are_not_taken_for_those_of_classes(classes, iris):
+    X = iris[0]
+    y = np.digitize(X.iloc[:, 2], np.quantile(X.iloc[:, 2], np.linspace(0, 1, classes + 1)[1:-1]))
+    package = ek.pack(SVC(kernel="linear", decision_function_shape="ovo").fit(X, y), name="flowers", reference=X)
+    assert package.method == "sampling"
+
+
+def test_a_classifier_is_not_explained_as_a_target(iris):
+    X, y = iris[0].iloc[:, [2]], iris[1] > 0
+    model = CalibratedClassifierCV(LinearSVC(), method="isotonic", cv=2).fit(X, y)  # its sums are probabilities
+    context = context_of(model, X)
+    assert explainers.choose("additive", context).units == "probability"
+    with pytest.raises(ExplainError, match="explains this model in 'probability', and not in 'target'"):
+        explainers.choose("additive", context, settings={"units": "target"})
 
 
 def test_auto_leaves_a_model_that_has_more_margins_than_scores_to_sampling():

@@ -62,7 +62,7 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
     ExplainError
         If the margins are not one for each score, or rank rows otherwise than the scores: then they are not this model's.
     """
-    _refuse_other_ranks(margins, scores)
+    refuse_other_ranks(margins, scores)
     if not context.classes:
         return "target" if np.allclose(margins, scores, rtol=tolerance, atol=tolerance) else "margin"
     if margins.shape[1] > 1:
@@ -72,7 +72,14 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
     return "log-odds" if np.allclose(chance, scores[:, 1], rtol=0, atol=tolerance) else "margin"
 
 
-def _refuse_other_ranks(margins: Matrix, scores: Matrix) -> None:
+def refuse_other_ranks(margins: Matrix, scores: Matrix) -> None:
+    """Refuse margins that are not one for each score, or rank rows otherwise than the scores.
+
+    Raises
+    ------
+    ExplainError
+        If they are not this model's.
+    """
     n_margins, n_scores = margins.shape[1], scores.shape[1]
     if n_margins != n_scores and (n_margins, n_scores) != (1, 2):
         raise ExplainError(

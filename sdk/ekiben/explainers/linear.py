@@ -16,7 +16,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import explains, measured_units, softmax
+from ekiben.explainers._outputs import explains, measured_units, refuse_other_ranks, softmax
 from ekiben.explainers.linked import Linked, in_units
 from ekiben.explanations import Explanation, Units, from_json
 from ekiben.explanations.attribution import gap, template
@@ -277,9 +277,10 @@ def _refusal(estimator: Any, reason: str) -> str:
 
 def _scale(context: Context, estimator: Any, reference: pd.DataFrame, margins: Matrix) -> tuple[Units, bool]:
     """Find the units, and whether logits are known up to a shift only and so must be centred."""
-    if context.classes and not hasattr(estimator, "predict_proba"):
-        return "margin", False
     scores = context.scores(reference)
+    if context.classes and not hasattr(estimator, "predict_proba"):
+        refuse_other_ranks(margins, scores)  # of machines for pairs of classes there are as many margins as pairs
+        return "margin", False
     units = measured_units(context, margins, scores, tolerance=TOLERANCE)
     several = margins.shape[1] > 1
     return units, several and np.allclose(softmax(margins), scores, rtol=0, atol=TOLERANCE)

@@ -72,7 +72,7 @@ def in_units(own: Any, units: Units | None, *, name: str) -> Any:
     parts, start = own.says(as_columns(reference), len(reference))
     link = measured_link(own.context, parts.sum(axis=1) + start, own.context.scores(reference), tolerance=TOLERANCE)
     gives: dict[Link | None, tuple[Units, ...]] = {
-        "identity": ("target",),
+        "identity": () if own.context.classes else ("target",),
         "logistic": ("probability",),
         "softmax": ("probability", "log-odds"),
         "exponential": ("target",),
