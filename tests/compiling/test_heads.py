@@ -5,6 +5,7 @@ import warnings
 from inspect import Parameter, signature
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cross_decomposition import PLSRegression
@@ -25,13 +26,14 @@ from sklearn.ensemble import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
@@ -40,6 +42,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import all_estimators
 
+import ekiben as ek
 from ekiben import compiling, models
 from plans import assert_equal, plan_of, rows_of
 
@@ -325,6 +328,25 @@ def test_where_several_rows_are_as_near_the_model_itself_is_asked(credit):
 
 def _own(values):
     return values
+
+
+FAR = {
+    "centres": lambda X, y: make_pipeline(StandardScaler(), NearestCentroid()).fit(X, y),
+    "waves": lambda X, y: make_pipeline(RBFSampler(n_components=20, random_state=0), LogisticRegression()).fit(X, y),
+}
+
+
+@pytest.mark.parametrize("model", FAR.values(), ids=FAR)
+def test_where_all_hangs_on_rounding_the_model_itself_is_asked(model, iris):
+    X, y = iris
+    package = ek.pack(model(X, y), name="flowers", reference=X)
+    assert package.plan is not None
+    far = X.head(20).copy()
+    far.iloc[:, 1] = np.logspace(1, 150, 20)  # sums of such numbers are rounded by more than what parts the classes
+    one_by_one = pd.concat([package.predict(far.iloc[[i]]) for i in range(20)])
+    alone = pd.concat([package.predict(far.iloc[[i]], compiled=False) for i in range(20)])
+    assert one_by_one["label"].tolist() == alone["label"].tolist()
+    assert np.abs(one_by_one - alone).to_numpy().max() < 1e-6
 
 
 def test_what_has_no_node_says_why(credit):

@@ -145,6 +145,14 @@ def test_splines_are_those_of_the_library_within_the_knots_and_beyond(outside, t
     compiled(with_less, WHOLE[["Age", "Amount"]], tmp_path, atol=1e-11)
 
 
+@pytest.mark.parametrize("outside", ["constant", "linear"])
+def test_splines_whose_first_knots_are_one_go_on_as_the_library_s(outside, tmp_path):
+    assert (WHOLE["Debt"] == 0).mean() > 0.6  # so that its quantiles are
+    compiled(
+        SplineTransformer(5, knots="quantile", extrapolation=outside), WHOLE[["Debt", "Age"]], tmp_path, atol=1e-11
+    )
+
+
 def test_powers_quantiles_and_distances_are_equal_to_nine_digits(tmp_path):
     compiled(PowerTransformer("box-cox"), WHOLE + 1, tmp_path / "a", atol=1e-9)
     compiled(QuantileTransformer(n_quantiles=50, output_distribution="normal"), WHOLE, tmp_path / "b", atol=1e-9)

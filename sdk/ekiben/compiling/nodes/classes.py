@@ -13,6 +13,8 @@ from ekiben.errors import PlanError
 if TYPE_CHECKING:
     from ekiben.models import Array
 
+FAR, CLOSE = 1e6, 1e-9  # a distance, and what of it is a difference that may be lost
+
 
 class Bells(Finite):
     """The logarithm of a bell curve for each class, with `begun`: `mean` and `spread` have shape (width, of.width)."""
@@ -69,7 +71,16 @@ class Centres(Finite):
         if self._straight and self._squared:
             far = far**2
         made: Array = self._add - far
+        _refuse_ties(made)
         return made
+
+
+def _refuse_ties(near: Array) -> None:
+    """Refuse rows so far from all classes that which one is nearest, and by how much, hangs on how a library rounds."""
+    if near.shape[1] > 1:
+        second, first = np.partition(near, -2, axis=1)[:, -2:].T
+        if ((first < -FAR) & (first - second <= CLOSE * np.abs(first))).any():
+            raise PlanError("A row must be nearer to one class than to the others. Got one that is far from all.")
 
 
 class Occurrences(Of):

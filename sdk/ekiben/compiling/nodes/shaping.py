@@ -16,6 +16,8 @@ from ekiben.errors import PlanError
 if TYPE_CHECKING:
     from ekiben.models import Array
 
+FAR = 1e8  # from 0, where a sum of 64 bits is rounded by some 1e-8
+
 
 class Ufunc(Of):
     """A function of numpy's, number by number; where it is `finite`, only of numbers that are."""
@@ -26,10 +28,15 @@ class Ufunc(Of):
         if not isinstance(function, np.ufunc) or function.nin != 1:
             raise ValueError(name)
         self._call, self._finite = function, finite
+        self._waves = finite and name == "cos"
 
     def apply(self, matrix: Array) -> Array:
         with np.errstate(all="ignore"):
             made: Array = self._call(finite(matrix) if self._finite else matrix)
+        if self._waves and (np.abs(matrix) > FAR).any():
+            raise PlanError(
+                "A wave must be asked near 0, as sums far from it are rounded by more than a wave. Got one far from it."
+            )
         return bounded(made)
 
 
@@ -236,9 +243,10 @@ class Splines(Finite):
         elif self._outside != "continue":
             x = np.clip(x, self._low, self._high)
         made = self._pieces(x)
-        if self._outside == "linear":
+        if self._outside in ("constant", "linear"):
             for beyond, knot, i in ((below, self._low, 0), (above, self._high, 2)):
-                straight = self._ends[:, i] + (matrix - knot)[:, :, np.newaxis] * self._ends[:, i + 1]
+                slopes = self._ends[:, i + 1] * (self._outside == "linear")
+                straight = self._ends[:, i] + (matrix - knot)[:, :, np.newaxis] * slopes
                 made = np.where(beyond[:, :, np.newaxis], straight, made)
         return made.reshape(len(matrix), -1)[:, self._kept]
 

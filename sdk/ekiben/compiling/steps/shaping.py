@@ -76,11 +76,12 @@ def spline(step: Any, flow: Flow, scope: Scope) -> Flow:
     first, last = step.degree, knots.shape[1] - step.degree - 1
     if (knots[:, first] >= knots[:, last]).any():
         raise NoPlan("SplineTransformer knows one value of a column")
+    n_splines = int(step.bsplines_[0].c.shape[1])
+    known = np.array([np.arange(n_splines) < first, np.arange(n_splines) >= n_splines - first])  # none else goes on
     ends = [
-        [spline(t[at], nu=nu) for at in (first, last) for nu in (0, 1)]
+        [spline(t[at], nu=nu) * side for at, side in zip((first, last), known, strict=True) for nu in (0, 1)]
         for spline, t in zip(step.bsplines_, knots, strict=True)
     ]
-    n_splines = int(step.bsplines_[0].c.shape[1])
     made = on(
         flow, "splines", width=flow.width * (n_splines - (not step.include_bias)), knots=knots, ends=np.array(ends)
     )
