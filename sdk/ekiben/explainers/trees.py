@@ -62,9 +62,9 @@ class Trees:
 
     def __post_init__(self) -> None:
         """Prepare to add features up to columns."""
-        object.__setattr__(self, "fold", Folding(self._told(), self.context.names))
+        object.__setattr__(self, "fold", Folding(self._owned(), self.context.names))
 
-    def _told(self) -> Rows:
+    def _owned(self) -> Rows:
         """Say of which column each part is that the engine tells: of that of its feature."""
         return self.owners
 
@@ -221,7 +221,7 @@ class Interventional(Trees):
         found: list[int] = np.where(owners < 0, n_columns, owners)[grown.players].tolist()
         return found
 
-    def _told(self) -> Rows:
+    def _owned(self) -> Rows:
         """Say of which column each player is."""
         n_columns = len(self.context.names)
         owned = np.where(self.owners < 0, n_columns, self.owners)
