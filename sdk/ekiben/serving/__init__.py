@@ -8,19 +8,17 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import bentoml
 from bentoml.exceptions import BentoMLException
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from ekiben import bounds, codecs, draining, keys, pinning, recording, spec, storing, supervising, telling
+from ekiben import bounds, draining, keys, pinning, recording, spec, storing, supervising, telling
 from ekiben.dataplane import DataPlane, Hooks
-from ekiben.dialects import Answer, Request
+from ekiben.dialects import Request
 from ekiben.draining import Drain
 from ekiben.errors import EkibenError, RecordsError, SpecError
 from ekiben.explaining import tickets
@@ -33,7 +31,7 @@ from ekiben.packages import Package
 from ekiben.pinning import Contract
 from ekiben.recording.keeping import Keeper
 from ekiben.recording.opening import Counted, opened
-from ekiben.schema import Column
+from ekiben.serving import typed
 from ekiben.spec import ServiceSpec
 from ekiben.watching import Watched
 
@@ -176,7 +174,8 @@ class ModelService(Hooks):
         cls.served = spec
         for arm in spec.spec.arms:
             setattr(cls, f"model_{arm}", bentoml.models.BentoModel(spec.contract.pins[arm].tag))
-        for endpoint in (_predict(spec), _explain(spec)):
+        inputs = spec.contract.signature.inputs
+        for endpoint in (typed.predict(spec.spec, inputs), typed.explain(spec.spec, inputs)):
             endpoint.func.__module__ = cls.__module__
             setattr(cls, endpoint.name, endpoint)
 
@@ -383,101 +382,3 @@ def _tracers() -> Any:
         return BentoMLContainer.tracer_provider.get() if exports else None
     except (AttributeError, ImportError):  # another BentoML: OpenTelemetry's global provider is still looked for
         return None
-
-
-# ── the typed endpoints ─────────────────────────────────────────────────────────────────────────────────────────
-
-PYTHON_TYPES: dict[str, Any] = {
-    "number": float,
-    "integer": int,
-    "boolean": bool,
-    "category": str,
-    "text": str,
-    "datetime": str,  # ISO 8601
-}
-
-
-def _row_model(served: Served) -> Any:
-    """Make a pydantic model of one row, its real column names as aliases of safe ones."""
-    fields: dict[str, Any] = {
-        f"column_{i}": (_annotation(column), _field(column))
-        for i, column in enumerate(served.contract.signature.inputs.columns)
-    }
-    settings = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=(), json_schema_extra=_nullable)
-    return create_model(f"{_camel(served.name)}Row", __config__=settings, **fields)
-
-
-def _field(column: Column) -> Any:
-    names = column.name if column.alias is None else AliasChoices(column.name, column.alias)
-    return Field(default=..., validation_alias=names, serialization_alias=column.name, description=column.describe())
-
-
-def _annotation(column: Column) -> Any:
-    if column.kind == "list":
-        kind: Any = list[PYTHON_TYPES[str(column.items)]]  # type: ignore[misc]
-    elif column.kind == "category" and column.categories:
-        kind = type(column.categories[0])
-    else:
-        kind = PYTHON_TYPES[column.kind]
-    return kind | None if column.nullable else kind
-
-
-def _nullable(document: dict[str, Any]) -> None:
-    """Say `nullable` where OpenAPI 3.0 knows no null type."""
-    for name, entry in document.get("properties", {}).items():
-        if "anyOf" in entry:
-            kinds = [kind for kind in entry.pop("anyOf") if kind != {"type": "null"}]
-            document["properties"][name] = {**entry, **kinds[0], "nullable": True}
-
-
-def _camel(name: str) -> str:
-    return "".join(part.title() for part in name.split("_"))
-
-
-def _input_model(served: Served, name: str, max_rows: int) -> Any:
-    rows: Any = list[_row_model(served)]  # type: ignore[misc]
-    described = Field(min_length=1, max_length=max_rows, description="Rows to answer.")
-    fields: dict[str, Any] = {"rows": (rows, described)}
-    unit = served.spec.unit
-    if unit is not None and unit.source == "field" and unit.name.isidentifier():
-        fields[unit.name] = (str | int | None, Field(default=None, description="Keeps this unit on the same arm."))
-    return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
-
-
-def _output_model(served: Served, name: str, field: str) -> Any:
-    fields: dict[str, Any] = dict.fromkeys(("id", "arm", "model"), (str, ...))
-    fields[field] = (list[dict[str, Any]], ...)
-    return create_model(f"{_camel(served.name)}{name}", __base__=bentoml.IODescriptor, **fields)
-
-
-def _predict(served: Served) -> Any:
-    takes = _input_model(served, "PredictRequest", served.spec.limits.max_rows)
-    gives = _output_model(served, "PredictResponse", "predictions")
-
-    def predict(self: ModelService, rows: Any, **unit: Any) -> Any:
-        """Answer each row."""
-        return _through(self.plane.predict, rows, unit)
-
-    return bentoml.api(predict, input_spec=takes, output_spec=gives)
-
-
-def _explain(served: Served) -> Any:
-    takes = _input_model(served, "ExplainRequest", served.spec.limits.explain_rows)
-    gives = _output_model(served, "ExplainResponse", "explanations")
-
-    def explain(self: ModelService, rows: Any, **unit: Any) -> Any:
-        """Explain the answer for each row on its own columns."""
-        return _through(self.plane.explain, rows, unit)
-
-    return bentoml.api(explain, input_spec=takes, output_spec=gives)
-
-
-def _through(act: Callable[[Request], Answer], rows: Sequence[Any], unit: Mapping[str, Any]) -> Any:
-    """Take the rows of a typed call through the data plane."""
-    plain = [row.model_dump(by_alias=True) if isinstance(row, BaseModel) else row for row in rows]
-    body = {"rows": plain, **{key: value for key, value in unit.items() if value is not None}}
-    answer = act(Request(body=codecs.encode(body)))
-    document = codecs.decode(answer.body)
-    if answer.status != HTTPStatus.OK:
-        raise BentoMLException(document["error"]["message"], error_code=HTTPStatus(answer.status))
-    return document
