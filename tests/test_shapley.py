@@ -36,8 +36,10 @@ from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.translating import Flow
 from ekiben.errors import ExplainError, IntegrityError
 from ekiben.explainers.shapley.bins import Bins
+from ekiben.explainers.shapley.branching import branches
+from ekiben.explainers.shapley.filling import tabulated
 from ekiben.explainers.shapley.paths import Paths, levels
-from ekiben.explainers.shapley.tables import Tables, branches, tabulated
+from ekiben.explainers.shapley.tables import Tables
 from explained import context_of
 from forests import forest_of, tree_of
 

@@ -18,9 +18,10 @@ from ekiben.compiling.forest import constant, grow
 from ekiben.compiling.nodes import Core, trees
 from ekiben.compiling.nodes.trees import LARGEST_32, Trees, taken_over
 from ekiben.errors import PlanError
-from ekiben.explainers.shapley import tables
+from ekiben.explainers.shapley import filling, tables
 from ekiben.explainers.shapley.bins import Bins
-from ekiben.explainers.shapley.tables import branches, tabulated
+from ekiben.explainers.shapley.branching import branches
+from ekiben.explainers.shapley.filling import tabulated
 from ekiben.loops import loops
 from forests import forest_of, tree_of
 
@@ -211,7 +212,7 @@ def table_of(seed, *, bits=64, strict=False, single=False):
     leaves = np.where(forest.leaf_target == 1, forest.leaf_weight, 0.0)
     with pytest.MonkeyPatch.context() as patched:
         if single:
-            patched.setattr(tables, "EXACT_BYTES", 0)
+            patched.setattr(filling, "EXACT_BYTES", 0)
         return forest, tabulated(branches(forest, leaves, bins), bins)
 
 

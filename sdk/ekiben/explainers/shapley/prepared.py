@@ -12,8 +12,10 @@ import numpy as np
 from ekiben.compiling import Grown, Row, Table
 from ekiben.errors import ExplainError
 from ekiben.explainers.shapley.bins import Bins
+from ekiben.explainers.shapley.branching import branches
+from ekiben.explainers.shapley.filling import tabulated
 from ekiben.explainers.shapley.paths import Paths, levels
-from ekiben.explainers.shapley.tables import Tables, branches, tabulated
+from ekiben.explainers.shapley.tables import Tables
 from ekiben.tables import as_columns
 
 if TYPE_CHECKING:
