@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import ekiben as ek
-from ekiben import routing
+from ekiben import routing, tables
 from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.routing import Route
@@ -121,10 +121,29 @@ def test_a_refusal_is_an_error_with_every_fault(client, people):
     assert error.faults[-1].got == "a text"
 
 
-def test_too_many_rows_to_explain_are_refused_by_the_service(client, people):
-    with pytest.raises(RequestError, match=re.escape("A request may hold 2 rows here. Got 3. Split it.")) as caught:
-        client(limits=Limits(explain_rows=2)).explain(people[0].head(3))
-    assert (caught.value.status, caught.value.code) == (413, "too_many_rows")
+@pytest.mark.parametrize("known", [True, False])
+def test_more_rows_than_one_request_may_explain_go_in_several(client, champion, people, known):
+    asked, rows = client(route=routing.only("champion"), limits=Limits(explain_rows=3)), people[0].head(8)
+    if not known:
+        asked._asking._contract = {}  # as of a service that does not say what it takes
+    found = asked.explain(rows)
+    assert [one.value for one in found] == [one.value for one in champion.explain(rows)]
+    assert [one.subject.values for one in found] == tables.as_rows(rows)
+    assert len({one.subject.facts.id for one in found}) == (3 if known else 4)
+
+
+def test_a_refusal_of_one_of_several_explained_requests_tells_the_row_of_the_frame(client, people):
+    rows = people[0].head(8).astype({"age": object})
+    rows.loc[[4, 7], "age"] = "old"
+    with pytest.raises(RequestError) as caught:
+        client(limits=Limits(explain_rows=3)).explain(rows)
+    assert [(fault.row, fault.column) for fault in caught.value.faults] == [(4, "age")]
+
+
+def test_a_row_of_more_columns_than_may_be_explained_is_refused_once(client, people):
+    with pytest.raises(RequestError) as caught:
+        client(limits=Limits(explain_columns=1)).explain(people[0].head(8))
+    assert caught.value.code == "too_many_columns"
 
 
 @pytest.mark.parametrize(

@@ -347,13 +347,13 @@ def test_everything_is_awaited_alike(started, champion, people):
         async with ek.connect(plane.url, asynchronous=True) as client:
             assert repr(client) == f"<AsyncClient {plane.url}>"
             answered = await client.predict(rows, unit="c-7")
-            explained = await client.explain(rows.head(1))
+            explained = await client.explain(rows.head(25))
             signature = await client.signature()
             return answered, explained, signature, await client.card(), await client.routing(), await client.schema()
 
     answered, explained, signature, card, route, contract = asyncio.run(ask())
     pd.testing.assert_frame_equal(answered, champion.predict(rows), check_exact=True)
-    assert [one.contributions for one in explained] == [one.contributions for one in champion.explain(rows.head(1))]
+    assert [one.contributions for one in explained] == [one.contributions for one in champion.explain(rows.head(25))]
     assert signature.inputs.names == champion.schema.names
     assert (set(card["arms"]), route["weights"]) == ({"champion"}, {"champion": 1.0})
     assert contract["limits"]["max_rows"] == 1000

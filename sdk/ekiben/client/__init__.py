@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -185,6 +185,8 @@ class Client(_Named):
     ) -> Explanations:
         """Ask why, for each row; what the service explains later is fetched by its ticket.
 
+        More rows than one request may explain go in several.
+
         Parameters
         ----------
         frame
@@ -210,7 +212,8 @@ class Client(_Named):
             If the service does not answer.
         """
         wish = _wish(method=method, units=units, columns=columns, top=top, seed=seed, wait=wait)
-        return self._run(self._asking.explained(frame, unit, wish))
+        parts = self._run(self._asking.explained_parts(frame))
+        return Explanations(each for part in parts for each in self._run(self._asking.explained(part, unit, wish)))
 
     def schema(self) -> dict[str, Any]:
         """Give the service's contract."""
@@ -305,23 +308,24 @@ class AsyncClient(_Named):
         parts = await self._run(self._asking.parts(frame))
         if len(parts) == 1:
             return frames.joined(await self._run(self._asking.predicted(parts[0], unit)), frame.index)
+        done = list[Answered]()
         with shown(progress) as say:
-            return frames.joined(
-                await self._at_a_time(parts, unit, lambda found: say(_so_far(found, frame))), frame.index
-            )
 
-    async def _at_a_time(
-        self, parts: list[Part], unit: str | None, say: Callable[[list[Answered]], None]
-    ) -> list[Answered]:
-        """Ask for some parts side by side; the first that is refused ends the others."""
-        gate, done = asyncio.Semaphore(self._at_once), list[Answered]()
-
-        async def one(part: Part) -> list[Answered]:
-            async with gate:
+            async def one(part: Part) -> list[Answered]:
                 found = await self._run(self._asking.predicted(part, unit))
-            done.extend(found)
-            say(done)
-            return found
+                done.extend(found)
+                say(_so_far(done, frame))
+                return found
+
+            return frames.joined(await self._at_a_time(parts, one), frame.index)
+
+    async def _at_a_time(self, parts: list[Part], ask: Callable[[Part], Awaitable[list[T]]]) -> list[T]:
+        """Ask for some parts side by side; the first that is refused ends the others."""
+        gate = asyncio.Semaphore(self._at_once)
+
+        async def one(part: Part) -> list[T]:
+            async with gate:
+                return await ask(part)
 
         tasks = [asyncio.ensure_future(one(part)) for part in parts]
         try:
@@ -345,7 +349,10 @@ class AsyncClient(_Named):
     ) -> Explanations:
         """Ask why, for each row, as `Client.explain` does."""
         wish = _wish(method=method, units=units, columns=columns, top=top, seed=seed, wait=wait)
-        return await self._run(self._asking.explained(frame, unit, wish))
+        parts = await self._run(self._asking.explained_parts(frame))
+        return Explanations(
+            await self._at_a_time(parts, lambda part: self._run(self._asking.explained(part, unit, wish)))
+        )
 
     async def schema(self) -> dict[str, Any]:
         """Give the service's contract."""

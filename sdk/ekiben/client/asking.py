@@ -16,7 +16,7 @@ from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
 from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
-from ekiben.explanations import Explanations, Facts
+from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.schema import Signature
 
 if TYPE_CHECKING:
@@ -114,16 +114,29 @@ class Asking:
             raise self._no_answer("predictions")
         return [found]
 
-    def explained(self, frame: Any, unit: str | None, wish: Mapping[str, Any]) -> Steps[Explanations]:
-        """Ask why, for each row; what comes later is fetched by its ticket."""
+    def explained_parts(self, frame: Any) -> Steps[list[Part]]:
+        """Part a frame into what one request may ask to be explained."""
         frames.checked(frame)
         yield from self._learn()
-        ask = yield from self._for_rows("/explain", frame, unit)
+        return Part(frame=frame).split(int(self._limit("explain_rows")) or len(frame))
+
+    def explained(self, part: Part, unit: str | None, wish: Mapping[str, Any]) -> Steps[list[Explanation]]:
+        """Ask why, for each row of a part; what comes later is fetched by its ticket."""
+        ask = yield from self._for_rows("/explain", part.frame, unit)
         query = urlencode({name: value for name, value in wish.items() if value is not None}, safe=",")
-        answer = yield from self._sent(replace(ask, path=f"{ask.path}?{query}" if query else ask.path))
+        try:
+            answer = yield from self._sent(replace(ask, path=f"{ask.path}?{query}" if query else ask.path))
+        except RequestError as refusal:
+            n = len(part.frame)
+            if refusal.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and refusal.code != "too_many_columns" and n > 1:
+                found = list[Explanation]()
+                for piece in part.split(self._fewer(n, "explain_rows")):
+                    found += yield from self.explained(piece, unit, wish)
+                return found
+            raise refusal if part.is_all else _placed(refusal, part) from None
         if answer.status_code == httpx.codes.ACCEPTED:
             answer = yield from self._fetched(answer)
-        return self._explanations(frames.document(answer), frame)
+        return list(self._explanations(frames.document(answer), part.frame))
 
     def why(self, frame: Any, unit: str | None) -> Steps[tuple[Answered, Explanations]]:
         """Ask for an answer to each row, and why, in one request."""
@@ -174,9 +187,9 @@ class Asking:
             found += yield from self.predicted(piece, unit)
         return found
 
-    def _fewer(self, n: int) -> int:
+    def _fewer(self, n: int, limit: str = "max_rows") -> int:
         """Give how many rows to send instead of so many that were refused."""
-        most = self._limit("max_rows")
+        most = self._limit(limit)
         return int(most) if 0 < most < n else (n + 1) // 2
 
     # ── what is known of the service ──
