@@ -150,7 +150,7 @@ def test_dates_lists_and_a_column_of_one_value_are_taken():
         return np.where(frame["since"] > pd.Timestamp("2024-04-10"), "late", "early")
 
     (rule,) = anchors(late, X).explain(X.iloc[[150]])
-    assert rule.conditions == ("since > 2024-05-29T00:00:00",) or rule.conditions[0].startswith("since > 2024-0")
+    assert rule.conditions == ("since > 2024-05-29",) or rule.conditions[0].startswith("since > 2024-0")
     assert rule.label == "late"
 
 
@@ -376,10 +376,10 @@ def test_a_rule_speaks_of_dates_lists_and_categories_as_a_reader_would():
         [table.said(one) for one in table.predicates]
         for table in (Table.of(background, [column[i] for column in columns]) for i in (0, 1))
     ]
-    assert told[0][0] == "since <= 2024-01-01T00:00:00"
+    assert told[0][0] == "since <= 2024-01-01"
     assert told[0][-2] == "gone is missing"
     assert told[1] == [
-        "since > 2024-01-01T00:00:00",
+        "since > 2024-01-01",
         "place == [0.5, 1.0]",
         "long == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … (9)]",
         "grade == 2",

@@ -6,7 +6,11 @@ from dataclasses import FrozenInstanceError, replace
 
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+import ekiben as ek
 from ekiben.errors import SpecError
 from ekiben.explanations import (
     Alternative,
@@ -106,6 +110,30 @@ def examples():
         faithfulness_error=0.0,
         elapsed_ms=1.0,
     )
+
+
+def days_of(frame):
+    """Count the days of dates since the first of 2024."""
+    return (frame - pd.Timestamp("2024-01-01")) / pd.Timedelta(days=1)
+
+
+def test_whole_days_are_told_without_a_time_and_midnight_among_hours_with_one():
+    rows = pd.DataFrame(
+        {"since": pd.date_range("2024-01-01", periods=300), "at": pd.date_range("2024-01-01", periods=300, freq="7h")}
+    )
+    model = make_pipeline(FunctionTransformer(days_of), StandardScaler(), LogisticRegression())
+    package = ek.pack(model.fit(rows, rows["since"] > "2024-06-01"), name="late", reference=rows)
+    assert "since  datetime, seen 2024-01-01 to 2024-10-26" in str(package)
+    assert "at     datetime, seen 2024-01-01T00:00:00 to 2024-03-28T05:00:00" in str(package)
+    one = package.explain(rows.head(1))[0]
+    told = {reason.column: reason.text for reason in one.reasons("en")}
+    assert told["since"].startswith("since (2024-01-01) ")
+    assert told["at"].startswith("at (2024-01-01T00:00:00) ")
+    for method in ("anchor", "counterfactual", "examples"):
+        found = package.explain(rows.head(1), method=method)
+        assert not re.search(r"since[^a-z]*T00:00:00", f"{found!r}{found[0].html()}")
+    hours = package.explain(rows.head(1).assign(since=pd.Timestamp("2024-01-01T06:00")))[0]
+    assert any("since (2024-01-01T06:00:00)" in reason.text for reason in hours.reasons("en"))
 
 
 def test_what_does_not_add_up_is_measured(attribution):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ekiben import dtypes
 from ekiben.errors import SpecError
-from ekiben.moments import moment
+from ekiben.moments import day, moment
 from ekiben.schema import MAX_CATEGORIES, Column, Items, Kind, Missing, Schema, aliased
 from ekiben.values import plain_list, value_faults
 
@@ -277,13 +277,19 @@ def _datetime(column: Column, _values: pd.Series[Any], present: pd.Series[Any]) 
     elif column.dtype.startswith("date"):
         column = replace(column, items="date" if column.dtype.startswith("date32") else None)
     shown = [value.isoformat() for value in (present.min(), present.max())]
-    column = replace(column, low=shown[0], high=shown[1])
+    low, high = map(day, shown) if all(map(_is_day, present.drop_duplicates())) else shown
+    column = replace(column, low=low, high=high)
     if any(moment(text) is None for text in shown) or value_faults(column, enumerate((present.min(), present.max()))):
         raise SpecError(
             f"The dates of {column.name!r} must lie within the years that the column can hold. Got one beyond them. "
             "Drop such rows, or turn them into missing values."
         )
     return column
+
+
+def _is_day(value: Any) -> bool:
+    """Tell whether a date has no time, or that of midnight."""
+    return getattr(value, "tzinfo", None) is None and "T" not in day(value.isoformat())
 
 
 def _which_dates(name: str, present: pd.Series[Any]) -> Items:

@@ -44,6 +44,15 @@ def is_date(value: Any) -> bool:
     return isinstance(value, date) or type(value).__name__ == "datetime64"
 
 
+def day(text: str) -> str:
+    """Leave out the time of a text of ISO 8601 at midnight; anything else stays as it is.
+
+    >>> day("2024-01-01T00:00:00"), day("2024-01-01T06:00:00")
+    ('2024-01-01', '2024-01-01T06:00:00')
+    """
+    return text.removesuffix("T00:00:00") if _ISO.fullmatch(text) else text
+
+
 def _counted(*parts: str | None) -> Moment | None:
     *numbers, fraction, offset = parts
     try:

@@ -126,7 +126,9 @@ def page(plane: DataPlane, answer: Answer, language: str, routed: Routed | None 
     inputs = package.schema
     rest = {name: Speaker.of(language).words["column"]["rest"] for name in OTHER if name not in inputs.names}
     found = Explanations(map(explanations.from_json, document["explanations"]))
-    found = found.about(rows, labels=inputs.labels | rest, units=inputs.units, facts=facts).deciding(predictions)
+    found = found.about(rows, labels=inputs.labels | rest, units=inputs.units, days=inputs.days, facts=facts).deciding(
+        predictions
+    )
     told = {name: answer.headers[name] for name in (ID, ARM, MODEL, "set-cookie") if name in answer.headers}
     body = found.page(language).encode()
     return replace(answer, body=body, headers={**told, **HEADERS, "content-language": language})

@@ -156,7 +156,9 @@ class Asking:
         columns = [schema.column_from_json(each) for each in contract.get("inputs", ())]
         known = schema.Schema(columns=tuple(columns))
         head: dict[str, Any] = {name: str(document.get(name, "")) for name in ("id", "arm", "model", "rung", "why")}
-        return told.about(tables.as_rows(frame), labels=known.labels, units=known.units, facts=Facts(**head))
+        return told.about(
+            tables.as_rows(frame), labels=known.labels, units=known.units, days=known.days, facts=Facts(**head)
+        )
 
     def _fetched(self, answer: httpx.Response) -> Steps[httpx.Response]:
         """Follow a ticket until its result is there; give it up, and say so, when that takes too long."""

@@ -164,14 +164,15 @@ class Explanations(Sequence[Explanation]):
         *,
         labels: Mapping[str, str],
         units: Mapping[str, str],
+        days: frozenset[str] = frozenset(),
         facts: Facts | None = None,
     ) -> Explanations:
         """Give them with the rows that were explained, so that they can tell values, in their columns' labels and units.
 
-        `facts` are what is known of the decisions; a page shows them.
+        `days` are columns whose dates are told without a time; `facts` what is known of the decisions; a page shows them.
         """
         known = facts or Facts()
-        subjects = [Subject(values=row, labels=labels, units=units, facts=known) for row in rows]
+        subjects = [Subject(values=row, labels=labels, units=units, days=days, facts=known) for row in rows]
         told = zip(self._items, subjects, strict=True)
         return Explanations([replace(one, subject=row) for one, row in told])
 

@@ -201,7 +201,7 @@ def _changed(name: str, change: Any, subject: Subject, speaker: Speaker) -> str:
 
 
 def _in_units(name: str, value: Any, subject: Subject, speaker: Speaker) -> str:
-    return speaker.measured(name, Subject(values={name: value}, units=subject.units))
+    return speaker.measured(name, Subject(values={name: value}, units=subject.units, days=subject.days))
 
 
 def _answer(answer: Any, score: float | None, speaker: Speaker) -> str:
@@ -217,7 +217,7 @@ def _examples(one: Any, speaker: Speaker) -> str:
     heads = [("side", ""), ("", say["answer"]), ("number", say["distance"]), *(("", subject.label(n)) for n in columns)]
     rows = []
     if subject.values:
-        cells = "".join(_cell(subject.values.get(name), speaker) for name in columns)
+        cells = "".join(_cell(subject.told(name, subject.values.get(name)), speaker) for name in columns)
         told = escape(_answer(one.answer, one.score, speaker))
         rows.append(
             f'<tr class="answer"><th scope="row" class="side">{escape(say["here"])}</th><td>{told}</td><td></td>'
@@ -225,7 +225,8 @@ def _examples(one: Any, speaker: Speaker) -> str:
         rows[-1] += f"{cells}</tr>"
     for side, found in (("alike", one.alike), ("unlike", one.unlike)):
         for each in found:
-            cells = "".join(_cell(each.row.get(name), speaker, name in _unlike(each, subject)) for name in columns)
+            unlike = _unlike(each, subject)
+            cells = "".join(_cell(subject.told(n, each.row.get(n)), speaker, n in unlike) for n in columns)
             told = escape(_answer(each.answer, each.score, speaker))
             rows.append(
                 f'<tr><th scope="row" class="side">{escape(say[side])}</th><td>{told}</td>'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ekiben.digits import digits
@@ -144,7 +145,7 @@ class Counterfactual(Shown):
             "before": self.before,
             "wanted": self.wanted,
             "outcome": self.outcome,
-            "changes": ", ".join(change.sentence() for change in first.changes) if first else None,
+            "changes": self._sentence(first) if first else None,
             "answer": first.answer if first else None,
             "distance": first.distance if first else None,
             "n_alternatives": len(self.alternatives),
@@ -152,9 +153,16 @@ class Counterfactual(Shown):
 
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, from where, to where, and by which changes."""
-        ways = "; or ".join(", ".join(change.sentence() for change in each.changes) for each in self.alternatives)
+        ways = "; or ".join(map(self._sentence, self.alternatives))
         after = said(self.alternatives[0].answer) if self.alternatives else ""
         return self.output, said(self.before), after, ways or SAYINGS[self.outcome]
+
+    def _sentence(self, way: Alternative) -> str:
+        told = self.subject.told
+        return ", ".join(
+            replace(each, before=told(each.column, each.before), after=told(each.column, each.after)).sentence()
+            for each in way.changes
+        )
 
     def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw the row beside its alternatives, with what changes marked; `ax` as in every `plot`."""
@@ -165,8 +173,11 @@ class Counterfactual(Shown):
         rows = []
         for name in names:
             before = next(way[name].before for way in ways if name in way)
-            afters = [Cell(text=said(way[name].after), mark=UP, bold=True) if name in way else Cell() for way in ways]
-            rows.append([Cell(text=self.subject.label(name)), Cell(text=said(before)), *afters])
+            told = partial(self.subject.told, name)
+            afters = [
+                Cell(text=said(told(way[name].after)), mark=UP, bold=True) if name in way else Cell() for way in ways
+            ]
+            rows.append([Cell(text=self.subject.label(name)), Cell(text=said(told(before))), *afters])
         answers = [_scored(self.before, self.score), *(_scored(way.answer, way.score) for way in self.alternatives)]
         rows.append([Cell(text="answer"), *(Cell(text=each, bold=True) for each in answers)])
         if ways:

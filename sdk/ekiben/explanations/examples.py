@@ -102,15 +102,15 @@ class Examples(Shown):
         """Draw a table of the rows, nearest first, with what differs from this row marked; `ax` as in every `plot`."""
         from ekiben.plots.cards import Cell, table
 
-        values = self.subject.values
+        values, told = self.subject.values, self.subject.told
         columns = list(dict.fromkeys(name for each in (*self.alike, *self.unlike) for name in each.row))
         shown, n_more = columns[:SHOWN_COLUMNS], len(columns[SHOWN_COLUMNS:])
         rows = [[Cell(text="this row", bold=True), Cell(text=said(self.answer), bold=True), Cell()]] if values else []
-        rows = [[*row, *(Cell(text=said(values.get(name)), bold=True) for name in shown)] for row in rows]
+        rows = [[*row, *(Cell(text=said(told(name, values.get(name))), bold=True) for name in shown)] for row in rows]
         for side, found in (("same answer", self.alike), ("another answer", self.unlike)):
             for each in found:
                 differs = {name for name in shown if values and each.row.get(name) != values.get(name)}
-                cells = [Cell(text=said(each.row.get(n)), mark=UP if n in differs else "") for n in shown]
+                cells = [Cell(text=said(told(n, each.row.get(n))), mark=UP if n in differs else "") for n in shown]
                 rows.append([Cell(text=side), Cell(text=said(each.answer)), Cell(text=f"{each.distance:.3f}"), *cells])
         heads = ["", "answer", "distance", *(self.subject.label(name) for name in shown)]
         note = f"{n_more} more columns are not shown." if n_more else ""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ekiben.digits import digits
 from ekiben.errors import SpecError, nearest
+from ekiben.moments import day
 
 WORDS = Path(__file__).parent / "words"
 Side = Literal["raised", "lowered"]
@@ -55,16 +56,28 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The row that was explained: its values, the labels and units of its columns where the contract declares them, and its decision."""
+    """The row that was explained: its values, the labels and units of its columns where the contract declares them, and its decision.
+
+    `days` are the columns whose dates are whole days, which are told without a time.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
+    days: frozenset[str] = frozenset()
 
     def label(self, name: str) -> str:
         """Give the label of a column."""
         return self.labels.get(name, name)
+
+    def told(self, name: str, value: Any) -> Any:
+        """Give a value of a column as it is told.
+
+        >>> Subject(days=frozenset(["since"])).told("since", "2024-01-01T00:00:00")
+        '2024-01-01'
+        """
+        return day(value) if name in self.days and isinstance(value, str) else value
 
 
 def languages() -> tuple[str, ...]:
@@ -160,7 +173,7 @@ class Speaker:
         """Say the row's value of a column in its unit; empty where it is not known."""
         if name not in subject.values:
             return ""
-        told, unit = self.value(subject.values[name]), subject.units.get(name)
+        told, unit = self.value(subject.told(name, subject.values[name])), subject.units.get(name)
         is_there = unit and not is_missing(subject.values[name])
         return self.words["column"]["measured"].format(value=told, unit=unit) if is_there else told
 

@@ -267,13 +267,13 @@ class Package(Whole):
         """
         rows = tables.conform(frame, self.schema)
         which = self._which(output)
-        known = which == 0 and method in (None, self.method)
-        if known and not settings and units is not None and getattr(self.explainer, "units", None) == units:
+        is_packed = which == 0 and method in (None, self.method)
+        if is_packed and not settings and units is not None and getattr(self.explainer, "units", None) == units:
             units = None
         if units is not None:
             told = {**(settings or {}), "units": units}
             chosen = explainers.in_units(method, self.method, self._context(which), told)
-        elif not known:
+        elif not is_packed:
             chosen = explainers.choose(method or self.method, self._context(which), settings=settings)
         else:
             chosen = explainers.adjusted(self.explainer, settings) if settings else self.explainer
@@ -286,7 +286,8 @@ class Package(Whole):
                 f"The 'rounds' are for a method that draws them. {chosen.method!r} does not. Leave them out."
             )
         facts = Facts(model=str(self.ref), digest=self.digest)
-        return found.about(tables.as_rows(rows), labels=self.schema.labels, units=self.schema.units, facts=facts)
+        known = self.schema
+        return found.about(tables.as_rows(rows), labels=known.labels, units=known.units, days=known.days, facts=facts)
 
     def explanations(self, columns: Mapping[str, Sequence[Any]]) -> Explanations:
         """Explain answers for columns of plain values that fit the contract; by the plan, without a frame, where the method can."""

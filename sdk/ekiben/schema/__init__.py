@@ -96,6 +96,11 @@ class Schema:
         return {column.name: column.unit for column in self.columns if column.unit is not None}
 
     @property
+    def days(self) -> frozenset[str]:
+        """The columns whose dates were whole days."""
+        return frozenset(column.name for column in self.columns if column.is_days)
+
+    @property
     def aliases(self) -> dict[str, str]:
         """For each alias the name that it stands for."""
         return {column.alias: column.name for column in self.columns if column.alias is not None}

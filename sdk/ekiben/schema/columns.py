@@ -38,7 +38,8 @@ class Column:
     missing
         How the model knows a missing value: NaN, None, NaT or `pandas.NA`.
     low, high
-        Smallest and largest value seen, for description and never as a limit; a date is ISO 8601 text.
+        Smallest and largest value seen, for description and never as a limit; a date is ISO 8601 text, without a time where all
+        of the column were whole days.
     categories
         The distinct texts seen, sorted, when there are at most 200 of them; of a category all of them, in their order.
     unseen
@@ -96,6 +97,12 @@ class Column:
     def is_aware(self) -> bool:
         """Whether its dates carry an offset from UTC."""
         return self.kind == "datetime" and ("tz=" in self.dtype or ", " in self.dtype)
+
+    @property
+    def is_days(self) -> bool:
+        """Whether all of its dates were whole days."""
+        ends = [end for end in (self.low, self.high) if isinstance(end, str)]
+        return self.kind == "datetime" and bool(ends) and not any("T" in end for end in ends)
 
     def describe(self) -> str:
         """Say in a few words what the column holds."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ekiben.compiling import Coded
 from ekiben.explanations.reasons import english
-from ekiben.moments import moment
+from ekiben.moments import day, moment
 from ekiben.schema import Column, Kind, Schema
 from ekiben.values import is_missing
 
@@ -119,7 +119,9 @@ class Known:
         return f"{name} <= {most}" if most is not None else f"{name} > {above}"
 
     def _spelt(self, cut: int) -> str:
-        return str(self.told[cut]) if self.column.kind == "datetime" else _spelt(float(self.told[cut]))
+        if self.column.kind == "datetime":
+            return day(str(self.told[cut])) if self.column.is_days else str(self.told[cut])
+        return _spelt(float(self.told[cut]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
