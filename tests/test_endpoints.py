@@ -179,6 +179,20 @@ def test_where_a_plan_has_no_answer_the_model_itself_is_asked(front, champion, r
     )[0]]  # fmt: skip
 
 
+def test_many_rows_that_are_the_model_s_own_are_read_once_and_wait_for_it_alone(front, champion, row, monkeypatch):
+    made = with_plan(champion)
+    made.__dict__["plan"].costs, _ = SimpleNamespace(most_planned=3), made.model
+    served = front(packages={"champion": made}, route=routing.only("champion"))
+    many = {"rows": [row] * 3 + [row | {"job": "never seen"}]}
+    expected = json.loads(served.plane.predict(Request(body=json.dumps(many).encode())).body)["predictions"]
+    n_seen = sum(n for *_, n in served.plane.unseen)
+    monkeypatch.setattr(served.plane, "admit", None)  # it would read them again, in a thread that a model may hold
+    answer = posted(served.endpoint, many)
+    assert answer.json["predictions"] == expected
+    assert sum(n for *_, n in served.plane.unseen) == 2 * n_seen > 0
+    assert made.__dict__["plan"].threads == []
+
+
 def test_what_does_not_fit_is_refused_in_every_detail(front, champion, row):
     served = front(packages={"champion": with_plan(champion)})
     answer = posted(served.endpoint, {"rows": [row, {**row, "age": "old"}]})

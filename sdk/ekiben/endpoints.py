@@ -80,7 +80,9 @@ class Endpoint:
         self._most_of_arm = self._most if len(arms) < 2 else max(1, int(self._most * BUSY_ARM))
         self._only = self._batchers.get(arms[0]) if dialect is not None and len(arms) == 1 else None
         self._patience_s = plane.spec.limits.wait_ms / 1000
-        self._limiter, self._turns = anyio.CapacityLimiter(plane.spec.threads), Turns(plane.spec.threads, plane.paces)
+        self._turns = Turns(plane.spec.threads, plane.paces)
+        # what is read and written does not wait behind models, nor is it counted among what they have to do
+        self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
         is_quick = lane is not None and spans is None and any(arm.plan for arm in lane.arms.values())
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if is_quick else 0  # bytes of a body for `at_once`
 
@@ -178,19 +180,21 @@ class Endpoint:
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
-        if asked.arm.plan is not None:
-            if asked.arm.plan_for(len(asked.body.rows)) is None:
-                return None  # so many rows are the model's own
-            work = self._in_turn(asked.arm.name, len(asked.body.rows), until, lane.planned, asked)
+        arm, n = asked.arm, len(asked.body.rows)
+        if arm.plan is not None and arm.plan_for(n) is not None:
+            work = self._in_turn(arm.name, n, until, lane.planned, asked)
             found = work if isinstance(work, Answer) else await until.done(work)
-            outcome = self._refused(found, asked) if isinstance(found, Answer) else found
-        elif (each := self._batchers.get(asked.arm.name)) is not None:
-            columns = lane.columns(asked)
-            lane.count_unseen(asked)
-            outcome = await self._computed(lane, asked, columns, self._together(each, columns, until), until)
-        else:
+            return self._refused(found, asked) if isinstance(found, Answer) else found
+        each = self._batchers.get(arm.name)
+        if (arm.plan is None and each is None) or lane.asks_why(asked):
             return None
-        return outcome
+        columns = lane.columns(asked)
+        lane.count_unseen(asked)
+        if each is not None:
+            asking = self._together(each, columns, until)
+        else:  # so many rows are the model's own
+            asking = self._in_turn(arm.name, n, until, self.plane.predictions, arm.name, columns)
+        return await self._computed(lane, asked, columns, asking, until)
 
     async def _computed(
         self, lane: Lane, asked: Asked, columns: Columns, work: asyncio.Future[Any] | Answer, until: Until
@@ -266,14 +270,13 @@ class Endpoint:
         turns = self._turns
         if (refused := until.in_vain(turns.expected_s(arm, n_asked), turns.n_unanswered)) is not None:
             return refused
-        work = self._in_thread(turns.timed(arm, n_asked, act), *given)
+        work = _in_thread(self._asking, turns.timed(arm, n_asked, act), *given)
         work.add_done_callback(turns.take(arm, n_asked))
         return work
 
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(
-            anyio.to_thread.run_sync(act, *given, limiter=self._limiter, abandon_on_cancel=True)
-        )
+        """Do in a thread what asks no model."""
+        return _in_thread(self._reading, act, *given)
 
     def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
         answer = answer if self._dialect is None else self._dialect.refused(answer)
@@ -282,6 +285,10 @@ class Endpoint:
         if asked.cookie is not None:
             answer = replace(answer, headers={**answer.headers, "set-cookie": asked.cookie})
         return as_outcome(self.plane, answer, asked.id, asked.arm.name)
+
+
+def _in_thread(limiter: anyio.CapacityLimiter, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+    return asyncio.ensure_future(anyio.to_thread.run_sync(act, *given, limiter=limiter, abandon_on_cancel=True))
 
 
 def _too_many(most: int) -> Answer:

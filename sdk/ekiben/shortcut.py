@@ -153,6 +153,10 @@ class Lane:
             return plan is not None
         return asked.arm.plan_for(n) is not None and cost_us(plan, n) < INLINE_US
 
+    def asks_why(self, asked: Asked) -> bool:
+        """Tell whether a request wants its predictions explained too."""
+        return self._read.asks_why(asked.body)
+
     def _may_explain(self, body: Any, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether every arm explains at once, as few rows as these, to the key that is shown."""
         few, shown = len(body.rows) <= self._most_explained, headers.get(b"authorization")
