@@ -355,6 +355,20 @@ def test_a_kind_of_model_whose_rows_may_depend_on_each_other_is_asked_alone(fron
     assert posted(served.endpoint, {"rows": [row]}).status == 200
 
 
+def test_a_body_is_read_while_a_model_holds_every_thread(front, champion, row):
+    alone = held(champion, manifest={**champion.manifest, "carries": ["code"]})
+    served = front(packages={"champion": alone}, route=routing.only("champion"), threads=1, timeout_s=PATIENCE_S)
+
+    async def story():
+        with let_go(alone.adapter):
+            first = asyncio.create_task(post(served.endpoint, {"rows": [row]}))
+            await begun(alone.adapter)
+            refused = await asyncio.wait_for(post(served.endpoint, b"{" * 9000), PATIENCE_S / 2)
+        return refused, await first
+
+    assert [code(answer) for answer in asyncio.run(story())] == [(400, "invalid_request"), (200, "ok")]
+
+
 def in_full(answer):
     """Give an answer without its id."""
     document = answer.json | {"id": ""}
