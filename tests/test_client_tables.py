@@ -220,6 +220,10 @@ def test_few_rows_are_asked_at_once_in_json(started, champion, people):
 # ── more than one request may hold
 
 
+# A part may be so small that its plan answers, and the whole so large that the model does: by as little as the machine is quick.
+NEARLY = {"check_exact": False, "rtol": 1e-12, "atol": 0}
+
+
 @pytest.mark.parametrize("n", [7, 240])
 def test_a_frame_that_is_too_large_goes_in_parts_and_comes_back_whole(started, champion, people, n):
     plane, rows, said = (
@@ -229,7 +233,7 @@ def test_a_frame_that_is_too_large_goes_in_parts_and_comes_back_whole(started, c
     )
     with ek.connect(plane.url) as client:
         answered = client.predict(rows, progress=said.append)
-    pd.testing.assert_frame_equal(answered, champion.predict(rows), check_exact=True)
+    pd.testing.assert_frame_equal(answered, champion.predict(rows), **NEARLY)
     assert answered.attrs["arm"] == "champion"
     assert sum(each["rows"] for each in answered.attrs["requests"]) == n
     if n == 240:
@@ -240,7 +244,7 @@ def test_a_frame_that_is_too_large_goes_in_parts_and_comes_back_whole(started, c
 def test_a_body_that_is_too_large_goes_in_halves(started, champion, people):
     plane, rows = started({"champion": champion}, limits=Limits(max_body_mb=0.002)), people[0]
     with ek.connect(plane.url) as client:
-        pd.testing.assert_frame_equal(client.predict(rows), champion.predict(rows), check_exact=True)
+        pd.testing.assert_frame_equal(client.predict(rows), champion.predict(rows), **NEARLY)
     assert all(size <= 2000 for _, size in plane.asked)
 
 
