@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import bentoml
+from bentoml import Bento
 from bentoml.exceptions import NotFound
 
 from ekiben import packages
@@ -101,8 +102,12 @@ def known_bento(tag: str) -> str:
     NotFoundError
         If there is no such bento, with those that are known.
     """
+    return str(_bento(tag).tag)
+
+
+def _bento(tag: str) -> Bento:
     try:
-        return str(bentoml.get(tag).tag)
+        return bentoml.get(tag)
     except NotFound:
         known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
         raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
@@ -116,7 +121,7 @@ def unpack_bento(tag: str, to: Path) -> tuple[str, str]:
     NotFoundError
         If there is no such bento.
     """
-    bento = bentoml.get(known_bento(tag))
+    bento = _bento(tag)
     with tempfile.TemporaryDirectory(prefix="ekiben-bento-") as place:
         archive = bento.export(str(Path(place) / "bento.tar"))
         with tarfile.open(archive) as packed:

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def _wheels(source: Path, folders: Sequence[Path], python: str, *, lean: bool) -
     files_of = {"ekiben": own, **{name: each.file for name, each in found.items()}}
     if lean:
         wanted, by_plan = diet.roots(source)
-        chosen = diet.plan(names, wanted, by_plan, lambda name: needs(files_of[name], python))
+        chosen = diet.plan(names, wanted, by_plan, cache(lambda name: needs(files_of[name], python)))
     else:
         chosen = diet.everything(names)
     mine = Wheel(name="ekiben", version=own.name.split("-")[1], file=own, sha256=sha256(own), reasons=("ekiben",))

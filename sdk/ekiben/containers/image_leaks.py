@@ -148,7 +148,8 @@ def _in_layer(
     for name, entry in _entries(blob):
         rules = _rules(number, name, entry, known)
         if rules is not None:
-            named = Entry(place=name, file=entry.file, closed=entry.closed)
+            # By its name in the context what was looked through there is known, and not looked through again.
+            named = Entry(place=_in_context(name) or name, file=entry.file, closed=entry.closed)
             place = f"layer {holds}: {name.removesuffix('!')}"  # what a tar or zip says of a file stands for the file
             yield from (Leak(place=place, kind=kind) for kind in leaks.kinds_once(named, rules, literals, clean))
 
@@ -249,14 +250,25 @@ def _is_allowed(place: str, known: Owners, allow: Mapping[str, str]) -> bool:
     return any(fnmatch.fnmatchcase(each, pattern) for each in _ways(place, known) for pattern in allow)
 
 
+def _in_context(name: str) -> str | None:
+    """Name a file of the models or the code as it lies in the build context.
+
+    >>> _in_context("home/bentoml/bento/src/service.py"), _in_context("etc/passwd")
+    ('bento/src/service.py', None)
+    """
+    if not name.startswith(HOME):
+        return None
+    inner = name.removeprefix(HOME)
+    return inner if inner.startswith("models/") else f"bento/{inner}"
+
+
 def _ways(place: str, known: Owners) -> Iterator[str]:
     """Name a place of an image in each way that it is called: with its layer, in the image, and in the build context."""
     yield place
     name = place.partition(": ")[2]
     yield name
-    if name.startswith(HOME):
-        inner = name.removeprefix(HOME)
-        yield inner if inner.startswith("models/") else f"bento/{inner}"
+    if inner := _in_context(name):
+        yield inner
     elif name.startswith(SITE):
         outer, mark, rest = name.removeprefix(SITE).partition("!")
         if (owner := known.wheels.get(source_of(outer))) is not None:

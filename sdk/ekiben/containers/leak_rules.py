@@ -33,6 +33,8 @@ class Rule:
 
     def finds(self, data: bytes, lowered: bytes) -> bool:
         """Tell whether the bytes hold what must not be there; only around the anchors is the pattern tried."""
+        if not any(anchor in lowered for anchor in self.anchors):
+            return False
         for start, end in self._windows(lowered):
             for match in self.pattern.finditer(data, start, end):
                 if self.check is None or self.check(match):

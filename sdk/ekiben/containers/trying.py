@@ -27,7 +27,7 @@ from ekiben.packages import Package
 from ekiben.progress import Progress
 
 READY_S = 120.0
-LOOK_S = 1.0  # between two looks whether it lives at all
+LOOK_S = 4.0  # between two looks whether it lives at all: longer than a start, which a look would slow
 STOP_S = 15
 DRAIN_S = "1"
 # Asked of the Python inside: what the other processes of the container hold in memory.

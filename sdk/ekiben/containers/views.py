@@ -17,6 +17,7 @@ MOST_BYTES = 8 << 20  # of what one wrapping holds
 NEAR = 256  # bytes around what is joined
 MOST_TRIED = 200  # places of a chunk that may begin something compressed
 _LINES = re.compile(rb"(?:\\r|\\n|[\r\n])+[ \t]*")
+_DIGESTS = re.compile(rb"sha256[:=][0-9a-f]{64}(?![0-9A-Za-z])")  # of which a lock has hundreds
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _BASE32 = re.compile(rb"[A-Z2-7]{32,}")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){20,}|(?:\\x[0-9a-fA-F]{2}){20,}|(?:(?:0x)?[0-9a-fA-F]{2}[ ,:;-]{1,2}){20,}")
@@ -57,7 +58,7 @@ def _read(chunk: bytes, left: int) -> Iterator[bytes]:
         plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), chunk)
         yield plain.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
     if left:
-        flat = _LINES.sub(b"", chunk)
+        flat = _DIGESTS.sub(b" ", _LINES.sub(b"", chunk))
         for unwrap, given in (*((each, flat) for each in FLAT), *((each, chunk) for each in AS_IT_IS)):
             if inner := b"\n".join(unwrap(given)):
                 yield from _read(inner, left - 1)
