@@ -6,6 +6,7 @@ sit before it. What stays of Debian's list of packages says what the image holds
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import subprocess
@@ -89,15 +90,21 @@ def names(root: Path) -> Iterator[str]:
 def needed(root: Path, staying: Iterable[str]) -> list[str]:
     """Leave out the libraries of commands that no other file which stays is linked with, each under all of its names."""
     every = list(staying)
-    of_commands = [name for name in every if _last(name).startswith(OF_COMMANDS) and ".so" in name]
-    left = set(of_commands)
+    left = {name for name in every if _last(name).startswith(OF_COMMANDS) and ".so" in name}
     asking = [name for name in every if name not in left and _is_linked(root / name)]
     while asking and left:
-        told = b"".join((root / name).read_bytes() for name in asking)
-        found = {(root / name).resolve() for name in left if b"\0%s\0" % _last(name).encode() in told}
+        found = {path for name in asking for path in _linked_with(root / name, root, left)}
         asking = [name for name in sorted(left) if (root / name).resolve() in found]
         left -= {*asking}
     return [name for name in every if name not in left]
+
+
+def _linked_with(path: Path, root: Path, libraries: Iterable[str]) -> Iterator[Path]:
+    """Give the libraries that a compiled file names; it may be large, and is not read as a whole."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as told:
+        for name in libraries:
+            if told.find(b"\0%s\0" % _last(name).encode()) >= 0:
+                yield (root / name).resolve()
 
 
 def _last(name: str) -> str:
