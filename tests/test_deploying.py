@@ -360,6 +360,8 @@ def spoil(written, tmp_path, name, old, new):
         ("base/deployment.yaml", "kind: Deployment", "kind: Deploymnet", "no schema is known of the kind 'Deploymnet'"),
         ("components/rollout/rollout.yaml", "setWeight", "setWieght", "Did you mean 'setWeight'?"),
         ("overlays/staging/hpa.yaml", "maxReplicas", "maxReplica", "Did you mean 'maxReplicas'?"),
+        ("base/route.toml", "weights", "wieghts", "Did you mean 'weights'?"),
+        ("base/route.toml", "[route]", "[rout]", "Did you mean 'route'?"),
     ],
 )
 def test_a_fault_is_told_with_its_place_and_the_nearest_word(written, tmp_path, name, old, new, says):

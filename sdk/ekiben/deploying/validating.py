@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ekiben import refs
 from ekiben._optional import require
-from ekiben.deploying import agreeing, yamls
+from ekiben.deploying import agreeing, pods, yamls
 from ekiben.errors import NotFoundError, SpecError, nearest
+from ekiben.routing import Route
+from ekiben.spec.service import ServiceSpec, faults_of_rerouting
 
 OLDEST = "1.28"  # of the versions of Kubernetes that manifests are held to
 _OURS = {
@@ -73,6 +77,8 @@ Run: ekiben manifests <service>
     found = read(Path(folder))
     faults = [*dict.fromkeys(f"{file.name}: {fault}" for file in found for fault in faults_of(file))]
     faults += agreeing.faults({file.name: file.documents for file in found}, Path(folder))
+    for path in sorted(Path(folder).rglob(f"*{pods.ROUTE_FILE}")):
+        faults += [f"{path.relative_to(folder).as_posix()}: {fault}" for fault in faults_of_route(path)]
     if faults:
         shown = faults[:40] + ([f"… and {len(faults) - 40} more"] if len(faults) > 40 else [])
         raise SpecError(
@@ -121,6 +127,20 @@ def faults_of(file: File) -> Iterator[str]:
             yield from _held(_vendored(own), document, file.is_patch)
         else:
             yield from _faults_of_object(document, file.is_patch)
+
+
+def faults_of_route(path: Path) -> Iterator[str]:
+    """Tell what is wrong with a route, but for its arms, which the service knows alone."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as reason:
+        yield f"must be TOML. Got: {reason}."
+        return
+    told = document.get("route")
+    parts = [told.get(key) for key in ("weights", "shadows")] if isinstance(told, Mapping) else []
+    named = [str(arm) for part in parts if isinstance(part, Mapping | list) for arm in part] or ["any"]
+    arms = {arm: refs.parse("models:/any/1") for arm in named}
+    yield from faults_of_rerouting(document, ServiceSpec(name="any", arms=arms, route=Route({named[0]: 1})))
 
 
 def _faults_of_object(document: dict[str, Any], is_patch: bool) -> Iterator[str]:
