@@ -460,6 +460,18 @@ def test_margins_of_pairs_of_classes_are_not_taken_for_those_of_classes(classes,
     assert package.method == "sampling"
 
 
+def test_the_margin_of_one_of_several_classes_is_broken_down_as_its_own(iris):
+    X, y = iris[0].iloc[:, [2]], iris[1]
+    context = context_of(CalibratedClassifierCV(LinearSVC(), method="isotonic", cv=2).fit(X, y), X)
+    own = explainers.choose("additive", context).explain(X.iloc[::30])
+    found = explainers.choose("additive", context, settings={"units": "margin"}).explain(X.iloc[::30])
+    assert len({one.label for one in found}) == 3
+    for one, other in zip(found, own, strict=True):
+        assert (one.label, one.value) == (other.label, pytest.approx(other.value))
+        assert one.contributions == pytest.approx(other.contributions)
+        assert one.faithfulness_error < 1e-9
+
+
 def test_a_classifier_is_not_explained_as_a_target(iris):
     X, y = iris[0].iloc[:, [2]], iris[1] > 0
     model = CalibratedClassifierCV(LinearSVC(), method="isotonic", cv=2).fit(X, y)  # its sums are probabilities

@@ -149,11 +149,12 @@ class Linked:
         return [self._explain(each, start, seed) for each in parts]
 
     def _explain(self, parts: Matrix, start: Matrix, seed: int) -> Attribution:
-        began = perf_counter()
+        started = perf_counter()
         output = int(picked(parts.sum(axis=0, keepdims=True) + start)[0])
         made = self._answers(output)
-        drawn = self.link == "softmax" or self._costs(parts[:, 0], float(start[0])) > MOST_EXACT
-        each = self._walked(parts, start, output, seed) if drawn else self._broken(parts[:, 0], float(start[0]), output)
+        own, begun = parts[:, output], float(start[output])
+        drawn = self.link == "softmax" or self._costs(own, begun) > MOST_EXACT
+        each = self._walked(parts, start, output, seed) if drawn else self._broken(own, begun, output)
         bases = made(self.background.sum(axis=1) + start)
         n = len(each)
         errors = None
@@ -166,7 +167,7 @@ class Linked:
             value=float(made(parts.sum(axis=0, keepdims=True) + start)[0]),
             contributions=self._named(each.mean(axis=0)),
             standard_errors=errors,
-            elapsed_ms=(perf_counter() - began) * 1e3,
+            elapsed_ms=(perf_counter() - started) * 1e3,
         )
 
     def _named(self, values: Matrix) -> dict[str, float]:
