@@ -13,6 +13,7 @@ from ekiben.compiling.nodes import Node, Row
 from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.nodes.trees import Trees, widened
 from ekiben.errors import IntegrityError, PlanError
+from plan_trials import tried
 from plans import assert_equal, signature
 
 xgboost = pytest.importorskip("xgboost")
@@ -97,6 +98,13 @@ def test_missing_values_go_where_the_trees_learnt(gappy, tmp_path):
     assert rows.isna().any().any()
     for kind, within in ((xgboost.XGBClassifier(n_estimators=9), 1e-6), (lightgbm.LGBMClassifier(**QUIET), 1e-12)):
         assert_equal(kind.fit(rows, target), rows, tmp_path / type(kind).__name__, within=within)
+
+
+def test_a_linear_booster_refuses_what_32_bits_cannot_hold_even_where_it_weighs_nothing(tmp_path):
+    X = pd.DataFrame({"age": np.arange(40.0), "debt": np.arange(40.0) % 7})
+    model = xgboost.XGBRegressor(booster="gblinear", reg_alpha=1e6).fit(X, X["age"])
+    assert not model.coef_.any()
+    tried(model, X, tmp_path, more=[{"age": 1e300}, {"debt": -3.5e38}, {"age": 3.4e38}])
 
 
 def test_a_model_that_early_stopping_ended_answers_as_in_its_best_round(gappy, tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import ByRow, Core, Node, Of, Table, Values, finite, finite_row
+from ekiben.compiling.nodes import ByRow, Core, Node, Of, Table, Values, bounded, finite, finite_row
 from ekiben.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Linear32(Of):
         self.width = len(self._begun)
 
     def apply(self, matrix: Array) -> Array:
-        weighed = np.nan_to_num(
-            matrix.astype(np.float32)[:, None, :] * self._coef, nan=0.0, posinf=np.inf, neginf=-np.inf
-        )
+        with np.errstate(over="ignore"):
+            narrow = bounded(matrix.astype(np.float32))  # the library refuses what 32 bits cannot hold
+        weighed = np.nan_to_num(narrow[:, None, :] * self._coef, nan=0.0, posinf=np.inf, neginf=-np.inf)
         begun = np.broadcast_to(self._begun[:, None], (len(matrix), self.width, 1))
         made: Array = np.add.accumulate(np.concatenate([begun, weighed], axis=2), axis=2)[:, :, -1]
         return made.astype(np.float64)
