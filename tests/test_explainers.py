@@ -487,6 +487,19 @@ def test_auto_leaves_a_model_that_has_more_margins_than_scores_to_sampling():
     assert ek.pack(model, name="risk", reference=X).method == "sampling"
 
 
+def test_what_two_columns_say_together_in_one_row_of_a_thousand_is_not_additive():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a", "b", "c"])
+
+    def answer(frame):
+        return (frame["a"] + frame["b"] + frame["c"] + ((frame["a"] > 2) & (frame["b"] < -1.5))).to_numpy()
+
+    rare = ((X["a"] > 2).mean() * (X["b"] < -1.5).mean(), ((X["a"] > 2) & (X["b"] < -1.5)).sum())
+    assert rare == (pytest.approx(0.001, abs=0.002), 0)
+    with pytest.raises(ExplainError, match="does more than to add up"):
+        explainers.choose("additive", context_of(answer, X))
+
+
 def test_a_row_for_which_the_columns_do_not_add_up_is_refused(iris):
     """Beyond the reference this model multiplies what it adds up within."""
     X = iris[0]

@@ -28,7 +28,7 @@ Ask: TypeAlias = Callable[[Columns, int], Matrix]
 
 TOLERANCE = 1e-9  # of the span of the margins
 N_TRIED = 500
-N_MOSAICS = 256
+N_MOSAICS = 4096  # each value of up to 500 rows eight times: what two columns say together may be rare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,8 @@ class Additive:
         reference = whole.iloc[np.sort(np.random.default_rng(0).permutation(len(whole))[:N_TRIED])]
         columns, ask = as_columns(reference), _asking(context)
         ground = [column[0] for column in columns]
-        drawn = np.random.default_rng(0).integers(len(reference), size=(len(columns), N_MOSAICS))
+        rng = np.random.default_rng(0)
+        drawn = np.stack([rng.permutation(np.arange(N_MOSAICS) % len(reference)) for _ in columns])
         mosaics = [[column[row] for row in rows] for column, rows in zip(columns, drawn.tolist(), strict=True)]
         with _mixing_rows():
             margins, says, mixed = ask(columns, len(reference)), ask(patched(ground, 1), 1)[0], ask(mosaics, N_MOSAICS)
