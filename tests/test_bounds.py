@@ -102,3 +102,25 @@ def test_without_the_word_the_log_stays_as_it_is(monkeypatch):
         assert handler.formatter is None
     finally:
         logging.getLogger("bentoml").removeHandler(handler)
+
+
+TOLD_TO_END = """
+import atexit, os, signal, sys
+from ekiben import front, starting
+atexit.register(print, "written")
+front.Front.live = {live}
+signal.signal(signal.SIGTERM, starting._end)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except BaseException:  # as the initialisation of a compiled module does, which tells of a fault of its own then
+    if not {live}:
+        raise ImportError("it could not be imported") from None
+    raise
+"""
+
+
+@pytest.mark.parametrize(("live", "written"), [(None, ""), (True, "written\n")])
+def test_told_to_end_while_it_is_read_it_ends_well_whatever_is_being_imported(live, written):
+    program = TOLD_TO_END.format(live=live)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, written), done.stderr

@@ -99,6 +99,13 @@ def become(command: list[str]) -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
+    """End: at once while the service is being read, as a library that is imported may take an exception for a fault of its own.
+
+    Once it lives the server has its own handler; it calls this one last, when what is still to be written must be.
+    """
+    front = getattr(sys.modules.get("ekiben.front"), "Front", None)
+    if front is None or front.live is None:
+        os._exit(0)
     sys.exit(0)
 
 
