@@ -14,6 +14,7 @@ import pytest
 from sklearn import metrics
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -767,3 +768,36 @@ def test_an_arrow_column_needs_pyarrow_where_it_is_served():
     package = ek.pack(LinearRegression().fit(ROOMS, PRICES), name="flat", reference=rows)
     assert any(line.startswith("pyarrow==") for line in package.manifest["requirements"])
     assert not any(line.startswith("pyarrow==") for line in flat().manifest["requirements"])
+
+
+SCATTERED = pd.DataFrame(np.random.default_rng(0).normal(size=(1200, 4)), columns=list("abcd"))
+
+
+@pytest.fixture(scope="module")
+def of_many_threads():
+    """A forest whose trees are added up in the order in which eight threads end, if nobody hinders them."""
+    forest = RandomForestRegressor(100, n_jobs=8, random_state=0).fit(SCATTERED, SCATTERED["a"] * SCATTERED["b"])
+    first = forest.predict(SCATTERED)
+    if all((forest.predict(SCATTERED) == first).all() for _ in range(50)):
+        pytest.skip("on this machine its threads end in their order")
+    return forest
+
+
+@pytest.mark.parametrize("kind", ["alone", "among others"])
+def test_a_forest_of_many_threads_is_packed_and_answers_each_time_the_same(kind, of_many_threads):
+    model = of_many_threads
+    if kind == "among others":
+        parts = [("forest", RandomForestRegressor(60, n_jobs=8, random_state=0)), ("linear", LinearRegression())]
+        model = VotingRegressor(parts).fit(SCATTERED, SCATTERED["a"])
+    package = ek.pack(model, name="forest", reference=SCATTERED, overview=False)
+    first = package.adapter.answers(package.model, SCATTERED)[0].values
+    assert all((package.adapter.answers(package.model, SCATTERED)[0].values == first).all() for _ in range(20))
+
+
+def test_a_function_that_asks_a_forest_of_many_threads_answers_each_time_the_same(of_many_threads):
+    def doubled(frame):
+        return 2 * of_many_threads.predict(frame)
+
+    adapter = models.find(doubled)
+    first = adapter.answers(doubled, SCATTERED)[0].values
+    assert all((adapter.answers(doubled, SCATTERED)[0].values == first).all() for _ in range(20))

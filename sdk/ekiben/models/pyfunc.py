@@ -21,6 +21,7 @@ from ekiben.errors import IntegrityError, NotFoundError, SpecError, UnsupportedM
 from ekiben.models import answered
 from ekiben.models.sklearn import ADAPTER as SKLEARN
 from ekiben.models.skops_file import FILE as SKOPS_FILE
+from ekiben.models.turns import in_turn
 from ekiben.models.xgboost import KINDS as XGBOOST_KINDS
 from ekiben.refs import parse
 from ekiben.schema import Task
@@ -88,6 +89,7 @@ class PyfuncAdapter(answered.Opaque):
         """Take it as it comes; what its answers mean, nobody can tell."""
         return "other"
 
+    @in_turn()
     def asked(self, model: MlflowModel, frame: pd.DataFrame) -> dict[str, Array]:
         """Ask as MLflow does."""
         return answered.columns(model.predict(frame.reset_index(drop=True)), len(frame))

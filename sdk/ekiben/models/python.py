@@ -15,6 +15,7 @@ from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Answers, answered, by_pickle
 from ekiben.models.sklearn import ADAPTER as DATA
 from ekiben.models.skops_file import FILE as DATA_FILE
+from ekiben.models.turns import in_turn
 from ekiben.schema import PARTS, Label, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class PythonAdapter(answered.Opaque):
         called(model)
         return "classification" if _is_classifier(model) else "other"
 
+    @in_turn()
     def asked(self, model: Any, frame: pd.DataFrame) -> dict[str, Array]:
         """Ask about a copy, whose rows are numbered from 0."""
         return answered.columns(called(model)(_copied(frame)), len(frame))
@@ -46,6 +48,7 @@ class PythonAdapter(answered.Opaque):
             return (Output(parts=("label", "scores"), classes=_labels(model)),)
         return super().outputs(model, frame)
 
+    @in_turn()
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
         """Ask a classifier for what is wanted, anything else once."""
         return (_labelled(model, frame, parts),) if _is_classifier(model) else super().answers(model, frame, parts)

@@ -13,6 +13,7 @@ from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers, by_pickle, outcomes, skops_file
 from ekiben.models.keeping import frozen, thawed
+from ekiben.models.turns import in_turn
 from ekiben.schema import PARTS, Output, Part, Task
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ class SklearnAdapter:
         other = _other(last)
         return outcomes.task_of(last) if other is None else other.task(last)
 
+    @in_turn()
     def outputs(self, model: Any, frame: pd.DataFrame) -> tuple[Output, ...]:
         """Ask about a few rows what comes back: one column or several, with scores or without."""
         before, last = _halves(model)
         data, other = before(_input(model, frame)), _other(last)
         return outcomes.outputs(last, data) if other is None else other.outputs(last, data)
 
+    @in_turn()
     def answers(self, model: Any, frame: pd.DataFrame, parts: Sequence[Part] = PARTS) -> tuple[Answers, ...]:
         """Preprocess once, then ask the last step for what is wanted."""
         before, last = _halves(model)
