@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from sklearn.ensemble import ExtraTreesRegressor
 
 import ekiben as ek
+from ekiben.containers import diet
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 HEAVY = ("/sklearn/", "/scipy/", "/xgboost/", "/pandas/", "/alibi/", "/pyarrow/")
@@ -62,6 +65,22 @@ def test_an_arm_of_trees_is_explained_without_their_library_too(lean, row):
     explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=120).json()
     assert explained["explanations"][0]["method"] == "tree-path-dependent"
     assert mapped(worker(lean).pid) == []
+
+
+def test_trees_too_deep_for_tables_are_explained_without_their_library_and_without_pandas(tmp_path):
+    scattered = pd.DataFrame(np.random.default_rng(0).normal(size=(1500, 10)), columns=list("abcdefghij"))
+    model = ExtraTreesRegressor(20, n_jobs=1, random_state=0).fit(scattered, scattered.prod(axis=1))
+    package = ek.pack(model, name="deep", reference=scattered, overview=False)
+    assert not package.explainer.engine.tabled
+    assert diet.needs_its_plan_alone(package)
+    row = scattered.iloc[0].to_dict()
+    with ek.serve(ek.scaffold(tmp_path / "deep", arms={"only": package})) as server:
+        answer = httpx.post(f"{server.url}/predict", json={"rows": [row]}).json()["predictions"][0]["value"]
+        (why,) = httpx.post(f"{server.url}/explain", json={"rows": [row]}, timeout=120).json()["explanations"]
+        running = psutil.Process(server.pid).children(recursive=True)
+        assert not any(mapped(each.pid) for each in running)
+    assert why["method"] == "tree-path-dependent"
+    assert why["base_value"] + sum(why["contributions"].values()) == pytest.approx(answer, abs=1e-9)
 
 
 def test_an_arm_explained_by_anchors_needs_no_library_of_models_either(packages, row, tmp_path):

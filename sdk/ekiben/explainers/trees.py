@@ -126,8 +126,8 @@ class Trees:
 
     @property
     def quick(self) -> bool:
-        """Whether an explanation needs the plan alone, and takes a fraction of a millisecond."""
-        return self.context.plan is not None and isinstance(self.engine, Prepared) and self.engine.tabled
+        """Whether an explanation needs the plan alone."""
+        return self.context.plan is not None and isinstance(self.engine, Prepared)
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly up to 32-bit rounding."""
