@@ -316,8 +316,9 @@ def test_a_bento_carries_them_with_their_source(tmp_path):
 def test_a_wheel_is_built_with_a_compiler_and_without(compiler, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "sdk"):
-        (source / name).symlink_to(ROOT / name) if name != "sdk" else copied(ROOT / name, source / name)
+    copied(ROOT / "sdk", source / "sdk")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / name).symlink_to(ROOT / name)
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path / "made")],
         cwd=source,
