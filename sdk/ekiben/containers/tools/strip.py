@@ -36,33 +36,13 @@ NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "aud
 NO_MODULES = ("_ctypes_test.", "_dbm.", "_gdbm.", "_test", "_xxtestfuzz.", "nis.", "readline.", "xxlimited")
 # What commands of Debian are linked with, which goes where nothing that stays is. No wheel of manylinux is.
 OF_COMMANDS = (
-    *(
-        "libacl",
-        "libattr",
-        "libaudit",
-        "libblkid",
-        "libcap",
-        "libcom_err",
-        "libdb-",
-        "libe2p",
-        "libexpatw",
-        "libext2fs",
-    ),
-    *("libformw", "libgcrypt", "libgdbm", "libgmp", "libgnutls", "libgpg-error", "libgssapi_krb5", "libhistory"),
-    *("libhogweed", "libidn2", "libk5crypto", "libkeyutils", "libkrb5", "liblz4", "libmd.", "libmenuw", "libmount"),
-    *("libnettle", "libnsl.so.2", "libp11-kit", "libpcre2", "libreadline", "libselinux", "libsemanage", "libsepol"),
-    *(
-        "libsmartcols",
-        "libss.",
-        "libsystemd",
-        "libtasn1",
-        "libtic.",
-        "libtirpc",
-        "libudev",
-        "libunistring",
-        "libxxhash",
-    ),
-    "libzstd",
+    *("libacl", "libattr", "libaudit", "libblkid", "libcap", "libcom_err", "libdb-", "libe2p"),
+    *("libexpatw", "libext2fs", "libformw", "libgcrypt", "libgdbm", "libgmp", "libgnutls"),
+    *("libgpg-error", "libgssapi_krb5", "libhistory", "libhogweed", "libidn2", "libk5crypto"),
+    *("libkeyutils", "libkrb5", "liblz4", "libmd.", "libmenuw", "libmount", "libnettle"),
+    *("libnsl.so.2", "libp11-kit", "libpcre2", "libreadline", "libselinux", "libsemanage"),
+    *("libsepol", "libsmartcols", "libss.", "libsystemd", "libtasn1", "libtic.", "libtirpc"),
+    *("libudev", "libunistring", "libxxhash", "libzstd"),
 )
 
 
