@@ -23,7 +23,7 @@ from ekiben.explanations.reasons import english
 from ekiben.packages import Package
 from ekiben.spec import ServiceSpec
 
-QUICK_MS = 5.0  # an explanation by the plan that takes longer is made apart too
+QUICK_MS = 1.0  # an explanation by the plan that takes longer is made apart too: predictions would wait for it
 N_MEASURED = 3
 STOPS_AT = 0.9  # of the time that is left, so that the answer arrives in it
 LATER_S = 1.0  # how long a method that draws draws for a ticket, where the budget is no longer: others wait for it
