@@ -1,7 +1,9 @@
 """Ids, traces, and the access log."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -78,6 +80,50 @@ def test_lines_are_written_whole_in_pieces_that_a_pipe_takes():
     log.close()
     assert sum(text.count("\n") for text in told) == 200
     assert all(len(text) <= observing.WHOLE_BYTES and text.endswith("\n") for text in told)
+
+
+PRINTED = """
+import os, sys
+from ekiben import observing
+if sys.argv[1] == "python":
+    observing.loops = None
+lines = bytearray()
+for i in range(3000):
+    lines += b"%d" % i * (3000 if i == 300 else i % 90 + 1) + b"\\n"
+os.set_blocking(1, sys.argv[2] == "waits")
+observing._print(lines)
+"""
+
+
+def pieces_printed(*how):
+    """Give what a process writes on standard output, piece by piece."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs, subprocess.Popen([sys.executable, "-c", PRINTED, *how], stdout=theirs) as process:
+        ended = threading.Thread(target=lambda: (process.wait(), theirs.send(b"")))
+        ended.start()
+        pieces = [*iter(lambda: ours.recv(1_000_000), b"")]
+        ended.join()
+    assert process.returncode == 0
+    return pieces
+
+
+@pytest.mark.skipif(observing.loops is None, reason="ekiben was installed where there is no compiler")
+def test_the_loops_write_the_same_pieces_on_standard_output_and_wait_for_its_reader_themselves():
+    pieces = pieces_printed("loops", "waits")
+    assert len(pieces) > 50
+    assert pieces == pieces_printed("python", "waits") == pieces_printed("loops", "does not wait")
+
+
+@pytest.mark.skipif(observing.loops is None, reason="ekiben was installed where there is no compiler")
+def test_the_loops_say_what_cannot_be_written(tmp_path):
+    closed, (ours, theirs) = tmp_path / "read_only", os.pipe()
+    closed.touch()
+    with closed.open("rb") as file, pytest.raises(OSError, match="Bad file descriptor"):
+        observing.loops.written(file.fileno(), b"a\n", 4096)
+    os.close(ours)
+    with pytest.raises(BrokenPipeError):
+        observing.loops.written(theirs, b"a\n", 4096)
+    os.close(theirs)
 
 
 def test_a_share_of_the_good_answers_and_every_refusal_is_told():

@@ -1,15 +1,18 @@
-/* The two inner loops of a prediction by trees and of its explanation, which Python has no quick words for.
+/* The inner loops of a prediction by trees, of its explanation, and of the log, which Python has no quick words for.
 
-   Everything here is also done without this file: by ONNX Runtime, and by numpy. `ekiben.loops` chooses. What comes in is
-   looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
+   Everything here is also done without this file: by ONNX Runtime, by numpy, and by Python. `ekiben.loops` chooses. What
+   comes in is looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TOGETHER = 8 };           /* trees that are gone down side by side: none waits for another's memory */
 enum { ROWS_AT_ONCE = 64 };      /* rows that meet the same trees while these are near */
@@ -684,6 +687,67 @@ static PyObject *loops_parts(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* ── lines ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Give how many bytes of some lines make the next piece: as many whole ones as fit, or one that is longer. */
+static Py_ssize_t piece_of(const char *lines, Py_ssize_t n, Py_ssize_t most) {
+    Py_ssize_t end = n < most ? n : most;
+    while (end > 0 && lines[end - 1] != '\n') {
+        end--;
+    }
+    if (end == 0) {
+        const char *last = memchr(lines, '\n', (size_t)n);
+        end = last == NULL ? n : last - lines + 1;
+    }
+    return end;
+}
+
+static const char written_doc[] =
+    "written(file, lines, most)\n\nWrite bytes to an open file in pieces of whole lines, each of at most so many bytes. The\n"
+    "interpreter is others' meanwhile, and is asked for once: who takes and gives it for each piece keeps them waiting.\n"
+    "Raises OSError when a piece cannot be written; those before it are.";
+
+static PyObject *loops_written(PyObject *self, PyObject *args) {
+    Py_buffer lines;
+    Py_ssize_t most;
+    int file, failed = 0, ended = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iy*n", &file, &lines, &most)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    const char *next = lines.buf, *end = next + lines.len;
+    while (next < end && !failed && !ended) {
+        Py_ssize_t n = piece_of(next, end - next, most);
+        while (n > 0 && !failed && !ended) {
+            ssize_t done = write(file, next, (size_t)n);
+            if (done > 0) {
+                next += done;
+                n -= done;
+            } else if (done < 0 && errno == EAGAIN) { /* somebody made it one that does not wait */
+                struct pollfd one = {file, POLLOUT, 0};
+                poll(&one, 1, -1);
+            } else if (done < 0 && errno == EINTR) {
+                Py_BLOCK_THREADS
+                ended = PyErr_CheckSignals();
+                Py_UNBLOCK_THREADS
+            } else {
+                failed = done < 0 ? errno : EIO;
+            }
+        }
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&lines);
+    if (ended) {
+        return NULL;
+    }
+    if (failed) {
+        errno = failed;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
 /* ── the module ────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 static PyMethodDef methods[] = {
@@ -692,11 +756,12 @@ static PyMethodDef methods[] = {
     {"rows", loops_rows, METH_VARARGS, rows_doc},
     {"tables", loops_tables, METH_VARARGS, tables_doc},
     {"parts", loops_parts, METH_VARARGS, parts_doc},
+    {"written", loops_written, METH_VARARGS, written_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees and of their explanations.", 0, methods,
+    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of their explanations, and of the log.", 0, methods,
     NULL, NULL, NULL, NULL,
 };
 

@@ -10,11 +10,14 @@ import sys
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 import msgspec
+
+from ekiben.loops import loops
 
 GATHERED_S = 0.2  # how long what was told may wait to be written
 MOST_BYTES = 20_000_000  # of lines; more are dropped: a reader that has stopped must not fill the memory
@@ -104,7 +107,8 @@ class AccessLog:
     def __init__(
         self, share: float = 1.0, write: Callable[[str], object] | None = None, count: Count | None = None
     ) -> None:
-        self._share, self._to, self._count = share, write or _print, count
+        self._share, self._count = share, count
+        self._write = _print if write is None else partial(_in_pieces, write)
         self._lines = bytearray()
         self._seconds: dict[tuple[str, str, str], array[float]] = {}
         self._taking, self._writing = threading.Lock(), threading.Lock()
@@ -151,8 +155,7 @@ class AccessLog:
             with self._taking:
                 lines, self._lines = self._lines, bytearray()
             with suppress(OSError, ValueError):  # nobody reads it any more: no reason to fail
-                for text in _pieces(lines):
-                    self._to(text)
+                self._write(lines)
 
     def close(self) -> None:
         """Write what was told, and end the thread; what is told later is written at once."""
@@ -177,17 +180,27 @@ class AccessLog:
 _encode_into = msgspec.json.Encoder().encode_into
 
 
-def _pieces(lines: bytearray) -> Iterator[str]:
-    """Part lines into pieces that a pipe takes whole; a line that is longer is a piece of its own."""
+def _in_pieces(write: Callable[[str], object], lines: bytearray) -> None:
+    """Write lines in pieces that a pipe takes whole; a line that is longer is a piece of its own."""
     start = 0
     while start < len(lines):
         end = lines.rfind(b"\n", start, start + WHOLE_BYTES)
         if end < 0:
             end = lines.index(b"\n", start)
-        yield lines[start : end + 1].decode()
+        write(lines[start : end + 1].decode())
         start = end + 1
 
 
-def _print(text: str) -> None:
+def _print(lines: bytearray) -> None:
+    """Write lines on standard output; in one go where that can be, since each piece takes the interpreter from who answers."""
+    out = sys.stdout
+    if loops is None or out is not sys.__stdout__:
+        _in_pieces(_say, lines)
+    else:
+        out.flush()
+        loops.written(out.fileno(), lines, WHOLE_BYTES)
+
+
+def _say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
