@@ -25,17 +25,22 @@ from planes import plane_of
 DATE = (b"date", b"Thu, 26 Nov 2026 22:00:00 GMT")
 TRACE = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PATIENCE_S = 120
-TIMEOUT_S = 10  # of the service: so long it waits for a body that never ends, of which laws send many
+TIMEOUT_S = 4  # of the service: so long it waits for a body that never ends, of which laws send many
 
 
 class Counted(Wire):
-    """The wire, and how often it answered."""
+    """The wire, how often it answered, and how often it knew a head."""
 
-    n = 0
+    n = n_known = 0
 
     def _answers(self, endpoint):
         done = super()._answers(endpoint)
         Counted.n += done
+        return done
+
+    def _answers_known(self, data):
+        done = super()._answers_known(data)
+        Counted.n_known += done
         return done
 
 
@@ -151,7 +156,8 @@ class Same:
 @pytest.fixture(autouse=True)
 def _as_in_a_worker(monkeypatch):
     monkeypatch.setattr(observing, "_ids", Same())
-    monkeypatch.setattr(observing, "_print", lambda text: None)  # what nobody listens to
+    monkeypatch.setattr(observing, "_print", lambda lines: None)  # what nobody listens to
+    monkeypatch.setattr(wire, "_heads", {})
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
 
 
@@ -267,17 +273,18 @@ def conversations(draw, row):
     return [*segments, None] if is_whole and all(is_one for _, is_one in drawn) else segments
 
 
-def test_whatever_is_sent_is_answered_and_told_as_through_asgi(live, row):
-    before = Counted.n
+def test_whatever_is_sent_is_answered_and_told_as_through_asgi(live, row, plain):
+    before, before_known = Counted.n, Counted.n_known
 
     @settings(max_examples=60)
     @given(conversations(row))
     def law(segments):
-        found = talked(segments)
+        found = talked([plain, None, *segments])
         event(f"{len(found.told)} told, {len(segments)} segments")
 
     law()
     assert Counted.n - before > 10
+    assert Counted.n_known - before_known > 5
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -382,6 +389,102 @@ def test_a_body_behind_another_offer_is_not_read_as_a_request(alone, plain):
         came = asyncio.run(server.converse([*segments, None]))
         server.close()
         assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"400"], segments
+
+
+# ── heads that were read before
+
+
+def known_of(segments):
+    """Tell how often the wire knew a head in a conversation that is the same through ASGI."""
+    before = Counted.n_known
+    talked(segments)
+    return Counted.n_known - before
+
+
+def test_a_head_that_was_read_before_is_not_read_again_on_whichever_connection(alone, plain, row):
+    other = request(json.dumps({"rows": [row | {"age": 33}]}).encode(), "content-type: application/json")
+    assert len(other) == len(plain)
+    assert known_of([plain, None, other, None, plain, None]) == 2
+    assert known_of([plain, None]) == 1
+    assert known_of([plain.replace(b"host: a", b"host: b"), None]) == 0
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        pytest.param(lambda sent: [sent[:40], sent[40:], None], id="its head comes in parts"),
+        pytest.param(lambda sent: [sent[:-9], sent[-9:], None], id="its body comes in parts"),
+        pytest.param(lambda sent: [sent + sent, None], id="another one is behind it"),
+        pytest.param(lambda sent: [sent + sent[:30], sent[30:], None], id="a part of another one is behind it"),
+        pytest.param(lambda sent: [sent[:7], sent, None], id="a part of another one is before it"),
+        pytest.param(lambda sent: [b"\r\n" + sent, None], id="an empty line is before it"),
+        pytest.param(lambda sent: [sent.replace(b'"rows"', b'"sows"'), None], id="its body does not fit"),
+    ],
+)
+def test_a_head_is_known_only_where_a_segment_is_its_request_and_nothing_else(alone, plain, segments):
+    assert known_of([plain, None, *segments(plain)]) == 0
+
+
+def test_a_known_head_waits_for_the_request_before(alone, plain):
+    assert known_of([plain, None]) == 0
+
+    async def ask():
+        ours, protocol = await Server(Wire).connect()
+        with ours:
+            protocol.cycle = SimpleNamespace(response_complete=False, message_event=asyncio.Event())
+            waits = not protocol._answers_known(plain)
+            protocol.cycle.response_complete = True
+            return waits, protocol._answers_known(plain)
+
+    assert asyncio.run(ask()) == (True, True)
+
+
+def test_an_empty_line_between_two_requests_is_passed_over(alone, plain):
+    assert known_of([plain, None, b"\r\n", plain, None]) == 1
+
+
+def test_what_is_known_of_a_head_opens_no_door_that_was_closed_since(alone, plain, monkeypatch):
+    token, lines = keys.make("batch", ["read"])
+    shown = plain.replace(b"host", f"authorization: Bearer {token}\r\nhost".encode())
+    assert known_of([shown, None, shown, None]) == 1
+    monkeypatch.setattr(Front, "keys", keys.Keys(keys.parse(keys.make("other", ["read"])[1])))
+    assert talked([shown, None]).came.startswith(b"HTTP/1.1 401")
+    monkeypatch.setattr(Front, "keys", keys.Keys(keys.parse(lines)))
+    assert known_of([shown, None]) == 1
+    monkeypatch.setattr(Front, "drain", begun())
+    assert known_of([shown, None]) == 0
+
+
+def test_few_and_short_heads_are_known(alone, plain, monkeypatch):
+    monkeypatch.setattr(wire, "MOST_KNOWN", 2)
+    for i in range(5):
+        talked([plain.replace(b"host: a", b"host: %d" % i), None])
+        assert len(wire._heads) in (1, 2)
+    known = {*wire._heads}
+    talked([plain.replace(b"host: a", b"host: " + b"a" * 2000), None])
+    assert {*wire._heads} == known
+
+
+def test_a_connection_is_kept_as_long_as_it_is_used(alone, plain):
+    async def ask():
+        ours, protocol = await Server(Wire).connect()
+        with ours:
+            loop = asyncio.get_running_loop()
+            for _ in range(3):
+                await loop.sock_sendall(ours, plain)
+                assert (await loop.sock_recv(ours, 1 << 16)).startswith(b"HTTP/1.1 200")
+            before = protocol.timeout_keep_alive_task
+            protocol.timeout_keep_alive_handler()
+            after, is_closing = protocol.timeout_keep_alive_task, protocol.transport.is_closing()
+            before.cancel()
+            assert after is not before
+            assert loop.time() + 50 < after.when() <= loop.time() + 60
+            protocol._used -= 60
+            protocol.timeout_keep_alive_handler()
+            assert not is_closing
+            return await asyncio.wait_for(loop.sock_recv(ours, 1), PATIENCE_S)
+
+    assert asyncio.run(ask()) == b""
 
 
 # ── what takes the quick way

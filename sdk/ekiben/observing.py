@@ -193,8 +193,8 @@ def _in_pieces(write: Callable[[str], object], lines: bytearray) -> None:
 
 def _print(lines: bytearray) -> None:
     """Write lines on standard output; in one go where that can be, since each piece takes the interpreter from who answers."""
-    out = sys.stdout
-    if loops is None or out is not sys.__stdout__:
+    out = sys.__stdout__
+    if loops is None or out is None or out is not sys.stdout:
         _in_pieces(_say, lines)
     else:
         out.flush()

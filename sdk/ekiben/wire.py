@@ -1,4 +1,7 @@
-"""The wire: a small request that arrives whole is answered before uvicorn makes an ASGI cycle of it, and a head has an end."""
+"""The wire: a small request that arrives whole is answered before uvicorn makes an ASGI cycle of it, and a head has an end.
+
+Who keeps a connection sends nearly the same head each time. One that was read is known by its bytes, and not parsed again.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import inspect
 import re
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import uvicorn.config
 from uvicorn.config import Config
@@ -21,6 +24,8 @@ from ekiben.shortcut import Headers, Outcome
 ODD = {ENCODING, b"expect", b"transfer-encoding", b"upgrade"}  # headers by which a body comes otherwise
 LONGEST_HEAD = 65_536  # bytes that may come, in several segments, without ending a head or being of a body
 HEAD_S = 60.0  # within which a head must have come
+END_OF_HEAD = b"\r\n\r\n"
+MOST_KNOWN, LONGEST_KNOWN = 512, 1024  # heads that are known by their bytes, and how long one may be
 # What some clients offer with every first request, Java's own among them; a request with an offer comes without its body.
 OFFER = re.compile(rb"\r\nupgrade(?=:[ \t]*h2c[ \t]*(\r\n|\Z))", re.IGNORECASE)
 AUTO = "uvicorn.protocols.http.auto:AutoHTTPProtocol"  # what uvicorn takes, where nobody says otherwise
@@ -32,7 +37,7 @@ KNOWN = {
     ),
     "connection_made": (["self", "transport"], {"transport"}),
     "connection_lost": (["self", "exc"], {"parser"}),
-    "data_received": (["self", "data"], {"feed_data", "_unsupported_upgrade_warning"}),
+    "data_received": (["self", "data"], {"_unset_keepalive_if_required", "feed_data", "_unsupported_upgrade_warning"}),
     "on_message_begin": (["self"], {"headers", "url"}),
     "on_headers_complete": (
         ["self"],
@@ -42,7 +47,20 @@ KNOWN = {
     "on_message_complete": (["self"], {"more_body"}),
     "on_response_complete": (["self"], {"total_requests", "pipeline", "timeout_keep_alive"}),
     "send_400_response": (["self", "msg"], {"default_headers"}),
+    "timeout_keep_alive_handler": (["self"], {"transport"}),
 }
+
+
+class Head(NamedTuple):
+    """What was read of a head: where it asks, its headers, and how long its body is."""
+
+    url: bytes
+    headers: Headers
+    by_name: dict[bytes, bytes]
+    length: int
+
+
+_heads: dict[bytes, Head] = {}  # by their bytes; all of them were of requests that are answered at once
 
 
 class Wire(HttpToolsProtocol):
@@ -66,6 +84,8 @@ class Wire(HttpToolsProtocol):
         self._by_name: dict[bytes, bytes] = {}
         self._body, self._is_first = b"", True
         self._goes_on, self._is_deaf, self._n_stuck = False, False, 0
+        self._is_between, self._has_answered = True, False  # whether no request has begun, and one was answered at once
+        self._used = 0.0  # when a request that was known by its head was answered
         self._too_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,10 +102,15 @@ class Wire(HttpToolsProtocol):
         """Read a segment; what it leaves unfinished is uvicorn's."""
         if self._is_deaf:
             return
+        was_between = self._is_between
+        if was_between and self._answers_known(data):
+            return
         if b"h2c" in data:
             data = self._without_offer(data)
-        self._is_first, self._goes_on = True, False
+        self._is_first, self._goes_on, self._has_answered = True, False, False
         super().data_received(data)
+        if was_between and self._has_answered:
+            self._learn(data)
         if self._endpoint is not None:
             self._endpoint = None
             self._hand_over()
@@ -94,6 +119,32 @@ class Wire(HttpToolsProtocol):
         elif self._too_late is not None or self._n_stuck:
             self._n_stuck = 0
             self._wait_no_more()
+
+    def _answers_known(self, data: bytes) -> bool:
+        """Answer a segment that is one whole request with a head that was read before, and tell whether that was done."""
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        head, front, before = _heads.get(data[:end]), self._front, cast("RequestResponseCycle | None", self.cycle)
+        if head is None or front is None or (before is not None and not before.response_complete):
+            return False
+        endpoint = front.endpoint_at_once(head.url)
+        fits = endpoint is not None and len(data) - end == head.length <= endpoint.most_at_once
+        if endpoint is None or not fits or self.flow.write_paused:
+            return False
+        self.headers, self._by_name, self._body = head.headers, head.by_name, data[end:]
+        if not self._answers(endpoint):
+            return False
+        self._n_stuck = 0
+        if self._too_late is not None:
+            self._wait_no_more()
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Know a head again, where a segment was its request and nothing else."""
+        end, length = data.find(END_OF_HEAD) + len(END_OF_HEAD), int(self._by_name[b"content-length"])
+        if end <= LONGEST_KNOWN and len(data) - end == length:
+            if len(_heads) >= MOST_KNOWN:
+                _heads.clear()
+            _heads[data[:end]] = Head(self.url, self.headers, self._by_name, length)
 
     def _stuck(self, n: int) -> None:
         """Count bytes that ended no head and were of no body: those of a head, of chunks, or of what follows them."""
@@ -127,6 +178,11 @@ class Wire(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._is_between = False
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """Look whether the front may answer at once; the body is to come."""
         self._goes_on = True
@@ -145,10 +201,11 @@ class Wire(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer, or leave it to uvicorn."""
-        self._goes_on = True
+        self._goes_on = self._is_between = True
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             if self._answers(endpoint):
+                self._has_answered = True
                 return
             self._hand_over()
         super().on_message_complete()
@@ -181,9 +238,21 @@ class Wire(HttpToolsProtocol):
         if outcome is None:
             return False
         self.transport.write(_written(outcome, self.server_state.default_headers))
-        self.on_response_complete()
-        endpoint.tell(outcome, headers, perf_counter() - began)
+        if self.timeout_keep_alive_task is None:
+            self.on_response_complete()
+        else:  # it goes on to wait, and looks by itself when it was used last: another timer for each request costs more
+            self.server_state.total_requests += 1
+        self._used = perf_counter()
+        endpoint.tell(outcome, headers, self._used - began)
         return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was not used for so long."""
+        left = self._used + self.timeout_keep_alive - perf_counter()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _hand_over(self) -> None:
         """Let uvicorn make an ASGI cycle of what has arrived."""

@@ -1,6 +1,6 @@
 """A closed-loop HTTP/1.1 client in a process of its own: every request is answered, and counted, before it ends.
 
-Run as `python load.py '{"port": …, "path": …, "bodies": […], "clients": 16, "seconds": 2}'`; it prints one line of JSON.
+Run as `echo '{"port": …, "path": …, "bodies": […], "clients": 16, "seconds": 2}' | python load.py`; it prints one line of JSON.
 It needs nothing but Python, and costs little: on two cores it shares the machine with the server that it measures.
 """
 
