@@ -1,5 +1,6 @@
 """A table in, a table out: the client against a real HTTP server, sound and otherwise."""
 
+import asyncio
 import json
 import re
 
@@ -84,6 +85,27 @@ def test_explanations_come_back_as_they_were_made(client, champion, people):
     found = client(route=routing.only("champion")).explain(rows)
     assert isinstance(found, Explanations)
     assert [one.contributions for one in found] == [one.contributions for one in champion.explain(rows)]
+
+
+@pytest.mark.parametrize("most", [3, 100])
+def test_answers_come_with_what_explains_them_in_as_many_requests_as_that_takes(client, champion, people, most):
+    asked, rows = client(route=routing.only("champion"), limits=Limits(explain_rows=most)), people[0].tail(7)
+    told = []
+    answered = asked.predict(rows, explain=True, progress=told.append)
+    pd.testing.assert_frame_equal(answered, champion.predict(rows), check_exact=True)
+    why = answered.attrs["explanations"]
+    assert isinstance(why, Explanations)
+    assert [one.contributions for one in why] == [one.contributions for one in champion.explain(rows)]
+    assert [each["rows"] for each in answered.attrs.get("requests", [])] == ([3, 3, 1] if most == 3 else [])
+    assert ("7 of 7 rows answered" in told) == (most == 3)
+
+    async def ask():
+        async with ek.connect(asked.url, asynchronous=True) as awaited:
+            return await awaited.predict(rows, explain=True)
+
+    also = asyncio.run(ask())
+    pd.testing.assert_frame_equal(also, answered, check_exact=True)
+    assert [one.contributions for one in also.attrs["explanations"]] == [one.contributions for one in why]
 
 
 @pytest.mark.parametrize("unit", ["customer_id", "header:x-customer-id", "cookie:visitor", "field:a:b"])

@@ -141,7 +141,7 @@ class Client(_Named):
             Who asks; the same unit is answered by the same arm.
         explain
             Whether to ask why in the same request, of an arm that its plan explains at once: what explains is in
-            `attrs["explanations"]`.
+            `attrs["explanations"]`. More rows than one request may explain go in several.
         progress
             Takes a few words after each of several requests.
 
@@ -159,15 +159,13 @@ class Client(_Named):
         UnreachableError
             If the service does not answer.
         """
-        if explain:
-            return _with_why(*self._run(self._asking.why(frame, unit)), frame)
-        parts = self._run(self._asking.parts(frame))
+        parts = self._run(self._asking.explained_parts(frame) if explain else self._asking.parts(frame))
         if len(parts) == 1:
-            return frames.joined(self._run(self._asking.predicted(parts[0], unit)), frame.index)
+            return frames.joined(self._run(self._asking.predicted(parts[0], unit, explain=explain)), frame.index)
         answers: list[Answered] = []
         with shown(progress) as say:
             for part in parts:
-                answers += self._run(self._asking.predicted(part, unit))
+                answers += self._run(self._asking.predicted(part, unit, explain=explain))
                 say(_so_far(answers, frame))
         return frames.joined(answers, frame.index)
 
@@ -303,16 +301,14 @@ class AsyncClient(_Named):
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Ask for an answer to each row, as `Client.predict` does; several requests at once where one may not hold all rows."""
-        if explain:
-            return _with_why(*await self._run(self._asking.why(frame, unit)), frame)
-        parts = await self._run(self._asking.parts(frame))
+        parts = await self._run(self._asking.explained_parts(frame) if explain else self._asking.parts(frame))
         if len(parts) == 1:
-            return frames.joined(await self._run(self._asking.predicted(parts[0], unit)), frame.index)
+            return frames.joined(await self._run(self._asking.predicted(parts[0], unit, explain=explain)), frame.index)
         done = list[Answered]()
         with shown(progress) as say:
 
             async def one(part: Part) -> list[Answered]:
-                found = await self._run(self._asking.predicted(part, unit))
+                found = await self._run(self._asking.predicted(part, unit, explain=explain))
                 done.extend(found)
                 say(_so_far(done, frame))
                 return found
@@ -412,12 +408,6 @@ def _next(act: Send) -> tuple[Ask | float | None, Any]:
 
 def _wish(*, columns: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
     return {**rest, "columns": None if columns is None else ",".join(columns)}
-
-
-def _with_why(answered: Answered, why: Explanations, frame: pd.DataFrame) -> pd.DataFrame:
-    made = frames.joined([answered], frame.index)
-    made.attrs["explanations"] = why
-    return made
 
 
 def _sent(ask: Ask) -> dict[str, Any]:

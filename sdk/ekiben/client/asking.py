@@ -93,26 +93,27 @@ class Asking:
             yield from self._learn()
         return Part(frame=frame).split(int(self._limit("max_rows")) or len(frame))
 
-    def predicted(self, part: Part, unit: str | None) -> Steps[list[Answered]]:
-        """Ask for an answer to each row of a part; where that is too much, to each row of smaller ones."""
-        ask = yield from self._for_rows("/predict", part.frame, unit)
+    def predicted(self, part: Part, unit: str | None, *, explain: bool = False) -> Steps[list[Answered]]:
+        """Ask for an answer to each row of a part, and why; where that is too much, to each row of smaller ones."""
+        ask = yield from self._for_rows("/predict", part.frame, unit, {"explain": True} if explain else {})
         n, most_bytes = len(part.frame), self._limit("max_body_mb") * MB
         if n > 1 and 0 < most_bytes < len(ask.content):
-            return (yield from self._in_pieces(part, (n + 1) // 2, unit))
+            return (yield from self._in_pieces(part, (n + 1) // 2, unit, explain=explain))
         try:
             answer = yield from self._sent(ask)
         except RequestError as refusal:
             if refusal.status == httpx.codes.UNSUPPORTED_MEDIA_TYPE and ask.headers["content-type"] != JSON:
                 self._refused_tables = True
-                return (yield from self.predicted(part, unit))
-            if refusal.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and n > 1:
+                return (yield from self.predicted(part, unit, explain=explain))
+            if _is_too_many(refusal) and n > 1:
                 yield from self._learn()
-                return (yield from self._in_pieces(part, self._fewer(n), unit))
+                fewer = self._fewer(n, "explain_rows" if explain else "max_rows")
+                return (yield from self._in_pieces(part, fewer, unit, explain=explain))
             raise refusal if part.is_all else _placed(refusal, part) from None
         found = frames.answered(answer)
         if found is None or found.n_rows != n:
             raise self._no_answer("predictions")
-        return [found]
+        return [replace(found, why=self._explanations(frames.document(answer), part.frame)) if explain else found]
 
     def explained_parts(self, frame: Any) -> Steps[list[Part]]:
         """Part a frame into what one request may ask to be explained."""
@@ -128,7 +129,7 @@ class Asking:
             answer = yield from self._sent(replace(ask, path=f"{ask.path}?{query}" if query else ask.path))
         except RequestError as refusal:
             n = len(part.frame)
-            if refusal.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and refusal.code != "too_many_columns" and n > 1:
+            if _is_too_many(refusal) and n > 1:
                 found = list[Explanation]()
                 for piece in part.split(self._fewer(n, "explain_rows")):
                     found += yield from self.explained(piece, unit, wish)
@@ -137,16 +138,6 @@ class Asking:
         if answer.status_code == httpx.codes.ACCEPTED:
             answer = yield from self._fetched(answer)
         return list(self._explanations(frames.document(answer), part.frame))
-
-    def why(self, frame: Any, unit: str | None) -> Steps[tuple[Answered, Explanations]]:
-        """Ask for an answer to each row, and why, in one request."""
-        frames.checked(frame)
-        ask = yield from self._for_rows("/predict", frame, unit, {"explain": True})
-        answer = yield from self._sent(ask)
-        found = frames.answered(answer)
-        if found is None or found.n_rows != len(frame):
-            raise self._no_answer("predictions")
-        return found, self._explanations(frames.document(answer), frame)
 
     def _explanations(self, document: Mapping[str, Any], frame: Any) -> Explanations:
         found = document.get("explanations")
@@ -183,10 +174,10 @@ class Asking:
         """Ask for the contract as a signature."""
         return schema.from_json((yield from self.page("/schema")))
 
-    def _in_pieces(self, part: Part, n_rows: int, unit: str | None) -> Steps[list[Answered]]:
+    def _in_pieces(self, part: Part, n_rows: int, unit: str | None, *, explain: bool) -> Steps[list[Answered]]:
         found = []
         for piece in part.split(n_rows):
-            found += yield from self.predicted(piece, unit)
+            found += yield from self.predicted(piece, unit, explain=explain)
         return found
 
     def _fewer(self, n: int, limit: str = "max_rows") -> int:
@@ -292,6 +283,11 @@ def _refused(status: int, document: dict[str, Any]) -> RequestError:
     faults = [protocol.fault_of(field) for field in found.get("fields", [])]
     message = str(found.get("message", f"The service refused with status {status}."))
     return RequestError(message, status=status, code=str(found.get("code", "unknown")), faults=faults)
+
+
+def _is_too_many(refusal: RequestError) -> bool:
+    """Tell whether fewer rows would be taken."""
+    return refusal.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and refusal.code != "too_many_columns"
 
 
 def _placed(refusal: RequestError, part: Part) -> RequestError:

@@ -10,6 +10,7 @@ import httpx
 
 from ekiben import arrow, codecs, protocol, tables
 from ekiben.errors import EkibenError, Fault, SchemaError
+from ekiben.explanations import Explanation, Explanations
 from ekiben.protocol import ARM, ID, MODEL
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ LISTS = ({"list"}, {"tuple"}, {"ndarray"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What one request was answered: columns, and who gave them."""
+    """What one request was answered: columns, who gave them, and why, where that was asked too."""
 
     columns: Mapping[str, list[Any]]
     n_rows: int
     id: str
     arm: str
     model: str
+    why: Sequence[Explanation] = ()
 
 
 def checked(frame: Any) -> None:
@@ -151,8 +153,8 @@ def answered(answer: httpx.Response) -> Answered | None:
     predictions = found.get("predictions")
     if not isinstance(predictions, list) or not all(isinstance(each, dict) for each in predictions):
         return None
-    told = {key: str(found.get(key, "")) for key in ("id", "arm", "model")}
-    return Answered(columns=protocol.columns(predictions), n_rows=len(predictions), **told)
+    who, arm, model = (str(found.get(key, "")) for key in ("id", "arm", "model"))
+    return Answered(columns=protocol.columns(predictions), n_rows=len(predictions), id=who, arm=arm, model=model)
 
 
 def _of_arrow(answer: httpx.Response) -> Answered | None:
@@ -161,8 +163,8 @@ def _of_arrow(answer: httpx.Response) -> Answered | None:
         columns = arrow.read(table)
     except EkibenError:
         return None
-    told = {key: answer.headers.get(name, "") for key, name in (("id", ID), ("arm", ARM), ("model", MODEL))}
-    return Answered(columns=columns, n_rows=table.n_rows, **told)
+    who, arm, model = (answer.headers.get(name, "") for name in (ID, ARM, MODEL))
+    return Answered(columns=columns, n_rows=table.n_rows, id=who, arm=arm, model=model)
 
 
 def document(answer: httpx.Response) -> dict[str, Any]:
@@ -183,6 +185,8 @@ def joined(answers: Sequence[Answered], index: pd.Index[Any]) -> pd.DataFrame:
     columns = {name: [cell for each in answers for cell in each.columns.get(name, gaps[id(each)])] for name in names}
     made = pd.DataFrame(columns, index=index)
     made.attrs.update(_told(answers))
+    if why := [each for one in answers for each in one.why]:
+        made.attrs["explanations"] = Explanations(why)
     return made
 
 
