@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any, Self
 
 import httpx
 
-from ekiben import draining, keys, recording
+from ekiben import draining, keys, recording, starting
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -45,6 +46,8 @@ class Server(Client):
         The port on 127.0.0.1; any free one by default.
     environment
         More variables for the server's environment.
+    supervised
+        Whether a supervisor stands beside a single worker.
 
     Raises
     ------
@@ -52,11 +55,21 @@ class Server(Client):
         If the server does not start, with the end of its own log.
     """
 
-    def __init__(self, target: str, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        supervised: bool = False,
+    ) -> None:
         self.port = _free_port(port or 0)
         self.log = Path(tempfile.mkstemp(prefix="ekiben-serve-", suffix=".log")[1])
         super().__init__(f"http://127.0.0.1:{self.port}")
-        self._process = _start(target, self.port, self.log, environment or {})
+        self._metrics = tempfile.mkdtemp(prefix="ekiben-metrics-")
+        command = _command(target, self.port, supervised=supervised)
+        told = {starting.BENTO: target, starting.METRICS: self._metrics, draining.SECONDS: "0"}  # nobody is sent here
+        self._process = _start(command, target, self.log, {**told, **(environment or {})})
         atexit.register(self.stop)
         try:
             self._wait()
@@ -66,7 +79,7 @@ class Server(Client):
 
     @property
     def pid(self) -> int:
-        """The process id of the server's supervisor."""
+        """The process id of the server's supervisor, or of its one worker, where it has none."""
         return self._process.pid
 
     @property
@@ -92,6 +105,7 @@ class Server(Client):
                 self._process.wait()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived a killed supervisor
+        shutil.rmtree(self._metrics, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -134,9 +148,13 @@ def serve(
     *,
     port: int | None = None,
     environment: Mapping[str, str] | None = None,
+    supervised: bool = False,
     progress: Progress | None = None,
 ) -> Server:
     """Start a real BentoML server on this machine and give a client of it.
+
+    A folder with one worker is served as its image is: by that worker alone, in half the time. `bentoml serve` by hand puts
+    a supervisor beside it.
 
     Parameters
     ----------
@@ -146,6 +164,8 @@ def serve(
         The port on 127.0.0.1; any free one by default.
     environment
         More variables for the server's environment.
+    supervised
+        Whether BentoML's supervisor stands beside a single worker, and starts another when it dies; several always have it.
     progress
         Called with a few words while the server starts; a notebook shows the address by itself.
 
@@ -179,7 +199,7 @@ def serve(
     named = str(Path(target).resolve()) if is_folder else str(target)
     with shown(progress) as say:
         say("starting the service")
-        server = Server(named, port=port, environment=environment)
+        server = Server(named, port=port, environment=environment, supervised=supervised)
     if progress is None:
         show_link(server.url)
     return server
@@ -193,14 +213,21 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**plain, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
 
 
-def _start(target: str, port: int, log: Path, extra: Mapping[str, str]) -> subprocess.Popen[Any]:
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+def _command(target: str, port: int, *, supervised: bool) -> list[str]:
+    """Give the command that serves: one worker of a folder needs nobody beside it."""
+    folder, listens = Path(target), ["--host", "127.0.0.1", "--port", str(port)]
+    if supervised or os.name != "posix" or not folder.is_dir() or starting.wanted(folder) != 1:
+        return [sys.executable, "-m", "bentoml", "serve", target, *listens]
+    return [sys.executable, "-m", starting.__name__, *listens]
+
+
+def _start(command: list[str], target: str, log: Path, extra: Mapping[str, str]) -> subprocess.Popen[Any]:
     directory = target if Path(target).is_dir() else None
     with log.open("wb") as sink:
         return subprocess.Popen(
             command,
             cwd=directory,
-            env=child_environment({draining.SECONDS: "0", **extra}),  # no balancer sends anybody here
+            env=child_environment(extra),
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,

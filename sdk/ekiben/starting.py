@@ -1,4 +1,4 @@
-"""The first process of an image: `python -m ekiben.starting [serve] [--port N]`, and its health check, `--health`.
+"""The first process of an image, and of `ek.serve`: `python -m ekiben.starting [serve] [--port N]`; its health check is `--health`.
 
 With one worker it becomes that worker, and there is no supervisor beside it: half the memory, half the time to start. A
 worker that dies ends the container then, and who runs it starts another. With several it becomes BentoML's supervisor.
@@ -28,10 +28,11 @@ PORT, SAGEMAKERS = 3000, 8080  # SageMaker runs an image with `serve`, and asks 
 HOST = "BENTOML_HOST"
 BENTO = "BENTO_PATH"
 BACKLOG = 2048
+METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where a process keeps its counters; a folder of its own where nothing is said
 
 
 def main() -> None:
-    """Serve the bento of this image, or ask it whether it is ready."""
+    """Serve the bento, or the service's folder, that the environment names; or ask it whether it is ready."""
     parser = argparse.ArgumentParser(prog="ekiben.starting", description="Serve the bento of this image.")
     parser.add_argument(
         "command", nargs="?", choices=["serve"], help="what SageMaker adds, which asks at port 8080 then"
@@ -46,7 +47,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
     gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
     bento = os.environ.get(BENTO, ".")
-    n_workers = bounds.workers(_wanted(Path(bento)))
+    n_workers = bounds.workers(wanted(Path(bento)))
     os.environ[bounds.WORKERS] = str(n_workers)
     become(arguments(bento, told.host, number, n_workers))
 
@@ -74,18 +75,21 @@ def is_ready(number: int) -> bool:
         asked.close()
 
 
-def _wanted(bento: Path) -> int:
-    """Read how many workers the spec of a bento, or of a service's folder, wants; it was read whole before."""
+def wanted(bento: Path) -> int:
+    """Read how many workers the spec of a bento, or of a service's folder, wants; one, which then says what is wrong, of a spec that cannot be read."""
     source = bento / "src" if (bento / "src").is_dir() else bento
-    with (source / "ekiben.toml").open("rb") as file:
-        return int(tomllib.load(file).get("workers", 1))
+    try:
+        with (source / "ekiben.toml").open("rb") as file:
+            return int(tomllib.load(file).get("workers", 1))
+    except (OSError, ValueError, TypeError):
+        return 1
 
 
 def arguments(bento: str, host: str, number: int, n_workers: int) -> list[str]:
     """Give the module to become, and its arguments."""
     if n_workers > 1:
         return ["bentoml", "serve", bento, "--host", host, "--port", str(number)]
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="prometheus-")
+    os.environ[METRICS] = os.environ.get(METRICS) or tempfile.mkdtemp(prefix="prometheus-")
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((host, number))  # the worker listens once it is ready: until then nobody is kept waiting

@@ -20,6 +20,7 @@ logger = logging.getLogger("bentoml.ekiben")
 CHECK_S = 1.0  # how often the supervisor looks after its workers; BentoML's own pace is ten seconds
 SUPERVISOR = "EKIBEN_SUPERVISOR"  # its process id, which it tells its workers
 WORKER = "_bentoml_impl.worker.service"  # the module that a worker is started with
+AGAIN_S = 0.05  # after which it looks again whether it can end
 FAILED_START = 3  # the exit code of a worker whose service could not be made
 LONGEST_PAUSE_S = 30.0
 
@@ -85,15 +86,14 @@ class Ends:
 
 
 def _attentive(kind: Any) -> Any:
-    """Make a kind of supervisor that replaces workers soon, and ends when none can start."""
-    if not callable(getattr(kind, "manage_watchers", None)):
-        raise TypeError("a supervisor of this BentoML is not made as it is known here")
+    """Make a kind of supervisor that replaces workers soon, and ends when none can start, or when it is told to."""
+    _look_at(kind)
 
     class Attentive(kind):  # type: ignore[misc]
         ekiben = True
 
         def __init__(self, watchers: Sequence[Any], *rest: Any, **settings: Any) -> None:
-            self._ends = Ends(watchers)
+            self._ends, self._is_told = Ends(watchers), False
             super().__init__(watchers, *rest, **(settings | {"check_delay": CHECK_S}))
 
         def start(self, cb: Any = None) -> None:
@@ -106,11 +106,27 @@ def _attentive(kind: Any) -> Any:
                 says = "The service must start. No worker could: the log above says why."
                 raise BentoMLException(says) from reason
 
+        def stop(self) -> Any:
+            """End as soon as no worker is being started: what the supervisor is told meanwhile it would forget."""
+            self._is_told = True
+            if not self._is_at_it():
+                return super().stop()
+            self.loop.call_later(AGAIN_S, self.stop)
+            return None
+
+        def _is_at_it(self) -> bool:
+            return self._restarting or self._exclusive_running_command is not None
+
         def manage_watchers(self) -> Any:
             """Look after the workers, unless the supervisor starts or stops them, or pauses before it tries again."""
-            if self._restarting or self._exclusive_running_command is not None:
+            if self._is_told or self._is_at_it():
                 return None
             self.reap_processes()  # heard of before anything is tried again
             return None if self._ends.pauses else super().manage_watchers()
 
     return Attentive
+
+
+def _look_at(kind: Any) -> None:
+    if not (callable(getattr(kind, "manage_watchers", None)) and callable(getattr(kind, "stop", None))):
+        raise TypeError("a supervisor of this BentoML is not made as it is known here")

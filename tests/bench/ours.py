@@ -29,9 +29,11 @@ class Ekiben:
     key: str = "ekiben"
     title: str = "ekiben"
     says: str = (
-        "`ek.scaffold` and `ek.serve`, as they are; access log, metrics and checks of the contract as by default"
+        "`ek.scaffold` and `ek.serve`, as they are: one worker, as its image starts it; access log, metrics and checks of the "
+        "contract as by default"
     )
     serves_many: bool = False
+    supervised: bool = False
 
     def start(self, cases: Sequence[Case], place: Place, setting: Setting = ALONE) -> Tree:
         folder = place.work(f"{self.key}_{''.join(case.key for case in cases)}{setting.name}")
@@ -39,7 +41,7 @@ class Ekiben:
         limits = {"limits": ek.Limits(concurrency=setting.limit)} if setting.limit else {}
         ek.scaffold(folder, **self.served(cases), workers=setting.workers, **limits)
         variables = {"OMP_NUM_THREADS": "1", **self.variables(), **setting.environment}
-        server = ek.serve(folder, port=setting.port, environment=variables, progress=_quiet)
+        server = ek.serve(folder, port=setting.port, environment=variables, supervised=self.supervised, progress=_quiet)
         tree = Tree(
             pid=server.pid, port=server.port, stop=server.stop, log=server.log, exit_code=lambda: server.exit_code
         )
@@ -65,6 +67,16 @@ class Ekiben:
 
     def versions(self) -> dict[str, str]:
         return OURS.versions()
+
+
+@dataclass(frozen=True, eq=False)
+class Supervised(Ekiben):
+    """The same service as `bentoml serve` starts it."""
+
+    key: str = "ekiben_supervised"
+    title: str = "ekiben, `bentoml serve`"
+    says: str = "the same by `bentoml serve`, which puts a supervisor beside the one worker"
+    supervised: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ SHORT = Plan(rounds=3, seconds=0.5)
 CHEAP, SLOW = "a", "d"  # models of the same columns, which one service can hold
 OURS: dict[str, Callable[[], Contender]] = {
     "ekiben": ours.Ekiben,
+    "ekiben_supervised": ours.Supervised,
     "ekiben_arms": ours.TwoArms,
     "ekiben_unrecorded": ours.Unrecorded,
 }

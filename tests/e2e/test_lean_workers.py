@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
 import ekiben as ek
 from ekiben.containers import diet
+from traffic.faults import worker_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 HEAVY = ("/sklearn/", "/scipy/", "/xgboost/", "/pandas/", "/alibi/", "/pyarrow/")
@@ -32,9 +32,10 @@ def lean(packages, tmp_path_factory):
         yield one
 
 
-def worker(server):
-    (found,) = psutil.Process(server.pid).children(recursive=True)
-    return found
+def family(server):
+    """Give the worker and what it started."""
+    worker = worker_of(server.pid)
+    return [worker, *worker.children(recursive=True)]
 
 
 def test_a_worker_answers_by_plans_of_both_arms_without_any_library_of_models(lean, row):
@@ -44,8 +45,8 @@ def test_a_worker_answers_by_plans_of_both_arms_without_any_library_of_models(le
         assert answer.status_code == 200
         arms.add(answer.json()["arm"])
     assert arms == {"champion", "challenger"}
-    assert mapped(worker(lean).pid) == []
-    assert worker(lean).memory_info().rss < MOST_MB * 1_000_000
+    assert mapped(worker_of(lean.pid).pid) == []
+    assert worker_of(lean.pid).memory_info().rss < MOST_MB * 1_000_000
 
 
 def test_a_linear_arm_is_explained_and_many_rows_are_answered_without_one_either(lean, row):
@@ -53,7 +54,7 @@ def test_a_linear_arm_is_explained_and_many_rows_are_answered_without_one_either
     explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}).json()
     assert explained["explanations"][0]["method"] == "linear-interventional"
     assert httpx.post(f"{lean.url}/predict", json={"rows": [row] * 300, "customer": unit}).status_code == 200
-    assert mapped(worker(lean).pid) == []
+    assert mapped(worker_of(lean.pid).pid) == []
 
 
 def arm_of(server, row, unit):
@@ -64,7 +65,7 @@ def test_an_arm_of_trees_is_explained_without_their_library_too(lean, row):
     unit = next(f"c-{i}" for i in range(40) if arm_of(lean, row, f"c-{i}") == "challenger")
     explained = httpx.post(f"{lean.url}/explain", json={"rows": [row], "customer": unit}, timeout=120).json()
     assert explained["explanations"][0]["method"] == "tree-path-dependent"
-    assert mapped(worker(lean).pid) == []
+    assert mapped(worker_of(lean.pid).pid) == []
 
 
 def test_trees_too_deep_for_tables_are_explained_without_their_library_and_without_pandas(tmp_path):
@@ -77,8 +78,7 @@ def test_trees_too_deep_for_tables_are_explained_without_their_library_and_witho
     with ek.serve(ek.scaffold(tmp_path / "deep", arms={"only": package})) as server:
         answer = httpx.post(f"{server.url}/predict", json={"rows": [row]}).json()["predictions"][0]["value"]
         (why,) = httpx.post(f"{server.url}/explain", json={"rows": [row]}, timeout=120).json()["explanations"]
-        running = psutil.Process(server.pid).children(recursive=True)
-        assert not any(mapped(each.pid) for each in running)
+        assert not any(mapped(each.pid) for each in family(server))
     assert why["method"] == "tree-path-dependent"
     assert why["base_value"] + sum(why["contributions"].values()) == pytest.approx(answer, abs=1e-9)
 
@@ -92,6 +92,4 @@ def test_an_arm_explained_by_anchors_needs_no_library_of_models_either(packages,
         assert replace(one, elapsed_ms=0) == replace(other, elapsed_ms=0)
         assert one.precision_interval[0] < one.precision <= one.precision_interval[1]
         # the worker, and beside it what explains, where this machine takes longer for a rule than the worker may
-        running = psutil.Process(server.pid).children(recursive=True)
-        assert running
-        assert not any(mapped(each.pid) for each in running)
+        assert not any(mapped(each.pid) for each in family(server))

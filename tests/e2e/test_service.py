@@ -1,7 +1,9 @@
 """What a running service owes its callers."""
 
 import socket
+from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 from openapi_spec_validator import validate
@@ -9,7 +11,7 @@ from openapi_spec_validator import validate
 import ekiben as ek
 from ekiben import routing
 from ekiben.errors import BuildError, RequestError, SpecError, UnreachableError
-from traffic.faults import until
+from traffic.faults import kill, until, worker_of, workers_of
 
 
 def test_the_service_answers_what_the_packages_answer(server, packages, route, credit):
@@ -132,6 +134,32 @@ def test_a_missing_model_is_one_error_that_says_what_to_run(packages, tmp_path):
 def test_a_port_that_is_taken_is_refused(server, folder):
     with pytest.raises(SpecError, match=f"Got {server.port}, which is taken"):
         ek.serve(folder, port=server.port)
+
+
+def test_one_worker_is_served_alone_or_beside_a_supervisor_that_starts_another(packages, row, tmp_path):
+    folder = ek.scaffold(tmp_path / "one", arms={"champion": packages["champion"]})
+    with ek.serve(folder) as alone, ek.serve(folder, supervised=True) as watched:
+        assert [each.pid for each in workers_of(alone.pid)] == [alone.pid]
+        (worker,) = workers_of(watched.pid)
+        assert worker.pid != watched.pid
+        frame = pd.DataFrame([row])
+        pd.testing.assert_frame_equal(alone.predict(frame), watched.predict(frame))
+        counted = httpx.get(f"{alone.url}/metrics").text
+        assert 'ekiben_answers_total{arm="champion",code="ok",endpoint="predict"} 1.0' in counted
+        metrics = Path(alone._metrics)
+        assert [*metrics.iterdir()]
+        kill(worker_of(alone.pid), worker)
+        until(lambda: not alone.is_running)
+        until(lambda: [each.pid for each in workers_of(watched.pid)] not in ([], [worker.pid]))
+    assert watched.exit_code == 0  # although it was told to end while it started another one
+    assert not metrics.exists()
+
+
+def test_a_folder_whose_spec_cannot_be_read_is_refused_with_what_is_wrong(packages, tmp_path):
+    folder = ek.scaffold(tmp_path / "odd", arms={"champion": packages["champion"]})
+    (folder / "ekiben.toml").write_text('name = "odd\n')
+    with pytest.raises(BuildError, match=r"ekiben\.toml"):
+        ek.serve(folder)
 
 
 def test_a_stopped_server_is_gone(packages, tmp_path):

@@ -31,7 +31,7 @@ def recorded(packages, tmp_path, monkeypatch):
     def serve(name="kept", port=None, **settings):
         arms = {"champion": packages["champion"]}
         folder = ek.scaffold(tmp_path / name, arms=arms, unit="customer_id", **settings)
-        return ek.serve(folder, port=port)
+        return ek.serve(folder, port=port, supervised=True)
 
     return serve
 

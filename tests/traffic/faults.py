@@ -14,16 +14,19 @@ from typing import TypeVar
 import psutil
 
 T = TypeVar("T")
-EXPLAINS = "ekiben.explaining.child"
+EXPLAINS, ALONE = "ekiben.explaining.child", "ekiben.starting"
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """Give the worker processes that a supervisor has now, without those that explain beside them."""
-    return [each for each in psutil.Process(pid).children(recursive=True) if _works(each)]
+    """Give the worker processes that a server has now, without those that explain beside them; without a supervisor it is one."""
+    server = psutil.Process(pid)
+    if ALONE in server.cmdline():
+        return [server]
+    return [each for each in server.children(recursive=True) if _works(each)]
 
 
 def worker_of(pid: int) -> psutil.Process:
-    """Give the one worker process of a supervisor, as soon as it is alone: what explains is born as another one."""
+    """Give the one worker process of a server, as soon as it is alone: what explains is born as another one."""
     (alone,) = until(lambda: now if len(now := workers_of(pid)) == 1 else [])
     return alone
 

@@ -81,7 +81,7 @@ def serve(
     """Serve on this machine until Ctrl-C."""
     with shown() as say:
         say("starting the service")
-        server = ekiben.serve(target, port=port)
+        server = ekiben.serve(target, port=port, supervised=True)
     typer.echo(f"{server.url} answers; its log is {server.log}. Ctrl-C stops it.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's word is Ctrl-C's
     with server:
