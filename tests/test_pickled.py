@@ -319,7 +319,7 @@ def test_types_of_a_named_library_are_packed_and_need_trust(library, tmp_path, s
 
 
 def test_a_function_of_a_named_library_is_refused(library):
-    with pytest.raises(UnsupportedModelError, match=re.escape("Got halving.halve.")):
+    with pytest.raises(UnsupportedModelError, match=re.escape("Got halving.halve in FunctionTransformer.func.")):
         packed(halving(FunctionTransformer(library.halve)), trust=["halving"])
 
 

@@ -12,7 +12,7 @@ from ekiben import distributions, models, trusting
 from ekiben._optional import require
 from ekiben.errors import IntegrityError, UnsupportedModelError
 from ekiben.models import Adapter, Answers, by_pickle, outcomes, skops_file
-from ekiben.models.keeping import frozen, thawed
+from ekiben.models.keeping import frozen, holders, thawed
 from ekiben.models.turns import in_turn
 from ekiben.schema import PARTS, Output, Part, Task
 
@@ -98,13 +98,16 @@ class SklearnAdapter:
     def save(self, model: Any, folder: Path, *, trust: Sequence[str] = ()) -> None:
         """Write a skops file with the same bytes for the same model; `trust` names modules whose classes it may hold."""
         skops = require("skops.io", to="pack a scikit-learn model")
+        made = None
         try:
-            dumped = skops.dumps(frozen(_plain(copy.deepcopy(model))))
+            made = frozen(_plain(copy.deepcopy(model)))
+            dumped = skops.dumps(made)
         except Exception as reason:
             why = "it is nested too deeply" if isinstance(reason, RecursionError) else str(reason).rstrip(".")
+            places = [] if isinstance(reason, RecursionError) else holders(made, lambda part: not _is_written(part))
             raise UnsupportedModelError(
-                f"The model must hold nothing but data and known classes. skops could not write {type(model).__name__}: "
-                f"{why}. {by_pickle(model)}"
+                "The model must hold nothing but data and known classes. skops could not write "
+                f"{', '.join(places) or type(model).__name__}: {why}. {by_pickle(model)}"
             ) from reason
         if _reads_files(model):
             raise UnsupportedModelError(
@@ -113,7 +116,11 @@ class SklearnAdapter:
         data = skops_file.canonical(dumped)
         refused = [name for name in skops_file.untrusted(data) if not skops_file.allowed(name, trust)]
         if refused:
-            raise UnsupportedModelError(f"{skops_file.TRUSTED} Got {', '.join(refused)}. {_way_out(model, refused)}")
+            places = holders(made, lambda part: not _is_written(part, refused))
+            where = f" in {', '.join(places)}" if places else ""
+            raise UnsupportedModelError(
+                f"{skops_file.TRUSTED} Got {', '.join(refused)}{where}. {_way_out(model, refused)}"
+            )
         (folder / skops_file.FILE).write_bytes(data)
 
     def load(self, folder: Path, *, trust: Sequence[str] = ()) -> Any:
@@ -262,11 +269,24 @@ def _without_fitting(part: Any) -> Any:
     return part
 
 
+def _is_written(part: Any, refused: Sequence[str] = ()) -> bool:
+    """Tell whether skops can write a part by itself, with none of the refused types."""
+    skops = require("skops.io", to="pack a scikit-learn model")
+    try:
+        return not set(refused) & set(skops.get_untrusted_types(data=skops.dumps(part)))
+    except Exception:  # noqa: BLE001 -- whatever a part's own state raises
+        return False
+
+
 def _way_out(model: Any, refused: Sequence[str]) -> str:
     """Say what the user can do about types that no allow-list has."""
     libraries = sorted({name.partition(".")[0] for name in refused if not trusting.forbidden(name)})
-    known = [library for library in libraries if library != "__main__" and distributions.bringing(library)]
-    said = "Replace it by one of theirs, or do that step before the model and in the service's `preprocess`."
+    # pandas' own objects are not read back by skops, whoever trusts them
+    known = [name for name in libraries if name not in ("__main__", "pandas") and distributions.bringing(name)]
+    said = (
+        "Hold plain values in its place (numbers, texts, dates, lists, dicts, frames), use a class of theirs, or do that "
+        "step before the model and in the service's `preprocess`."
+    )
     if known:
         said += f" If you trust the library: pack(…, trust={known!r})."
     return f"{said} {by_pickle(model)}"
