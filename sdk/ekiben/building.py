@@ -72,12 +72,14 @@ def _needs(folder: Path, methods: Iterable[str]) -> list[str]:
 
 def _build_in_child(folder: Path) -> str:
     """Build in a process of its own: a kernel keeps the first `service` module that it imports."""
-    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
+    # The tag that it prints is for people: rich makes pictures of words such as `:taxi:`, and folds what is long.
+    version = str(bentoml.Tag("bento", None).make_new_version().version)
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "--version", version]
     done = subprocess.run(command, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False)
-    found = re.search(r"__tag__:(\S+)", done.stdout)
-    if done.returncode or not found:
+    made = [] if done.returncode else [bento.tag for bento in bentoml.bentos.list() if bento.tag.version == version]
+    if not made:
         raise BuildError(f"BentoML must build the service. It refused:\n{_end(done.stdout + done.stderr)}")
-    return found[1]
+    return str(made[0])
 
 
 def _holds_nothing_else(tag: str) -> None:

@@ -110,11 +110,13 @@ def test_the_scaffolded_tests_run_by_pytest_alone(folder):
     assert "34 passed" in done.stdout
 
 
-def test_a_bento_of_any_name_is_built_in_a_notebook_which_asks_for_colours(packages, tmp_path, monkeypatch):
-    folder = ek.scaffold(tmp_path / "mortgage", arms={"champion": packages["champion"]})
+# "e:" and what follows look like an address, which is coloured; ":taxi:" becomes a picture; a long line is folded.
+@pytest.mark.parametrize("name", ["mortgage", "taxi", "n" * 60])
+def test_a_bento_of_any_name_is_built_in_a_notebook_which_asks_for_colours(packages, tmp_path, monkeypatch, name):
+    folder = ek.scaffold(tmp_path / name, arms={"champion": packages["champion"]})
     monkeypatch.setenv("FORCE_COLOR", "1")
-    tag = building._build_in_child(folder)  # "e:" and what follows look like an address, which is coloured
-    assert re.fullmatch(r"mortgage:[a-z0-9]+", tag)
+    tag = building._build_in_child(folder)
+    assert re.fullmatch(rf"{name}:[a-z0-9]+", tag)
     bentoml.delete(tag)
 
 
