@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ekiben import dumping, gathering, recording
+from ekiben import dumping, gathering, recording, spec
 from ekiben.errors import EkibenError, NotFoundError, SpecError, nearest
 from ekiben.gathering import Gathered
 from ekiben.recording import database
@@ -61,7 +61,7 @@ def records(
     Parameters
     ----------
     place
-        The service's name; or a folder of segments, such as one that was copied from another machine; or the address of a
+        The service's name, or its folder; or a folder of segments, such as one that was copied from another machine; or the address of a
         database, `postgresql://…`. A name is looked for in the database of `EKIBEN_RECORDS_DSN` where that is set.
     since
         A moment; what was answered before is left out.
@@ -116,6 +116,8 @@ def parts(
     if endpoint not in ENDPOINTS:
         known = " or ".join(map(repr, ENDPOINTS))
         raise SpecError(f"The 'endpoint' must be {known}. Got {endpoint!r}.{nearest(str(endpoint), ENDPOINTS)}")
+    if (Path(place) / spec.FILE).is_file():
+        place = spec.read(Path(place)).name
     return _found(place, service, _Wanted(0 if since is None else _moment(since), endpoint))
 
 

@@ -58,7 +58,9 @@ def test_each_decision_is_a_row(recorded, packages, row, tmp_path):
         second = http.post("/v2/models/kept/infer", json={"inputs": inputs})
         refused = http.post("/predict", json={"rows": [{}]})
         found = ek.records("kept")
+        of_folder = ek.records(tmp_path / "kept")
     assert refused.status_code == 400
+    pd.testing.assert_frame_equal(of_folder, found)
     assert found["id"].tolist() == [first["id"]] * 2 + [second.headers["x-ekiben-id"]]
     assert found["row"].tolist() == [0, 1, 0]
     assert found["unit"].tolist()[:2] == ["c-7", "c-7"]
