@@ -268,6 +268,14 @@ def test_the_rows_of_a_refusal_are_counted_from_the_frame_s_first(started, champ
     assert str(refused.value).endswith("in row 207.")
 
 
+@pytest.mark.parametrize("n", [3, 240])
+def test_columns_too_many_are_named_by_the_client(started, champion, people, n):
+    plane, rows = started({"champion": champion}), people[0].head(n).assign(risk="bad")
+    with ek.connect(plane.url) as client, pytest.raises(RequestError) as refused:
+        client.predict(rows)
+    assert str(refused.value).endswith("\nThe frame has ['risk'] more. Drop them: frame.drop(columns=['risk'])")
+
+
 def test_parts_that_several_arms_answered_are_told_one_by_one(started, champion, challenger, people):
     arms = {"champion": champion, "challenger": challenger}
     plane = started(arms, route=Route({"champion": 0.5, "challenger": 0.5}), limits=Limits(max_rows=20))
@@ -333,6 +341,27 @@ def test_an_answer_that_is_no_table_is_no_answer(body):
 
     with http_server(Handler) as url, ek.connect(url) as client, pytest.raises(RequestError, match="one a row"):
         client.predict(pd.DataFrame({"x": np.arange(150.0)}))
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (pd.DataFrame({"a": [1]})["a"], "Got Series. One row of a frame is frame.iloc[[0]]"),
+        ([{"a": 1}], "Got list. Make one of the rows: pd.DataFrame(rows)."),
+        ({"a": 1}, "Got dict. Make one of the row: pd.DataFrame([row])."),
+        (pd.DataFrame({"a": [1]}).head(0), "of at least one row. Got none."),
+    ],
+)
+def test_what_is_no_frame_of_rows_is_refused_before_it_is_sent(rows, what):
+    with ek.connect("http://127.0.0.1:9") as client, pytest.raises(SchemaError, match=re.escape(what)):
+        client.predict(rows)
+
+
+def test_a_closed_client_says_how_to_ask_again():
+    client = ek.connect("http://127.0.0.1:9")
+    client.close()
+    with pytest.raises(UnreachableError, match=r"was closed: connect again, by ek\.connect"):
+        client.routing()
 
 
 def test_columns_of_the_same_name_are_refused_before_they_are_sent():
@@ -443,6 +472,16 @@ def test_an_awaited_service_that_nobody_runs_is_unreachable(monkeypatch):
     with pytest.raises(UnreachableError):
         asyncio.run(ask())
     assert waited == [0.1, 0.2]
+
+
+def test_an_awaited_client_that_was_closed_says_how_to_ask_again():
+    async def ask():
+        client = ek.connect("http://127.0.0.1:9", asynchronous=True)
+        await client.close()
+        await client.routing()
+
+    with pytest.raises(UnreachableError, match=r"was closed: connect again, by ek\.connect"):
+        asyncio.run(ask())
 
 
 def test_at_least_one_request_must_be_under_way():

@@ -248,8 +248,13 @@ def test_of_many_columns_with_faults_twenty_are_told_and_the_rest_are_counted():
 
 
 def test_anything_but_a_frame_is_refused():
-    with pytest.raises(SchemaError, match=re.escape("The rows must come as a pandas DataFrame. Got list.")):
-        conform([[1]], strict())
+    for rows, what in (
+        ([[1]], "Got list. Name its columns: pd.DataFrame(X, columns=package.schema.names)."),
+        ([{"age": 1}], "Got list. Make one of the rows: pd.DataFrame(rows)."),
+        (pd.Series({"age": 1}), "Got Series. One row of a frame is frame.iloc[[0]], one column frame[['name']]."),
+    ):
+        with pytest.raises(SchemaError, match=re.escape(f"The rows must come as a pandas DataFrame. {what}")):
+            conform(rows, strict())
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,15 @@ def test_a_file_of_another_encoding_is_refused_by_name(tmp_path):
         read(file)
 
 
+def test_a_folder_that_is_nearly_named_is_suggested(tmp_path):
+    (tmp_path / "churn").mkdir()
+    (tmp_path / "churn" / "ekiben.toml").write_text(SMALL)
+    with pytest.raises(NotFoundError, match=r"which has none\. Did you mean 'churn'\?$"):
+        read(tmp_path / "chrun")
+    with pytest.raises(NotFoundError, match=r"which has none\. To make one, run: ekiben scaffold"):
+        read(tmp_path / "other")
+
+
 def test_a_file_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path):
     (tmp_path / "ekiben.toml").write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
     assert read(tmp_path) == loads(SMALL)
@@ -369,7 +378,7 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path):
         ({"unit": "customer_id"}, "unit must be of type Unit or None. Got 'customer_id'."),
         ({"arms": {"champion": "models:/a/1"}}, "arms.champion must be of type ModelRef. Got 'models:/a/1'."),
         ({"arms": None}, "arms must be of type Mapping. Got None."),
-        ({"route": {"champion": 1}}, "route must be of type Route."),
+        ({"route": {"champion": 1}}, "route must be of type Route. Got {'champion': 1}. Make one by ek.canary"),
         ({"route": only("champoin")}, "route.weights.champoin must be an arm of [arms]"),
         ({"workers": 0}, "workers must be a whole number from 1 to 1,000,000,000. Got 0."),
         ({"name": "a-b"}, "name must be lower case letters"),

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import httpx
 
-from ekiben import draining, keys, recording, starting
+from ekiben import draining, keys, recording, spec, starting
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -54,6 +54,8 @@ class Server(Client):
     BuildError
         If the server does not start, with the end of its own log.
     """
+
+    _again = "start it again, by ek.serve(folder)"
 
     def __init__(
         self,
@@ -195,7 +197,8 @@ def serve(
         )
     is_folder = isinstance(target, Path) or ":" not in target
     if is_folder and not (Path(target) / "service.py").is_file():
-        raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.")
+        near = spec.beside(Path(target))
+        raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.{near}")
     named = str(Path(target).resolve()) if is_folder else str(target)
     with shown(progress) as say:
         say("starting the service")

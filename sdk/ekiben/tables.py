@@ -48,10 +48,7 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise SchemaError(
-            f"The rows must come as a pandas DataFrame. Got {type(frame).__name__}. "
-            "Name its columns: pd.DataFrame(X, columns=package.schema.names)."
-        )
+        raise SchemaError(f"The rows must come as a pandas DataFrame. Got {type(frame).__name__}. {as_a_frame(frame)}")
     if not len(frame):
         raise SchemaError("The rows must be at least one. Got none.")
     if not all(isinstance(name, str) for name in frame.columns) or frame.columns.duplicated().any():
@@ -67,6 +64,21 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return as_frame({name: frame[name] for name in schema.names}, schema).set_index(frame.index)
 
 
+def as_a_frame(rows: Any) -> str:
+    """Say how a frame is made of what is none.
+
+    >>> as_a_frame([{"age": 30}])
+    'Make one of the rows: pd.DataFrame(rows).'
+    """
+    if type(rows).__name__ == "Series":
+        return "One row of a frame is frame.iloc[[0]], one column frame[['name']]."
+    if isinstance(rows, dict):
+        return "Make one of the row: pd.DataFrame([row])."
+    if isinstance(rows, list | tuple) and rows and all(isinstance(row, dict) for row in rows):
+        return "Make one of the rows: pd.DataFrame(rows)."
+    return "Name its columns: pd.DataFrame(X, columns=package.schema.names)."
+
+
 def given(parameter: str, data: Any) -> pd.DataFrame:
     """Make a frame of what a user gave: a frame, an array without names, or texts; say which parameter is none."""
     import numpy as np
@@ -80,9 +92,8 @@ def given(parameter: str, data: Any) -> pd.DataFrame:
         return data.to_frame("text" if data.name is None else str(data.name))
     if isinstance(data, list | tuple) and data and all(isinstance(each, str) for each in data):
         return pd.DataFrame({"text": data})
-    raise SpecError(
-        f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or texts. Got {type(data).__name__}."
-    )
+    got = f"the text {data!r}. Read a file first, by pandas" if isinstance(data, str) else type(data).__name__
+    raise SpecError(f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or a list of texts. Got {got}.")
 
 
 def conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:

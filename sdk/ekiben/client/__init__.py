@@ -14,7 +14,7 @@ import httpx
 from ekiben.client import frames
 from ekiben.client.asking import Ask, Asking, Part, Steps, T
 from ekiben.client.frames import Answered
-from ekiben.errors import SpecError
+from ekiben.errors import SpecError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.progress import Progress, shown
 from ekiben.schema import Signature
@@ -90,6 +90,7 @@ class _Named:
     """How a client shows itself."""
 
     _asking: Asking
+    _again = "connect again, by ek.connect(url)"
 
     @property
     def url(self) -> str:
@@ -98,6 +99,10 @@ class _Named:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+    def _refuse_closed(self, http: httpx.Client | httpx.AsyncClient) -> None:
+        if http.is_closed:
+            raise UnreachableError(f"{self!r} must be open to be asked. It was closed: {self._again}.")
 
     def _repr_html_(self) -> str:
         return f'<a href="{self.url}" target="_blank">{self.url}</a>'
@@ -244,6 +249,7 @@ class Client(_Named):
 
     def _run(self, steps: Steps[T]) -> T:
         """Send what the steps give, one by one, until they have come to their end."""
+        self._refuse_closed(self._http)
         act: Send = partial(steps.send, None)
         while True:
             step, found = _next(act)
@@ -383,6 +389,7 @@ class AsyncClient(_Named):
 
         They run in a thread: who awaits a large frame has other work, which must not wait until it is written and read.
         """
+        self._refuse_closed(self._http)
         act: Send = partial(steps.send, None)
         while True:
             step, found = await asyncio.to_thread(_next, act)

@@ -80,9 +80,9 @@ class Asking:
     @property
     def settings(self) -> dict[str, Any]:
         """What an httpx client of this service is made with."""
-        # trust_env=False: a proxy of the environment has no business between a client and its own machine
-        own = not self.url.startswith("http://127.")
-        return {"base_url": self.url, "timeout": self._timeout_s, "headers": self._shown, "trust_env": own}
+        # a proxy of the environment has no business between a client and its own machine
+        elsewhere = not self.url.startswith(("http://127.", "http://localhost", "http://[::1]"))
+        return {"base_url": self.url, "timeout": self._timeout_s, "headers": self._shown, "trust_env": elsewhere}
 
     # ── what is asked ──
 
@@ -109,7 +109,7 @@ class Asking:
                 yield from self._learn()
                 fewer = self._fewer(n, "explain_rows" if explain else "max_rows")
                 return (yield from self._in_pieces(part, fewer, unit, explain=explain))
-            raise refusal if part.is_all else _placed(refusal, part) from None
+            raise (yield from self._told(refusal, part)) from None
         found = frames.answered(answer)
         if found is None or found.n_rows != n:
             raise self._no_answer("predictions")
@@ -134,7 +134,7 @@ class Asking:
                 for piece in part.split(self._fewer(n, "explain_rows")):
                     found += yield from self.explained(piece, unit, wish)
                 return found
-            raise refusal if part.is_all else _placed(refusal, part) from None
+            raise (yield from self._told(refusal, part)) from None
         if answer.status_code == httpx.codes.ACCEPTED:
             answer = yield from self._fetched(answer)
         return list(self._explanations(frames.document(answer), part.frame))
@@ -184,6 +184,19 @@ class Asking:
         """Give how many rows to send instead of so many that were refused."""
         most = self._limit(limit)
         return int(most) if 0 < most < n else (n + 1) // 2
+
+    def _told(self, refusal: RequestError, part: Part) -> Steps[RequestError]:
+        """Count the rows of a refusal from the first of the frame, and name columns too many, which the service does not."""
+        told = refusal if part.is_all else _placed(refusal, part)
+        names_each = bool(refusal.faults) and all(fault.column is not None for fault in refusal.faults)
+        if names_each or refusal.status != httpx.codes.BAD_REQUEST:
+            return told
+        yield from self._learn()
+        inputs = (self._contract or {}).get("inputs", ())
+        known = {each.get(key) for each in inputs for key in ("name", "alias")}
+        more = [str(name) for name in part.frame.columns if inputs and str(name) not in known]
+        says = f"{told}\nThe frame has {more} more. Drop them: frame.drop(columns={more})" if more else str(told)
+        return RequestError(says, status=told.status, code=told.code, faults=told.faults)
 
     # ── what is known of the service ──
 

@@ -44,10 +44,8 @@ class Answered:
 def checked(frame: Any) -> None:
     """Refuse what is no frame of rows."""
     if not hasattr(frame, "columns") or not len(frame):
-        raise SchemaError(
-            f"The rows must come as a pandas DataFrame of at least one row. Got {type(frame).__name__}. "
-            "One row of a frame is frame.iloc[[0]]; of a list of rows: pd.DataFrame(rows)."
-        )
+        got = "none." if hasattr(frame, "columns") else f"{type(frame).__name__}. {tables.as_a_frame(frame)}"
+        raise SchemaError(f"The rows must come as a pandas DataFrame of at least one row. Got {got}")
     if frame.columns.duplicated().any():
         raise SchemaError("The columns must have names that differ. Got one twice.")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ekiben.errors import NotFoundError, SpecError
+from ekiben.errors import NotFoundError, SpecError, nearest
 from ekiben.refs import parse
 from ekiben.routing import Route, shown
 from ekiben.spec import rules
@@ -58,15 +58,20 @@ To make one, run: ekiben scaffold bentos/nowhere
     file = given if given.suffix == ".toml" and not given.is_dir() else given / FILE
     if not file.is_file():
         folder = file.parent
+        make = f" To make one, run: ekiben scaffold {shlex.quote(str(folder))}"
         raise NotFoundError(
-            f"A bento's folder must have a file {file.name}. Got {str(folder)!r}, which has none. "
-            f"To make one, run: ekiben scaffold {shlex.quote(str(folder))}"
+            f"A bento's folder must have a file {file.name}. Got {str(folder)!r}, which has none.{beside(folder) or make}"
         )
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{file} must be text in UTF-8. Got {error}. Save it again as UTF-8.") from error
     return loads(text, source=str(file))
+
+
+def beside(folder: Path) -> str:
+    """Suggest the service whose folder lies beside one that is none and has nearly its name, or nothing."""
+    return nearest(folder.name, sorted(file.parent.name for file in folder.parent.glob(f"*/{FILE}")))
 
 
 def loads(text: str, *, source: str = FILE) -> ServiceSpec:

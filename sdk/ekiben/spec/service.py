@@ -99,7 +99,8 @@ def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
         value = getattr(spec, key)
         if not isinstance(value, kind):
             wanted = getattr(kind, "__name__", "Unit or None")
-            yield f"{key} must be of type {wanted}. Got {shown(value)}."
+            make = " Make one by ek.canary, ek.split, ek.shadow or ek.only." if kind is Route else ""
+            yield f"{key} must be of type {wanted}. Got {shown(value)}.{make}"
     arms: Any = spec.arms
     for arm, ref in arms.items() if isinstance(arms, Mapping) else ():
         if not isinstance(ref, ModelRef):
