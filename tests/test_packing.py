@@ -544,7 +544,15 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
         (
             {"reference": PRICES},
             SpecError,
-            "The 'reference' must be a pandas DataFrame, a 2-D numpy array, or texts. Got list.",
+            "The 'reference' must be a pandas DataFrame, a 2-D numpy array, or a list of texts. Got list.",
+        ),
+        ({"reference": "rooms.csv"}, SpecError, "Got the text 'rooms.csv'. Read a file first, by pandas."),
+        ({"holdout": ROOMS}, SpecError, "rows and their labels: holdout=(X_test, y_test). Got DataFrame."),
+        ({"holdout": (ROOMS,)}, SpecError, "rows and their labels: holdout=(X_test, y_test). Got a tuple of 1."),
+        (
+            {"holdout": (pd.Series(PRICES, name="price"), ROOMS)},
+            SpecError,
+            "The labels of 'holdout' must be one column of values",
         ),
         (
             {"reference": ROOMS[["rooms"]]},

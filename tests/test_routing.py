@@ -121,7 +121,7 @@ def test_a_canary_gets_its_percent():
 
 @pytest.mark.parametrize("percent", [120, -1, math.nan, math.inf, "10", None, True, 10**400])
 def test_a_percent_outside_0_to_100_is_refused(percent):
-    with pytest.raises(SpecError, match="The 'percent' of a canary must be between 0 and 100"):
+    with pytest.raises(SpecError, match="The 'percent' of a canary must be a number between 0 and 100"):
         canary(stable="a", canary="b", percent=percent)
 
 

@@ -222,9 +222,11 @@ def test_another_s_folder_is_left_alone(champion, tmp_path):
     assert files_of(tmp_path) == ["notes.txt"]
 
 
-def test_no_arm_is_no_service(tmp_path):
-    with pytest.raises(SpecError, match=re.escape("The 'arms' must name at least one package or version")):
-        ek.scaffold(tmp_path / "risk", arms={})
+def test_no_arm_is_no_service(champion, tmp_path):
+    for arms, got in (({}, "none"), (champion, "Package"), ([champion], "list")):
+        words = f"The 'arms' must name at least one package or version: arms={{'champion': package}}. Got {got}."
+        with pytest.raises(SpecError, match=re.escape(words)):
+            ek.scaffold(tmp_path / "risk", arms=arms)
 
 
 def test_two_arms_need_a_route(arms, tmp_path):

@@ -55,7 +55,12 @@ def measured(
     if holdout is None:
         return {}, ["No held-out rows were given, so there are no metrics: pack(…, holdout=(X_test, y_test))."]
     if type(holdout) not in (tuple, list) or len(holdout) != 2:
-        raise SpecError("The 'holdout' must be rows and their labels: holdout=(X_test, y_test). Got something else.")
+        got = (
+            f"a {type(holdout).__name__} of {len(holdout)}"
+            if type(holdout) in (tuple, list)
+            else type(holdout).__name__
+        )
+        raise SpecError(f"The 'holdout' must be rows and their labels: holdout=(X_test, y_test). Got {got}.")
     given, y = tables.given("holdout", holdout[0]), np.asarray(holdout[1])
     if not len(given):
         raise SpecError("The 'holdout' must have rows. Got none.")
@@ -93,7 +98,8 @@ def fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Sig
     if shape[1:] not in ((), (n_outputs,)) or (n_outputs > 1 and len(shape) == 1) or not shape:
         wanted = "one column of values, such as y or frame['y']" if n_outputs == 1 else f"{n_outputs} columns"
         got = f"the text {values!r}" if isinstance(values, str) else f"shape {shape}"
-        raise SpecError(f"The {parameter!r} must be {wanted}. Got {got}.")
+        what = "labels of 'holdout'" if parameter == "holdout" else repr(parameter)
+        raise SpecError(f"The {what} must be {wanted}. Got {got}.")
     if len(values) != len(rows):
         raise SpecError(f"The {parameter!r} must have one value a row. Got {len(values)} for {len(rows)} rows.")
 

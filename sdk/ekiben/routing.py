@@ -202,12 +202,12 @@ def canary(*, stable: str, canary: str, percent: float) -> Route:
     if stable == canary:
         raise SpecError(f"The 'stable' and 'canary' arms of a canary must differ. Got {stable!r} for both.")
     if not _is_number(percent) or not 0 <= percent <= 100:
-        raise SpecError(f"The 'percent' of a canary must be between 0 and 100. Got {shown(percent)}.")
+        raise SpecError(f"The 'percent' of a canary must be a number between 0 and 100. Got {shown(percent)}.")
     return Route({stable: _tidy(1 - percent / 100), canary: _tidy(percent / 100)})
 
 
 def split(**weights: float) -> Route:
-    """Split the units between arms by relative weight, as an A/B test does.
+    """Split the units between arms by relative weight, each arm named: `ek.split(champion=3, challenger=1)`.
 
     >>> print(split(a=1, b=1))
     a 50 % · b 50 %

@@ -66,7 +66,10 @@ def scaffold(
     """
     target = Path(folder)
     if not hasattr(arms, "items") or not arms:
-        raise SpecError("The 'arms' must name at least one package or version: arms={\"champion\": package}. Got none.")
+        got = "none" if hasattr(arms, "items") else type(arms).__name__
+        raise SpecError(
+            f"The 'arms' must name at least one package or version: arms={{'champion': package}}. Got {got}."
+        )
     if faults := [fault for arm in arms for fault in routing.faults_of_arm(arm)]:
         raise SpecError("\n".join(faults))
     _is_ours(target)

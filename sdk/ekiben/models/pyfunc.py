@@ -179,9 +179,10 @@ def _found(reference: str, target: Path) -> tuple[Path, str]:
     folder = Path(reference)
     if (folder / DESCRIBED).is_file():
         return folder, f"folder {folder.name}"
+    load = " Load it first, and pack the model." if folder.suffix else ""
     raise SpecError(
         "A model that is given as a text must be 'models:/<name>/<version>', 'models:/<name>@<alias>', "
-        f"'runs:/<run>/<name>' or a folder with MLflow's {DESCRIBED}. Got {reference!r}."
+        f"'runs:/<run>/<name>' or a folder with MLflow's {DESCRIBED}. Got {reference!r}.{load}"
     )
 
 
