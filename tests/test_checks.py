@@ -422,6 +422,16 @@ def test_a_service_with_hooks_is_not_held_to_the_notebook(champion):
     assert (finding.state, finding.facts) == ("not tried", "service.py has its own preprocess")
 
 
+def test_a_hook_that_fails_for_real_rows_breaks_the_law(champion):
+    class Own(Hooks):
+        def preprocess(self, frame):
+            return frame.drop(columns="age")
+
+    plane = plane_of({"champion": champion}, hooks=Own())
+    finding = over_http(plane, champion, laws.http_answers_what_the_notebook_answers)
+    assert (finding.state, finding.facts) == ("broken", "RequestError: The service failed. Its log says why.")
+
+
 def test_a_service_whose_route_gives_the_unit_to_another_arm_breaks_the_law(champion, challenger):
     arms = {"champion": champion, "challenger": challenger}
     promised = plane_of(arms, route=Route({"champion": 0.5, "challenger": 0.5}))

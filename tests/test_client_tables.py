@@ -357,6 +357,11 @@ def test_what_is_no_frame_of_rows_is_refused_before_it_is_sent(rows, what):
         client.predict(rows)
 
 
+def test_a_text_for_a_list_of_columns_is_refused():
+    with ek.connect("http://127.0.0.1:9") as client, pytest.raises(SpecError, match=r"Did you mean \['age'\]\?"):
+        client.explain(pd.DataFrame({"age": [1]}), columns="age")
+
+
 def test_a_closed_client_says_how_to_ask_again():
     client = ek.connect("http://127.0.0.1:9")
     client.close()

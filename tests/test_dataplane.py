@@ -17,6 +17,7 @@ import ekiben as ek
 from ekiben import protocol, routing, schema, tables
 from ekiben.arrow import FILE, PARQUET, STREAM
 from ekiben.dataplane import MAX_WATCHED, Hooks
+from ekiben.dataplane.shadows import Watcher
 from ekiben.dialects import JSON, Request
 from ekiben.errors import ExplainError, SchemaError
 from ekiben.models import Answers
@@ -384,6 +385,22 @@ def test_a_hook_that_fails_is_500_without_details(plane, rows, hook, failure):
     assert error["message"] == "The service failed. Its log says why."
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda frame: None, "`preprocess` must return a frame. It returned NoneType."),
+        (lambda frame: frame.drop(columns=["age"]), "every column of the contract. It returned none of ['age']."),
+    ],
+)
+def test_the_log_says_what_preprocess_must_return(plane, rows, caplog, given, says):
+    class Own(Hooks):
+        def preprocess(self, frame):
+            return given(frame)
+
+    refused(plane(hooks=Own()).predict(post({"rows": rows})), 500, "internal")
+    assert says in caplog.text
+
+
 @pytest.mark.parametrize("value", [object(), np.float32(0.5), {1, 2}])
 def test_a_hook_that_answers_what_json_cannot_hold_is_no_answer(plane, rows, value):
     hooks = Hooks()
@@ -485,6 +502,20 @@ def test_a_shadow_does_not_run_the_author_s_postprocess(plane, rows):
     served.predict(post({"rows": rows}))
     served.close()
     assert calls == [5]
+
+
+def test_a_watcher_that_ended_sees_no_more_and_one_that_was_slow_ends_when_it_has_finished():
+    go, seen = threading.Event(), []
+    slow = Watcher(lambda request: (go.wait(10), seen.append(request)))
+    while slow.submit(len(seen)):
+        pass
+    slow.close(timeout_s=0)
+    assert slow._thread.is_alive()
+    go.set()
+    slow._thread.join(10)
+    assert not slow._thread.is_alive()
+    assert len(seen) >= MAX_WATCHED
+    assert not slow.submit("late")
 
 
 # ── arms of their own columns

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 import ekiben as ek
 from ekiben import storing, wire
-from ekiben.serving import Front, ServiceError, _tracers, config, front, read_spec
+from ekiben.serving import Front, ModelService, ServiceError, _tracers, config, front, read_spec
 
 
 @pytest.fixture
@@ -73,6 +73,21 @@ def test_a_link_in_a_package_is_refused(champion, tmp_path):
     (copy / "examples.json").symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(ek.EkibenError, match=r"examples\.json is a link"):
         ek.load(copy)
+
+
+def test_a_hook_that_is_misspelt_is_refused_and_another_method_is_not(folder):
+    class Named(ModelService, spec=read(folder)):
+        def preprocess(self, frame):
+            return self.in_months(frame)
+
+        def in_months(self, frame):
+            return frame
+
+    with pytest.raises(ServiceError, match=r"Got 'preproces'\. Did you mean 'preprocess'\?"):
+
+        class Misspelt(ModelService, spec=read(folder)):
+            def preproces(self, frame):
+                return frame
 
 
 # ── the front before BentoML

@@ -94,6 +94,12 @@ class Server(Client):
         """What the server's process ended with, below 0 for a signal; None while it lives."""
         return self._process.poll()
 
+    @property
+    def last_error(self) -> str:
+        """What the last error in the server's log says; nothing where there is none."""
+        errors = [line for line in self.log.read_text(errors="replace").splitlines() if "[ERROR]" in line]
+        return errors[-1].rpartition("] ")[2] if errors else ""
+
     def stop(self) -> None:
         """Stop the server and wait until it is gone; calling it twice does no harm."""
         atexit.unregister(self.stop)

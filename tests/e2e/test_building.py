@@ -125,8 +125,9 @@ def test_a_broken_law_refuses_the_build_and_is_named(packages, tmp_path):
     service = folder / "service.py"
     body = "    def unit_of(self, request, body):\n        raise RuntimeError('no unit')\n"
     service.write_text(service.read_text().replace("\n\n\nfront(", f"\n\n{body}\n\nfront("))
-    with pytest.raises(BuildError, match="Over HTTP comes what the notebook answers"):
+    with pytest.raises(BuildError, match="Over HTTP comes what the notebook answers") as refused:
         ek.build(folder)
+    assert "the service's log: predict failed: RuntimeError at service.py:" in str(refused.value)
 
 
 def test_a_file_beside_the_include_list_refuses_the_build(packages, tmp_path):

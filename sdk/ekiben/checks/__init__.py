@@ -75,7 +75,9 @@ def _check_folder(folder: Path, say: Progress) -> Report:
         findings += _findings(asked, HTTP_LAWS, say)
         broken = any(finding.state == "broken" for finding in findings)
         load = None if broken or not len(asked[0].askable) else _load(server, asked[0])
+        said = server.last_error if broken else ""
     notes = () if load is None else (_told(load, spec.read(folder)),)
+    notes = (*notes, f"the service's log: {said}") if said else notes
     return Report(subject=str(folder), findings=tuple(findings), notes=notes, load=load)
 
 

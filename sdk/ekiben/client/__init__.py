@@ -414,6 +414,8 @@ def _next(act: Send) -> tuple[Ask | float | None, Any]:
 
 
 def _wish(*, columns: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
+    if isinstance(columns, str):
+        raise SpecError(f"The 'columns' must be a list of names. Got the text {columns!r}. Did you mean [{columns!r}]?")
     return {**rest, "columns": None if columns is None else ",".join(columns)}
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from ekiben import arrow, codecs, protocol, routing, schema
 from ekiben.dataplane import units
-from ekiben.dataplane.arms import Arms, Hooks, n_rows, rows_of
+from ekiben.dataplane.arms import Arms, HookError, Hooks, n_rows, rows_of
 from ekiben.dataplane.shadows import MAX_WATCHED, Watcher
 from ekiben.dataplane.units import cookie_of
 from ekiben.dialects import JSON, Answer, Dialect, Refusal, Request, Routed, bounded, refuse
@@ -309,7 +309,7 @@ class DataPlane(Arms):
             logger.error("%s was refused: %s", endpoint, failure)
             says = "A decision must be recorded before its answer leaves. It cannot be now. Come back in a second."
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_recorded", says, headers={"retry-after": "1"})
-        logger.error("%s failed: %s", endpoint, place_of(failure))
+        logger.error("%s failed: %s", endpoint, failure if isinstance(failure, HookError) else place_of(failure))
         return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
 
     # ── a request's way ──

@@ -14,7 +14,7 @@ import msgspec
 
 from ekiben import explainers, explanations, packages, protocol, tables
 from ekiben.dialects import Refusal, Request, Routed
-from ekiben.errors import ExplainError
+from ekiben.errors import EkibenError, ExplainError
 from ekiben.explaining import answering, refusals, wishes
 from ekiben.explaining.answering import Begun, Explaining, Found
 from ekiben.explaining.apart import Full
@@ -52,6 +52,10 @@ class Hooks:
     def changed(self, hooks: Sequence[str] = ("preprocess", "postprocess")) -> list[str]:
         """Name the hooks that somebody overrode; by default those that change what the models answer."""
         return [name for name in hooks if getattr(getattr(self, name), "__func__", None) is not getattr(Hooks, name)]
+
+
+class HookError(EkibenError, RuntimeError):
+    """A hook gave what no model takes; its words hold no values."""
 
 
 class Arms:
@@ -101,7 +105,12 @@ class Arms:
         """Give columns as they are; or where the service has a hook of its own the frame that it makes, in the model's order."""
         if not self._prepares:
             return columns
-        return self.hooks.preprocess(tables.as_frame(columns, package.schema))[list(package.schema.names)]
+        made, names = self.hooks.preprocess(tables.as_frame(columns, package.schema)), list(package.schema.names)
+        if not hasattr(made, "columns"):
+            raise HookError(f"`preprocess` must return a frame. It returned {type(made).__name__}.")
+        if missing := [name for name in names if name not in made.columns]:
+            raise HookError(f"`preprocess` must return every column of the contract. It returned none of {missing}.")
+        return made[names]
 
     @contextmanager
     def _answering(self, package: Package) -> Iterator[None]:

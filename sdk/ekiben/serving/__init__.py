@@ -20,7 +20,7 @@ from ekiben import bounds, draining, keys, pinning, recording, spec, storing, su
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Request
 from ekiben.draining import Drain
-from ekiben.errors import EkibenError, RecordsError, SpecError
+from ekiben.errors import EkibenError, RecordsError, SpecError, nearest
 from ekiben.explaining import tickets
 from ekiben.explaining.answering import Explaining
 from ekiben.explaining.tickets import Tickets
@@ -41,6 +41,7 @@ __all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "rea
 # A request of few rows gains nothing from more threads inside a model: the workers are what runs side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+HOOKS = ("preprocess", "postprocess", "unit_of")
 REQUIREMENTS = "requirements.txt"
 ROUTE_FILE = "EKIBEN_ROUTE_FILE"  # a file whose route takes the place of the spec's
 VERTEX_PORT = "AIP_HTTP_PORT"  # where Vertex asks, when it runs this container
@@ -171,6 +172,7 @@ class ModelService(Hooks):
 
     def __init_subclass__(cls, spec: Served, **rest: Any) -> None:
         super().__init_subclass__(**rest)
+        _check_hooks(cls)
         cls.served = spec
         for arm in spec.spec.arms:
             setattr(cls, f"model_{arm}", bentoml.models.BentoModel(spec.contract.pins[arm].tag))
@@ -244,6 +246,16 @@ class ModelService(Hooks):
 
     def __is_ready__(self) -> bool:
         return Front.live is not None
+
+
+def _check_hooks(made: type) -> None:
+    """Refuse a method that is nearly named as a hook: nobody would ever call it."""
+    for name, value in vars(made).items():
+        near = "" if name in HOOKS or name.startswith("_") or not inspect.isfunction(value) else nearest(name, HOOKS)
+        if near:
+            raise ServiceError(
+                f"A service's hooks are {', '.join(HOOKS)}. Got {name!r}.{near} Another method must be named otherwise."
+            )
 
 
 # ── the front ───────────────────────────────────────────────────────────────────────────────────────────────────
