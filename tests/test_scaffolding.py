@@ -229,6 +229,11 @@ def test_no_arm_is_no_service(champion, tmp_path):
             ek.scaffold(tmp_path / "risk", arms=arms)
 
 
+def test_a_setting_that_no_service_has_is_refused(champion, tmp_path):
+    with pytest.raises(SpecError, match=r"A setting must be one of budgets, .*Got 'worker'\. Did you mean 'workers'\?"):
+        ek.scaffold(tmp_path / "risk", arms={"champion": champion}, worker=2)
+
+
 def test_two_arms_need_a_route(arms, tmp_path):
     words = "More than one arm needs a 'route', such as ek.canary(stable='champion', canary='challenger', percent=10)."
     with pytest.raises(SpecError, match=re.escape(words)):

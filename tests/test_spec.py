@@ -379,6 +379,8 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path):
         ({"arms": {"champion": "models:/a/1"}}, "arms.champion must be of type ModelRef. Got 'models:/a/1'."),
         ({"arms": None}, "arms must be of type Mapping. Got None."),
         ({"route": {"champion": 1}}, "route must be of type Route. Got {'champion': 1}. Make one by ek.canary"),
+        ({"budgets": {"explain_ms": 9}}, "must be of type Budgets. Got {'explain_ms': 9}. Make one: ek.Budgets(…)."),
+        ({"explain": ["anchor"]}, "explain must be of type Explain. Got ['anchor']. Make one: ekiben.spec.Explain(…)."),
         ({"route": only("champoin")}, "route.weights.champoin must be an arm of [arms]"),
         ({"workers": 0}, "workers must be a whole number from 1 to 1,000,000,000. Got 0."),
         ({"name": "a-b"}, "name must be lower case letters"),

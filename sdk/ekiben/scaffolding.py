@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from ekiben import cards, compatibility, explainers, locking, pinning, routing, spec, storing, tracking
-from ekiben.errors import EkibenError, NotFoundError, SpecError
+from ekiben.errors import EkibenError, NotFoundError, SpecError, nearest
 from ekiben.packages import Package
 from ekiben.pinning import Contract, Pin
 from ekiben.refs import ModelRef, parse
@@ -22,6 +22,8 @@ from ekiben.spec.writing import dumps
 from ekiben.values import misfit
 
 Arm = Package | ModelRef | str
+# what a service may be told beside the arguments that `scaffold` names
+SETTINGS = sorted({each.name for each in fields(ServiceSpec)} - {"name", "arms", "route", "unit", "remake"})
 
 
 def scaffold(
@@ -70,6 +72,10 @@ def scaffold(
         raise SpecError(
             f"The 'arms' must name at least one package or version: arms={{'champion': package}}. Got {got}."
         )
+    for setting in settings:
+        if setting not in SETTINGS:
+            known = ", ".join(SETTINGS)
+            raise SpecError(f"A setting must be one of {known}. Got {setting!r}.{nearest(setting, SETTINGS)}")
     if faults := [fault for arm in arms for fault in routing.faults_of_arm(arm)]:
         raise SpecError("\n".join(faults))
     _is_ours(target)

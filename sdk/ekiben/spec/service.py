@@ -99,12 +99,19 @@ def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
         value = getattr(spec, key)
         if not isinstance(value, kind):
             wanted = getattr(kind, "__name__", "Unit or None")
-            make = " Make one by ek.canary, ek.split, ek.shadow or ek.only." if kind is Route else ""
-            yield f"{key} must be of type {wanted}. Got {shown(value)}.{make}"
+            yield f"{key} must be of type {wanted}. Got {shown(value)}.{_made(key, kind)}"
     arms: Any = spec.arms
     for arm, ref in arms.items() if isinstance(arms, Mapping) else ():
         if not isinstance(ref, ModelRef):
             yield f"{rules.dotted('arms', arm)} must be of type ModelRef. Got {shown(ref)}. Make it by ekiben.refs.parse."
+
+
+def _made(key: str, kind: Any) -> str:
+    """Say how a value of a kind is made."""
+    if kind is Route:
+        return " Make one by ek.canary, ek.split, ek.shadow or ek.only."
+    module = "ek" if key in ("budgets", "limits") else "ekiben.spec"
+    return f" Make one: {module}.{kind.__name__}(…)." if key in parts.TABLES else ""
 
 
 def document(spec: ServiceSpec) -> dict[str, object]:
