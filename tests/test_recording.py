@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,9 @@ import pytest
 import ekiben as ek
 from ekiben.errors import IntegrityError, NotFoundError, RecordsError
 from ekiben.recording import tidying, writing
+from ekiben.recording.keeping import key_of
 from ekiben.recording.reading import read
-from ekiben.recording.segments import OPEN, Header, Record, segments
+from ekiben.recording.segments import OPEN, WHOLE, Header, Record, segments
 from ekiben.recording.tidying import tidy
 from ekiben.recording.writing import Recorder
 
@@ -102,6 +104,39 @@ def test_a_segment_may_be_packed_between_two_looks(recorder):
     tidy(one.folder)
     assert not seen.exists()
     assert [each.id for each in read(seen)[1]] == [record(1)[0]]
+
+
+def test_a_segment_is_on_the_disk_as_packed_before_the_plain_one_goes(recorder, monkeypatch):
+    settled, fsync = [], os.fsync
+
+    def spied(file):
+        beside = Path(f"/proc/self/fd/{file}").readlink()
+        settled.append((beside.suffix, bool(list(beside.parent.glob(f"*{WHOLE}")))))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", spied)
+    one = recorder()
+    one.write(record(1))
+    one.close()
+    tidy(one.folder)
+    assert settled == [(".part", True)]
+    assert not list(one.folder.glob(f"*{WHOLE}"))
+
+
+def test_processes_that_begin_together_share_one_key_of_hashes(tmp_path):
+    with ThreadPoolExecutor(8) as several:
+        keys = set(several.map(key_of, [tmp_path] * 32))
+    assert [len(key) for key in keys] == [32]
+    assert [path.name for path in tmp_path.iterdir()] == ["hashes.key"]
+    assert (tmp_path / "hashes.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("left", [b"", b"short"])
+def test_a_key_of_hashes_that_was_cut_short_is_refused(tmp_path, left):
+    (tmp_path / "hashes.key").write_bytes(left)
+    with pytest.raises(RecordsError, match=rf"must hold 32 bytes\. .*hashes\.key holds {len(left)}\. Bring it back"):
+        key_of(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hashes.key"]
 
 
 def test_a_segment_that_was_deleted_is_told_of(recorder):

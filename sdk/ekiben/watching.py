@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ekiben.errors import EkibenError
+from ekiben.errors import EkibenError, place_of
 
 logger = logging.getLogger("ekiben")
 LOOKED_S = 2.0
@@ -26,7 +26,7 @@ class Watched:
     text
         What it held when it was last taken; None where that is not known.
     take
-        Called with a new text, in a thread of its own; it raises `EkibenError` for what cannot be.
+        Called with a new text, in a thread of its own; it raises, `EkibenError` for one, where that cannot be.
     tell
         Called with `taken` or `refused`.
     every_s
@@ -61,8 +61,9 @@ class Watched:
             if text is None:
                 raise EkibenError("It must be a text that can be read. It is not.")
             self._take(text)
-        except EkibenError as reason:
-            logger.error("%s changed and is refused; what was taken last stays: %s", self._path.name, reason)
+        except Exception as reason:  # noqa: BLE001 -- whatever it is, the file is looked at on
+            why = reason if isinstance(reason, EkibenError) else place_of(reason)
+            logger.error("%s changed and is refused; what was taken last stays: %s", self._path.name, why)
             self._tell("refused")
         else:
             logger.warning("%s changed and was taken", self._path.name)

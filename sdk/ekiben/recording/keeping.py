@@ -16,6 +16,8 @@ import msgspec
 from ekiben.errors import RecordsError, SpecError
 from ekiben.recording.writing import Recorder
 
+KEY_BYTES = 32
+
 
 class Keeper:
     """Keep each decision: hash or drop what must not be kept in clear, and write the record.
@@ -121,20 +123,34 @@ def _nothing(_value: Any) -> None:
 
 
 def key_of(folder: Path) -> bytes:
-    """Give the secret of a folder's hashes; it is made once, for its owner alone to read."""
+    """Give the secret of a folder's hashes; it is made once, for its owner alone to read.
+
+    Raises
+    ------
+    RecordsError
+        If it cannot be kept, or was cut short: what is hashed by less could be tried out.
+    """
     path = folder / "hashes.key"
+    beside = path.with_name(f"{uuid4().hex}.part")
     try:
-        beside = path.with_name(f"{uuid4().hex}.part")
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(file, os.urandom(32))
+            os.write(file, os.urandom(KEY_BYTES))
+            os.fsync(file)
         finally:
             os.close(file)
         with suppress(FileExistsError):
             os.link(beside, path)  # the first of several processes wins
-        beside.unlink()
-        return path.read_bytes()
+        key = path.read_bytes()
     except OSError as reason:
         raise RecordsError(
             f"The key of hashed columns must lie in {folder.name}. It cannot: {reason.strerror}."
         ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+    if len(key) != KEY_BYTES:
+        raise RecordsError(
+            f"The key of hashed columns must hold {KEY_BYTES} bytes. {folder.name}/{path.name} holds {len(key)}. "
+            "Bring it back, or delete it: the same values then have other hashes."
+        )
+    return key

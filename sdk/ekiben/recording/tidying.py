@@ -64,12 +64,15 @@ def _adopt(path: Path) -> None:
 
 
 def _pack(path: Path) -> None:
-    """Compress a segment; the plain one goes once the packed one is whole."""
+    """Compress a segment; the plain one goes once the packed one is whole, and on the disk itself."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     with suppress(OSError):
         try:
-            with path.open("rb") as plain, gzip.GzipFile(beside, "wb", compresslevel=6, mtime=0) as packed:
-                shutil.copyfileobj(plain, packed)
+            with path.open("rb") as plain, beside.open("wb") as file:
+                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                    shutil.copyfileobj(plain, packed)
+                file.flush()
+                os.fsync(file.fileno())
             shutil.copystat(path, beside)
             beside.rename(path.with_suffix(PACKED))
             path.unlink()
