@@ -166,6 +166,10 @@ def test_check_ends_with_1_when_a_law_is_broken(shell, packed):
         (("card", "models:/flat/1"), "No model 'flat' is registered. Known: []."),
         (("fetch", "flat/1", "--out", "x"), "Did you mean 'models:/flat/1'?"),
         (("scaffold", "x", "--arm", "champion"), "--arm takes name=value. Got 'champion'."),
+        (
+            ("scaffold", "x", "--arm", "a=models:/m/1", "--arm", "a=models:/m/2"),
+            "--arm takes each name once. Got 'a' twice.",
+        ),
         (("scaffold", "x", "--arm", "a=models:/m/1", "--weight", "a=much"), "--weight takes a number. Got 'much'."),
         (("pin", "nothing"), "ekiben.toml"),
         (("check", "nothing"), "ekiben.toml"),
@@ -187,6 +191,8 @@ def test_a_message_is_printed_as_it_is_with_its_brackets(shell, packed):
     shell("log", "flat")
     err = shell("card", "models:/flta/1")[2]
     assert err == "Error: No model 'flta' is registered. Did you mean 'flat'? Known: ['flat'].\n"
+    err = shell("card", "models:/:taxi:/1")[2]
+    assert ":taxi:" in err
     err = shell("pack", "train:[bold]", *PACK[2:])[2]
     assert err == "Error: The module 'train' must hold '[bold]'. It does not.\n"
 

@@ -301,6 +301,20 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
         pool.close()
 
 
+def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    never_read = Warm(folder="x" * 10_000_000, digest="0" * 64, most_ms=1.0)  # more than a socket holds
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9, warm=[never_read])
+    task = Task(folder="x", digest="0" * 64, method="sampling", columns={"age": [1]})
+    try:
+        for _ in range(2):
+            with pytest.raises(Broken) as told:
+                pool.submit(Job(task)).future.result(PATIENCE_S)
+            assert told.value.code == "crashed"
+    finally:
+        pool.close()
+
+
 def test_a_number_that_no_tree_can_hold_is_the_callers_fault_in_a_process_too():
     X = pd.DataFrame({"income": [1.0, 2.0, 3.0, 4.0] * 10, "age": [4.0, 3.0, 2.0, 1.0] * 10})
     package = ek.pack(XGBClassifier(n_estimators=3).fit(X, [0, 1] * 20), name="x", reference=X, overview=False)

@@ -88,7 +88,7 @@ def _no_retries() -> Iterator[None]:
         yield
     finally:
         for key in added:
-            del os.environ[key]
+            os.environ.pop(key, None)  # another thread may have asked, and ended, beside this one
 
 
 @contextmanager

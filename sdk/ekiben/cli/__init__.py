@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import ekiben
 from ekiben.cli import images, models, services
@@ -30,7 +29,7 @@ def main() -> None:
     try:
         app()
     except EkibenError as error:
-        Console(stderr=True, highlight=False).print(f"[red]Error:[/] {_plain(str(error))}", soft_wrap=True)
+        typer.echo(f"{typer.style('Error:', fg='red')} {error}", err=True)
         sys.exit(2)
 
 
@@ -39,7 +38,3 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         typer.echo(ekiben.__version__)
         raise typer.Exit
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import ekiben
 from ekiben.errors import SpecError
+
+if TYPE_CHECKING:
+    from ekiben.packages import Package
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Folder = Annotated[Path, typer.Argument(help="A service's folder, as `ekiben scaffold` writes it.")]
@@ -50,12 +55,22 @@ def pair_at(path: str) -> tuple[Any, Any]:
     return object_at(f"{module}:{rows}"), object_at(f"{module}:{labels}")
 
 
-def assignment(text: str, option: str) -> tuple[str, str]:
-    """Read `name=value`."""
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise SpecError(f"{option} takes name=value. Got {text!r}.")
-    return key, value
+def package_at(place: str) -> Package:
+    """Load a package from its folder, or fetch it by its version or alias."""
+    return ekiben.fetch(place) if place.startswith("models:/") else ekiben.load(place)
+
+
+def assignments(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Read several `name=value`, each name once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise SpecError(f"{option} takes name=value. Got {text!r}.")
+        if key in found:
+            raise SpecError(f"{option} takes each name once. Got {key!r} twice.")
+        found[key] = value
+    return found
 
 
 def number(text: str, option: str) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import ekiben
-from ekiben.cli.arguments import Folder, Json, assignment, tell
+from ekiben.cli.arguments import Folder, Json, assignments, tell
 from ekiben.progress import shown
 
 verbs = typer.Typer()
@@ -95,8 +95,8 @@ def containerize(
             fresh=fresh,
             accounts=ekiben.Accounts(
                 key=key,
-                allow_licences=dict(assignment(each, "--allow-licence") for each in allow_licence or ()),
-                allow_leaks=dict(assignment(each, "--allow-leak") for each in allow_leak or ()),
+                allow_licences=assignments(allow_licence or [], "--allow-licence"),
+                allow_leaks=assignments(allow_leak or [], "--allow-leak"),
                 beside=beside,
             ),
             progress=say,

@@ -11,7 +11,7 @@ import typer
 
 import ekiben
 from ekiben import signing
-from ekiben.cli.arguments import Json, object_at, pair_at, tell
+from ekiben.cli.arguments import Json, object_at, package_at, pair_at, tell
 from ekiben.progress import shown
 
 verbs = typer.Typer()
@@ -92,7 +92,7 @@ def card(
     json_: Json = False,
 ) -> None:
     """Show what a package is: its contract, metrics and findings."""
-    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    found = package_at(package)
     tell(json_, dict(found.manifest), str(found))
 
 
@@ -103,7 +103,7 @@ def overview(
     json_: Json = False,
 ) -> None:
     """Show what a model leans on, how, and what it comes down to; or write it as a page."""
-    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    found = package_at(package)
     told = found.overview
     if out is not None:
         out.write_text(told.page(), encoding="utf-8")

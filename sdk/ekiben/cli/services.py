@@ -12,7 +12,7 @@ import typer
 
 import ekiben
 from ekiben import codecs, explanations, keys, recalling, scoring
-from ekiben.cli.arguments import Folder, Json, assignment, number, tell
+from ekiben.cli.arguments import Folder, Json, assignments, number, package_at, tell
 from ekiben.errors import SpecError
 from ekiben.progress import shown
 
@@ -39,8 +39,8 @@ def scaffold(
     `ekiben scaffold bentos/credit_risk --arm champion=models:/credit_risk/1 --arm challenger=models:/credit_risk/2
     --weight champion=90 --weight challenger=10 --unit customer_id`
     """
-    arms = dict(assignment(text, "--arm") for text in arm)
-    shares = {key: number(value, "--weight") for key, value in (assignment(text, "--weight") for text in weight or [])}
+    arms = assignments(arm, "--arm")
+    shares = {key: number(value, "--weight") for key, value in assignments(weight or [], "--weight").items()}
     route = ekiben.Route(shares, tuple(shadow or ())) if shares else None
     packages = {
         key: value if value.startswith(("models:/", "package:/")) else ekiben.load(value) for key, value in arms.items()
@@ -107,7 +107,7 @@ def batch(
     json_: Json = False,
 ) -> None:
     """Answer every row of a file; a run that was killed goes on where it was."""
-    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    found = package_at(package)
     with shown() as say:
         done = scoring.score(found, source, out, keep=keep or (), n_rows=rows, progress=say)
     went_on = f", {done.resumed:,} of them by an earlier run" if done.resumed else ""
@@ -125,7 +125,7 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Explain the answers for some rows, or write the page of one decision."""
-    found = ekiben.fetch(package) if package.startswith("models:/") else ekiben.load(package)
+    found = package_at(package)
     columns = codecs.columns_of(_rows(source), found.schema)
     frame = found.rows(columns)
     if page is not None and len(frame) != 1:
@@ -175,7 +175,9 @@ def key(
 
 @verbs.command()
 def records(
-    place: Annotated[str, typer.Argument(help="A service's name, a folder of segments, or the address of a database.")],
+    place: Annotated[
+        str, typer.Argument(help="A service's name or folder, a folder of segments, or the address of a database.")
+    ],
     out: Annotated[Path | None, typer.Option(help="A file to write them to: .csv, .json or .parquet.")] = None,
     since: Annotated[
         str | None, typer.Option(help="A moment, such as 2026-11-26; what was answered before is left out.")

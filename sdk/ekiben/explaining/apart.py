@@ -275,7 +275,11 @@ class _Slot:
         self, worker: socket.socket, message: Task | Warm, longest_s: float, unwanted: Callable[[], bool]
     ) -> messages.Told:
         """Send a message and wait for its answer, while the process behaves."""
-        messages.send(worker, message)
+        try:
+            messages.send(worker, message)
+        except OSError:  # it ended before it was asked
+            self._end("crashed")
+            raise Broken("crashed", "") from None
         began = monotonic()
         while not select.select((worker,), (), (), LOOKED_S)[0]:
             if why := self._at_fault(unwanted, late=monotonic() - began > longest_s):
