@@ -362,6 +362,11 @@ def test_a_text_for_a_list_of_columns_is_refused():
         client.explain(pd.DataFrame({"age": [1]}), columns="age")
 
 
+def test_an_address_that_is_no_text_is_refused():
+    with pytest.raises(SpecError, match="The 'url' must be a text that begins with http"):
+        ek.connect(None)
+
+
 def test_a_closed_client_says_how_to_ask_again():
     client = ek.connect("http://127.0.0.1:9")
     client.close()

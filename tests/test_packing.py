@@ -565,6 +565,13 @@ def test_held_out_rows_of_one_class_have_metrics_but_no_auc(people, prepared, la
             SpecError,
             "The column 'rooms' must hold finite numbers. Got infinity in 1 of 4 rows.",
         ),
+        ({"owner": 5}, SpecError, "The 'owner' must be a text. Got int."),
+        ({"explainer": object()}, SpecError, "The 'explainer' must be a text. Got object."),
+        (
+            {"examples": [{"rooms": 1}]},
+            SpecError,
+            "or a list of texts. Got list. Make one of the rows: pd.DataFrame(rows).",
+        ),
         ({"name": "a flat"}, SpecError, "The 'name' of a model must start with a letter"),
         (
             {"explainer": "trees"},
@@ -809,3 +816,37 @@ def test_a_function_that_asks_a_forest_of_many_threads_answers_each_time_the_sam
     adapter = models.find(doubled)
     first = adapter.answers(doubled, SCATTERED)[0].values
     assert all((adapter.answers(doubled, SCATTERED)[0].values == first).all() for _ in range(20))
+
+
+def test_labels_that_are_missing_are_counted(people):
+    rows, labels = people
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows[["age"]], labels)
+    with pytest.raises(
+        SpecError, match=r"labels of 'target' must not be missing\. Got 2 that are\. Leave their rows out"
+    ):
+        ek.pack(model, name="risk", reference=rows[["age"]], target=labels.where(labels.index > 1))
+
+
+@pytest.mark.parametrize("model", [None, {"a": 1}, [1]])
+def test_what_is_no_model_at_all_is_told_so(model):
+    with pytest.raises(UnsupportedModelError, match=f"must be a fitted model. Got {type(model).__name__}"):
+        ek.pack(model, name="flat", reference=ROOMS)
+
+
+def test_what_is_no_folder_of_a_package_is_neither_loaded_nor_written_to(tmp_path):
+    package, file = flat(), tmp_path / "model.pkl"
+    file.write_bytes(b"a pickle")
+    with pytest.raises(
+        SpecError, match=r"Got the file 'model\.pkl'\. A model in a file of its own is loaded by what wrote it"
+    ):
+        ek.load(file)
+    with pytest.raises(SpecError, match="Got Package"):
+        ek.load(package)
+    with pytest.raises(SpecError, match="which is a file"):
+        package.save(file)
+    assert file.read_bytes() == b"a pickle"
+
+
+def test_one_output_is_not_chosen():
+    with pytest.raises(SpecError, match=r"Got 'price', and the model has one\. Leave it out"):
+        flat().explain(ROOMS.head(1), output="price")

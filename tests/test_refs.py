@@ -64,7 +64,7 @@ def test_only_an_alias_moves():
         ("package:/credit_risk/0123ABCD4567890", "Did you mean 'package:/credit_risk/0123abcd4567'?"),
         ("models:/credit_risk", "Add a version or an alias, such as 'models:/credit_risk/1'"),
         ("runs:/0123abcd/model", "Got 'runs:/0123abcd/model'."),
-        ("models:/credit_risk/latest", "Got 'models:/credit_risk/latest'."),
+        ("models:/credit_risk/latest", "What is latest moves unseen: name a version, or an alias such as"),
         ("models:/credit_risk/0", "Got 'models:/credit_risk/0'."),
         ("models:/credit_risk/٣", "Got 'models:/credit_risk/٣'."),
         ("", "Got ''."),

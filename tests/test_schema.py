@@ -249,7 +249,7 @@ def test_of_many_columns_with_faults_twenty_are_told_and_the_rest_are_counted():
 
 def test_anything_but_a_frame_is_refused():
     for rows, what in (
-        ([[1]], "Got list. Name its columns: pd.DataFrame(X, columns=package.schema.names)."),
+        ([[1]], "Got list. Name its columns: pd.DataFrame(X, columns=[…])."),
         ([{"age": 1}], "Got list. Make one of the rows: pd.DataFrame(rows)."),
         (pd.Series({"age": 1}), "Got Series. One row of a frame is frame.iloc[[0]], one column frame[['name']]."),
     ):

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 import ekiben as ek
 from ekiben import storing, wire
+from ekiben.errors import NotFoundError, SpecError
 from ekiben.serving import Front, ModelService, ServiceError, _tracers, config, front, read_spec
 
 
@@ -88,6 +89,25 @@ def test_a_hook_that_is_misspelt_is_refused_and_another_method_is_not(folder):
         class Misspelt(ModelService, spec=read(folder)):
             def preproces(self, frame):
                 return frame
+
+
+def test_a_tag_that_is_no_bento_is_not_taken_for_a_module_which_would_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.py").write_text("open('ran', 'w').close()")
+    with pytest.raises(NotFoundError, match=r"No bento 'notes:final'\. Known: none\. To build one, run: ekiben build"):
+        ek.serve("notes:final")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("port", ["3000", 70_000, -1, True])
+def test_a_port_that_is_none_is_refused(folder, port):
+    with pytest.raises(SpecError, match="must be a whole number from 1 to 65,535"):
+        ek.serve(folder, port=port)
+
+
+def test_a_folder_for_a_tag_is_told_to_be_built(folder):
+    with pytest.raises(NotFoundError, match=re.escape(f"To build one, run: ekiben build {folder}")):
+        storing.known_bento(str(folder))
 
 
 # ── the front before BentoML

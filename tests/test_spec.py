@@ -358,6 +358,11 @@ def test_a_file_of_another_encoding_is_refused_by_name(tmp_path):
         read(file)
 
 
+def test_what_is_no_folder_is_no_service():
+    with pytest.raises(SpecError, match=r"must be a service's folder, as ek\.scaffold writes it\. Got int"):
+        read(7)
+
+
 def test_a_folder_that_is_nearly_named_is_suggested(tmp_path):
     (tmp_path / "churn").mkdir()
     (tmp_path / "churn" / "ekiben.toml").write_text(SMALL)

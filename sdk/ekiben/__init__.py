@@ -107,7 +107,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'ekiben' has no attribute {name!r}")
+        from ekiben.errors import nearest
+
+        raise AttributeError(f"module 'ekiben' has no attribute {name!r}.{nearest(name, __all__)}")
     return getattr(importlib.import_module(f"ekiben.{_HOMES[name]}"), name)
 
 

@@ -107,10 +107,15 @@ def fits_outputs(parameter: str, values: Any, rows: pd.DataFrame, signature: Sig
 def labels_are_known(parameter: str, y: Any, signature: Signature) -> None:
     """Refuse labels that the model has no class for."""
     import numpy as np
+    import pandas as pd
 
     if y is None or signature.task not in ("classification", "outliers"):
         return
     columns = np.asarray(y).reshape(len(y), -1).T
+    if gaps := int(pd.isna(columns).sum()):
+        raise SpecError(
+            f"The labels of {parameter!r} must not be missing. Got {gaps:,} that are. Leave their rows out."
+        )
     for output, values in zip(signature.outputs, columns, strict=True):
         unknown = sorted({str(label) for label in values.tolist() if label not in output.classes})
         if unknown:

@@ -117,7 +117,7 @@ def parts(
         known = " or ".join(map(repr, ENDPOINTS))
         raise SpecError(f"The 'endpoint' must be {known}. Got {endpoint!r}.{nearest(str(endpoint), ENDPOINTS)}")
     if (Path(place) / spec.FILE).is_file():
-        place = spec.read(Path(place)).name
+        place = spec.read(place).name
     return _found(place, service, _Wanted(0 if since is None else _moment(since), endpoint))
 
 

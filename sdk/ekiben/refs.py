@@ -168,6 +168,8 @@ def _hint(text: object) -> str:
         return ""
     if not which:
         return f" Add a version or an alias, such as 'models:/{name}/1' or 'models:/{name}@champion'."
+    if which[0].lower() == "latest":
+        return f" What is latest moves unseen: name a version, or an alias such as 'models:/{name}@champion'."
     repaired = _repaired(name, which[0])
     return f" Did you mean {repaired!r}?" if repaired else ""
 

@@ -184,9 +184,9 @@ def serve(
     Raises
     ------
     NotFoundError
-        If there is no such folder.
+        If there is no such folder or bento.
     SpecError
-        If the port is taken.
+        If the port is none, or taken.
     BuildError
         If the server does not start, with the end of its own log.
 
@@ -205,6 +205,10 @@ def serve(
     if is_folder and not (Path(target) / "service.py").is_file():
         near = spec.beside(Path(target))
         raise NotFoundError(f"A service's folder must hold service.py. Got {str(target)!r}, which has none.{near}")
+    if not is_folder and "BENTOML_HOME" not in (environment or {}):
+        from ekiben import storing  # no folder is kept waiting for BentoML
+
+        storing.known_bento(str(target))  # BentoML takes a tag that it does not know for a module, and runs that
     named = str(Path(target).resolve()) if is_folder else str(target)
     with shown(progress) as say:
         say("starting the service")
@@ -245,6 +249,10 @@ def _start(command: list[str], target: str, log: Path, extra: Mapping[str, str])
 
 def _free_port(wanted: int) -> int:
     """Give the wanted port, or any for 0; a port that somebody has is refused before their server answers for ours."""
+    if type(wanted) is not int or not 0 <= wanted < 65_536:
+        raise SpecError(
+            f"The 'port' must be a whole number from 1 to 65,535. Got {wanted!r}. Leave it out to take any."
+        )
     if not wanted:
         return next(filter(None, map(_port, [*random.SystemRandom().sample(PORTS, 20), 0])))
     if not _port(wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tarfile
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import bentoml
 from bentoml import Bento
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import InvalidArgument, NotFound
 
 from ekiben import packages
 from ekiben.errors import IntegrityError, NotFoundError
@@ -108,9 +109,10 @@ def known_bento(tag: str) -> str:
 def _bento(tag: str) -> Bento:
     try:
         return bentoml.get(tag)
-    except NotFound:
+    except (NotFound, InvalidArgument, ValueError):  # what is no tag is no bento's either
         known = ", ".join(str(each.tag) for each in bentoml.list() if each.tag.name == tag.partition(":")[0]) or "none"
-        raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build <folder>") from None
+        folder = shlex.quote(tag) if Path(tag).is_dir() else "<folder>"
+        raise NotFoundError(f"No bento {tag!r}. Known: {known}. To build one, run: ekiben build {folder}") from None
 
 
 def unpack_bento(tag: str, to: Path) -> tuple[str, str]:

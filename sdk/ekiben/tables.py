@@ -76,7 +76,7 @@ def as_a_frame(rows: Any) -> str:
         return "Make one of the row: pd.DataFrame([row])."
     if isinstance(rows, list | tuple) and rows and all(isinstance(row, dict) for row in rows):
         return "Make one of the rows: pd.DataFrame(rows)."
-    return "Name its columns: pd.DataFrame(X, columns=package.schema.names)."
+    return "Name its columns: pd.DataFrame(X, columns=[…])."
 
 
 def given(parameter: str, data: Any) -> pd.DataFrame:
@@ -92,8 +92,11 @@ def given(parameter: str, data: Any) -> pd.DataFrame:
         return data.to_frame("text" if data.name is None else str(data.name))
     if isinstance(data, list | tuple) and data and all(isinstance(each, str) for each in data):
         return pd.DataFrame({"text": data})
-    got = f"the text {data!r}. Read a file first, by pandas" if isinstance(data, str) else type(data).__name__
-    raise SpecError(f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or a list of texts. Got {got}.")
+    got = f"the text {data!r}. Read a file first, by pandas." if isinstance(data, str) else f"{type(data).__name__}."
+    make = f" {as_a_frame(data)}" if isinstance(data, dict | list | tuple) else ""
+    raise SpecError(
+        f"The {parameter!r} must be a pandas DataFrame, a 2-D numpy array, or a list of texts. Got {got}{make}"
+    )
 
 
 def conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:

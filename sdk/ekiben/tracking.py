@@ -61,6 +61,8 @@ def log(package: Package, *, alias: str | None = None, tags: dict[str, str] | No
     """
     if not isinstance(package, Package):
         raise SpecError(f"What is logged must be a package: ek.log(ek.pack(model, …)). Got {type(package).__name__}.")
+    if not isinstance(tags, dict | None):
+        raise SpecError(f"The 'tags' must be a dict of texts: tags={{'team': 'risk'}}. Got {type(tags).__name__}.")
     if alias is not None:
         ModelRef(name=package.name, alias=alias)  # refuses an alias that no registry takes, before anything is logged
     with registry.client() as client:

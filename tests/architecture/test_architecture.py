@@ -41,6 +41,11 @@ def test_an_import_loads_no_framework(module):
     assert loaded_by(module).intersection(HEAVY) == set()
 
 
+def test_a_name_that_is_misspelt_is_told_the_nearest():
+    with pytest.raises(AttributeError, match=r"has no attribute 'pakc'\. Did you mean 'pack'\?"):
+        ekiben.pakc  # noqa: B018 -- looked up, and that is all
+
+
 # ── who may import whom
 
 

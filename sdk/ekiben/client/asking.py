@@ -69,6 +69,8 @@ class Asking:
     """
 
     def __init__(self, url: str, *, timeout_s: float, token: str | None, retries: int) -> None:
+        if not isinstance(url, str):
+            raise SpecError(f"The 'url' must be a text that begins with http:// or https://. Got {type(url).__name__}.")
         if not url.startswith(("http://", "https://")):
             raise SpecError(f"The 'url' must begin with http:// or https://. Got {url!r}. Did you mean 'http://{url}'?")
         self.url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries

@@ -139,6 +139,10 @@ def find(model: Any) -> Adapter:
             return named(library)
     if callable(model) or callable(getattr(model, "predict", None)):
         return named("python")
+    if type(model).__module__ == "builtins":
+        raise UnsupportedModelError(
+            f"What is packed must be a fitted model. Got {type(model).__name__}. Pass the model itself."
+        )
     raise UnsupportedModelError(
         f"No adapter for {type(model).__name__}. Known libraries: {_known()}. "
         "Or pack a function of a frame that asks it: def score(frame): … "

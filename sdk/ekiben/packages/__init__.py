@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ekiben import models
-from ekiben.errors import EkibenError, IntegrityError, UnsupportedModelError
+from ekiben.errors import EkibenError, IntegrityError, SpecError, UnsupportedModelError
 from ekiben.models import Adapter
 from ekiben.packages import documents
 from ekiben.packages.carrying import called_for, carried, permit
@@ -68,7 +68,14 @@ def load(folder: str | Path, *, trust: str | None = None) -> Package:
     ...
     ekiben.errors.NotFoundError: A package's folder must hold package.json. Got 'no/such/folder', which has none.
     """
+    if isinstance(folder, Package):
+        raise SpecError("What is loaded must be a package's folder, as package.save(folder) writes it. Got Package.")
     folder = Path(folder)
+    if folder.is_file():
+        raise SpecError(
+            f"What is loaded must be a package's folder, as package.save(folder) writes it. Got the file {folder.name!r}. "
+            "A model in a file of its own is loaded by what wrote it, and packed: ek.pack(model, …)."
+        )
     package = build(folder, verify(folder), trust=trust)
     _ = package.model  # what cannot be built is known now
     return package

@@ -352,6 +352,10 @@ class Package(Whole):
 
     def _which(self, output: str | None) -> int:
         names = [each.name for each in self.signature.outputs]
+        if output is not None and names == [""]:
+            raise SpecError(
+                f"The 'output' chooses one of several. Got {output!r}, and the model has one. Leave it out."
+            )
         if output is not None and output not in names:
             raise SpecError(f"The 'output' must be one of {names}. Got {output!r}.{nearest(output, names)}")
         return 0 if output is None else names.index(output)
@@ -372,8 +376,9 @@ class Package(Whole):
     def save(self, folder: str | Path) -> Path:
         """Copy the package into a new folder."""
         target = Path(folder)
-        if target.exists() and any(target.iterdir()):
-            raise SpecError(f"The 'folder' must be new or empty. Got {str(folder)!r}, which holds files.")
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            what = "is a file" if target.is_file() else "holds files"
+            raise SpecError(f"The 'folder' must be new or empty. Got {str(folder)!r}, which {what}.")
         shutil.copytree(self.folder, target, dirs_exist_ok=True)
         return target
 

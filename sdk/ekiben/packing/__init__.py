@@ -106,6 +106,9 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     with shown(progress) as say:
         say("learning the contract")
         trust, allow_pickle = _listed("trust", trust), _listed("allow_pickle", allow_pickle)
+        for parameter, value in (("owner", owner), ("explainer", explainer)):
+            if value is not None and not isinstance(value, str):
+                raise SpecError(f"The {parameter!r} must be a text. Got {type(value).__name__}.")
         model, source, told = _opened(model, reference, trust, allow_pickle)
         live = live_of(model, tables.given("reference", reference), name, target, trust, allow_pickle, contract)
         describing.fits_outputs("target", target, live.rows, live.signature)

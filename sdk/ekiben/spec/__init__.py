@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ __all__ = [
 FILE = "ekiben.toml"
 
 
-def read(path: str | Path) -> ServiceSpec:
+def read(path: str | PathLike[str]) -> ServiceSpec:
     """Read the spec of a bento's folder, or of a file.
 
     Raises
@@ -54,6 +55,10 @@ def read(path: str | Path) -> ServiceSpec:
     ekiben.errors.NotFoundError: A bento's folder must have a file ekiben.toml. Got 'bentos/nowhere', which has none. \
 To make one, run: ekiben scaffold bentos/nowhere
     """
+    if not isinstance(path, str | PathLike):
+        raise SpecError(
+            f"What is read must be a service's folder, as ek.scaffold writes it. Got {type(path).__name__}."
+        )
     given = Path(path)
     file = given if given.suffix == ".toml" and not given.is_dir() else given / FILE
     if not file.is_file():
