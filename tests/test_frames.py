@@ -49,6 +49,19 @@ def test_a_batch_of_arrow_becomes_the_frame_that_conform_makes(name):
     assert gaps == expected["x"].map(lambda value: type(value).__name__)[expected["x"].isna()].tolist()
 
 
+@pytest.mark.parametrize("name", [name for name in FITTING if name != "lists"])
+def test_what_a_model_does_to_its_frame_is_not_done_to_what_came(name):
+    for frame in (pd.DataFrame({"x": FITTING[name]}), pd.DataFrame({"x": FITTING[name], "y": FITTING[name]})):
+        schema, came = tables.learn(frame), frame.copy(deep=True)
+        batch = pa.RecordBatch.from_pandas(frame, preserve_index=False)
+        for made in (tables.conform(frame, schema), frames.fitted(batch, schema)):
+            for column in made:
+                cells = made[column].array
+                cells[:2] = cells[1:].copy()
+        assert_frame_equal(frame, came)
+        assert batch.equals(pa.RecordBatch.from_pandas(came, preserve_index=False))
+
+
 @pytest.mark.parametrize("n_groups", [1, 3, 7])
 def test_texts_are_those_of_their_rows_in_every_row_group(n_groups):
     frame = pd.DataFrame({"x": [f"text {i * i % 13}" for i in range(50)]})

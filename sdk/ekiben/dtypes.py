@@ -76,7 +76,7 @@ def series(column: Column, values: Any) -> Any:
     if isinstance(values, list) and column.dtype in NUMPYS_OWN and column.kind not in _BUILDERS:
         return _array(column, values)
     if isinstance(values, pd.Series) and _is_as_fitted(column, values):
-        return values.reset_index(drop=True)
+        return pd.Series(values.array, copy=False)
     builder = _BUILDERS[
         "category" if column.dtype == "category" else column.kind if column.kind in _BUILDERS else "any"
     ]

@@ -326,7 +326,7 @@ class _Writer:
         arrow = require("pyarrow", to="score a file")
         assert batch.rows is not None
         answered = packages.table(answers, self._signature, batch.rows.index)
-        found = arrow.Table.from_pandas(answered, preserve_index=False)
+        found = arrow.Table.from_pandas(answered, preserve_index=False, nthreads=1)
         kept = {f"{name}_in" if name in found.column_names else name: batch.came[name] for name in self._keep}
         return arrow.table({**kept, **dict(zip(found.column_names, found.columns, strict=True))})
 
@@ -345,8 +345,9 @@ class _Writer:
         """Begin the whole file, or begin it again."""
         types = require("pyarrow", to="score a file").types
         self._open.close()
-        # a dictionary of scores, which hardly repeat, would only cost time
-        repeats = [field.name for field in schema if not types.is_floating(field.type)]
+        # a dictionary of scores and ids, which hardly repeat, would only cost time
+        unlike = {field.name for field in schema if types.is_floating(field.type)} | {*self._keep}
+        repeats = [field.name for field in schema if field.name not in unlike or types.is_string(field.type)]
         parquet = require("pyarrow.parquet", to="score a file")
         writer = parquet.ParquetWriter(self._parts / "whole.part", schema, use_dictionary=repeats)
         self._schema, self._whole = schema, self._open.enter_context(writer)

@@ -54,14 +54,17 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     if not all(isinstance(name, str) for name in frame.columns) or frame.columns.duplicated().any():
         raise SchemaError("The columns must have names that are texts and differ. Got others.")
     faults = [twice(schema[name]) for alias, name in schema.aliases.items() if {alias, name} <= set(frame.columns)]
-    frame = frame.rename(columns={} if faults else schema.aliases)
+    if not faults and not schema.aliases.keys().isdisjoint(frame.columns):
+        frame = frame.rename(columns=schema.aliases)
     faults += _name_faults([str(name) for name in frame.columns], schema)
     for column in schema.columns:
         if column.name in frame.columns and not plainly_fits(column, frame[column.name]):
             faults += _few(value_faults(column, enumerate(frame[column.name].tolist())))
     if faults:
         raise SchemaError.of(faults)
-    return as_frame({name: frame[name] for name in schema.names}, schema).set_index(frame.index)
+    fitting = as_frame({name: frame[name] for name in schema.names}, schema)
+    fitting.index = frame.index
+    return fitting
 
 
 def as_a_frame(rows: Any) -> str:
@@ -138,19 +141,21 @@ def plainly_fits(column: Column, values: pd.Series[Any]) -> bool:
 
     if column.kind in ("text", "category"):
         return _texts_fit(column, values.tolist())
-    code = values.dtype.kind if isinstance(values.dtype, np.dtype) else "O"
+    is_plain = isinstance(values.dtype, np.dtype)
     if column.kind in ("number", "integer"):
-        return code in ("iuf" if column.kind == "number" else "iu") and _numbers_fit(column, values.to_numpy())
+        return is_plain and numbers_fit(column, values.to_numpy())
     if column.kind not in ("boolean", "datetime") or (values.isna().any() and not column.nullable):
         return False
     if column.kind == "datetime":
         limited = column.minimum is not None or column.maximum is not None
         return not limited and column.dtype.startswith("datetime64[ns") and str(values.dtype) == column.dtype
-    return code == "b"
+    return is_plain and values.dtype.kind == "b"
 
 
-def _numbers_fit(column: Column, numbers: Any) -> bool:
-    """Look at the least and the largest number."""
+def numbers_fit(column: Column, numbers: Any) -> bool:
+    """Look at the least and the largest number of an array."""
+    if numbers.dtype.kind not in {"number": "iuf", "integer": "iu"}.get(column.kind, ""):
+        return False
     least, most = numbers.min(), numbers.max()
     if least != least:  # one is missing
         numbers = numbers[numbers == numbers]

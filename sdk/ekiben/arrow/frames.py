@@ -11,6 +11,8 @@ from ekiben.schema import Column, Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+ARROWS = {"float64": "double", "float32": "float", **{name: name for name in ("int64", "int32", "int16", "int8")}}
+
 
 def fitted(batch: Any, schema: Schema) -> pd.DataFrame:
     """Bring a batch into the contract's columns, order and dtypes: what `conform` makes of its frame, in less time.
@@ -64,6 +66,9 @@ def _series(column: Column, array: Any) -> Any:
     types = require("pyarrow", to="read Arrow").types
     if types.is_dictionary(array.type) and types.is_string(array.type.value_type):
         return _texts(column, array)
+    if not array.null_count and str(array.type) == ARROWS.get(column.dtype):
+        numbers = array.to_numpy()  # as the model was fitted on it: a series would take more time than to look at it
+        return numbers if tables.numbers_fit(column, numbers) else None
     values = array.to_pandas()
     return dtypes.series(column, values) if tables.plainly_fits(column, values) else None
 
