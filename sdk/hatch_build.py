@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCE = Path("sdk/ekiben/_loops.c")
 MADE = SOURCE.with_name("_loops.abi3.so")
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden")
-LINKED = ("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()  # Python's own names come with Python
+LINKED = ("-lm", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()))  # Python's names come with it
 
 
 class Loops(BuildHookInterface):
@@ -43,7 +43,7 @@ def compiled(source: Path, made: Path) -> str:
     if os.name != "posix":
         return "they are built on Linux and macOS"
     include = sysconfig.get_paths()["include"]
-    command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, *LINKED, f"-I{include}", str(source), "-o", str(made)]
+    command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, f"-I{include}", str(source), *LINKED, "-o", str(made)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as reason:

@@ -1,4 +1,4 @@
-/* The inner loops of a prediction by trees, of its explanation, and of the log, which Python has no quick words for.
+/* The inner loops of a prediction by trees, of its explanation, of chances and of the log, which Python has no quick words for.
 
    Everything here is also done without this file: by ONNX Runtime, by numpy, and by Python. `ekiben.loops` chooses. What
    comes in is looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
@@ -437,6 +437,29 @@ static PyObject *loops_rows(PyObject *self, PyObject *args) {
     return fits ? PyBool_FromLong(held) : NULL;
 }
 
+/* ── powers of e ──────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+PyDoc_STRVAR(powers_doc,
+"powers(numbers)\n--\n\n"
+"Put into each place of a float64 array e to the power of what stands there, to the bits of `math.exp`; numpy has others.");
+
+static PyObject *loops_powers(PyObject *self, PyObject *args) {
+    Py_buffer made;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "w*", &made)) {
+        return NULL;
+    }
+    double *numbers = made.buf;
+    Py_ssize_t n = made.len / 8;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++) {
+        numbers[i] = exp(numbers[i]);
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&made);
+    Py_RETURN_NONE;
+}
+
 /* ── tables of Shapley values ──────────────────────────────────────────────────────────────────────────────────── */
 
 enum { QUESTIONS = 8 };          /* of a branch: the bits of a byte */
@@ -754,6 +777,7 @@ static PyMethodDef methods[] = {
     {"forest", loops_forest, METH_VARARGS, forest_doc},
     {"row", (PyCFunction)(void (*)(void))loops_row, METH_FASTCALL, row_doc},
     {"rows", loops_rows, METH_VARARGS, rows_doc},
+    {"powers", loops_powers, METH_VARARGS, powers_doc},
     {"tables", loops_tables, METH_VARARGS, tables_doc},
     {"parts", loops_parts, METH_VARARGS, parts_doc},
     {"written", loops_written, METH_VARARGS, written_doc},
@@ -761,7 +785,7 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of their explanations, and of the log.", 0, methods,
+    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of their explanations, of chances and of the log.", 0, methods,
     NULL, NULL, NULL, NULL,
 };
 

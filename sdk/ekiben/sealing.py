@@ -319,11 +319,12 @@ SHAPE: dict[str, Callable[[Any], bool]] = {
     "provenance": lambda value: isinstance(value, dict) and {"ekiben", "git_commit"} <= value.keys(),
 }
 COSTS = {"row_us", "many_us", "few", "native_row_us", "native_many_us", "crossover"}
+MORE_COSTS = {"frame_us", "native_frame_us"}
 MAY_HAVE: dict[str, Callable[[Any], bool]] = {
     "strongest": _texts,
     "carries": lambda value: _texts(value) and value == sorted(set(value) & set(CARRIED)),
     "code": _texts,
     "allowed": _mapping(_texts),
     "plan": lambda value: isinstance(value, dict) and type(value.get("compiled")) is bool,
-    "costs": lambda value: _mapping(_either(_nothing, _number))(value) and value.keys() == COSTS,
+    "costs": lambda value: _mapping(_either(_nothing, _number))(value) and COSTS <= value.keys() <= COSTS | MORE_COSTS,
 }

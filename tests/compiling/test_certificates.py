@@ -247,6 +247,57 @@ def test_of_very_many_rows_the_model_is_asked_unless_it_was_clearly_dearer(champ
     assert costs.most_planned == most
 
 
+@pytest.mark.parametrize(
+    ("told", "plans"), [((0.5, 1.0), True), ((0.95, 1.0), False), ((1.5, 1.0), False), ((None, None), False)]
+)
+def test_frames_of_any_size_go_to_the_plan_where_it_was_clearly_quicker(champion, told, plans):
+    costs = replace(champion.plan.costs, frame_us=told[0], native_frame_us=told[1])
+    assert costs.plans_frames == plans
+
+
+def test_a_frame_of_very_many_rows_is_answered_by_the_plan_as_each_of_its_rows(champion, people, tmp_path):
+    from ekiben import packages
+
+    folder = champion.save(tmp_path / "package")
+    package = packages.build(folder, sealing.verify(folder))
+    package.plan.costs = replace(package.plan.costs, frame_us=0.1, native_frame_us=1.0, crossover=10)
+    rows = people[0].sample(20_000, replace=True, random_state=0)
+    found = package.predict(rows)
+    assert "model" not in vars(package)
+    assert found.index.equals(rows.index)
+    for at in (0, 8191, 8192, 19_999):  # where one part of it ends and the next begins
+        pd.testing.assert_frame_equal(found.iloc[[at]], champion.predict(rows.iloc[[at]]))
+    pd.testing.assert_frame_equal(found, champion.predict(rows, compiled=False))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("dtype", [object, "category", "string[python]", "string[pyarrow]"])
+def test_the_columns_of_a_frame_hold_the_values_that_its_rows_have(dtype, missing):
+    frame = pd.DataFrame(
+        {
+            "text": pd.Series(["a", missing, "b", "a"], dtype=dtype),
+            "none": pd.Series([missing] * 4, dtype=dtype),
+            "mixed": pd.Series([1, True, "1", 1.0], dtype=object),
+            "lists": pd.Series([[1], [2], None, [3]], dtype=object),
+            "number": [0.5, np.nan, -0.0, np.inf],
+            "narrow": np.array([0.1, 0.2, 0.3, np.nan], dtype=np.float32),
+            "count": np.array([0, 1, 2**63 + 1025, 2**64 - 1], dtype=np.uint64),
+            "yes": [True, False, True, False],
+            "gap": pd.array([1, None, 3, 4], dtype="Int64"),
+            "day": pd.to_datetime(["2020-01-01", None, "2021-01-01", "2022-01-01"]),
+        }
+    )
+    made = compiling.columns_of(frame)
+    for name, found, expected in zip(frame, made, tables.as_columns(frame), strict=True):
+        assert repr([*found]) == repr(expected), name
+        assert len(found) == 4
+        assert repr([*found[1:3]]) == repr(expected[1:3]), name
+        assert repr([found[i] for i in range(4)]) == repr(expected), name
+    for i, name in enumerate(frame):
+        if name in ("number", "narrow", "count", "yes"):
+            assert np.array(made[i], dtype=np.float64).tobytes() == np.array([*made[i]], dtype=np.float64).tobytes()
+
+
 def test_a_loaded_package_builds_its_model_when_it_is_first_needed(champion, tmp_path):
     folder = champion.save(tmp_path / "package")
     manifest = sealing.verify(folder)

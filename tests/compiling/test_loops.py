@@ -1,5 +1,6 @@
-"""The inner loops give, to the last bit, what ONNX Runtime and numpy give; and take over nothing that leads astray."""
+"""The inner loops give, to the last bit, what ONNX Runtime, numpy and Python give; and take over nothing that leads astray."""
 
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ekiben import locking
 from ekiben.compiling.forest import constant, grow
-from ekiben.compiling.nodes import Core, trees
+from ekiben.compiling.nodes import Core, Table, links, trees
 from ekiben.compiling.nodes.trees import LARGEST_32, Trees, taken_over
 from ekiben.errors import PlanError
 from ekiben.explainers.shapley import filling, tables
@@ -354,3 +355,38 @@ def test_one_leaf_for_every_row_is_a_tree():
     node = Trees(Core(1), forest, None, narrow=False)
     assert node.summed([float("nan")]) == [0.75]
     assert node.apply(np.zeros((2, 1))).tolist() == [[0.75], [0.75]]
+
+
+# ── powers of e ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ODD = [0.0, -0.0, 1.0, -1.0, 709.7, 709.8, 1e308, -708.4, -745.2, -1e308, math.inf, -math.inf, math.nan, 5e-324, 1e-17]
+
+
+def margins(n=3000):
+    """Give numbers of every size, and odd ones, three a row."""
+    rng = np.random.default_rng(8)
+    return np.concatenate([np.array(ODD), rng.normal(size=n) * 10.0 ** rng.integers(-8, 4, n)]).reshape(-1, 3)
+
+
+@built
+def test_powers_are_those_of_python():
+    numbers = margins().ravel()
+    made = numbers.copy()
+    loops.powers(made)
+    assert made.tobytes() == np.array([links.exp(number) for number in numbers.tolist()]).tobytes()
+    for unfit in ([1.0], np.frombuffer(bytes(8))):  # no array, and one that nobody may write to
+        with pytest.raises(TypeError):
+            loops.powers(unfit)
+
+
+@pytest.mark.parametrize("node", [links.Sigmoid, links.Softmax, links.Power])
+@pytest.mark.parametrize("with_loops", [pytest.param(True, marks=built), False])
+def test_many_rows_get_the_chances_that_each_gets_alone(monkeypatch, node, with_loops):
+    if not with_loops:
+        monkeypatch.setattr(links, "loops", None)
+    rows = margins()
+    with np.errstate(all="ignore"):
+        together = node(Core(3)).block(Table(rows, len(rows)))
+    alone = np.array([node(Core(3)).row(row) for row in rows.tolist()])
+    np.testing.assert_array_equal(together, alone)  # a number that is none has no bits of its own
+    assert np.isfinite(together).sum() > 2900

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
+from ekiben.compiling.costs import UNMEASURED, Costs
+from ekiben.compiling.framing import columns_of
 from ekiben.compiling.nodes import Coded, Doc, Node, Row, Table
-from ekiben.compiling.plans import NO_ANSWER, UNMEASURED, Choosing, Costs, Grown, Plan, Sums, load
+from ekiben.compiling.plans import NO_ANSWER, Choosing, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
 from ekiben.schema import PARTS, Column, Signature
@@ -43,6 +45,7 @@ __all__ = [
     "Sums",
     "Table",
     "certify",
+    "columns_of",
     "compiled",
     "load",
     "measure",

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from ekiben import tables
+from ekiben.compiling.costs import VERY_MANY, Costs
 from ekiben.compiling.edges import edges, walk
+from ekiben.compiling.framing import columns_of
 from ekiben.compiling.nodes import Table
 from ekiben.compiling.nodes.native import NativeStep
-from ekiben.compiling.plans import NO_ANSWER, Costs, Plan
+from ekiben.compiling.plans import NO_ANSWER, Plan
 from ekiben.compiling.translating import NoPlan
 from ekiben.models import Answers
 from ekiben.schema import Column, Schema
@@ -294,10 +296,8 @@ def _apart(ours: Any, native: Any) -> float:
 # ── what rows cost ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SIZES = (1, 32, 1024)
-LARGE, LITTLE_US = (
-    8192,
-    25_000,
-)  # so many rows are measured too, where 1,024 take so little: the slope hides in the noise else
+LARGE, LITTLE_US = 8192, 25_000  # so many rows are measured too where 1,024 take so little: noise hides the slope else
+FRAMES, MOST_FRAME_US = (VERY_MANY, SIZES[-1]), 100_000  # sizes of a frame, which may take the model so long
 ENOUGH_S, MOST_S = 0.01, 0.15  # of one measurement, which is three calls or more unless they take long
 Measured = Mapping[int, float]  # microseconds by the number of rows
 
@@ -314,6 +314,8 @@ def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> 
         values = {name: [row[i] for row in rows] for i, name in enumerate(plan.names)}
         frame = tables.as_frame(values, contract)
         ours[size], native[size] = _us(partial(_columns_answered, plan, rows)), _us(partial(ask, frame))
+    framed = next((n for n in FRAMES if _slope(native) * n < MOST_FRAME_US), FRAMES[-1])
+    many = reference.iloc[np.arange(framed) % len(real)]
     row_us = _us(lambda: plan.answers_by_row(real[:1]))
     return Costs(
         row_us=round(row_us, 1),
@@ -322,6 +324,8 @@ def measure(plan: Plan, ask: Ask, reference: pd.DataFrame, contract: Schema) -> 
         native_row_us=round(native[1], 1),
         native_many_us=round(_slope(native), 3),
         crossover=_crossover(ours, native),
+        frame_us=round(_us(lambda: plan.answers_by_column(columns_of(many), framed)) / framed, 3),
+        native_frame_us=round(_us(partial(ask, many)) / framed, 3),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from ekiben.compiling import building
 from ekiben.compiling.building import Building
+from ekiben.compiling.costs import UNMEASURED, Costs
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values, links, numbers
 from ekiben.compiling.nodes.columns import Select, Shared
 from ekiben.compiling.nodes.links import Linear
@@ -26,47 +26,8 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 
-VERY_MANY = 16_384  # rows, more than are measured where a model is packed
-CLEARLY = 4  # so many times as dear is no noise of a busy machine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What rows cost, in microseconds, as it was measured where the model was packed.
-
-    Parameters
-    ----------
-    row_us
-        One row by the plan.
-    many_us
-        One more row in a large table, by the plan.
-    few
-        Up to so many rows are answered one by one.
-    native_row_us, native_many_us
-        The same by the model itself.
-    crossover
-        From so many rows on the model itself is quicker; None where it never is.
-    """
-
-    row_us: float
-    many_us: float
-    few: int
-    native_row_us: float
-    native_many_us: float
-    crossover: int | None
-
-    @property
-    def most_planned(self) -> float:
-        """Up to so many rows the plan is quicker, as far as that was measured: of very many, no model pays for each call any more."""
-        is_dear = self.native_many_us > CLEARLY * self.many_us
-        turn = math.inf if self.crossover is None else self.crossover
-        return turn if is_dear else min(turn, VERY_MANY)
-
-
 NO_ANSWER = (PlanError, ArithmeticError, ValueError)  # of a plan: the model has one, or says why not
-UNMEASURED = Costs(
-    row_us=math.inf, many_us=math.inf, few=8, native_row_us=math.inf, native_many_us=math.inf, crossover=None
-)
+AT_ONCE = 8192  # rows whose numbers stay near
 
 
 LINKS = (links.Power, links.Sigmoid, links.SignedSquare, links.SoftPlus, links.Softmax, numbers.Round, numbers.Stretch)
@@ -281,6 +242,15 @@ class Plan:
         PlanError
             If there is no finite answer for one of the rows.
         """
+        starts = range(0, max(n_rows, 1), AT_ONCE)
+        found = [
+            self._answered([column[i : i + AT_ONCE] for column in columns] if len(starts) > 1 else columns, n)
+            for i in starts
+            for n in [min(AT_ONCE, n_rows - i)]
+        ]
+        return found[0] if len(found) == 1 else tuple(map(_joined, zip(*found, strict=True)))
+
+    def _answered(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Answers, ...]:
         table = Table(columns, n_rows)
         with np.errstate(all="ignore"):
             return tuple(head.answer(table) for head in self.heads)
@@ -328,6 +298,7 @@ class _Head:
         self.label: Mapping[str, Any] | None = told.get("label") if "label" in output.parts else None
         self.scores = _on(told, "scores", output, built)
         self.value = _on(told, "value", output, built)
+        self._listed = _array(self.labels, self.labels)
         self._names = [str(label) for label in output.classes]
         self._chosen = chooser(self.label) if self.label else None
         self._seen = built.node(self.label["of"]) if self.label and "of" in self.label else None
@@ -384,7 +355,7 @@ class _Head:
         labels = None
         if self.label is not None:
             seen = core if self._seen is None else self._seen.block(beside)
-            labels = _array([self.labels[i] for i in chosen(self.label, seen).tolist()], self.labels)
+            labels = self._listed[chosen(self.label, seen)]
         return Answers(labels=labels, scores=scores, values=value)
 
     def numbers(self, table: Table) -> Array:
@@ -421,6 +392,12 @@ def _array(labels: Sequence[Any], classes: Sequence[Any]) -> Array:
     """Hold labels as a model does: numbers as numbers, texts as objects."""
     texts = any(isinstance(label, str) for label in classes)
     return np.array(labels, dtype=object) if texts else np.array(labels)
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    """Put answers to rows that follow each other one behind the other."""
+    told = {part: [getattr(each, part) for each in parts] for part in ("labels", "scores", "values")}
+    return Answers(**{part: None if each[0] is None else np.concatenate(each) for part, each in told.items()})
 
 
 def _nothing() -> Any:

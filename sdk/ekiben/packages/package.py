@@ -176,9 +176,12 @@ class Package(Whole):
 
     def answers(self, rows: pd.DataFrame) -> tuple[Answers, ...]:
         """Answer rows that fit the contract: by the plan, or by the model where it is quicker or there is no plan."""
-        if (plan := self.plan_for(len(rows))) is not None:
+        plan = self.plan
+        if plan is not None and not plan.costs.plans_frames:
+            plan = self.plan_for(len(rows))
+        if plan is not None:
             with suppress(*NO_ANSWER):
-                return plan.answers(tables.as_columns(rows), len(rows))
+                return plan.answers(compiling.columns_of(rows), len(rows))
         return ask(self.adapter, self.model, rows)
 
     def predictions(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -88,6 +88,28 @@ class Coded(Sequence[Any]):
         return made
 
 
+class Held(Sequence[Any]):
+    """A column of numbers in an array: nodes that compute take it whole, others get each number as a plain value."""
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, numbers: Array) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self.numbers[index]
+        return Held(found) if isinstance(index, slice) else found.item()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.numbers.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self.numbers, dtype=dtype)
+
+
 class Node:
     """One step; `width` numbers for each row."""
 

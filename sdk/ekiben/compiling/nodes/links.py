@@ -10,6 +10,7 @@ import numpy as np
 
 from ekiben.compiling.nodes import ByRow, Core, Node, Of, Table, Values, bounded, finite, finite_row
 from ekiben.errors import IntegrityError
+from ekiben.loops import loops
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -75,6 +76,11 @@ class Sigmoid(ByRow):
     def one(self, numbers: Sequence[float]) -> Sequence[float]:
         return [expit(number) for number in numbers]
 
+    def apply(self, matrix: Array) -> Array:
+        small = powers(-np.abs(matrix))
+        made: Array = np.where(matrix >= 0, 1.0, small) / (1.0 + small)
+        return made
+
 
 def expit(value: float) -> float:
     """Give the logistic function of a number."""
@@ -90,6 +96,15 @@ def exp(value: float) -> float:
         return math.exp(value)
     except OverflowError:
         return math.inf
+
+
+def powers(matrix: Array) -> Array:
+    """Give e to the power of each number, to the bits of `exp`; `matrix` is the caller's to lose."""
+    if loops is None:
+        return np.array([exp(number) for number in matrix.ravel().tolist()]).reshape(matrix.shape)
+    made: Array = np.ascontiguousarray(matrix, dtype=np.float64)
+    loops.powers(made)
+    return made
 
 
 class Pair(Of):
@@ -121,9 +136,15 @@ class Softmax(ByRow):
 
     def one(self, numbers: Sequence[float]) -> Sequence[float]:
         top = max(numbers)
-        powers = [exp(number - top) for number in numbers]
-        total = sum(powers)
-        return [power / total for power in powers]
+        found = [exp(number - top) for number in numbers]
+        total = sum(found)
+        return [power / total for power in found]
+
+    def apply(self, matrix: Array) -> Array:
+        found = powers(matrix - matrix.max(axis=1, keepdims=True))
+        totals = np.array([*map(sum, found.tolist())])  # as Python adds up, which numpy does in another order
+        made: Array = found / totals.reshape(-1, 1)
+        return made
 
 
 class Posterior(Of):
@@ -159,6 +180,9 @@ class Power(ByRow):
 
     def one(self, numbers: Sequence[float]) -> Sequence[float]:
         return [exp(number) for number in numbers]
+
+    def apply(self, matrix: Array) -> Array:
+        return powers(matrix.copy())
 
 
 class SignedSquare(ByRow):
