@@ -26,6 +26,8 @@ FORMS = {
     "split": {"dataframe_split": {"columns": NAMES, "index": [7, 9], "data": LISTS}},
     "split_in_another_order": {"dataframe_split": {"columns": NAMES[::-1], "data": [row[::-1] for row in LISTS]}},
     "split_without_names": {"dataframe_split": {"data": LISTS}},
+    "split_with_no_names": {"dataframe_split": {"columns": None, "data": LISTS}},
+    "split_with_the_numbers_of_pandas": {"dataframe_split": {"columns": [0, 1, 2, 3], "data": LISTS}},
     "records": {"dataframe_records": RECORDS},
     "records_in_another_order": {"dataframe_records": [dict(reversed(row.items())) for row in RECORDS]},
     "instances": {"instances": RECORDS},
@@ -53,6 +55,25 @@ def read(dialect, body, kind="application/json"):
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_every_form_is_the_same_rows(form):
     assert read(dialect_of(), form).columns == READ
+
+
+def test_a_column_that_is_called_by_a_number_is_found_by_it():
+    named = dialect_of(*(Column(name=name, kind="integer", dtype="int64", nullable=False) for name in ("1", "0")))
+    assert read(named, {"dataframe_split": {"columns": [0, 1], "data": [[30, 41]]}}).columns == {"0": [30], "1": [41]}
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [3, 2, 1, 0], [1, 2, 3, 4]])
+def test_other_numbers_than_those_of_pandas_are_names_that_nobody_knows(numbers):
+    with pytest.raises(SchemaError, match="The column 'age' is missing"):
+        read(dialect_of(), {"dataframe_split": {"columns": numbers, "data": [[1] * len(numbers)]}})
+
+
+@pytest.mark.parametrize(
+    "columns", [[], [0, "income", 2, 3], [0, 0, 1, 2], [0.0, 1.0, 2.0, 3.0], [True, False], "age", {}]
+)
+def test_columns_that_are_no_names_are_refused(columns):
+    with pytest.raises(SchemaError, match="`columns` must be a list of names that differ"):
+        read(dialect_of(), {"dataframe_split": {"columns": columns, "data": LISTS}})
 
 
 def test_nan_is_missing_as_mlflow_s_client_sends_it():

@@ -61,6 +61,7 @@ def documents(frame):
         # the four forms
         "split": {"dataframe_split": split},
         "split with an index": {"dataframe_split": {**split, "index": [3, 4, 5, 6]}},
+        "split with pandas' numbers": {"dataframe_split": {**split, "columns": list(range(len(names)))}},
         "split in another order": {"dataframe_split": {"columns": names[::-1], "data": [row[::-1] for row in lists]}},
         "records": {"dataframe_records": records},
         "records in another order": {"dataframe_records": [dict(reversed(row.items())) for row in records]},
@@ -231,6 +232,7 @@ GAPS = "the contract learnt that the model takes a gap here, which MLflow's sign
 # Where MLflow and we differ: whether each answers, and why we do as we do. A 5xx of theirs is a refusal.
 DIFFERENT = {
     "split without names": (False, True, NO_NAMES),
+    "split with pandas' numbers": (False, True, NO_NAMES),
     "instances of lists": (False, True, NO_NAMES),
     "inputs of lists": (False, True, NO_NAMES),
     "split with a short row": (True, False, "a value that is not there is no gap"),

@@ -126,14 +126,18 @@ class Invocations:
         index = given.get("index")
         if index is not None and not (isinstance(index, list) and len(index) == len(given["data"])):
             raise SchemaError("`index` must be a list as long as `data`. Got something else.")
-        names = given.get("columns", list(self._inputs.names))
-        if (
-            not isinstance(names, list)
-            or not all(isinstance(name, str) for name in names)
-            or len({*names}) != len(names)
-        ):
+        return self._of_lists("dataframe_split", given["data"], self._named(given.get("columns")))
+
+    def _named(self, columns: Any) -> Sequence[str]:
+        """Give the names of a split frame; pandas numbers those that nobody named, which are then every column in its place."""
+        known = self._inputs.names
+        if columns is None:
+            return known
+        kinds = {*map(type, columns)} if isinstance(columns, list) else set()
+        if kinds not in ({str}, {int}) or len({*columns}) != len(columns):
             raise SchemaError("`columns` must be a list of names that differ. Got something else.")
-        return self._of_lists("dataframe_split", given["data"], names)
+        names = [str(name) for name in columns]
+        return known if columns == [*range(len(known))] and {*names}.isdisjoint(known) else names
 
     def _instances(self, given: Any) -> Columns:
         if isinstance(given, dict):
