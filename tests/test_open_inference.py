@@ -105,6 +105,19 @@ def test_one_wide_tensor_holds_every_column_in_the_contract_s_order(data):
     assert read(dialect_of(*two), {"inputs": [wide]}).columns == {"b": [1.0, 3.0], "a": [2.0, 4.0]}
 
 
+@pytest.mark.parametrize(("shape", "data"), [([2], ["a", "b"]), ([2, 1], ["a", "b"]), ([2, 1], [["a"], ["b"]])])
+def test_one_tensor_of_any_name_is_the_only_column(shape, data):
+    one = Column(name="text", kind="text", dtype="object", nullable=False)
+    for dialect in (dialect_of(one), dialect_of(one, unit="customer_id")):
+        assert read(dialect, {"inputs": [tensor("args", "BYTES", data, shape=shape)]}).columns == {"text": ["a", "b"]}
+
+
+def test_the_unit_alone_is_not_the_only_column():
+    one = dialect_of(Column(name="text", kind="text", dtype="object", nullable=False), unit="customer_id")
+    with pytest.raises(SchemaError, match="'text' is missing"):
+        read(one, {"inputs": [tensor("customer_id", "BYTES", ["a", "b"])]})
+
+
 @pytest.mark.parametrize("datatype", [name for name in DTYPES if name != "BF16"])
 def test_bytes_are_read_as_their_datatype_says(datatype):
     kind = "boolean" if datatype == "BOOL" else "number" if datatype.startswith("FP") else "integer"
@@ -338,6 +351,7 @@ def test_health_and_metadata_are_shown(served, path, holds):
 def test_another_model_is_not_found_in_the_protocol_s_words(served):
     answer = asked_in(served, "/v2/models/k3pt-0ut/infer", b"{}", {})
     assert (answer.status, list(answer.json)) == (404, ["error"])
+    assert "The model must be 'risk', without a version" in answer.json["error"]
     assert "k3pt" not in answer.body.decode()
 
 

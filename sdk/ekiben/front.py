@@ -138,7 +138,8 @@ class Front:
             refused = (known and _misplaced(path, method, ASKED_BY_POST, () if of_v2 else PAGES)) or loading
             found: Response | Answer = refused if known else _nowhere()
         else:
-            found = _misplaced(path, method, endpoints, self._opened.pages) or self._opened.pages[path](live)
+            pages = self._opened.pages
+            found = _misplaced(path, method, endpoints, pages, model=live.spec.name) or pages[path](live)
         return open_inference.as_error(found) if of_v2 and isinstance(found, Answer) else found
 
     def _asks_readiness(self, scope: Scope) -> bool:
@@ -281,11 +282,13 @@ def _is_bentomls(scope: Scope) -> bool:
     return own and scope["method"] in ("GET", "HEAD")
 
 
-def _misplaced(path: str, method: str, by_post: Container[str], pages: Container[str]) -> Answer | None:
+def _misplaced(
+    path: str, method: str, by_post: Container[str], pages: Container[str], *, model: str = ""
+) -> Answer | None:
     """Refuse a path that is not there, or a method that it does not take."""
     is_asked, is_shown = path in by_post, path in pages or path in BENTOMLS_OWN
     if not is_asked and not is_shown:
-        return _nowhere()
+        return _nowhere(model if path.startswith(f"{V2}/models/") else "")
     allowed = "POST" if is_asked else "GET"
     if method == allowed or (is_shown and method == "HEAD"):
         return None
@@ -293,8 +296,10 @@ def _misplaced(path: str, method: str, by_post: Container[str], pages: Container
     return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": allowed})
 
 
-def _nowhere() -> Answer:
-    return refuse(HTTPStatus.NOT_FOUND, "not_found", "No such path. GET /docs.json lists them all.")
+def _nowhere(model: str = "") -> Answer:
+    """Say that a path is not there; a client of Open Inference, which makes paths of names, what the name must be."""
+    here = f"The model must be {model!r}, without a version: the route says who answers. " if model else ""
+    return refuse(HTTPStatus.NOT_FOUND, "not_found", f"{here}No such path. GET /docs.json lists them all.")
 
 
 def _as_response(answer: Answer) -> Response:

@@ -55,7 +55,8 @@ class OpenInference:
     """The bodies of `/v2/models/{name}/infer`, in JSON and with the binary tensor data extension.
 
     A column is a tensor of its name, of shape `[n_rows]` or `[n_rows, 1]`; a column of lists has shape `[n_rows, length]`.
-    Where there is one tensor of shape `[n_rows, n_columns]`, it holds all columns in the contract's order.
+    Where there is one tensor of shape `[n_rows, n_columns]`, it holds all columns in the contract's order, whatever its name;
+    of one column its shape may be `[n_rows]`.
 
     Parameters
     ----------
@@ -160,7 +161,8 @@ class OpenInference:
         names = self._inputs.names
         if len(tensors) == 1:
             ((name, only),) = tensors.items()
-            wide = len(only.shape) == 2 and only.shape[1] == len(names)
+            width = only.shape[1] if len(only.shape) == 2 else 1
+            wide = len(only.shape) < 3 and width == len(names) and name != self._unit
             if wide and (len(names) > 1 or name not in {*names, *self._inputs.aliases}):
                 bounded(only.shape[0], self._max_rows)
                 return {column: only.values[i :: len(names)] for i, column in enumerate(names)}
