@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 import ekiben as ek
+from ekiben import keys
 
 BEHIND = """import bentoml
 from ekiben.serving import Front, ModelService, config, read_spec
@@ -45,6 +46,26 @@ Guarded.add_asgi_middleware(Guard, word=b"sesame")
 """
 
 
+OPEN = """import bentoml
+from ekiben.serving import ModelService, config, front, read_spec
+
+SPEC = read_spec(__file__)
+CORS = {
+    "enabled": True,
+    "access_control_allow_origins": ["https://shop.example"],
+    "access_control_allow_methods": ["POST"],
+    "access_control_allow_headers": ["authorization", "content-type"],
+    "access_control_expose_headers": ["x-ekiben-id"],
+}
+
+@bentoml.service(name=SPEC.name, **config(SPEC), http={"cors": CORS})
+class Open(ModelService, spec=SPEC):
+    pass
+
+front(Open)
+"""
+
+
 @pytest.fixture
 def written(packages, tmp_path):
     def write(name, text):
@@ -79,6 +100,32 @@ def test_a_middleware_of_the_author_guards_what_the_front_answers(written, row):
         asked = {"url": f"{server.url}/predict", "json": {"rows": [row]}}
         assert httpx.post(**asked).status_code == 401
         assert httpx.post(**asked, headers={"x-word": "sesame"}).status_code == 200
+
+
+def test_bentoml_s_setting_of_cors_holds_for_every_path_and_asks_for_no_key_in_advance(written, row, tmp_path):
+    token, lines = keys.make("shop", ["read"])
+    (tmp_path / "keys.toml").write_text(lines)
+    origin = "access-control-allow-origin"
+    with ek.serve(written("open", OPEN), environment={"EKIBEN_KEYS_FILE": str(tmp_path / "keys.toml")}) as server:
+
+        def asked(path, of, key=token, method="POST", **beside):
+            told = {"origin": of} | ({} if key is None else {"authorization": f"Bearer {key}"}) | beside
+            body = {"json": {"rows": [row]}} if method == "POST" else {}
+            return httpx.request(method, f"{server.url}{path}", headers=told, **body)
+
+        for path in ("/predict", "/explain", "/invocations", "/v2/models/open/infer", "/metrics"):
+            before = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+            let_in = asked(path, "https://shop.example", None, "OPTIONS", **before)
+            assert (let_in.status_code, let_in.headers[origin]) == (200, "https://shop.example")
+            assert origin not in asked(path, "https://evil.example", None, "OPTIONS", **before).headers
+        answers = [asked("/predict", "https://shop.example", key) for key in (token, None)]
+        assert [each.status_code for each in answers] == [200, 401]  # a page may read why it was refused
+        for each in answers:
+            assert each.headers[origin] == "https://shop.example"
+            assert each.headers["access-control-expose-headers"] == "x-ekiben-id"
+        assert origin not in asked("/predict", "https://evil.example").headers
+        shown = asked("/metrics", "https://shop.example", method="GET").headers
+        assert shown.get_list(origin) == ["https://shop.example"]
 
 
 def test_a_service_that_is_stopped_answers_what_it_has_taken_and_tells_all_of_it(packages, tmp_path, row):

@@ -303,12 +303,28 @@ def _fronted(kind: Any, service: Any) -> Any:
             Front.stands_first = True
         finally:
             self.middlewares = middlewares
+        app = _let_in(app)
         _wired()  # it answers at once only where nobody is to see a request before the front
         for make, options in reversed(middlewares):
             app = make(app, **options)
         return app
 
     return type(FRONTED, (kind,), {"__slots__": (), "to_asgi": to_asgi, "__module__": kind.__module__})
+
+
+def _let_in(app: Any) -> Any:
+    """Let pages of other origins ask, where BentoML's configuration of CORS does: it stands before the front, which asks for keys."""
+    try:
+        from bentoml._internal.configuration.containers import BentoMLContainer
+        from starlette.middleware.cors import CORSMiddleware
+
+        if not BentoMLContainer.http.cors.enabled.get():
+            return app
+        options: dict[str, Any] = {**BentoMLContainer.access_control_options.get()}
+        return CORSMiddleware(app, **options)
+    except (AttributeError, ImportError, TypeError) as reason:
+        logger.warning("BentoML's CORS is not told to the front; add Starlette's middleware: %s", reason)
+        return app
 
 
 def _wired() -> None:
