@@ -317,3 +317,17 @@ def test_a_service_without_records_is_told_whose_there_are(tmp_path, monkeypatch
         ek.records("flats")
     with pytest.raises(NotFoundError, match=r"'rsik' has none\. Did you mean 'risk'\?$"):
         ek.records("rsik")
+
+
+def test_records_are_found_by_the_service_its_folder_their_folder_and_their_file(recorder, tmp_path, monkeypatch):
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path))
+    recorder().write(record(1))
+    (tmp_path / "bentos").mkdir()
+    (tmp_path / "bentos" / "ekiben.toml").write_text('format = 1\nname = "risk"\n[arms]\nchampion = "models:/risk/1"\n')
+    (one,) = segments(tmp_path / "risk")
+    for place in ("risk", tmp_path / "bentos", str(tmp_path / "bentos"), tmp_path / "risk", one):
+        assert ek.records(place)["id"].tolist() == [f"{1:032x}"] * 2, place
+    with pytest.raises(
+        IntegrityError, match=r"A segment of records must be one that ekiben wrote\. ekiben\.toml is not"
+    ):
+        ek.records(tmp_path / "bentos" / "ekiben.toml")

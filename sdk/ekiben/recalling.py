@@ -61,8 +61,9 @@ def records(
     Parameters
     ----------
     place
-        The service's name, or its folder; or a folder of segments, such as one that was copied from another machine; or the address of a
-        database, `postgresql://…`. A name is looked for in the database of `EKIBEN_RECORDS_DSN` where that is set.
+        The service's name, or the folder with its `ekiben.toml`; or a segment or a folder of segments, such as one that was
+        copied from another machine; or the address of a database, `postgresql://…`. A name is looked for in the database of
+        `EKIBEN_RECORDS_DSN` where that is set.
     since
         A moment; what was answered before is left out.
     service
@@ -132,18 +133,14 @@ class _Wanted:
         return one.ns >= self.first and (one.endpoint == "explain") == (self.endpoint == "explain")
 
 
-def find(place: str | os.PathLike[str]) -> Path:
-    """Find the folder of a service's records.
-
-    Raises
-    ------
-    NotFoundError
-        If there is none.
-    """
+def _segments_of(place: str | os.PathLike[str]) -> list[Path]:
+    """List the segments of a service, or of a folder, or the one that a path is."""
     home = recording.home()
     for folder in (home / str(place), Path(place)):
-        if folder.is_dir() and segments(folder):
-            return folder
+        if folder.is_dir() and (found := segments(folder)):
+            return found
+    if Path(place).is_file():
+        return [Path(place)]
     known = sorted(path.name for path in home.glob("*") if path.is_dir())
     here = f" There are records of {', '.join(known)}." if known else " Nothing was recorded here yet."
     hint = nearest(str(place), known) or here
@@ -167,10 +164,10 @@ def _found(place: str | os.PathLike[str], service: str | None, wanted: _Wanted) 
     dsn = database.checked(str(place)) if database.is_address(place) else None
     if dsn is None and service is not None:
         raise SpecError(f"The 'service' chooses one of a database. {str(place)!r} is none: leave it out.")
-    if dsn is None and not Path(place).is_dir():
+    if dsn is None and not Path(place).exists():
         dsn, service = database.address(), str(place)
     if dsn is None:
-        yield from _in_segments(find(place), wanted)
+        yield from _in_segments(_segments_of(place), wanted)
         return
     with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop runs in this thread
         parts = _in_database(dsn, service, wanted)
@@ -181,9 +178,9 @@ def _found(place: str | os.PathLike[str], service: str | None, wanted: _Wanted) 
             apart.submit(parts.close).result()
 
 
-def _in_segments(folder: Path, wanted: _Wanted) -> Iterator[Gathered]:
+def _in_segments(paths: list[Path], wanted: _Wanted) -> Iterator[Gathered]:
     """Gather together what has the same columns and comes of the same models, whichever process wrote it."""
-    coming = (each for each in merged(segments(folder)) if wanted.has(each[1]))
+    coming = (each for each in merged(paths) if wanted.has(each[1]))
     for header, those in groupby(coming, key=itemgetter(0)):
         yield from gathering.of_records(header, map(itemgetter(1), those))
 

@@ -176,7 +176,7 @@ def key(
 @verbs.command()
 def records(
     place: Annotated[
-        str, typer.Argument(help="A service's name or folder, a folder of segments, or the address of a database.")
+        str, typer.Argument(help="A service's name or folder, a segment or a folder of them, or a database's address.")
     ],
     out: Annotated[Path | None, typer.Option(help="A file to write them to: .csv, .json or .parquet.")] = None,
     since: Annotated[
