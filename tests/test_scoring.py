@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -153,7 +154,7 @@ def test_a_run_that_is_killed_goes_on_and_gives_the_same_bytes(champion, source,
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("change", ["rows", "source", "package"])
+@pytest.mark.parametrize("change", ["rows", "source", "package", "costs"])
 def test_another_job_begins_anew(champion, challenger, source, tmp_path, change):
     def stop(words):
         raise KeyboardInterrupt
@@ -163,6 +164,8 @@ def test_another_job_begins_anew(champion, challenger, source, tmp_path, change)
     if change == "source":
         pd.read_parquet(source).iloc[::-1].to_parquet(source, index=False)
     package = challenger if change == "package" else champion
+    if change == "costs":  # the same model, packed once more: of its plan and itself another may be the quicker one
+        package = replace(champion, manifest={**champion.manifest, "costs": {**champion.manifest["costs"], "few": 1}})
     assert score(package, source, tmp_path / "out.parquet", n_rows=30 if change == "rows" else 20).resumed == 0
 
 
@@ -198,6 +201,15 @@ def test_a_source_without_rows_is_refused(champion, source, tmp_path):
     with pytest.raises(SchemaError, match="at least one row"):
         score(champion, source, tmp_path / "out.parquet")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_source_is_not_written_over(champion, source, tmp_path):
+    (tmp_path / "beside.parquet").symlink_to(source)
+    came = source.read_bytes()
+    for out in (source, tmp_path / "beside.parquet"):
+        with pytest.raises(SpecError, match="another file than the source"):
+            score(champion, source, out)
+    assert source.read_bytes() == came
 
 
 def test_what_is_written_must_be_parquet(champion, source, tmp_path):

@@ -93,6 +93,8 @@ def score(
     if n_rows < 1:
         raise SpecError(f"A batch must hold at least one row. Got {n_rows}.")
     _has_columns(source, package, keep)
+    if out.exists() and out.samefile(source):
+        raise SpecError(f"The answers must be written to another file than the source. Got {out.name!r} for both.")
     parts = out.with_name(f"{out.name}.parts")
     _begin(parts, _job(package, source, keep, n_rows))
     resumed = 0
@@ -260,7 +262,14 @@ def _job(package: Package, source: Path, keep: Sequence[str], n_rows: int) -> st
         ends = hashlib.sha256(file.read(1 << 20))
         file.seek(max(0, size - (1 << 20)))
         ends.update(file.read())
-    told = {"package": package.digest, "size": size, "modified": source.stat().st_mtime_ns, "ends": ends.hexdigest()}
+    costs = package.manifest.get("costs")  # which say what answers: the plan and the model differ in their last bits
+    told = {
+        "package": package.digest,
+        "costs": costs,
+        "size": size,
+        "modified": source.stat().st_mtime_ns,
+        "ends": ends.hexdigest(),
+    }
     return json.dumps({**told, "keep": list(keep), "rows": n_rows}, indent=1)
 
 
