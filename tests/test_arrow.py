@@ -134,6 +134,18 @@ def test_the_contract_takes_every_type_that_holds_its_values(name, number, kind)
     assert [*map(type, found.columns["place"][0])] == [float, float]
 
 
+@pytest.mark.parametrize("index", [[541, 1128], ["a", "b"], [[1, 1], ["a", "b"]]])
+@pytest.mark.parametrize("kind", [PARQUET, STREAM])
+def test_the_index_of_a_frame_is_no_column(index, kind):
+    frame = pd.DataFrame({"age": [30, 41], "job": ["cook", None]}, index=index)
+    found = read(dialect_of(COLUMNS["age"], COLUMNS["job"]), bytes_of(pa.Table.from_pandas(frame), kind), kind)
+    assert found.columns == {"age": [30, 41], "job": ["cook", None]}
+
+
+def test_parquet_is_known_by_its_older_name_too():
+    assert read(dialect_of(), bytes_of(pa.table(PLAIN), PARQUET), "application/x-parquet").columns == READ
+
+
 def test_a_table_in_pieces_is_one():
     halves = pa.concat_tables([pa.table(PLAIN).slice(0, 1), pa.table(PLAIN).slice(1, 1)])
     assert read(dialect_of(), bytes_of(halves)).columns == READ
@@ -435,6 +447,7 @@ def test_a_footer_that_is_broken_anywhere_is_read_or_refused(end):
         (f"{STREAM};q=0, */*", JSON, JSON),
         (f"{STREAM.upper()} ; q=x, {PARQUET};q=0.1", JSON, PARQUET),
         ("application/*;q=0.2", FILE, FILE),
+        ("application/x-parquet", JSON, PARQUET),
         (";;,q=,", JSON, JSON),
     ],
 )

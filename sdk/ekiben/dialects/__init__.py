@@ -119,7 +119,12 @@ class Dialect(Protocol):
 
 def media_type(request: Request) -> str:
     """Give the kind of a body, in lower case and without its parameters; JSON where none is named."""
-    return request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    return spelled(request.headers.get("content-type", JSON).partition(";")[0].strip().lower())
+
+
+def spelled(kind: str) -> str:
+    """Give the name of a kind that has an older one, which SageMaker's clients use."""
+    return "application/vnd.apache.parquet" if kind == "application/x-parquet" else kind
 
 
 def unsupported(*kinds: str) -> Refusal:

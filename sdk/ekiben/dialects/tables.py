@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,13 +10,14 @@ from typing import Any
 
 from ekiben import arrow, protocol
 from ekiben.arrow import KINDS, values
-from ekiben.dialects import JSON, Refusal, Request, Routed, bounded, media_type
+from ekiben.dialects import JSON, Refusal, Request, Routed, bounded, media_type, spelled
 from ekiben.errors import Fault, MissingExtraError, SchemaError
 from ekiben.pinning import Contract
 from ekiben.schema import Column
 from ekiben.spec import ServiceSpec
 from ekiben.values import bounds
 
+INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name, of which no model was told
 ANY = ("*/*", "application/*")
 Columns = dict[str, list[Any]]
 
@@ -66,7 +68,9 @@ class Tables:
         self._refuse_types(found.columns)
         with arrow.sound(kind):
             told = {name: values.of_chunks(column, self._most_bytes) for name, column in found.columns.items()}
-        columns: Columns = {name: told.get(name, []) for name in found.names}
+        columns: Columns = {
+            name: told.get(name, []) for name in found.names if name in told or not INDEX.fullmatch(name)
+        }
         fitting = set()
         for name, column in found.columns.items():
             known = self._known.get(name)
@@ -119,7 +123,7 @@ def wanted(request: Request, otherwise: str, *others: str) -> str:
     known = {JSON, *others, *(KINDS if arrow.is_here() else ())}
     found, best = otherwise, 0.0
     for each in request.headers.get("accept", "").lower().split(","):
-        name, *parameters = (part.strip() for part in each.split(";"))
+        name, *parameters = (spelled(part.strip()) for part in each.split(";"))
         if name in {*known, *ANY} and (weight := _weight(parameters)) > best:
             found, best = otherwise if name in ANY else name, weight
     return found
@@ -131,7 +135,7 @@ def names_one(accept: bytes | None) -> bool:
     >>> names_one(b"*/*"), names_one(b"application/vnd.apache.arrow.stream")
     (False, True)
     """
-    return accept is not None and b"vnd.apache." in accept.lower()
+    return accept is not None and (b"vnd.apache." in accept.lower() or b"x-parquet" in accept.lower())
 
 
 def _weight(parameters: Sequence[str]) -> float:
