@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,10 +19,10 @@ from ekiben.dialects import Request
 from ekiben.dialects.rows import Rows
 from ekiben.endpoints import Endpoint
 from ekiben.errors import EkibenError
-from ekiben.front import Front, _explain, _predict
+from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
-from ekiben.pacing import Pace
+from ekiben.pacing import Pace, Share
 from ekiben.routing import Route
 from ekiben.spec import Explain, Limits
 from ekiben.waiting import FEW
@@ -93,7 +94,8 @@ def front(champion, challenger):
         lines = []
         log = AccessLog(write=lambda text: lines.extend(map(json.loads, text.splitlines())), count=plane.observe)
         batchers = shortcut.batchers(plane)
-        endpoint = made(SimpleNamespace(plane=plane, log=log, spans=None, batchers=batchers))
+        shared = Share(plane.spec.limits.explain_share)
+        endpoint = made(SimpleNamespace(plane=plane, log=log, spans=None, batchers=batchers, share=shared))
         with_ends.extend([plane, *batchers.values(), log])
         return SimpleNamespace(plane=plane, endpoint=endpoint, lines=lines, log=log)
 
@@ -734,3 +736,97 @@ def test_more_explanations_a_second_than_may_be_hear_when_to_come_back(front, ro
     refused = posted(served.endpoint, {"rows": [row]}, path="/explain")
     assert code(refused) == (429, "too_many_explanations")
     assert int(refused.headers["retry-after"]) > 900
+
+
+def at_once(endpoint, row):
+    """Ask as a segment that holds a whole request does; None where it is left to the usual way."""
+    body, named = sent({"rows": [row]})
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
+    return endpoint.at_once(headers, dict(headers), body)
+
+
+def pressed(endpoint, seconds):
+    """Let predictions be asked for at all times, beside explanations that took so long."""
+    endpoint._share.others_at = math.inf
+    endpoint._share.took(seconds)
+
+
+def test_predictions_are_seen_by_every_way_and_explanations_are_none(front, champion, row):
+    served = front(packages={"champion": with_plan(champion)})
+    share = served.endpoint._share
+    for asks in (lambda: at_once(served.endpoint, row), lambda: posted(served.endpoint, {"rows": [row]})):
+        share.others_at = -math.inf
+        asks()
+        assert share.is_shared
+    explains = front(made=_explain)
+    assert at_once(explains.endpoint, row).status == 200
+    assert posted(explains.endpoint, {"rows": [row]}, path="/explain").status == 200
+    assert not explains.endpoint._share.is_shared
+    assert explains.endpoint._share.waits_s() == 0
+
+
+def test_the_endpoints_of_one_process_share_its_time(champion):
+    opened = _Opened(plane_of({"champion": champion}))
+    assert len({each._share for each in opened.endpoints.values()}) == 1
+    opened.close()
+
+
+@pytest.mark.parametrize("path", ["/explain", "/explain?top=2"])
+def test_beside_predictions_explanations_wait_for_their_turn_in_the_order_they_came(front, row, path):
+    served = front(made=_explain, limits=Limits(explain_share=0.5))
+    share, turns = served.endpoint._share, []
+    pressed(served.endpoint, 0.05)
+    assert at_once(served.endpoint, row) is None  # not now
+
+    async def asked(nth):
+        answer = await post(served.endpoint, {"rows": [row]}, path=path)
+        turns.append(nth)
+        return answer
+
+    async def several():
+        return await asyncio.gather(*map(asked, range(FEW)))
+
+    answers = asyncio.run(several())
+    assert [each.status for each in answers] == [200] * FEW
+    assert turns == sorted(turns)
+    assert share.n_waiting == 0
+
+
+@pytest.mark.parametrize("path", ["/explain", "/explain?top=2"])
+def test_explanations_that_would_wait_too_long_beside_predictions_are_told_to_come_back(front, row, path):
+    served = front(made=_explain)
+    pressed(served.endpoint, 600)
+    served.endpoint._share.n_waiting = FEW
+    refused = posted(served.endpoint, {"rows": [row]}, path=path)
+    assert code(refused) == (429, "too_many_explanations")
+    assert refused.json["error"]["message"].startswith("At most 25% of this process's time is for explanations")
+    assert refused.headers["retry-after"] == "10"
+    outcome = at_once(served.endpoint, row)
+    assert (outcome.status, outcome.code) == (429, "too_many_explanations")
+    served.endpoint._share.others_at = -math.inf  # nobody asks for predictions any more
+    assert posted(served.endpoint, {"rows": [row]}, path=path).status == 200
+
+
+def test_who_says_how_long_it_waits_is_not_kept_for_longer(front, row):
+    served = front(made=_explain)
+    pressed(served.endpoint, 0.02)
+    served.endpoint._share.n_waiting = FEW
+    refused = posted(served.endpoint, {"rows": [row]}, path="/explain", x_ekiben_deadline_ms="100")
+    assert code(refused) == (429, "too_many_explanations")
+    assert posted(served.endpoint, {"rows": [row]}, path="/explain", x_ekiben_deadline_ms="60000").status == 200
+
+
+def test_who_leaves_before_its_turn_keeps_nobody_waiting(front, row):
+    served = front(made=_explain)
+    pressed(served.endpoint, 600)
+    body, named = sent({"rows": [row]})
+
+    async def leaves():
+        caller = Caller(body)
+        asking = asyncio.create_task(ask(served.endpoint, "POST", "/explain", headers=named, caller=caller))
+        await taken(served.endpoint, 1)
+        caller.left.set()
+        return await asking
+
+    assert code(asyncio.run(leaves())) == (400, "disconnected")
+    assert served.endpoint._share.n_waiting == 0

@@ -22,8 +22,8 @@ from ekiben.explaining.messages import Known, Task, Warm
 from ekiben.explaining.nearby import Nearby
 from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import Wish
+from ekiben.pacing import Rate
 from ekiben.schema import Output
-from ekiben.ticketing import Rate
 from traffic.faults import until
 
 PATIENCE_S = 240

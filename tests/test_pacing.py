@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ekiben.pacing import Pace, Turns, measured
+from ekiben.pacing import AT_ONCE_S, RECENT_S, Pace, Share, Turns, measured
 
 PATIENCE_S = 120
 
@@ -75,3 +75,64 @@ def test_what_one_service_learns_another_does_not():
     turns.timed("arm", 1, len)("")
     assert known["arm"].expected_s(1) == 1.0
     assert turns.expected_s("arm", 1) < 1.0
+
+
+# ── a share of the time
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def explained(clock, share, n, *, seconds, rests=0.0, predicting=True):
+    """Do pieces one after another, each when it may be; give how long each waited."""
+    waited = []
+    for _ in range(n):
+        if predicting:
+            share.others_at = clock.now
+        waited.append(share.waits_s())
+        clock.now += waited[-1] + seconds
+        share.took(seconds)
+        clock.now += rests
+    return waited
+
+
+@pytest.mark.parametrize("part", [0.1, 0.25, 0.5, 1.0])
+def test_a_flood_takes_its_share_of_the_time_and_no_more(part):
+    clock = Clock()
+    share, began = Share(part, clock=clock), clock.now
+    explained(clock, share, 1000, seconds=0.002)
+    assert 2.0 / (clock.now - began) == pytest.approx(part, rel=0.02)
+
+
+def test_who_does_less_than_the_share_never_waits():
+    clock = Clock()
+    assert not any(explained(clock, Share(0.25, clock=clock), 500, seconds=0.01, rests=0.031))
+    together = Share(0.25, clock=clock)
+    assert not any(explained(clock, together, 10, seconds=AT_ONCE_S / 16))  # so small that nobody notices
+
+
+def test_nothing_waits_where_no_other_work_was_asked_for_of_late():
+    clock = Clock()
+    share = Share(0.25, clock=clock)
+    assert not any(explained(clock, share, 3600, seconds=1.0, predicting=False))
+    share.others_at = clock.now  # what was done before owes nothing
+    assert share.waits_s() == 0
+    assert explained(clock, share, 2, seconds=0.1)[1] == pytest.approx(0.3 - AT_ONCE_S / 0.25)
+    clock.now = share.others_at + RECENT_S + 0.01
+    assert (share.waits_s(), share.is_shared) == (0, False)
+
+
+def test_a_turn_is_expected_behind_those_that_wait():
+    clock = Clock()
+    share = Share(0.5, clock=clock)
+    explained(clock, share, 5, seconds=0.1)
+    before = share.expected_s()
+    share.n_waiting = 10
+    assert share.expected_s() - before == pytest.approx(10 * 0.1 / 0.5)

@@ -26,7 +26,7 @@ FULL = ServiceSpec(
     route=Route({"champion": 0.9, "challenger": 0.1}, shadows=("next",), salt='spring "24"'),
     unit=Unit(source="header", name="x-customer-id"),
     budgets=Budgets(predict_p99_ms=20, explain_ms=80),
-    limits=Limits(max_rows=500, max_body_mb=1.5, explain_rows=3, explain_columns=20),
+    limits=Limits(max_rows=500, max_body_mb=1.5, explain_rows=3, explain_columns=20, explain_share=0.5),
     workers=2,
     threads=8,
     timeout_s=12.5,

@@ -22,7 +22,7 @@ from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
 from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
-from ekiben.pacing import Turns
+from ekiben.pacing import Share, Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
@@ -56,6 +56,8 @@ class Endpoint:
         The quick lane before it; None for none.
     batchers
         What asks an arm about several requests at once, by the arm; shared by all endpoints.
+    share
+        What explanations may take of this thread's time, beside predictions; shared by all endpoints.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class Endpoint:
         dialect: Dialect | None = None,
         lane: Lane | None = None,
         batchers: Mapping[str, Together] | None = None,
+        share: Share | None = None,
     ) -> None:
         self.plane, self.name, self._log, self._spans = plane, name, log, spans
         self._dialect, self._lane, self._batchers = dialect, lane, batchers or {}
+        self._share = share or Share(plane.spec.limits.explain_share)
         self._timeout_s = plane.spec.timeout_s
         self._most_bytes = int(plane.spec.limits.max_body_mb * 1_000_000)
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
@@ -96,6 +100,8 @@ class Endpoint:
             outcome = self._refused(_encoded())
         else:
             self.n_asked += 1
+            if self._dialect is not None:
+                self._share.others_at = began
             try:
                 outcome = await self._outcome(scope, headers, receive, began)
             except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
@@ -115,7 +121,10 @@ class Endpoint:
             return self._refused(_too_many(self._most))
         try:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
-            return lane.planned(asked) if asked is not None and lane.is_quick(asked) else None
+            if asked is None or not lane.is_quick(asked):
+                return None
+            self._share.others_at = asked.began
+            return lane.planned(asked)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
             return self._refused(self.plane.refused(self.name, failure))
 

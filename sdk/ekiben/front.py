@@ -25,6 +25,7 @@ from ekiben.endpoints import Endpoint
 from ekiben.explaining.tickets import owner_of
 from ekiben.keys import Keys, token_of
 from ekiben.observing import AccessLog, Line, new_id
+from ekiben.pacing import Share
 from ekiben.shortcut import Headers, Lane
 from ekiben.ticketing import Explained
 
@@ -162,11 +163,12 @@ class Front:
 
 
 class _Opened:
-    """The endpoints and pages of one data plane, and what they share: the log, and what asks models together."""
+    """The endpoints and pages of one data plane, and what they share: the log, what asks models together, and the time."""
 
     def __init__(self, plane: DataPlane) -> None:
         self.plane, self.spans = plane, tracing.found(Front.tracers)
         self.log, self.batchers = AccessLog(plane.spec.log.access, count=self._count), shortcut.batchers(plane)
+        self.share = Share(plane.spec.limits.explain_share)
         self.endpoints = {self._path(path): make(self) for path, make in ASKED_BY_POST.items()}
         self.pages = {self._path(path): make for path, make in PAGES.items()}
         if VERTEX:
@@ -203,7 +205,7 @@ def _predict(opened: _Opened) -> Endpoint:
 def _explain(opened: _Opened) -> Endpoint:
     plane = opened.plane
     lane = shortcut.lane(plane, part="explanations", max_rows=plane.spec.limits.explain_rows)
-    return Explained(plane, "explain", opened.log, opened.spans, lane=lane, owner=_owner)
+    return Explained(plane, "explain", opened.log, opened.spans, lane=lane, share=opened.share, owner=_owner)
 
 
 def _infer(opened: _Opened) -> Endpoint:
@@ -216,7 +218,7 @@ def _invocations(opened: _Opened) -> Endpoint:
 
 def _asked(opened: _Opened, name: str, dialect: Dialect, lane: Lane | None = None) -> Endpoint:
     plane, log, spans = opened.plane, opened.log, opened.spans
-    return Endpoint(plane, name, log, spans, dialect=dialect, lane=lane, batchers=opened.batchers)
+    return Endpoint(plane, name, log, spans, dialect=dialect, lane=lane, batchers=opened.batchers, share=opened.share)
 
 
 # What is asked by POST, by path: another protocol is another line.

@@ -1,12 +1,13 @@
-"""How long work has taken of late, and so how long more of it will."""
+"""How long work has taken of late, and so how long more of it will; and how much of it is let in."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from copy import copy
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
@@ -15,6 +16,8 @@ R = TypeVar("R")
 
 KEPT = 0.9  # of the weight of what was measured before, each time that something is
 SLOW_S = 0.25  # work that takes longer is measured once
+RECENT_S = 1.0  # after a piece of other work, for which more of it is expected
+AT_ONCE_S = 0.001  # of work that may be done in a row, before other work has its turn
 
 
 class Pace:
@@ -134,3 +137,87 @@ class Turns:
                     self._paces[kind].took(perf_counter() - began, rows)
 
         return measured
+
+
+class Rate:
+    """How many are let in each second: a bucket that fills again.
+
+    >>> rate = Rate(2, clock=iter([0.0, 0.0, 0.0, 0.0, 1.0]).__next__)
+    >>> [rate.waits_s() for _ in range(4)]
+    [0.0, 0.0, 0.5, 0.0]
+    """
+
+    def __init__(self, per_s: float, clock: Callable[[], float] = monotonic) -> None:
+        self._per_s, self._clock, self._most = per_s, clock, max(1.0, per_s)
+        self._left, self._looked = self._most, clock()
+
+    def waits_s(self) -> float:
+        """Let one in, and give 0; or say in how many seconds there is room."""
+        now = self._clock()
+        self._left, self._looked = min(self._most, self._left + (now - self._looked) * self._per_s), now
+        if self._left < 1:
+            return (1 - self._left) / self._per_s
+        self._left -= 1
+        return 0.0
+
+
+class Share:
+    """How much of one thread's time some work may take while other work is asked of it, too.
+
+    What is done keeps more of its kind waiting for its own time divided by the share, but for pieces so small that nobody
+    notices. Where the other work has not been asked for within a second, nothing waits.
+
+    Parameters
+    ----------
+    share
+        Of the time, above 0 and up to 1.
+    clock
+        Tells the seconds.
+
+    Attributes
+    ----------
+    others_at
+        When the other work was asked for last, by the clock.
+    n_waiting
+        How many pieces wait for their turn.
+
+    Examples
+    --------
+    >>> share = Share(0.25, clock=iter([10.0, 10.0, 10.5]).__next__)
+    >>> share.others_at = 9.8
+    >>> share.took(0.1)
+    >>> round(share.waits_s(), 3), round(share.waits_s(), 3)
+    (0.296, 0.0)
+    """
+
+    __slots__ = ("_clock", "_free_at", "_pace", "_share", "n_waiting", "others_at")
+
+    def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
+        self._share, self._clock, self._pace = share, clock, Pace()
+        self._free_at = self.others_at = -math.inf
+        self.n_waiting = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the other work is asked for as well."""
+        return self._clock() - self.others_at <= RECENT_S
+
+    def waits_s(self) -> float:
+        """Tell in how many seconds the next piece may be done; 0 for now."""
+        now = self._clock()
+        if now - self.others_at > RECENT_S:
+            return 0.0
+        return max(0.0, self._free_at - now - AT_ONCE_S / self._share)
+
+    def expected_s(self) -> float:
+        """Tell in how many seconds a piece would have its turn, behind those that wait."""
+        if not self.is_shared:
+            return 0.0
+        return self.waits_s() + self.n_waiting * self._pace.expected_s(1) / self._share
+
+    def took(self, seconds: float) -> None:
+        """Take note of a piece that was done."""
+        self._pace.took(seconds, 1)
+        now = self._clock()
+        if now - self.others_at <= RECENT_S:
+            self._free_at = max(self._free_at, now - seconds) + seconds / self._share

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
 from starlette.types import Receive, Scope
@@ -25,38 +26,17 @@ from ekiben.explaining.apart import Broken
 from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
 from ekiben.explaining.wishes import Wish
+from ekiben.pacing import RECENT_S, Rate
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.shortcut import Asked, Lane, Outcome
 from ekiben.shortcut import Headers as Sent
-from ekiben.waiting import Until, deadline_s
+from ekiben.waiting import FEW, SAFELY, Until, deadline_s
 
 logger = logging.getLogger("ekiben")
 PATH = "/explain/"
 LONGEST_RETRY_S = 10
 Headers = Mapping[bytes, bytes]
 Owner = Callable[[Headers], str]
-
-
-class Rate:
-    """How many are let in each second: a bucket that fills again.
-
-    >>> rate = Rate(2, clock=iter([0.0, 0.0, 0.0, 0.0, 1.0]).__next__)
-    >>> [rate.waits_s() for _ in range(4)]
-    [0.0, 0.0, 0.5, 0.0]
-    """
-
-    def __init__(self, per_s: float, clock: Callable[[], float] = monotonic) -> None:
-        self._per_s, self._clock, self._most = per_s, clock, max(1.0, per_s)
-        self._left, self._looked = self._most, clock()
-
-    def waits_s(self) -> float:
-        """Let one in, and give 0; or say in how many seconds there is room."""
-        now = self._clock()
-        self._left, self._looked = min(self._most, self._left + (now - self._looked) * self._per_s), now
-        if self._left < 1:
-            return (1 - self._left) / self._per_s
-        self._left -= 1
-        return 0.0
 
 
 class Explained(Endpoint):
@@ -75,6 +55,7 @@ class Explained(Endpoint):
         self._owner = owner
         per_s = plane.spec.limits.explain_per_s
         self._rate = None if per_s is None else Rate(per_s)
+        self._patience_s, self._line = min(self._patience_s, plane.spec.budgets.explain_ms / 1000), asyncio.Lock()
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if self._spans is None else 0
 
     def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
@@ -90,6 +71,8 @@ class Explained(Endpoint):
             return self._refused(self.plane.refused(self.name, failure))
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
+        if self._share.n_waiting or self._share.waits_s():
+            return self._in_vain(self._patience_s)
         return self._too_fast() or self._by_plan(lane, asked)
 
     @cached_property
@@ -114,22 +97,58 @@ class Explained(Endpoint):
             wish = _wish(scope, headers)
         except (Refusal, SpecError) as reason:
             return self._refused(_wrong(self.plane, reason))
-        if not scope.get("query_string") and not paging.may_want(headers.get(b"accept")):
+        is_plain = not scope.get("query_string") and not (DEADLINE in headers and self._share.waits_s())
+        if is_plain and not paging.may_want(headers.get(b"accept")):
             rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
             return await super()._outcome(scope, rest, receive, began)
         until = Until(began, self._timeout_s, receive)
         body = await until.body(self._most_bytes)
         return self._refused(body) if isinstance(body, Answer) else await self._in_time(scope, body, until, wish)
 
-    async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:  # noqa: ARG002 -- it takes no time
-        """Explain by the plan, in this thread; None leaves it to the slower way."""
-        return self._by_plan(lane, asked) if self.plane.explains_at_once(asked.arm.name) else None
+    async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
+        """Explain by the plan, in this thread, when it is its turn; None leaves it to the slower way."""
+        if not self.plane.explains_at_once(asked.arm.name):
+            return None
+        if (refused := self._in_vain(self._patience_s)) is not None:
+            return refused
+        found = await until.done(asyncio.ensure_future(self._by_plan_in_turn(lane, asked)))
+        return self._refused(found, asked) if isinstance(found, Answer) else found
+
+    async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome:
+        async with self._turn():
+            return self._by_plan(lane, asked)
 
     def _by_plan(self, lane: Lane, asked: Asked) -> Outcome:
+        began = perf_counter()
         try:
             return lane.explained(asked)
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
+        finally:
+            self._share.took(perf_counter() - began)
+
+    def _in_vain(self, patience_s: float) -> Outcome | None:
+        """Refuse what would wait too long for its turn, or with too many; None lets it wait."""
+        share = self._share
+        if share.n_waiting < FEW or (self.n_asked < self._most and share.expected_s() <= SAFELY * patience_s):
+            return None
+        return self._refused(_too_much(self.plane.spec.limits.explain_share, share.expected_s()))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until explanations may take more of this thread's time, each behind those that came before."""
+        share = self._share
+        if not share.is_shared:
+            yield
+            return
+        share.n_waiting += 1
+        try:
+            async with self._line:
+                while waits_s := share.waits_s():  # noqa: ASYNC110 -- time passes by itself
+                    await asyncio.sleep(min(waits_s, RECENT_S))
+                yield
+        finally:
+            share.n_waiting -= 1
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))
@@ -147,7 +166,11 @@ class Explained(Endpoint):
             language = paging.wanted(dict(scope["headers"]))
             wait_s = self.plane.spec.budgets.explain_ms / 1000 if wish.wait_s is None else wish.wait_s
             by = min(until.left_s, wait_s - (self._timeout_s - until.left_s))
-            begun = await until.done(self._in_thread(self.plane.begin, routed, wish, by))
+            is_here = self.plane.is_here(routed.choice.arm, wish)
+            if is_here and (refused := self._in_vain(min(by, self._patience_s))) is not None:
+                return refused
+            begin = self._begun_in_turn if is_here else self._begun
+            begun = await until.done(asyncio.ensure_future(begin(routed, wish, by)))
             if isinstance(begun, Answer):
                 return self._refused(begun)
             answer = await self._answered(routed, begun, until, by, self._owner(dict(scope["headers"])))
@@ -157,6 +180,15 @@ class Explained(Endpoint):
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             answer = _wrong(self.plane, failure)
         return self._refused(answer) if routed is None else _sent(self.plane, answer, routed)
+
+    async def _begun(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
+
+    async def _begun_in_turn(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        async with self._turn():
+            found = await self._begun(routed, wish, left_s)
+            self._share.took(found.elapsed_ms / 1e3 if isinstance(found, Found) else 0.0)
+            return found
 
     async def _answered(self, routed: Routed, begun: Found | Begun, until: Until, left_s: float, owner: str) -> Answer:
         if isinstance(begun, Found):
@@ -210,6 +242,11 @@ def _too_fast(per_s: float, waits_s: float) -> Answer:
     says = f"At most {per_s:g} explanations a second are begun here. There were more. Come back later."
     told = {"retry-after": str(max(1, math.ceil(waits_s)))}
     return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_explanations", says, headers=told)
+
+
+def _too_much(share: float, waits_s: float) -> Answer:
+    says = f"At most {share:.0%} of this process's time is for explanations while it is asked for predictions. More are asked for. Come back later."
+    return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_explanations", says, headers={"retry-after": _retry(waits_s)})
 
 
 # ── what comes later ──

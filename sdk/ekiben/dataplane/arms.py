@@ -140,13 +140,17 @@ class Arms:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
         self._refuse_wide(arm, wish)
         rows = self._asked(routed.columns, package)
-        if self.explaining is None or self.explaining.is_quick(arm, wish):
+        if self.explaining is None or self.is_here(arm, wish):
             return self._explained_here(arm, rows, wish)
         columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
         try:
             return self.explaining.begin(arm, columns, wish, left_s)
         except Full:
             raise refusals.full() from None
+
+    def is_here(self, arm: str, wish: Wish) -> bool:
+        """Tell whether this process itself explains."""
+        return self.explaining is None or self.explaining.is_quick(arm, wish)
 
     def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
         """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
@@ -160,7 +164,7 @@ class Arms:
     def explains_at_once(self, arm: str) -> bool:
         """Tell whether an explanation takes microseconds: it needs the plan alone."""
         if arm not in self._at_once:
-            quick = self.explaining is None or self.explaining.is_quick(arm)
+            quick = self.is_here(arm, PLAIN)
             self._at_once[arm] = quick and not self.hooks.changed() and self.packages[arm].explains_by_plan
         return self._at_once[arm]
 

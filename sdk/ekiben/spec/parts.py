@@ -127,6 +127,7 @@ LIMITS: Mapping[str, Rule] = {
     "concurrency": rules.count,
     "wait_ms": rules.amount,
     "explain_per_s": rules.maybe(rules.amount),
+    "explain_share": rules.part,
 }
 
 
@@ -137,7 +138,8 @@ class Limits:
     `concurrency` counts the requests of one endpoint that one worker has taken and not yet answered. `wait_ms` is how many
     milliseconds a request may be expected to take behind others, where its caller sends no deadline of its own.
     `explain_columns` is how many columns an explanation may tell; None for all that the contract has.
-    `explain_per_s` is how many explanations one worker takes in a second; None for as many as come.
+    `explain_per_s` is how many explanations one worker takes in a second; None for as many as come. `explain_share` is what
+    those that it makes itself may take of its time, from 0 to 1, while it is asked for predictions.
 
     >>> Limits(max_rows=100).max_body_mb
     4
@@ -150,6 +152,7 @@ class Limits:
     concurrency: int = 64
     wait_ms: float = 1000
     explain_per_s: float | None = None
+    explain_share: float = 0.25
 
     def __post_init__(self) -> None:
         rules.refuse("Limits", rules.table(LIMITS)("limits", as_table(self)))

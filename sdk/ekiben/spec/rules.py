@@ -34,6 +34,12 @@ def share(key: str, value: object) -> Iterator[str]:
         yield f"{key} must be a number from 0 to 1. Got {shown(value)}."
 
 
+def part(key: str, value: object) -> Iterator[str]:
+    """Take a number above 0, and at most 1."""
+    if type(value) not in (int, float) or not 0 < cast("float", value) <= 1:
+        yield f"{key} must be a number above 0, at most 1. Got {shown(value)}."
+
+
 def flag(key: str, value: object) -> Iterator[str]:
     """Take true or false."""
     if type(value) is not bool:

@@ -101,6 +101,7 @@ def _limits_block(spec: ServiceSpec) -> list[str]:
         "concurrency": "requests of one endpoint at once, in each process",
         "wait_ms": "behind others, where the caller names no deadline",
         "explain_per_s": "explanations a second, in each process",
+        "explain_share": "of a process's time for explanations, while it is asked for predictions",
     }
     lines = _changed(spec.limits, notes)
     return ["[limits]", *lines] if lines else []
