@@ -6,6 +6,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 from sklearn.svm import LinearSVC
@@ -129,6 +130,19 @@ def test_sampling_takes_log_odds_from_below_the_link_or_from_the_probability(few
     drawn = whole.explain_rounds(X.iloc[[1]], n_rounds=30)[0][0]
     for name in X.columns:
         assert abs(drawn.contributions[name] - exact.contributions[name]) <= 4 * drawn.standard_errors[name] + 1e-9
+
+
+def test_a_probability_is_not_called_a_margin(few):
+    X, y = few
+    model = make_pipeline(
+        StandardScaler(), MLPClassifier((3,), solver="lbfgs", alpha=1, max_iter=5000, random_state=0)
+    ).fit(X, y)
+    context = context_of(model, X)
+    with pytest.raises(ExplainError, match="answers in 'probability', and not in 'margin'"):
+        explainers.choose("sampling", context, settings={"units": "margin"})
+    one = explainers.choose("sampling", context, settings={"units": "log-odds"}).explain(X.iloc[[1]])[0]
+    chance = model.predict_proba(X.iloc[[1]])[0, 1]
+    assert one.value == pytest.approx(np.log(chance / (1 - chance)))
 
 
 @pytest.mark.parametrize("units", ["probability", "log-odds", "margin", None])

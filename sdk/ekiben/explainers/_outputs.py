@@ -26,13 +26,14 @@ def label_of(context: Context, output: int, n_outputs: int) -> Any:
     return context.classes[1 if n_outputs == 1 and len(context.classes) > 1 else output]
 
 
-def explains(context: Context, units: Units, output: int, n_outputs: int) -> dict[str, Any]:
+def explains(context: Context, units: Units, output: int, n_outputs: int, *, centred: bool = False) -> dict[str, Any]:
     """Give what an attribution says of what it explains: its words, units, and the label."""
     label = label_of(context, output, n_outputs) if context.classes else None
-    return {"output": described(context, units, output, n_outputs), "units": units, "label": label}
+    words = "centred logit" if centred else units
+    return {"output": described(context, words, output, n_outputs), "units": units, "label": label}
 
 
-def described(context: Context, units: Units, output: int, n_outputs: int) -> str:
+def described(context: Context, units: str, output: int, n_outputs: int) -> str:
     """Say what is explained, as in "log-odds of 'bad'"."""
     target = repr(context.output.name) if context.output.name else "the target"
     if not context.classes:
@@ -67,6 +68,8 @@ def measured_units(context: Context, margins: Matrix, scores: Matrix, *, toleran
         return "target" if np.allclose(margins, scores, rtol=tolerance, atol=tolerance) else "margin"
     if margins.shape[1] > 1:
         return "probability" if np.allclose(margins, scores, rtol=0, atol=tolerance) else "margin"
+    if np.allclose(margins[:, 0], scores[:, -1], rtol=0, atol=tolerance):
+        return "probability" if "scores" in context.output.parts else "margin"
     with np.errstate(over="ignore"):
         chance = 1 / (1 + np.exp(-margins[:, 0]))
     return "log-odds" if np.allclose(chance, scores[:, 1], rtol=0, atol=tolerance) else "margin"

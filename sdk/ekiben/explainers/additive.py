@@ -17,6 +17,7 @@ from ekiben.explainers._columns import Columns, patched
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, measured_units, picked
+from ekiben.explainers._scales import measured_link
 from ekiben.explainers.linked import Linked, in_units
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns, as_frame
@@ -37,7 +38,9 @@ class Additive:
 
     On its own scale (log-odds, a margin, the target) such a model is a sum of functions of one column each: naive Bayes,
     splines or bins under a linear model, a Poisson regression, linear models that are averaged or stacked. What a column
-    adds is its own function's value less the mean of that over the reference. That the model is such a sum is proved on
+    adds is its own function's value less the mean of that over the reference. Where a softmax follows, the sums are known up
+    to a shift that all classes share, and that says nothing of any: of two classes their difference is explained, the
+    log-odds of the second; of more, each less the mean of all. That the model is such a sum is proved on
     rows that are patched together from the reference, and measured again on every row that is explained: one that does not
     add up is refused.
 
@@ -56,6 +59,7 @@ class Additive:
     means: Matrix
     span: float
     units: Units
+    parts_classes: bool = False  # whether what all classes share was taken off
 
     @classmethod
     def fit(cls, context: Context, *, units: Units | None = None) -> Additive | Linked:
@@ -83,12 +87,20 @@ class Additive:
         gaps = says + parts.sum(axis=0) - margins, says + sum(map(np.take, parts, drawn, [0] * len(parts))) - mixed
         if not max(np.abs(gap).max() for gap in gaps) <= TOLERANCE * span:
             raise ExplainError(_refusal("does more than to add up what single columns say"))
-        units = measured_units(context, margins, context.scores(reference), tolerance=TOLERANCE)
+        scores = context.scores(reference)
+        parts_classes = (
+            margins.shape[1] > 1 and measured_link(context, margins, scores, tolerance=TOLERANCE) == "softmax"
+        )
+        if parts_classes:
+            ask, says, parts, margins = _parting(ask), _apart(says), _apart(parts), _apart(margins)
+            span = float(np.ptp(margins)) or 1.0
+        units = measured_units(context, margins, scores, tolerance=TOLERANCE)
         if len(whole) > len(reference):  # the mean is that of all rows, in whatever order they came
             with _mixing_rows():
                 parts = _alone(ask, ground, as_columns(whole), len(whole)) - says
         means = parts.mean(axis=1)
-        return cls(context=context, ask=ask, ground=ground, says_ground=says, means=means, span=span, units=units)
+        told: dict[str, Any] = {"span": span, "units": units, "parts_classes": parts_classes}
+        return cls(context=context, ask=ask, ground=ground, says_ground=says, means=means, **told)
 
     @property
     def quick(self) -> bool:
@@ -130,9 +142,10 @@ class Additive:
         found = self.ask(patched(self.ground, n + 1, alone), n + 1)
         output = int(picked(found[n:])[0])
         parts = found[:n, output] - self.says_ground[output] - self.means[:, output]
+        centred = self.parts_classes and found.shape[1] > 1
         one = Attribution.of(
             method="additive-interventional",
-            **explains(self.context, self.units, output, found.shape[1]),
+            **explains(self.context, self.units, output, found.shape[1], centred=centred),
             base_value=float(self.says_ground[output] + self.means[:, output].sum()),
             value=float(found[n, output]),
             contributions=dict(zip(self.context.names, parts.tolist(), strict=True)),
@@ -145,7 +158,8 @@ class Additive:
     def save(self, folder: Path) -> None:
         """Write a row to stand on, and what each column says on average."""
         ground = [None if value != value else value for value in self.ground]
-        write_header(folder, self.method, units=self.units, span=self.span, ground=ground)
+        told: dict[str, Any] = {"span": self.span, "units": self.units, "parts_classes": self.parts_classes}
+        write_header(folder, self.method, **told, ground=ground)
         np.save(folder / "says.npy", self.says_ground, allow_pickle=False)
         np.save(folder / "means.npy", self.means, allow_pickle=False)
 
@@ -157,15 +171,17 @@ class Additive:
 
     @classmethod
     def _loaded(cls, folder: Path, context: Context) -> Additive:
-        header = read_header(folder)
+        header, ask = read_header(folder), _asking(context)
+        parts_classes = header.get("parts_classes", False)
         return cls(
             context=context,
-            ask=_asking(context),
+            ask=_parting(ask) if parts_classes else ask,
             ground=header["ground"],
             says_ground=read_array(folder / "says.npy"),
             means=read_array(folder / "means.npy"),
             span=header["span"],
             units=header["units"],
+            parts_classes=parts_classes,
         )
 
 
@@ -179,6 +195,17 @@ def _asking(context: Context) -> Ask:
         raise ExplainError(_refusal("has no plan, so that only its scores are known"))
     names, contract = context.names, context.schema
     return lambda columns, _: context.scores(as_frame(dict(zip(names, columns, strict=True)), contract))
+
+
+def _parting(ask: Ask) -> Ask:
+    return lambda columns, n_rows: _apart(ask(columns, n_rows))
+
+
+def _apart(margins: Matrix) -> Matrix:
+    """Take off what all classes share, of margins of shape (…, n_classes): of two, the second's less the first's is left."""
+    if margins.shape[-1] == 2:
+        return margins[..., 1:] - margins[..., :1]
+    return np.asarray(margins - margins.mean(axis=-1, keepdims=True))
 
 
 def _alone(ask: Ask, ground: Sequence[Any], columns: Columns, n_rows: int) -> Matrix:

@@ -155,8 +155,7 @@ class Linear:
         return np.array(told).transpose(0, 2, 1), np.array(self.sums.bases)
 
     def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
-        told = explains(self.context, self.units, output, n_outputs)
-        return {**told, "output": f"centred logit of {told['label']!r}"} if self.centred else told
+        return explains(self.context, self.units, output, n_outputs, centred=self.centred)
 
     def save(self, folder: Path) -> None:
         """Write the owner and the mean of each feature; the coefficients are the model's."""
