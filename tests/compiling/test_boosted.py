@@ -54,6 +54,7 @@ LIGHTGBM = {
     "three": (lightgbm.LGBMClassifier(**QUIET), "three"),
     "one against all": (lightgbm.LGBMClassifier(objective="multiclassova", **QUIET), "three"),
     "steep": (lightgbm.LGBMClassifier(sigmoid=2.0, **QUIET), "two"),
+    "two by shares": (lightgbm.LGBMClassifier(objective="cross_entropy", **QUIET), "bit"),
     "value": (lightgbm.LGBMRegressor(**QUIET), "value"),
     "forest": (lightgbm.LGBMRegressor(boosting_type="rf", subsample=0.5, subsample_freq=1, **QUIET), "value"),
     "dart": (lightgbm.LGBMRegressor(boosting_type="dart", **QUIET), "value"),
@@ -98,6 +99,16 @@ def test_missing_values_go_where_the_trees_learnt(gappy, tmp_path):
     assert rows.isna().any().any()
     for kind, within in ((xgboost.XGBClassifier(n_estimators=9), 1e-6), (lightgbm.LGBMClassifier(**QUIET), 1e-12)):
         assert_equal(kind.fit(rows, target), rows, tmp_path / type(kind).__name__, within=within)
+
+
+def test_a_split_of_what_is_there_from_what_is_missing_is_compiled(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(300, 2)), columns=["debt", "age"])
+    rows.loc[rng.random(300) < 0.3, "debt"] = np.nan
+    target = (rows["debt"].isna() ^ (rows["age"] > 1)).astype(int)
+    model = lightgbm.LGBMClassifier(**QUIET).fit(rows, target)
+    assert "threshold=inf" in model.booster_.model_to_string()
+    assert_equal(model, rows, tmp_path / "plan", within=1e-12)
 
 
 def test_a_linear_booster_refuses_what_32_bits_cannot_hold_even_where_it_weighs_nothing(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ekiben.compiling.estimators.categories import CUT, Splits, bits, codes
-from ekiben.compiling.estimators.trees import divided, trees
+from ekiben.compiling.estimators.trees import MOST, divided, trees
 from ekiben.compiling.forest import Tree, constant, grow
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, on
 
@@ -82,7 +82,7 @@ def _tree(told: Mapping[str, str], target: int, splits: Splits, width: int) -> T
     n_nodes, n_leaves = len(leaves) - 1, len(leaves)
     left, right = (_children(told[side], n_nodes) for side in ("left_child", "right_child"))
     ends, zeros = np.full(n_leaves, -1), np.zeros(n_leaves)
-    threshold, kind = _floats(told["threshold"]), _integers(told["decision_type"])
+    threshold, kind = np.clip(_floats(told["threshold"]), -MOST, MOST), _integers(told["decision_type"])
     feature, threshold, missing_left = _looked_at(told, threshold, kind, splits, width)
     return Tree(
         left=np.concatenate([left, ends]),
@@ -148,7 +148,8 @@ def _answered(margins: Flow, objective: str, model: Any, scope: Scope) -> list[H
     """Turn sums into what the objective answers."""
     name, *settings = objective.split() or [""]
     told = dict(each.partition(":")[::2] for each in settings)
-    if name == "binary":
+    classifies = getattr(model, "classifies", hasattr(model, "predict_proba"))
+    if name == "binary" or (name == "cross_entropy" and classifies):
         chance = on(_steep(margins, told), "sigmoid")
         return [Head(core=chance, label={"rule": "above", "at": 0.5, "strict": True}, scores=chain(1, "pair"))]
     if name in ("multiclass", "multiclassova"):
