@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.naive_bayes import GaussianNB
@@ -130,6 +131,26 @@ def test_sampling_takes_log_odds_from_below_the_link_or_from_the_probability(few
     drawn = whole.explain_rounds(X.iloc[[1]], n_rounds=30)[0][0]
     for name in X.columns:
         assert abs(drawn.contributions[name] - exact.contributions[name]) <= 4 * drawn.standard_errors[name] + 1e-9
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sampling_breaks_down_what_parts_the_classes_and_not_what_they_share(classes, iris):
+    X, y = iris
+    y = np.minimum(y, classes - 1)
+    model = QuadraticDiscriminantAnalysis().fit(X, y)
+    explainer = explainers.choose("sampling", context_of(model, X), settings={"units": "margin"})
+    row = X.iloc[[70]]
+    one, chances = explainer.explain(row)[0], model.predict_log_proba(row)[0]
+    assert chances.min() < -30  # its log-odds are known though its probability is 0 or 1
+    if classes == 2:
+        assert (one.output, one.value) == ("margin of 1", pytest.approx(chances[1] - chances[0]))
+        one = explainers.choose("sampling", context_of(model, X), settings={"units": "log-odds"}).explain(row)[0]
+        assert (one.output, one.value) == ("log-odds of 1", pytest.approx(chances[1] - chances[0]))
+    else:
+        assert (one.output, one.value) == (
+            f"centred logit of {chances.argmax()}",
+            pytest.approx(chances.max() - chances.mean()),
+        )
 
 
 def test_a_probability_is_not_called_a_margin(few):

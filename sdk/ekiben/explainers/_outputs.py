@@ -55,6 +55,17 @@ def softmax(margins: Matrix) -> Matrix:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def apart(margins: Matrix) -> Matrix:
+    """Take off what all classes share, of margins of shape (…, n_classes): of two, the second's less the first's is left.
+
+    >>> apart(np.array([[1.0, 4.0, 1.0]])).tolist(), apart(np.array([[1.0, 4.0]])).tolist()
+    ([[-1.0, 2.0, -1.0]], [[3.0]])
+    """
+    if margins.shape[-1] == 2:
+        return margins[..., 1:] - margins[..., :1]
+    return np.asarray(margins - margins.mean(axis=-1, keepdims=True))
+
+
 def measured_units(context: Context, margins: Matrix, scores: Matrix, *, tolerance: float) -> Units:
     """Find the scale of margins by what the model itself makes of them.
 

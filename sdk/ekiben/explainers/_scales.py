@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ekiben.compiling import NO_ANSWER, Plan, Table
+from ekiben.compiling import NO_ANSWER, Grown, Plan, Table
 from ekiben.errors import ExplainError
 from ekiben.explainers._context import Context, Matrix
-from ekiben.explainers._outputs import measured_units, softmax, units_of_scores
+from ekiben.explainers._outputs import apart, explains, measured_units, softmax, units_of_scores
 from ekiben.explanations import Units
 from ekiben.models import numbers
 from ekiben.tables import as_columns
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Columns: TypeAlias = Sequence[Sequence[Any]]
-By: TypeAlias = Literal["scores", "sums", "logits"]
+By: TypeAlias = Literal["scores", "sums", "partings", "logits"]
 Link: TypeAlias = Literal["identity", "logistic", "softmax", "exponential"]
 
 N_TRIED = 500
@@ -29,7 +29,10 @@ TOLERANCE = 1e-5  # trees add leaves up in 32 bits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A scale, and what a model is asked for to answer on it: `scores`, their `logits`, or the `sums` of its plan."""
+    """A scale, and what a model is asked for to answer on it: `scores`, their `logits`, or the `sums` of its plan.
+
+    Sums that a softmax follows are `partings`, without what all classes share; but for those of leaves, which `trees` tells too.
+    """
 
     context: Context
     units: Units
@@ -48,9 +51,9 @@ class Scale:
         if units in (None, own):
             return cls(context=context, units=own, by="scores")
         if units in ("log-odds", "margin"):
-            below = _units_of_sums(context, reference.iloc[:N_TRIED])
+            below, by = _of_sums(context, reference.iloc[:N_TRIED])
             if below is not None and below in (units, *(["log-odds"] if units == "margin" else [])):
-                return cls(context=context, units=units, by="sums")
+                return cls(context=context, units=units, by=by)
             if units == "log-odds" and own == "probability":
                 return cls(context=context, units=units, by="logits")
         raise ExplainError(
@@ -58,14 +61,25 @@ class Scale:
             f"in {units!r}. Leave the 'units' out, or name those of another method."
         )
 
+    @property
+    def asks_below(self) -> bool:
+        """Whether it asks the plan below its links."""
+        return self.by in ("sums", "partings")
+
+    def explains(self, output: int, n_outputs: int) -> dict[str, Any]:
+        """Give what an attribution on this scale says of what it explains."""
+        centred = self.by == "partings" and n_outputs > 1
+        return explains(self.context, self.units, output, n_outputs, centred=centred)
+
     def of_columns(self, columns: Columns, n_rows: int) -> Matrix | None:
         """Answer columns of plain values by the plan: (n_rows, n_outputs); None where it has no answer, and the model may have."""
-        plan = _plan(self.context) if self.by == "sums" else self.context.plan
+        plan = _plan(self.context) if self.asks_below else self.context.plan
         if plan is None:
             return None
         try:
-            if self.by == "sums":
-                return plan.sums(self.context.which).block(Table(columns, n_rows))
+            if self.asks_below:
+                sums = plan.sums(self.context.which).block(Table(columns, n_rows))
+                return apart(sums) if self.by == "partings" else sums
             answered = plan.answers_by_column(columns, n_rows)[self.context.which]
         except NO_ANSWER:
             return None
@@ -84,7 +98,7 @@ class Scale:
         ExplainError
             If only the plan knows the scale.
         """
-        if self.by == "sums":
+        if self.asks_below:
             raise ExplainError(
                 f"The plan of the model must have an answer, to explain in {self.units!r}. It has none for such rows. "
                 "Leave the 'units' out."
@@ -118,17 +132,22 @@ def _plan(context: Context) -> Plan | None:
     return context.plan or context.translated
 
 
-def _units_of_sums(context: Context, reference: pd.DataFrame) -> Units | None:
-    """Tell the scale of the sums of a plan; None where there are none, or they say something else."""
+def _of_sums(context: Context, reference: pd.DataFrame) -> tuple[Units | None, By]:
+    """Tell the scale of the sums of a plan, and how to ask for it; None where there are none, or they say something else."""
     plan = _plan(context)
+    by: By = "sums"
     if plan is None:
-        return None
+        return None, by
     try:
-        sums = plan.sums(context.which).block(Table(as_columns(reference), len(reference)))
-        found = measured_units(context, sums, context.scores(reference), tolerance=TOLERANCE)
+        sums, scores = plan.sums(context.which), context.scores(reference)
+        margins = sums.block(Table(as_columns(reference), len(reference)))
+        shifted = margins.shape[1] > 1 and not isinstance(sums, Grown)
+        if shifted and measured_link(context, margins, scores, tolerance=TOLERANCE) == "softmax":
+            margins, by = apart(margins), "partings"
+        found = measured_units(context, margins, scores, tolerance=TOLERANCE)
     except (ExplainError, *NO_ANSWER):
-        return None
-    return "margin" if found == "target" else found
+        return None, by
+    return ("margin" if found == "target" else found), by
 
 
 def measured_link(context: Context, margins: Matrix, scores: Matrix, *, tolerance: float) -> Link | None:

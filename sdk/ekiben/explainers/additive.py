@@ -16,7 +16,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Columns, patched
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
-from ekiben.explainers._outputs import explains, measured_units, picked
+from ekiben.explainers._outputs import apart, explains, measured_units, picked
 from ekiben.explainers._scales import measured_link
 from ekiben.explainers.linked import Linked, in_units
 from ekiben.explanations import Attribution, Explanation, Units
@@ -92,7 +92,7 @@ class Additive:
             margins.shape[1] > 1 and measured_link(context, margins, scores, tolerance=TOLERANCE) == "softmax"
         )
         if parts_classes:
-            ask, says, parts, margins = _parting(ask), _apart(says), _apart(parts), _apart(margins)
+            ask, says, parts, margins = _parting(ask), apart(says), apart(parts), apart(margins)
             span = float(np.ptp(margins)) or 1.0
         units = measured_units(context, margins, scores, tolerance=TOLERANCE)
         if len(whole) > len(reference):  # the mean is that of all rows, in whatever order they came
@@ -198,14 +198,7 @@ def _asking(context: Context) -> Ask:
 
 
 def _parting(ask: Ask) -> Ask:
-    return lambda columns, n_rows: _apart(ask(columns, n_rows))
-
-
-def _apart(margins: Matrix) -> Matrix:
-    """Take off what all classes share, of margins of shape (…, n_classes): of two, the second's less the first's is left."""
-    if margins.shape[-1] == 2:
-        return margins[..., 1:] - margins[..., :1]
-    return np.asarray(margins - margins.mean(axis=-1, keepdims=True))
+    return lambda columns, n_rows: apart(ask(columns, n_rows))
 
 
 def _alone(ask: Ask, ground: Sequence[Any], columns: Columns, n_rows: int) -> Matrix:

@@ -16,7 +16,7 @@ from ekiben.explainers._alibi import kernel_shap
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._outputs import explains, picked
+from ekiben.explainers._outputs import picked
 from ekiben.explainers._scales import Columns, Scale
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation, Units
@@ -81,7 +81,7 @@ class AlibiKernel:
         errors = parts.std(axis=0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else None
         return Attribution.of(
             method="kernel-shap",
-            **explains(context, self.units, *output),
+            **self.scale.explains(*output),
             base_value=float(weights @ bases),
             value=value,
             contributions=dict(zip(context.names, (weights @ parts).tolist(), strict=True)),

@@ -15,7 +15,7 @@ from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Rows, mosaic, stack
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
-from ekiben.explainers._outputs import explains, picked, units_of_scores
+from ekiben.explainers._outputs import picked, units_of_scores
 from ekiben.explainers._scales import Columns, Scale
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation, Units
@@ -167,7 +167,7 @@ class _Walk:
         each = self._sums[seen] / self._times[seen, None]  # (n_background, n_columns)
         return Attribution.of(
             method="permutation-sampling",
-            **explains(of.context, of.units, output, of.scores.shape[1]),
+            **of.scale.explains(output, of.scores.shape[1]),
             base_value=float(weights @ of.scores[seen, output]),
             value=self._value,
             contributions=self._named(weights @ each),
