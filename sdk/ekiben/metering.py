@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 BUCKETS_S = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
@@ -112,11 +113,10 @@ def _observe(child: Any, times: Sequence[float]) -> None:
         buckets[bisect_left(BUCKETS_S, times[0])].inc(1)
         total.inc(times[0])
         return
-    counts: dict[int, int] = defaultdict(int)
-    for seconds in times:
-        counts[bisect_left(BUCKETS_S, seconds)] += 1
-    for i, n in counts.items():
-        buckets[i].inc(n)
+    # in numpy: who answers would wait for thousands of turns in Python
+    places = np.searchsorted(BUCKETS_S, np.asarray(times))
+    for i, n in zip(*np.unique(places, return_counts=True), strict=True):
+        buckets[i].inc(int(n))
     total.inc(sum(times))
 
 
