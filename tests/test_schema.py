@@ -594,6 +594,7 @@ def test_a_column_too_many_is_ignored_where_the_contract_says_so():
         ("age", {"maximum": float("nan")}, "The 'maximum' of 'age' must be a finite number. Got nan."),
         ("age", {"minimum": 2, "maximum": 1}, "The 'minimum' of 'age' must not lie above its 'maximum'. Got 2 and 1."),
         ("age", {"nullable": "no"}, "The 'nullable' of 'age' must be True or False. Got 'no'."),
+        ("age", {"private": None}, "The 'private' of 'age' must be True or False. Got None."),
         ("age", {"unseen": "refuse"}, "An 'unseen' needs a column of at most 200 texts. Got 'refuse' for 'age'"),
         ("job", {"unseen": "warn"}, "The 'unseen' of 'job' must be 'accept' or 'refuse'. Got 'warn'."),
         ("job", {"alias": "age"}, "The 'alias' of 'job' must be its own. Got 'age', which names 'age' already."),
@@ -628,9 +629,18 @@ def test_a_contract_shows_itself_in_a_notebook_and_in_a_shell():
 
 
 def test_what_was_declared_comes_back_from_json():
-    declared = NAMED.edit("age", minimum=18, nullable=True).edit("job", unseen="refuse").ignoring_extra()
+    declared = NAMED.edit("age", minimum=18, nullable=True).edit("job", unseen="refuse", private=True).ignoring_extra()
     signature = Signature(inputs=declared, task="regression", outputs=(Output(parts=("value",)),))
     assert schema.from_json(json.loads(json.dumps(schema.to_json(signature)))) == signature
+
+
+def test_a_private_column_says_so_and_stays_private_beside_an_arm_that_forgot():
+    declared = NAMED.edit("job", private=True)
+    assert declared["job"].describe().endswith("never recorded in clear")
+    assert "never recorded in clear" in str(declared)
+    for arms in ((declared, NAMED), (NAMED, declared)):
+        assert [column.private for column in union(*arms)] == [name == "job" for name in NAMED.names]
+    assert not declared.edit("job", private=False)["job"].private
 
 
 @pytest.mark.parametrize(

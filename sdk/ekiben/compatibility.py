@@ -281,6 +281,7 @@ def _join(a: Column, b: Column) -> Column:
         label=a.label or b.label,
         unit=a.unit if a.unit == b.unit else None,
         change=a.change if a.change == b.change else "free",
+        private=a.private or b.private,
         declared=(),
     )
 

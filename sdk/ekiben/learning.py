@@ -121,6 +121,7 @@ def _held(learnt: Column, declared: Column) -> Column:
         label=declared.label,
         unit=declared.unit,
         change=declared.change,
+        private=declared.private,
         nullable=declared.nullable if "nullable" in names else learnt.nullable,
         unseen=declared.unseen if "unseen" in names else learnt.unseen,
         declared=tuple(sorted(names)),

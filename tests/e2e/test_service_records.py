@@ -1,5 +1,6 @@
 """What a service answered is on the disk: counted against what its callers heard, whatever became of the process."""
 
+import gzip
 import os
 import random
 import subprocess
@@ -13,6 +14,11 @@ from types import SimpleNamespace
 import httpx
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import databases
 import ekiben as ek
@@ -91,6 +97,33 @@ def test_what_must_not_be_kept_in_clear_is_nowhere_on_the_disk(recorded, row, tm
     assert secret not in found["unit"].tolist()
     for path in (tmp_path / "records").rglob("*"):
         assert path.is_dir() or secret.encode() not in path.read_bytes()
+
+
+def test_a_private_column_is_recorded_as_a_hash_whatever_the_spec_forgot(people, tmp_path, monkeypatch):
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path / "records"))
+    rows, risk = people
+    contract = ek.contract(rows).edit("job", private=True).edit("income", private=True)
+    model = make_pipeline(
+        make_column_transformer(
+            (SimpleImputer(), ["age", "income"]), (OneHotEncoder(handle_unknown="ignore"), ["job"])
+        ),
+        LogisticRegression(max_iter=500),
+    ).fit(rows, risk)
+    package = ek.pack(model, name="secret", reference=rows, contract=contract)
+    row = dict(package.examples[0]["row"], job="k3pt-0ut-4711")
+    folder = ek.scaffold(tmp_path / "kept", arms={"only": package}, records=Records(drop=("income",)))
+    with ek.serve(folder) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        for _ in range(2):
+            http.post("/predict", json={"rows": [row]}).raise_for_status()
+        http.post("/explain", json={"rows": [row]}).raise_for_status()
+    found = ek.records(folder)
+    assert found["input.job"].nunique() == 1
+    assert found["input.income"].isna().all()
+    assert found["input.age"].tolist() == [row["age"]] * 2
+    kept = [path for path in (tmp_path / "records").rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        assert b"k3pt-0ut-4711" not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ekiben import drawing
 from ekiben.errors import SpecError, nearest
 from ekiben.schema.columns import (
     CHANGES,
+    PRIVATE,
     Bound,
     Change,
     Column,
@@ -126,6 +127,7 @@ class Schema:
         label: str | EllipsisType | None = ...,
         unit: str | EllipsisType | None = ...,
         change: Change | EllipsisType = ...,
+        private: bool | EllipsisType = ...,
     ) -> Schema:
         """Declare something of one column, and give the contract that says so; what is left out stays.
 
@@ -145,6 +147,8 @@ class Schema:
             How people call the column, and what its numbers are counted in.
         change
             What a counterfactual may do to it: `free`, `never`, or only `up` or `down`.
+        private
+            Whether a service that records decisions keeps no value of it in clear, but a keyed hash.
 
         Raises
         ------
@@ -160,8 +164,7 @@ class Schema:
         ekiben.errors.SpecError: The contract has no column 'Age'. Did you mean 'age'?
         """
         given = {"minimum": minimum, "maximum": maximum, "nullable": nullable, "unseen": unseen, "alias": alias}
-        given |= {"label": label, "unit": unit}
-        given |= {"change": change}
+        given |= {"label": label, "unit": unit, "change": change, "private": private}
         changes = {key: value for key, value in given.items() if value is not ...}
         if name not in self.names:
             raise SpecError(f"The contract has no column {name!r}.{nearest(name, self.names)}")
@@ -187,6 +190,7 @@ class Schema:
 def _cells(column: Column) -> tuple[str, ...]:
     """Give what each column of a contract's table says of one column."""
     seen = f"{short(column.low)} to {short(column.high)}" if column.low is not None and column.high is not None else ""
+    private = PRIVATE if column.private else ""
     return (
         column.name,
         column.alias or "",
@@ -194,7 +198,7 @@ def _cells(column: Column) -> tuple[str, ...]:
         column.dtype,
         "may be missing" if column.nullable else "",
         listed(column.categories).removeprefix("one of ") if column.categories is not None else seen,
-        ", ".join(filter(None, (between(column.minimum, column.maximum), CHANGES.get(column.change)))),
+        ", ".join(filter(None, (between(column.minimum, column.maximum), CHANGES.get(column.change), private))),
         "others are refused" if column.is_closed else "others are taken" if column.categories is not None else "",
     )
 

@@ -16,6 +16,7 @@ Change = Literal["free", "never", "up", "down"]
 Label = str | int | float | bool
 Bound = int | float | str  # a number, or a date as ISO 8601 text
 
+PRIVATE = "never recorded in clear"
 CHANGES = {"never": "never changes", "up": "changes upward only", "down": "changes downward only"}
 ALWAYS = ("name", "kind", "dtype", "nullable", "missing", "unseen")  # in the JSON, whatever they are
 LISTS = ("categories", "declared")
@@ -57,6 +58,8 @@ class Column:
         How people call the column, and what its numbers are counted in, as reasons say it: "Annual income", "EUR".
     change
         What a counterfactual may do to it: anything (`free`), nothing (`never`), or only raise (`up`) or lower (`down`) it.
+    private
+        Whether its values are never recorded in clear: a keyed hash is, or nothing where the spec drops the column.
     declared
         Which of these the author declared.
 
@@ -86,6 +89,7 @@ class Column:
     label: str | None = None
     unit: str | None = None
     change: Change = "free"
+    private: bool = False
     declared: tuple[str, ...] = ()
 
     @property
@@ -119,6 +123,8 @@ class Column:
             parts.append("may be missing")
         if self.change != "free":
             parts.append(CHANGES[self.change])
+        if self.private:
+            parts.append(PRIVATE)
         return ", ".join(parts)
 
     @property

@@ -27,8 +27,9 @@ def declare(column: Column, changes: Mapping[str, Any]) -> Column:
         raise SpecError(
             f"The 'minimum' of {made.name!r} must not lie above its 'maximum'. Got {made.minimum!r} and {made.maximum!r}."
         )
-    if type(made.nullable) is not bool:
-        raise SpecError(f"The 'nullable' of {made.name!r} must be True or False. Got {made.nullable!r}.")
+    for word in ("nullable", "private"):
+        if type(getattr(made, word)) is not bool:
+            raise SpecError(f"The {word!r} of {made.name!r} must be True or False. Got {getattr(made, word)!r}.")
     if "unseen" in changes:
         _is_a_policy(made)
     for word in ("label", "unit"):

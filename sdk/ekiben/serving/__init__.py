@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -357,14 +358,15 @@ def _paced(arm: str, package: Package) -> dict[str, Pace]:
 
 def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -> Keeper | None:
     """Open the records of this process; None where the spec keeps none."""
-    told = served.spec.records
+    told, inputs = served.spec.records, served.contract.signature.inputs
+    private = [column.name for column in inputs if column.private and column.name not in (*told.hash, *told.drop)]
     if "off" in (told.to, os.environ.get(recording.HOME)):
         return None
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
     unit = served.spec.unit.name if served.spec.unit else ""
-    folder, columns = recording.home() / served.name, served.contract.signature.inputs.names
+    folder, kept = recording.home() / served.name, replace(told, hash=(*told.hash, *private))
     try:
-        return opened(folder, columns, arms, told, unit=unit, counted=counted)
+        return opened(folder, inputs.names, arms, kept, unit=unit, counted=counted)
     except EkibenError as reason:
         fix = f'Set {recording.HOME} to a folder of yours, or `to = "off"` under [records] in ekiben.toml.'
         raise ServiceError(f"{reason} {fix}" if isinstance(reason, RecordsError) else str(reason)) from None
