@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ekiben.digits import digits
 from ekiben.explanations.rule import Label
+from ekiben.moments import day
 from ekiben.overviews._showing import Shown, number, text_table
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Curve(Shown):
 
     def __repr__(self) -> str:
         names = [str(label) for label in self.labels] or ["average"]
-        shown = list(zip(map(said, self.grid), zip(*self.averages, strict=True), self.shares, strict=True))
+        shown = list(zip(words(self.grid), zip(*self.averages, strict=True), self.shares, strict=True))
         rows = [(value, *map(number, told), f"{share:.0%}".replace("%", " %")) for value, told, share in shown]
         head = f"{self.title}: {self.output}; {self.n_rows:,} rows"
         return f"{head}\n{text_table((self.column, *names, 'rows'), rows[:SHOWN_POINTS])}"
@@ -170,8 +171,8 @@ class Surface(Shown):
         return overall.heat(ax, self)
 
     def __repr__(self) -> str:
-        rows = [(said(value), *map(number, row)) for value, row in zip(self.grids[0], self.averages, strict=True)]
-        head = (f"{self.columns[0]} \\ {self.columns[1]}", *map(said, self.grids[1]))
+        rows = [(word, *map(number, row)) for word, row in zip(words(self.grids[0]), self.averages, strict=True)]
+        head = (f"{self.columns[0]} \\ {self.columns[1]}", *words(self.grids[1]))
         return f"{self.title}: {self.output}; {self.n_rows:,} rows\n{text_table(head, rows)}"
 
     @classmethod
@@ -187,8 +188,18 @@ class Surface(Shown):
         )
 
 
-def said(value: Value) -> str:
-    """Write a value of a grid for a reader."""
+def words(grid: Sequence[Value]) -> list[str]:
+    """Write the values of a grid for a reader; dates that are all of midnight without it.
+
+    >>> words(("2024-01-01T00:00:00", None)), words(("2024-01-01T00:00:00", "2024-01-01T06:00:00"))
+    (['2024-01-01', 'missing'], ['2024-01-01T00:00:00', '2024-01-01T06:00:00'])
+    """
+    texts = [value for value in grid if isinstance(value, str)]
+    are_days = all(day(text) != text for text in texts)
+    return [day(value) if are_days and isinstance(value, str) else _said(value) for value in grid]
+
+
+def _said(value: Value) -> str:
     if value is None:
         return "missing"
     return digits(value, 6) if isinstance(value, float) else str(value)
