@@ -134,6 +134,22 @@ def test_the_environment_names_one_source(tmp_path, monkeypatch):
         of_environment()
 
 
+@pytest.mark.parametrize("variable", [keys.TEXT, keys.FILE])
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_a_secret_that_was_not_filled_opens_no_door(monkeypatch, variable, empty):
+    monkeypatch.setenv(variable, empty)
+    with pytest.raises(
+        SpecError, match=rf"{variable} must hold keys\. It is set and empty\. .* unset it, or set it to off"
+    ):
+        of_environment()
+
+
+def test_a_service_is_open_where_that_is_said(monkeypatch):
+    monkeypatch.setenv(keys.TEXT, keys.OFF)
+    monkeypatch.setenv(keys.FILE, keys.OFF)
+    assert of_environment() is None
+
+
 # ── at the door ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 OPEN = ("/livez", "/readyz", "/healthz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")

@@ -20,6 +20,7 @@ from ekiben.errors import SpecError
 
 logger = logging.getLogger("ekiben")
 TEXT, FILE = "EKIBEN_KEYS", "EKIBEN_KEYS_FILE"
+OFF = "off"  # said of either: everybody may ask
 SCOPES = ("read", "explain", "write", "admin")
 PREFIX = "ek_"  # so that a scanner of secrets knows one
 LOOKED_S = 1.0  # how old the file that was read may be
@@ -231,14 +232,19 @@ def _read(file: Path | None) -> tuple[Key, ...]:
 
 
 def of_environment() -> Keys | None:
-    """Give the keys that the environment names: `EKIBEN_KEYS_FILE` a file, or `EKIBEN_KEYS` the text; None for none.
+    """Give the keys that the environment names: `EKIBEN_KEYS_FILE` a file, or `EKIBEN_KEYS` the text; None for none, or `off`.
 
     Raises
     ------
     SpecError
-        If they are none, or both are named.
+        If they are none, both are named, or one is empty, as a secret is that was not filled: that lets nobody in unseen.
     """
-    text, name = os.environ.get(TEXT), os.environ.get(FILE)
+    told = {each: os.environ[each] for each in (TEXT, FILE) if os.environ.get(each, OFF) != OFF}
+    if empty := [each for each, value in told.items() if not value.strip()]:
+        raise SpecError(
+            f"{empty[0]} must hold keys. It is set and empty. To let everybody ask, unset it, or set it to {OFF}."
+        )
+    text, name = told.get(TEXT), told.get(FILE)
     if text and name:
         raise SpecError(f"Keys must come from {FILE} or from {TEXT}. Both are set.")
     if name:

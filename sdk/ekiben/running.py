@@ -32,7 +32,11 @@ COLOURED = ("FORCE_COLOR", "CLICOLOR_FORCE")  # what a child says is read: a col
 PORTS = range(20_000, 32_000)  # no connection is given one of these, as one above may be before the server listens
 REFUSED = "ekiben.serving.ServiceError: "  # how a worker says why it does not start
 
-TRIED = {recording.HOME: "off", keys.TEXT: "", keys.FILE: ""}  # of a server that is only tried: no records, no keys
+TRIED = {
+    recording.HOME: "off",
+    keys.TEXT: keys.OFF,
+    keys.FILE: keys.OFF,
+}  # of a server that is only tried: no records, no keys
 
 
 class Server(Client):
