@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -101,8 +102,8 @@ class Server(Client):
     @property
     def last_error(self) -> str:
         """What the last error in the server's log says; nothing where there is none."""
-        errors = [line for line in self.log.read_text(errors="replace").splitlines() if "[ERROR]" in line]
-        return errors[-1].rpartition("] ")[2] if errors else ""
+        errors = re.findall(r"\[ERROR\](?: \[\S+\])? (.*)", self.log.read_text(errors="replace"))
+        return str(errors[-1]) if errors else ""
 
     def stop(self) -> None:
         """Stop the server and wait until it is gone; calling it twice does no harm."""
