@@ -847,6 +847,12 @@ def test_what_is_no_folder_of_a_package_is_neither_loaded_nor_written_to(tmp_pat
     assert file.read_bytes() == b"a pickle"
 
 
+def test_a_folder_of_a_package_that_is_nearly_named_is_suggested(tmp_path):
+    flat().save(tmp_path / "flat")
+    with pytest.raises(NotFoundError, match=r"which has none\. Did you mean 'flat'\?$"):
+        ek.load(tmp_path / "flta")
+
+
 def test_one_output_is_not_chosen():
     with pytest.raises(SpecError, match=r"Got 'price', and the model has one\. Leave it out"):
         flat().explain(ROOMS.head(1), output="price")

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ekiben import provenance
-from ekiben.errors import IntegrityError, NotFoundError, SpecError
+from ekiben.errors import IntegrityError, NotFoundError, SpecError, nearest
 from ekiben.refs import ModelRef
 
 FORMAT = 1
@@ -178,10 +178,16 @@ def _folded(name: str) -> str:
 # ── the manifest itself ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def absent(folder: Path) -> NotFoundError:
+    """Say that a folder holds no package, and which one beside it may be meant."""
+    near = nearest(folder.name, sorted(each.parent.name for each in folder.parent.glob(f"*/{MANIFEST}")))
+    return NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.{near}")
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_symlink() and not path.exists():
-        raise NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.")
+        raise absent(folder)
     try:
         manifest = read_json(path)
     except IntegrityError as reason:

@@ -102,7 +102,7 @@ def _expected(manifest: dict[str, Any], where: str, digest: str | None, name: st
 
 def _signed(folder: Path, signature: Path, key: str | Path) -> None:
     if not (folder / sealing.MANIFEST).is_file():
-        raise NotFoundError(f"A package's folder must hold package.json. Got {str(folder)!r}, which has none.")
+        raise sealing.absent(folder)
     if not signature.is_file():
         raise IntegrityError(
             f"{folder.name} must be signed. It has no {signature.name}. Sign it: ekiben sign {folder} --key private.pem"
