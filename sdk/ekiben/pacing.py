@@ -215,9 +215,13 @@ class Share:
             return 0.0
         return self.waits_s() + self.n_waiting * self._pace.expected_s(1) / self._share
 
-    def took(self, seconds: float) -> None:
+    def is_long(self, n_rows: int) -> bool:
+        """Tell whether a piece of so many rows would keep other work waiting that is asked for as well."""
+        return self._pace.expected_s(n_rows) > AT_ONCE_S and self.is_shared
+
+    def took(self, seconds: float, n_rows: int = 1) -> None:
         """Take note of a piece that was done."""
-        self._pace.took(seconds, 1)
+        self._pace.took(seconds, n_rows)
         now = self._clock()
         if now - self.others_at <= RECENT_S:
             self._free_at = max(self._free_at, now - seconds) + seconds / self._share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter, contains, itemgetter
 from time import perf_counter
@@ -15,6 +15,7 @@ from ekiben.batching import Batcher
 from ekiben.compiling import Plan
 from ekiben.dataplane import DataPlane, cookie_of, n_rows
 from ekiben.dialects import JSON
+from ekiben.explaining.answering import Found
 from ekiben.observing import new_id
 from ekiben.packages import Package
 from ekiben.reading import Reader, reader
@@ -197,9 +198,17 @@ class Lane:
         Refusal, RecordsError
             If there is no explanation, a number in it is not finite, or it cannot be recorded.
         """
-        arm, plane, rows = asked.arm, self.plane, list(map(asked.arm.values, asked.body.rows))
-        found = plane.beside(arm.name, rows)
-        encoded = plane.encoded_of(found, {})
+        rows = list(map(asked.arm.values, asked.body.rows))
+        return self._told(asked, rows, self.plane.beside(asked.arm.name, rows))
+
+    def explained_by_row(self, asked: Asked) -> Generator[None, None, Outcome]:
+        """Explain as `explained` does, and let others go first after each row."""
+        rows = list(map(asked.arm.values, asked.body.rows))
+        found = yield from self.plane.row_by_row(asked.arm.name, rows)
+        return self._told(asked, rows, found)
+
+    def _told(self, asked: Asked, rows: Sequence[Sequence[Any]], found: Found) -> Outcome:
+        plane, encoded = self.plane, self.plane.encoded_of(found, {})
         if plane.keeper is not None and plane.explaining is not None:
             self._keep(plane.keeper, asked, rows, _encode(plane.why(found)), of="explain")
         return self._outcome(asked, encoded[len(self._part) : -1], len(rows))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Receive, Scope
 
@@ -71,7 +71,7 @@ class Explained(Endpoint):
             return self._refused(self.plane.refused(self.name, failure))
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
-        if self._share.n_waiting or self._share.waits_s():
+        if self._share.n_waiting or self._share.waits_s() or self._share.is_long(len(asked.body.rows)):
             return self._in_vain(self._patience_s)
         return self._too_fast() or self._by_plan(lane, asked)
 
@@ -116,7 +116,24 @@ class Explained(Endpoint):
 
     async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome:
         async with self._turn():
-            return self._by_plan(lane, asked)
+            if not self._share.is_long(len(asked.body.rows)):
+                return self._by_plan(lane, asked)
+            steps = lane.explained_by_row(asked)
+            while (outcome := self._stepped(steps, asked)) is None:
+                await self._rested()
+            return outcome
+
+    def _stepped(self, steps: Generator[None, None, Outcome], asked: Asked) -> Outcome | None:
+        """Explain one more row; None while there are others."""
+        began = perf_counter()
+        try:
+            return next(steps)
+        except StopIteration as done:
+            return cast("Outcome", done.value)
+        except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
+            return self._refused(self.plane.refused(self.name, failure), asked)
+        finally:
+            self._share.took(perf_counter() - began)
 
     def _by_plan(self, lane: Lane, asked: Asked) -> Outcome:
         began = perf_counter()
@@ -125,7 +142,7 @@ class Explained(Endpoint):
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
         finally:
-            self._share.took(perf_counter() - began)
+            self._share.took(perf_counter() - began, len(asked.body.rows))
 
     def _in_vain(self, patience_s: float) -> Outcome | None:
         """Refuse what would wait too long for its turn, or with too many; None lets it wait."""
@@ -144,11 +161,16 @@ class Explained(Endpoint):
         share.n_waiting += 1
         try:
             async with self._line:
-                while waits_s := share.waits_s():  # noqa: ASYNC110 -- time passes by itself
-                    await asyncio.sleep(min(waits_s, RECENT_S))
+                await self._rested()
                 yield
         finally:
             share.n_waiting -= 1
+
+    async def _rested(self) -> None:
+        """Let others go first, and wait until explanations may take more of the time."""
+        await asyncio.sleep(0)
+        while waits_s := self._share.waits_s():  # noqa: ASYNC110 -- time passes by itself
+            await asyncio.sleep(min(waits_s, RECENT_S))
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,17 @@ class Arms:
         self._refuse_wide(arm, PLAIN)
         return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
 
+    def row_by_row(self, arm: str, rows: Sequence[Sequence[Any]]) -> Generator[None, None, Found]:
+        """Explain as `beside` does, and let others go first after each row."""
+        self._refuse_wide(arm, PLAIN)
+        made: list[dict[str, Any]] = []
+        seconds = 0.0
+        for row in rows:
+            documents, took_s = self._documents(arm, partial(Package.documents, rows=[row]))
+            made, seconds = [*made, *documents], seconds + took_s
+            yield
+        return answering.here(self.packages[arm], arm, made, PLAIN, seconds, self.explaining)
+
     def why(self, found: Found) -> list[dict[str, Any]]:
         """Say for each row how its explanation was made, for its record."""
         return [] if self.explaining is None else self.explaining.audit(found)
@@ -192,14 +204,20 @@ class Arms:
         )
 
     def _made_here(self, arm: str, make: Callable[[Package], list[dict[str, Any]]], wish: Wish) -> Found:
+        made, seconds = self._documents(arm, make)
+        return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
+
+    def _documents(
+        self, arm: str, make: Callable[[Package], list[dict[str, Any]]]
+    ) -> tuple[list[dict[str, Any]], float]:
+        """Make what travels, and tell how long it took."""
         package, began = self.packages[arm], time.perf_counter()
         try:
-            made = make(package)
+            return make(package), time.perf_counter() - began
         except ExplainError as reason:
             raise refusals.unexplainable(str(reason)) from reason
         except (ValueError, ArithmeticError) as reason:
             raise _unanswerable(package, reason) from reason
-        return answering.here(package, arm, made, wish, time.perf_counter() - began, self.explaining)
 
     def _shown(self, arm: str, found: Found) -> Found:
         """Leave out of reference rows what the records do not keep in clear."""
