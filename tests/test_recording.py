@@ -50,6 +50,22 @@ def of(folder):
     return [each for path in segments(folder) for each in read(path)[1]]
 
 
+def test_a_record_that_was_written_counts_though_no_other_segment_can_begin_behind_it(recorder, tmp_path):
+    one = recorder(segment_bytes=400)
+    one.write(record(0))
+    away = tmp_path / "away"
+    one.folder.rename(away)  # where the next segment should be, there is no folder any more
+    n = 1
+    while one._file >= 0:
+        one.write(record(n))
+        n += 1
+    with pytest.raises(RecordsError, match="was not: No such file or directory"):
+        one.write(record(n))
+    away.rename(one.folder)
+    one.write(record(n))
+    assert [each.id for each in of(one.folder)] == [record(i)[0] for i in range(n + 1)]
+
+
 def test_a_record_is_read_back_as_it_was_written(recorder):
     first = recorder()
     first.write(record(1))

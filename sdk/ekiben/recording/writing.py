@@ -105,9 +105,7 @@ class Recorder:
                 self._settle(written, size)
             self._size += written
             if self._size >= self._segment_bytes or record[1] > self._until_ns:
-                self._end()
-                self._begin()
-                self._tidy()
+                self._turn_over()
         except OSError as reason:
             raise RecordsError(f"A record must be written before its answer. It was not: {reason.strerror}.") from None
         finally:
@@ -120,6 +118,13 @@ class Recorder:
                 self._end()
         if self._tidying is not None:
             self._tidying.join()
+
+    def _turn_over(self) -> None:
+        """End a segment and begin the next; where that fails, the next record is refused, and not the one that was just written."""
+        self._end()
+        with suppress(OSError):
+            self._begin()
+        self._tidy()
 
     def _may_begin(self) -> None:
         if self.barred:
