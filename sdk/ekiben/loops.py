@@ -1,6 +1,6 @@
 """The inner loops in C, where they were built for this machine. Elsewhere ONNX Runtime and numpy do the same, slower.
 
->>> loops is None or callable(loops.row)
+>>> callable(loops.row) if loops else bool(missing)
 True
 """
 
@@ -10,11 +10,11 @@ from importlib import import_module
 from types import ModuleType
 
 
-def _built() -> ModuleType | None:
+def _built() -> tuple[ModuleType | None, str]:
     try:
-        return import_module("ekiben._loops")
-    except ImportError:  # no compiler where ekiben was installed, or another kind of machine than it was built on
-        return None
+        return import_module("ekiben._loops"), ""
+    except ImportError as reason:  # there was no compiler, or another kind of machine
+        return None, str(reason)
 
 
-loops = _built()
+loops, missing = _built()

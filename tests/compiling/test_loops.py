@@ -298,6 +298,17 @@ def test_without_them_the_engine_answers_the_same():
     assert told.stdout.strip() == node.apply(np.random.default_rng(0).normal(size=(50, 5))).tobytes().hex()
 
 
+def test_without_them_and_without_the_engine_trees_are_refused_where_they_are_read():
+    """A service reads its plans when it starts: it must not start and answer nothing."""
+    without = WITHOUT.replace("import numpy", 'sys.modules["onnxruntime"] = None\nimport numpy', 1)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "sdk"), str(ROOT / "tests")])}
+    told = subprocess.run([sys.executable, "-c", without], env=environment, capture_output=True, text=True, check=False)
+    assert told.returncode != 0
+    assert "in __init__" in told.stderr
+    assert "inner loops do not load here (import of ekiben._loops halted" in told.stderr
+    assert "onnxruntime must be installed. It is not." in told.stderr
+
+
 @built
 def test_with_them_no_engine_is_started(monkeypatch):
     monkeypatch.setattr(trees, "session", lambda _data: pytest.fail("ONNX Runtime was asked"))

@@ -1,6 +1,8 @@
 """What an image must hold, told from the packages of its arms."""
 
 import sys
+import zipfile
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,8 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer
 
 import ekiben as ek
-from ekiben.containers import diet
+from ekiben import locking
+from ekiben.compiling.nodes.trees import are_taken
+from ekiben.containers import diet, probes, wheels
 from ekiben.errors import PlanError
+from ekiben.loops import loops
 
 ROWS = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 6.0, 7.0, 9.0] * 5})
 PRICES = [20.0, 30, 40, 60, 70, 90] * 5
@@ -74,3 +79,66 @@ def test_reasons_follow_what_is_needed():
     assert found.needed["numpy"] == ("ekiben", "arm b (its model: it has no plan)")
     assert found.needed["joblib"] == ("arm b (its model: it has no plan)",)
     assert sorted(found.left_out) == ["mlflow", "pandas"]
+
+
+# ── the engine of trees, and the loops that answer in its place
+
+
+def _wheel(tmp_path, loops):
+    """A wheel of ekiben that holds these bytes as its loops."""
+    file = tmp_path / "ekiben-0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("ekiben/__init__.py", "")
+        if loops is not None:
+            packed.writestr(wheels.LOOPS, loops)
+    return file
+
+
+def _loops(machine=None, libc=b"libc.so.6", newest=b"GLIBC_2.14"):
+    return probes.program(machine) + b"\0".join([b"", libc, newest, b""])
+
+
+@pytest.mark.parametrize(
+    ("loops", "fits"),
+    [
+        (None, False),
+        (b"", False),
+        (_loops(), True),
+        (_loops("aarch64" if probes.kind_of_machine() == "x86_64" else "x86_64"), False),
+        (_loops(libc=b"libc.musl-x86_64.so.1"), False),
+        (_loops(newest=b"GLIBC_2.36"), True),
+        (_loops(newest=b"GLIBC_2.38"), False),
+    ],
+)
+def test_loops_that_an_image_does_not_load_are_none(tmp_path, loops, fits):
+    assert wheels.carries_loops(_wheel(tmp_path, loops)) == fits
+
+
+@pytest.mark.skipif(loops is None, reason="the inner loops are not compiled here")
+def test_the_loops_that_a_bento_carries_fit_an_image_of_this_machine(tmp_path):
+    assert wheels.carries_loops(locking.write_wheel(tmp_path))
+
+
+def test_the_engine_of_trees_stays_out_where_the_loops_answer_them(credit_packages):
+    trees = credit_packages["challenger"]
+    assert diet.engine(trees, loops=False) == ["onnxruntime"]
+    assert diet.engine(trees, loops=True) == []
+    assert diet.engine(credit_packages["champion"], loops=False) == []
+    assert diet.beside_the_plan(trees, loops=True) == [
+        line for line in trees.manifest["requirements"] if "onnxruntime" not in line
+    ]
+    assert diet.beside_the_plan(trees, loops=False) == trees.manifest["requirements"]
+
+
+def test_an_engine_that_the_user_s_own_code_may_ask_for_stays(credit_packages):
+    trees = credit_packages["challenger"]
+    own = replace(trees, manifest={**trees.manifest, "carries": ["code"]})
+    assert diet.beside_the_plan(own, loops=True) == trees.manifest["requirements"]
+
+
+def test_trees_of_two_ways_to_compare_ask_for_the_engine(credit_packages):
+    (forest,) = diet.forests(credit_packages["challenger"].plan.document)
+    assert are_taken(forest)
+    mode = forest.mode.copy()
+    mode[0] = 1 - mode[0]
+    assert not are_taken(replace(forest, mode=mode))

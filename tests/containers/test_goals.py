@@ -30,7 +30,7 @@ def heavy(engine, credit_packages, tmp_path_factory):
 
 def test_an_image_with_the_libraries_of_its_models_holds_400_mb_at_most(heavy):
     print(heavy)
-    assert heavy.size_mb <= 400  # onnxruntime among them, since this service has plans too
+    assert heavy.size_mb <= 400
     assert heavy.ran.memory_mb <= 256
 
 

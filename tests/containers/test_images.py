@@ -15,10 +15,11 @@ import pytest
 import ekiben as ek
 from ekiben import pinning, routing, spec
 from ekiben.checks import Subject
-from ekiben.containers import accounting, context, layouts, trying
+from ekiben.containers import accounting, context, layouts, probes, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
 from ekiben.errors import BuildError, SpecError
+from ekiben.loops import loops
 from traffic.faults import until
 
 MOST_MB, MOST_MEMORY_MB = 260, 160
@@ -44,11 +45,24 @@ def test_what_no_arm_asks_for_is_left_out(boxed, image, python_of):
     absent = {"scikit-learn", "xgboost-cpu", "pandas", "scipy", "skops", "mlflow", "alibi"}
     assert boxed.is_lean
     assert absent & named == set()
-    assert {"numpy", "onnxruntime", "bentoml", "ekiben"} <= named
+    assert {"numpy", "bentoml", "ekiben"} <= named
+    assert ("onnxruntime" in named) == (loops is None)  # what answers trees where the compiled loops do not
     asked = (
         "import importlib.util as u; print([m for m in ('sklearn', 'xgboost', 'pandas', 'scipy') if u.find_spec(m)])"
     )
     assert python_of(image.ref, asked) == "[]"
+
+
+@pytest.mark.skipif(loops is None, reason="the inner loops are not compiled here")
+def test_an_image_whose_loops_do_not_load_ends_and_says_why(image, engine, tmp_path):
+    other = tmp_path / "loops.so"
+    other.write_bytes(probes.program())  # no library
+    hidden = {other: "/app/site/ekiben/_loops.abi3.so"}
+    with running_image(engine, image.ref, volumes=hidden) as container, pytest.raises(BuildError) as refused:
+        container.wait()
+    told = " ".join(str(refused.value).split())
+    assert "inner loops do not load here (/app/site/ekiben/_loops.abi3.so: " in told
+    assert "onnxruntime must be installed" in told
 
 
 def test_there_is_no_command_in_it_but_python(image, python_of):

@@ -27,7 +27,7 @@ from typing import Any
 from ekiben import locking, pinning, spec, storing
 from ekiben.containers import diet, recipe
 from ekiben.containers.tools import install
-from ekiben.containers.wheels import Wheel, copied, gather, locked, needs, sha256
+from ekiben.containers.wheels import Wheel, carries_loops, copied, gather, locked, needs, sha256
 from ekiben.errors import BuildError, NotFoundError, SpecError
 
 FILE = "context.json"
@@ -164,7 +164,7 @@ def _wheels(source: Path, folders: Sequence[Path], python: str, *, lean: bool) -
     found = gather(lines, folders, python=python)
     files_of = {"ekiben": own, **{name: each.file for name, each in found.items()}}
     if lean:
-        wanted, by_plan = diet.roots(source)
+        wanted, by_plan = diet.roots(source, loops=carries_loops(own))
         chosen = diet.plan(names, wanted, by_plan, cache(lambda name: needs(files_of[name], python)))
     else:
         chosen = diet.everything(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ekiben import explainers, packages, pinning, spec
+from ekiben.compiling.forest import Forest
+from ekiben.compiling.nodes.trees import are_taken
 from ekiben.distributions import GPU_ONLY, LEANER, UNUSED
 from ekiben.packages import Package
 
@@ -25,7 +27,9 @@ NOT_SERVED = {
 }
 LEAVE_ROWS = ("neighbours",)  # steps of a plan that have no answer for some rows, where the model has one
 GPU = "gpu"  # the reason for what only graphics cards are asked with
-PLANS = ("onnxruntime",)  # of a package's requirements, what its plan needs
+ENGINE = "onnxruntime"  # what answers the trees of a plan where the inner loops do not
+NOBODY = "no arm, method or protocol of the bento asks for it"
+BY_LOOPS = "ekiben's own loops answer the trees"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ class Diet:
 
 
 def roots(
-    source: Path, *, models: Path | None = None, without: Collection[str] = ()
+    source: Path, *, models: Path | None = None, without: Collection[str] = (), loops: bool = False
 ) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Name what a bento needs beside ekiben itself, with the reasons, and the arms that their plans suffice.
 
@@ -60,6 +64,8 @@ def roots(
         Where its models lie; by default in it.
     without
         Methods of explaining that are left out.
+    loops
+        Whether the image has the inner loops, so that trees need no other engine.
     """
     described, pins = spec.read(source / "src"), pinning.read(source / "src").pins
     methods = [name for name in described.explain.methods if name not in without]
@@ -69,11 +75,11 @@ def roots(
         package = package_of(models or source / "models", pins[arm].tag, pins[arm].digest)
         if needs_its_plan_alone(package, methods, without):
             by_plan.append(arm)
-            _add(found, _plans(package), f"arm {arm} (its plan)")
+            _add(found, engine(package, loops=loops), f"arm {arm} (its plan)")
         else:
             reason = f"arm {arm} ({_why(package, methods)})"
             more = [name for method in methods for name in explainers.requirements(method)]
-            _add(found, [*package.manifest["requirements"], *FOR_FRAMES, *more], reason)
+            _add(found, [*beside_the_plan(package, loops=loops), *FOR_FRAMES, *more], reason)
     if described.tables:
         _add(found, ["pyarrow", *FOR_FRAMES], "tables")
     if described.records.to == "postgres":
@@ -126,9 +132,37 @@ def _why(package: Package, methods: Sequence[str]) -> str:
     return f"its explanations: {', '.join(methods) or package.method}"
 
 
-def _plans(package: Package) -> list[str]:
+def engine(package: Package, *, loops: bool) -> list[str]:
+    """Name what the trees of a plan need beside ekiben; nothing where it has none, or where the inner loops answer them."""
     named = {canonicalize_name(Requirement(line).name) for line in package.manifest["requirements"]}
-    return sorted(named & set(PLANS))
+    return [ENGINE] if ENGINE in named and not (loops and are_all_taken(package)) else []
+
+
+def beside_the_plan(package: Package, *, loops: bool) -> list[str]:
+    """Give what a package asks for, without the engine of its trees where the inner loops answer them.
+
+    What carries code of the user's or types of other libraries may ask for that engine itself.
+    """
+    told: list[str] = package.manifest["requirements"]
+    if not loops or package.manifest["carries"] or not are_all_taken(package):
+        return told
+    return [line for line in told if canonicalize_name(Requirement(line).name) != ENGINE]
+
+
+def are_all_taken(package: Package) -> bool:
+    """Tell whether the inner loops answer every tree of a package's plan."""
+    return package.plan is not None and all(map(are_taken, forests(package.plan.document)))
+
+
+def forests(document: Any) -> Iterator[Forest]:
+    """Give the trees of a plan's document."""
+    if isinstance(document, Forest):
+        yield document
+    elif isinstance(document, Mapping):
+        yield from forests(list(document.values()))
+    elif isinstance(document, list | tuple):
+        for each in document:
+            yield from forests(each)
 
 
 def _add(found: dict[str, list[str]], lines: Iterable[str], reason: str) -> None:
@@ -173,7 +207,7 @@ def plan(
     for name, reasons in wanted.items():
         for reason in reasons:
             _follow(name, reason, found, every, needs)
-    left = dict.fromkeys(sorted(every - found.keys()), "no arm, method or protocol of the bento asks for it")
+    left = {name: BY_LOOPS if name == ENGINE else NOBODY for name in sorted(every - found.keys())}
     return Diet(needed={name: tuple(found[name]) for name in sorted(found)}, left_out=left, by_plan=by_plan)
 
 

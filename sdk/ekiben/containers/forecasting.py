@@ -16,7 +16,7 @@ from ekiben.containers import context, diet, saved
 from ekiben.containers.images import MB, Image
 from ekiben.containers.remembering import remembered
 from ekiben.containers.tools import install
-from ekiben.containers.wheels import Wheel
+from ekiben.containers.wheels import Wheel, carries_loops
 from ekiben.containers.wheels import needs as needed_by
 from ekiben.progress import Progress, shown
 
@@ -217,6 +217,7 @@ def _of_methods(told: context.Context, parts: Iterable[Part]) -> dict[str, int]:
     source, models = told.folder / "bento", told.folder / "models"
     files = {each.name: each.file for each in told.wheels}
     needs = cache(lambda name: needed_by(files[name], told.python))
+    loops = carries_loops(files["ekiben"])
     sizes = {each.name: each.n_bytes for each in parts if each.layer == "dependencies" and each.name != "ekiben"}
     methods = diet.methods_of(source, models)
     every: dict[tuple[str, ...], tuple[str, ...]] = {(name,): arms for name, arms in methods.items()}
@@ -225,7 +226,7 @@ def _of_methods(told: context.Context, parts: Iterable[Part]) -> dict[str, int]:
         every[tuple(asked)] = methods[asked[0]]
     found = {}
     for without, arms in every.items():
-        wanted, by_plan = diet.roots(source, models=models, without=without)
+        wanted, by_plan = diet.roots(source, models=models, without=without, loops=loops)
         left = diet.plan(files.keys() - {"ekiben"}, wanted, by_plan, needs).needed
         if saved_bytes := sum(n_bytes for name, n_bytes in sizes.items() if name not in left):
             found[_of_which(without, arms)] = saved_bytes

@@ -27,13 +27,23 @@ def write(folder: Path) -> None:
     (folder / "Containerfile").write_text(RECIPE)
 
 
+def kind_of_machine(told: str | None = None) -> str:
+    """Name a machine's processor as Linux does; by default this machine's.
+
+    >>> kind_of_machine("arm64")
+    'aarch64'
+    """
+    found = told or platform.machine()
+    return {"arm64": "aarch64", "AMD64": "x86_64"}.get(found, found)
+
+
 def program(machine: str | None = None) -> bytes:
     """Give a program for Linux that ends with code 0, a file of about 130 bytes.
 
     >>> len(program("x86_64"))
     129
     """
-    name = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine or platform.machine(), machine or platform.machine())
+    name = kind_of_machine(machine)
     if name not in PROGRAMS:
         raise BuildError(f"An engine is tried with a program for {', '.join(PROGRAMS)}. This machine is {name}.")
     number, code = PROGRAMS[name]

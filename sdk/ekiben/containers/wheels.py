@@ -5,9 +5,9 @@ from __future__ import annotations
 import email
 import hashlib
 import os
-import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -18,10 +18,12 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from ekiben.containers.probes import PROGRAMS, kind_of_machine
 from ekiben.errors import BuildError
 
 CACHE = "EKIBEN_CACHE"  # a folder for wheels, bases and the settings of engines
 GLIBC = range(5, 37)  # 2.5 to 2.36, that of Debian 12
+LOOPS = "ekiben/_loops.abi3.so"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s\\;]+)")
 
 
@@ -146,7 +148,7 @@ def _fits(interpreter: str, abi: str, where: str, plain: str) -> bool:
 
 def platforms() -> list[str]:
     """List the platforms of wheels that an image for this machine's processor takes, the newest first."""
-    machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    machine = kind_of_machine()
     newer = [f"manylinux_2_{minor}_{machine}" for minor in reversed(GLIBC)]
     return [*newer, f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}"]
 
@@ -203,6 +205,23 @@ def _required(lines: Iterable[str], where: Mapping[str, str]) -> Iterable[Requir
             continue  # of an old tool; what is locked is installed all the same
         if each.marker is None or each.marker.evaluate(dict(where)):
             yield each
+
+
+def carries_loops(wheel: Path) -> bool:
+    """Tell whether a wheel of ekiben holds the inner loops, built so that an image for this machine's processor loads them.
+
+    An image has a C library of Debian's: what was linked with another, or with a newer one than the oldest base has, is
+    taken for what does not load.
+    """
+    with zipfile.ZipFile(wheel) as packed:
+        if LOOPS not in packed.namelist():
+            return False
+        data = packed.read(LOOPS)
+    number, _ = PROGRAMS.get(kind_of_machine(), (None, b""))
+    fits = data.startswith(b"\x7fELF\x02\x01") and struct.unpack_from("<H", data, 18) == (number,)
+    asked = re.findall(rb"\x00GLIBC_(\d+)\.(\d+)", data)
+    newest = max(((int(major), int(minor)) for major, minor in asked), default=(0, 0))
+    return fits and b"\x00libc.so.6\x00" in data and newest <= (2, GLIBC[-1])
 
 
 def sha256(file: Path) -> str:

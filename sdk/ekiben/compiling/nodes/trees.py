@@ -14,7 +14,7 @@ from ekiben._optional import require
 from ekiben.compiling.forest import LEQ, LT, Forest, encode
 from ekiben.compiling.nodes import Node, Of, Values
 from ekiben.errors import IntegrityError, PlanError
-from ekiben.loops import loops
+from ekiben.loops import loops, missing
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -38,6 +38,8 @@ class Trees(Of):
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         self._kind = np.float32 if forest.bits == 32 else np.float64
         self._threads = threading.local()
+        if loops is None or not are_taken(forest):
+            _ = engine()  # what is missing here is told where the plan is read, and not by its first row
 
     @cached_property
     def _taken(self) -> Any:
@@ -97,11 +99,11 @@ class Trees(Of):
 class Bound:
     """One row and what the trees make of it, in memory that the engine reads and writes again for each row of a thread."""
 
-    def __init__(self, engine: Any, forest: Forest, kind: type) -> None:
-        ort = require("onnxruntime", to="answer by a plan of trees")
+    def __init__(self, started: Any, forest: Forest, kind: type) -> None:
+        ort = engine()
         self._row: Array = np.zeros((1, forest.n_features), dtype=kind)
         self._made: Array = np.zeros((1, forest.n_targets), dtype=kind)
-        self._binding, self._ask = engine.io_binding(), engine.run_with_iobinding
+        self._binding, self._ask = started.io_binding(), started.run_with_iobinding
         self._binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(self._row))
         self._binding.bind_ortvalue_output("y", ort.OrtValue.ortvalue_from_numpy(self._made))
 
@@ -115,9 +117,14 @@ class Bound:
 TOO_LARGE = "A number must be one that 32 bits can hold. Got a larger one."
 
 
+def are_taken(forest: Forest) -> bool:
+    """Tell whether the inner loops take trees, where they are built: those whose numbers are all compared in one way."""
+    return bool((forest.mode == LEQ).all() or (forest.mode == LT).all())
+
+
 def taken_over(forest: Forest, leaves: Array | None) -> Any:
     """Let the inner loops take trees over; None where they are not built, or do not take such trees."""
-    if loops is None or not ((forest.mode == LEQ).all() or (forest.mode == LT).all()):
+    if loops is None or not are_taken(forest):
         return None
     threshold = forest.threshold
     if forest.mode[0] == LT:  # below a number is at most the one before it
@@ -155,8 +162,20 @@ def widened(forest: Forest) -> Forest:
 
 def session(data: bytes) -> Any:
     """Start ONNX Runtime on one thread: the workers are what runs side by side."""
-    ort = require("onnxruntime", to="answer by a plan of trees")
+    ort = engine()
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def engine() -> Any:
+    """Give ONNX Runtime.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed, with the reason why the inner loops do not answer in its place.
+    """
+    why = f", since ekiben's inner loops do not load here ({missing})" if missing else ""
+    return require("onnxruntime", to=f"answer by a plan of trees{why}")
