@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from ekiben.containers import leak_files, leaks, recipe, saved, unpacking
 from ekiben.containers.images import HOLDS
-from ekiben.containers.leak_rules import RULES, SURE, Rule
+from ekiben.containers.leak_forms import Rule
+from ekiben.containers.leak_rules import RULES, SURE
 from ekiben.containers.leaks import Leak, Machine
 from ekiben.containers.remembering import Clean
 from ekiben.containers.unpacking import Entry

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_files, leak_rules, unpacking, views
-from ekiben.containers.leak_rules import OPEN, RULES, SURE, Rule
+from ekiben.containers import leak_files, views
+from ekiben.containers.leak_forms import OPEN, Rule
+from ekiben.containers.leak_rules import RULES, SURE
 from ekiben.containers.remembering import Clean
 from ekiben.containers.unpacking import Entry, entries
 from ekiben.errors import BuildError, SpecError
@@ -185,10 +186,9 @@ def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
 
 def looked_through(known: Sequence[Literal]) -> Clean:
     """Give the memory of what was clean by the rules of today and of this machine, whose texts it holds as a digest alone."""
-    sources = [
-        Path(module.__file__).read_bytes() for module in (leak_files, leak_rules, unpacking, views) if module.__file__
-    ]
-    return Clean([*sources, Path(__file__).read_bytes(), sorted(way for _, way, _ in known)])
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("leak*.py")), folder / "unpacking.py", folder / "views.py"]
+    return Clean([*(source.read_bytes() for source in sources), sorted(way for _, way, _ in known)])
 
 
 def kinds_once(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal], clean: Clean) -> set[str]:
@@ -216,8 +216,9 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
             kinds |= leak_files.by_head(chunk)
-        for view in views.of(chunk) if mild else (chunk,):
+        for number, view in enumerate(views.of(chunk) if mild else (chunk,)):
             kinds |= _in_bytes(view, rules, known)
+            kinds |= {"a data file"} if number and leak_files.holds_rows(view) else set()
     return kinds
 
 

@@ -30,7 +30,23 @@ PIECE = 1 << 20
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_END = 22  # bytes that end a zip without a comment
 ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
-CLOSED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
+CLOSED = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"\x1f\x9d": "compress",
+    b"LZIP": "lzip",
+    b"\x89LZO\x00\r\n": "lzop",
+    b"MSCF\x00\x00\x00\x00": "a cabinet",
+    b"\xff\x06\x00\x00sNaPpY": "snappy",
+    b"hsqs": "squashfs",
+    b"\xed\xab\xee\xdb": "rpm",
+    b"Salted__": "a file behind a password",
+    b"age-encryption.org/": "a file behind a key",
+    b"-----BEGIN AGE ENCRYPTED": "a file behind a key",
+    b"-----BEGIN PGP MESSAGE": "a file behind a key",
+}
 BROKEN = (
     OSError,
     EOFError,
@@ -70,6 +86,8 @@ def entries(root: Path, *, known: Collection[str] = ()) -> Iterator[Entry]:
     for name, path in _files(root):
         if name in known:
             continue
+        if told := _beside(path):
+            yield Entry(place=f"{name}!", file=BytesIO(told))
         if path.is_symlink():
             yield Entry(place=name, file=BytesIO(os.fsencode(path.readlink())))
         elif stat.S_ISREG(path.lstat().st_mode):
@@ -82,8 +100,19 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
         yield root.name, root
         return
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(root).as_posix(), path
+        yield path.relative_to(root).as_posix(), path
+
+
+def _beside(path: Path) -> bytes:
+    """Give what a file system keeps beside a file's bytes by the user's word, and copies with it: its extended attributes."""
+    if not hasattr(os, "listxattr"):
+        return b""
+    try:
+        names = [name for name in os.listxattr(path, follow_symlinks=False) if name.startswith("user.")]
+        told = [os.fsencode(name) + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in names]
+    except OSError:  # of a file system that has none
+        return b""
+    return b"\n".join(told)
 
 
 def opened(place: str, file: IO[bytes], depth: int = 0) -> Iterator[Entry]:
@@ -219,6 +248,7 @@ UNPACKERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": _gunzip,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
+    b"\x5d\x00\x00\x80\x00\xff": lzma.LZMAFile,  # as xz wrote before it had a head
 }
 
 

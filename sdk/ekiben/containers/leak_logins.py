@@ -1,0 +1,169 @@
+"""Passwords and logins, by what stands before them."""
+
+from __future__ import annotations
+
+from ekiben.containers.leak_forms import WORDS, is_mixed, is_random, rule
+
+# What documents of libraries write where a password would stand.
+_EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
+_USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
+# No control character, and three letters at least: two may be how marshal begins the next text.
+_AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
+
+_MANY = "pass secret token key credential"
+_LOGIN = "a password or token"
+# A value that only names another one: a variable of the environment, a field, a part of an object.
+_NAME = r"(?:(?-i:[A-Z]+(?:_[A-Z]+)+)|(?:[a-z]+[_.-])*(?:password|token|secret|api_?key|credentials?)s?)[\"']"
+_TEXT = rf"[\"'](?![${{<%]|{_NAME})[^\"'\s]{{6,200}}[\"']"  # a value in quotes
+_VALUE = r"(?=\S*\d)(?![$<{%\"'(\[./-])[^\s\"'()\[\]{}$<>,;]{6,200}"  # one without, that no word of a language is
+
+LOGINS = (
+    rule(
+        _LOGIN,
+        _MANY,
+        r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
+        rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}}([\"'])(?![${{<%]|(?:x+|\*+|\.+)\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
+        rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
+        rf"(?i)[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s*\]\s*=\s*{_TEXT}",
+        rf"(?i)\b(?:set_?default|get_?env|put_?env|set_?env|define|get|set_?property)\(\s*[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s*,\s*{_TEXT}",
+        rf"(?i)(?<![a-z0-9])\w{{0,40}}{WORDS}\w{{0,40}}[ \t]*:[ \t]*[A-Za-z][\w.\[\], |]{{1,40}}?[ \t]*=[ \t]*{_TEXT}",
+        rf"(?i)\b(?:set|with)_?\w{{0,20}}{WORDS}\w{{0,20}}\(\s*{_TEXT}\s*\)",
+        rf"(?i)[\s({{]:[\w-]{{0,40}}{WORDS}[\w-]{{0,40}}\s+{_TEXT}",
+        rf"(?i)<\w+\s(?:key|name)=[\"'][\w.-]*{WORDS}[\w.-]*[\"'][^<>]{{0,80}}>\s*(?![${{<%])[^<>\s]{{6,200}}\s*</",
+        rf"(?i)<key>[\w.-]*{WORDS}[\w.-]*</key>\s*<string>(?![${{<%])[^<>\s]{{6,200}}</string>",
+        rf"(?i)^[ \t]*[\w.-]*{WORDS}[ \t]*:[ \t]*[|>][-+]?[ \t]*\n[ \t]+{_VALUE}[ \t]*\r?$",
+        rf"(?:^[ \t]*|[\s;&|])(?:-[ \t]+|ENV[ \t]+|ARG[ \t]+|-e[ \t]+)?(?:[A-Z][A-Z0-9_]{{0,40}}?)?(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]{{0,20}}=[\"']?{_VALUE}",
+        rf"^ENV[ \t]+[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|CREDENTIALS?)[A-Z0-9_]*[ \t]+{_VALUE}",
+        rf"(?i)(?<!\w)--[a-z-]{{0,30}}(?:password|passwd|token|api-?key|secret-?key)(?:=|[ \t]+|[\"'],\s*)[\"']?{_VALUE}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "password pwd",
+        r"(?i)\b(?:host|server|user(?:name)?|user id|uid|dbname|database|driver)\s*=\s*[^;&\s,\"']+[;&\s][^\n,]{0,200}?\b(?:password|pwd)\s*=\s*(?![{<$]|(?:\w+\.)?\w*(?:password|pwd)\b)[^\s;&\"'),]{3,}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "password> token> secret> apikey>",
+        r"(?i)<(?:password|token|secret|apiKey)>(?![${<])[^<>\s]{4,200}</",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "value=",
+        rf"(?i)=\s*[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s+value\s*=\s*[\"'][^\"'\s${{}}]{{6,}}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "value",
+        rf"(?i)name[\"']?\s*:\s*[\"']?[\w.-]*{WORDS}[\w.-]*[\"']?,?\s+[\"']?value[\"']?\s*:\s*[\"']?(?![$<{{%])[^\s\"'{{}}<$]{{6,}}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "curl",
+        r"\bcurl\b[^\n]{0,200}\s(?:-u|--user)[\s=]+[\"']?[\w.-]+:(?![$<{])\S{4,}",
+        mild=True,
+    ),
+    rule(
+        "a value without order, as keys are",
+        "\" '",
+        r"(?<![\w.-])(?P<name>[\w.-]{1,200})[\"']?\s{0,4}(?:=|:|=>)\s{0,4}b?(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_=-]{32,200})(?P=quote)",
+        mild=True,
+        check=is_random,
+    ),
+    rule(
+        "a value without order, as keys are",
+        "= :",
+        r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z][\w.-]{1,60})[ \t]*[=:][ \t]*(?P<value>[A-Za-z0-9+/_=-]{32,200})[ \t]*\r?$",
+        mild=True,
+        check=is_random,
+    ),
+    rule(
+        "a value without order, as keys are",
+        "key= token= secret= password= auth= signature=",
+        r"[?&](?P<name>[\w.-]{0,20}(?:key|token|secret|password|auth|signature))=(?P<value>[A-Za-z0-9_~.%+-]{20,200})",
+        mild=True,
+        check=is_random,
+    ),
+    rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
+    rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
+    rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
+    rule("a login of .netrc", "default", r"^default\s+login\s+\S+\s+password\s+\S+", mild=True),
+    rule(
+        "a login of Postgres",
+        ":5432: :5433: :6432: :*:",
+        r"^[\w.*-]+:(?:\d{4,5}|\*):[\w.*-]+:[\w.*-]+:[^\s:]{4,}[ \t]*\r?$",
+        mild=True,
+    ),
+    rule(_LOGIN, "bindpw", r"^\s*bindpw\s+\S{3,}", mild=True),
+    rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),
+    rule("a login of npm", "_auth", r"_auth(?:Token)?\s*=\s*\S{8,}", mild=True),
+    rule(
+        "a bearer token",
+        "bearer basic token",
+        r"(?i)authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{16,}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "auth login",
+        rf"(?i)(?:\bauth\s*=\s*\(|(?:basic|digest)auth\(|\.login\()\s*[\"'][^\"'\s]+[\"']\s*,\s*{_TEXT}",
+        mild=True,
+    ),
+    rule(_LOGIN, "{aqaaabaaaa", r"\{AQAAABAAAA[\w+/=]{20,}\}", mild=True),
+    rule(
+        _LOGIN,
+        "password passwd pwd",
+        r"(?i)^[ \t]*(?:[\w.-]*[._-])?(?:password|passwd|pwd)[ \t]*[=:][ \t]*(?!.*(?:pass|secret|token|string|required|optional|prompt|input|hidden|disabled|unset|example|change))[a-z-]{10,60}[ \t]*\r?$",
+        mild=True,
+    ),
+    rule(_LOGIN, "app_key", r"APP_KEY=base64:[\w+/]{43}=", mild=True),
+    rule(_LOGIN, "mysql", r"\bmysql(?:dump|admin)?\s[^\n]{0,120}\s-p(?![$-])[^\s\"'-]{6,}", mild=True),
+    rule(_LOGIN, "sshpass", r"\bsshpass\s+-p\s*[\"']?(?!\$)[^\s\"']{4,}", mild=True),
+    rule(
+        _LOGIN, "login", r"\blogin\s[^\n]{0,120}(?:\s-p|\s--password)[\s=]+[\"']?(?!\$)[^\s\"'-][^\s\"']{5,}", mild=True
+    ),
+    rule(_LOGIN, "sqlplus", r"\bsqlplus\s[^\n]{0,40}?\w+/(?!\$)[^\s@/]{4,}@", mild=True),
+    rule(_LOGIN, "jdbc:oracle:", r"jdbc:oracle:\w+:\w+/(?!\$)[^\s@/]{4,}@", mild=True),
+    rule(_LOGIN, "/user:", r"\bnet\s+use\s[^\n]{0,120}/user:\S+\s+(?![$%])\S{4,}", mild=True),
+    rule(
+        _LOGIN,
+        "-asplaintext",
+        r"(?i)ConvertTo-SecureString\s[^\n]{0,20}[\"'](?!\$)[^\"'\s]{4,}[\"'][^\n]{0,40}-AsPlainText",
+        mild=True,
+    ),
+    rule(_LOGIN, "user", r"^user\s*=\s*[\"'][\w.@-]+:(?![${<])[^\"'\s]{4,}[\"']", mild=True),
+    rule("a login of a browser", "cookie", r"\A# (?:Netscape )?HTTP Cookie File", mild=True),
+    rule(
+        "a login of a browser",
+        "cookie:",
+        r"(?i)(?<![\w-])(?:set-)?cookie:\s*[\w.-]+=(?=\S*\d)[A-Za-z0-9%+/=_.-]{20,}",
+        mild=True,
+    ),
+    rule(
+        "a login of a browser",
+        '"creator"',
+        r"\"log\"\s*:\s*\{\s*\"version\"\s*:\s*\"1\.\d\"\s*,\s*\"creator\"",
+        mild=True,
+    ),
+    rule("a bearer token", "bearer", r"(?i)\bbearer[\s\"'+]{1,8}(?=[A-Za-z]*\d)[A-Za-z0-9._~+/=-]{24,}", mild=True),
+    rule(
+        "a bearer token", "apikey", r"(?i)authorization[\"']?\s*[:=]\s*[\"']?apikey\s+[A-Za-z0-9+/=_-]{16,}", mild=True
+    ),
+    rule(
+        "an address with a password",
+        "://",
+        r"://(?P<value>(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,200})@[\w.-]+\.\w",
+        mild=True,
+        check=is_mixed,
+    ),
+    rule(
+        "a password's digest",
+        "$2 $5$ $6$ $y$ $apr1$ $argon2",
+        r"\$(?:2[aby]\$\d\d\$[./A-Za-z0-9]{53}|[56]\$(?:rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}|y\$\w+\$[./A-Za-z0-9]+\$[./A-Za-z0-9]{43}|apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}|argon2(?:id?|d)\$v=)",
+        mild=True,
+    ),
+)
