@@ -319,6 +319,58 @@ def test_every_key_that_is_misspelt_is_found(written, target):
     assert list(unseen(written / target, lambda key: [rng.choice(misspellings(key))])) == []
 
 
+# Where any word may stand: what only tells, and what is named elsewhere.
+ANY_WORD = {
+    *("alert", "summary", "expr", "query", "successCondition", "seriesQuery"),  # of a query, some words are free
+    *(f"{of}.name" for of in ("groups", "providers", "datasources", "metrics")),
+    *("matchLabels.kubernetes.io/metadata.name", "containers.image", "healthcheck.test", "entrypoint"),
+}
+ON_DISK = ("prometheus.yml", "grafana-boards.yml", "grafana-sources.yml")  # which a composition reads there
+
+
+def words(part, path=(), keys=()):
+    """Give the way to each text that has letters, with its keys."""
+    if isinstance(part, dict | list):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from words(value, (*path, key), (*keys, str(key)) if isinstance(part, dict) else keys)
+    elif isinstance(part, str) and re.search("[A-Za-z]{2}", part) and part != "/tmp/bentoml":  # any folder there
+        yield path, keys, part
+
+
+def misspelt(rng, word):
+    """Swap, double or leave out letters that stand beside each other."""
+    at = [i for i in range(len(word) - 1) if word[i : i + 2].isalpha() and word[i] != word[i + 1]]
+    i = rng.choice(at)
+    return rng.choice([word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i] + word[i:]])
+
+
+def with_value(document, path, value):
+    changed = copy.deepcopy(document)
+    part = changed
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_value_that_is_misspelt_is_found(written, target):
+    rng = random.Random(f"values of {target}")
+    files, unseen = validating.read(written / target), []
+    held = {file.name: file.documents for file in files}
+    for file in (each for each in files if each.name not in ON_DISK):
+        for i, document in enumerate(file.documents):
+            for path, keys, word in words(document):
+                wrong = misspelt(rng, word)
+                changed = [*file.documents[:i], with_value(document, path, wrong), *file.documents[i + 1 :]]
+                if any(validating.faults_of(file._replace(documents=changed))):
+                    continue
+                if not agreeing.faults({**held, file.name: changed}, written / target):
+                    unseen.append((file.name, ".".join(keys[-2:]), wrong))
+    told = [each for each in unseen if not {each[1], each[1].rpartition(".")[2]} & ANY_WORD]
+    assert told == []
+
+
 @pytest.fixture(scope="module")
 def files(written):
     return {target: validating.read(written / target) for target in TARGETS}
@@ -357,6 +409,27 @@ def spoil(written, tmp_path, name, old, new):
         ("base/kustomization.yaml", "- hpa.yaml", "- hap.yaml", "names hap.yaml, which is not there"),
         ("base/deployment.yaml", "name: tmp\n              mountPath", "name: tpm\n              mountPath", "'tpm'"),
         ("base/deployment.yaml", "EKIBEN_DRAIN_S", "EKIBEN_DRIAN_S", "must be spelt 'EKIBEN_DRAIN_S'"),
+        ("base/hpa.yaml", "type: Utilization", "type: Utilisation", "must be one of AverageValue, Utilization, Value"),
+        ("base/networkpolicy.yaml", "- Egress", "- Egres", "spec.policyTypes.1 must be one of Egress, Ingress"),
+        ("base/deployment.yaml", '"704Mi"', '"704MI"', "must be a quantity, such as 500m or 256Mi"),
+        ("base/deployment.yaml", '"640Mi"', '"6400Mi"', "must not request more ephemeral-storage than its limit"),
+        ("base/deployment.yaml", "path: /livez", "path: /livz", "must be spelt '/livez'"),
+        ("base/deployment.yaml", "/etc/ekiben/records/dsn", "/etc/ekiben/record/dsn", "that a volume brings"),
+        ("base/deployment.yaml", 'value: "3000"', 'value: "300"', "BENTOML_PORT must be a port of the container"),
+        ("base/deployment.yaml", "secretName: credit-risk-keys", "secretName: credit-rsik-keys", "'credit-risk-keys'"),
+        (
+            "base/hpa.yaml",
+            "name: credit-risk\n  minR",
+            "name: credit-rik\n  minR",
+            "There is no Deployment 'credit-rik'",
+        ),
+        ("base/serviceaccount.yaml", "name: credit-risk", "name: credit-riskk", "There is no 'credit-risk'"),
+        ("components/rollout/rollout.yaml", "kind: Rollout", "kind: RollOut", "kind must be one of"),
+        ("components/rollout/rollout.yaml", "- name: hash", "- name: hsah", "the argument 'hsah' must be one of"),
+        ("components/monitoring/adapter.values", "metricsQuery", "metricQuery", "Did you mean 'metricsQuery'?"),
+        ("components/monitoring/servicemonitor.yaml", "port: http", "port: htpt", "must be one of the Service's"),
+        ("overlays/staging/kustomization.yaml", "credit-risk-staging", "credit-risk-stagin", "beside it"),
+        ("base/hpa.yaml", "autoscaling/v2", "autoscaling//v2", "no schema is known of the kind"),
         ("base/deployment.yaml", "kind: Deployment", "kind: Deploymnet", "no schema is known of the kind 'Deploymnet'"),
         ("components/rollout/rollout.yaml", "setWeight", "setWieght", "Did you mean 'setWeight'?"),
         ("overlays/staging/hpa.yaml", "maxReplicas", "maxReplica", "Did you mean 'maxReplicas'?"),
@@ -401,6 +474,55 @@ def test_compose_names_what_is_there(written, tmp_path):
     folder = spoil(written / "compose", tmp_path, "compose.yaml", "source: kept", "source: kpet")
     with pytest.raises(SpecError, match="volumes must hold 'kpet', which a service names"):
         deploying.validate(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("compose.yaml", "./route.toml", "./rute.toml", "names ./rute.toml, which is not there"),
+        ("compose.yaml", "./secrets/records_dsn", "./secrets/record_dsn", "must be spelt './secrets/records_dsn'"),
+        ("compose.yaml", "/run/secrets/keys.toml", "/run/secrets/key.toml", "must name a file or folder that it gets"),
+        ("compose.yaml", "--username=ekiben", "--username=ekben", "its health check must ask for POSTGRES_USER"),
+        ("compose.yaml", "3000/readyz", "3000/readzy", "must be spelt '/readyz'"),
+        ("compose.yaml", "import os;", "improt os;", "must be a program of Python"),
+        ("compose.yaml", 'restart: "no"', 'restart: "on"', "must be one of always, no"),
+        ("prometheus.yml", "/etc/prometheus/alerts.yml", "/etc/prometheus/alert.yml", "which no service gets"),
+        ("prometheus.yml", "job_name: credit-risk", "job_name: credit-rsik", "must be spelt 'credit-risk'"),
+        ("alerts.yml", "rate(ekiben_unrecorded_total", "rate(ekiben_unrecoded_total", "'ekiben_unrecorded_total'"),
+        ("alerts.yml", "max(ekiben", "mxa(ekiben", "must call what a query knows. Got 'mxa'"),
+        ("dashboard.json", '"gridPos"', '"gridPso"', "must be spelt 'gridPos'"),
+        ("dashboard.json", '"timeseries"', '"timeserise"', "must be spelt 'timeseries'"),
+        ("secrets/keys.toml", "scopes", "scope", "a key holds sha256, scopes and until"),
+    ],
+)
+def test_what_compose_s_files_say_of_each_other_is_held_to(written, tmp_path, name, old, new, says):
+    with pytest.raises(SpecError, match=re.escape(says)):
+        deploying.validate(spoil(written / "compose", tmp_path, name, old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("kubernetes/base/deployment.yaml", "- name: HOME\n", "- name: SSL_CERT_FILE\n              value: /etc/ssl/x.pem\n            - name: HOME\n"),
+        ("kubernetes/base/deployment.yaml", '"704Mi"', '"1Gi"'),
+        ("kubernetes/base/deployment.yaml", 'cpu: "3"', 'cpu: "3500m"'),
+        ("kubernetes/base/deployment.yaml", "path: /livez", "path: /v2/health/live"),
+        ("kubernetes/base/service.yaml", "type: ClusterIP", "type: LoadBalancer"),
+        ("kubernetes/components/rollout/rollout.yaml", '"5m"', '"1h30m"'),
+        ("kubernetes/components/rollout/analysistemplate.yaml", "prometheus-operated.monitoring.svc", "prometheus.observability"),
+        ("kubernetes/components/monitoring/prometheusrule.yaml", "severity: page", "severity: critical"),
+        ("compose/compose.yaml", "restart: unless-stopped", "restart: on-failure:5"),
+        ("compose/compose.yaml", '"127.0.0.1:3000:3000"', '"${PORT:-3000}:3000"'),
+        ("compose/compose.yaml", "prom/prometheus:v3.5.0", "quay.io/prometheus/prometheus:v3.6.0"),
+        ("compose/compose.yaml", "      HOME: /tmp\n", "      HOME: /tmp\n      PYTHONPATH: /app/site\n"),
+        ("compose/alerts.yml", "for: 15m", "for: 1h"),
+        ("knative/service.yaml", "metric: rps", "metric: concurrency"),
+        ("kserve/inferenceservice.yaml", "RawDeployment", "Serverless"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_somebody_may_want_passes(written, tmp_path, name, old, new):
+    target, _, file = name.partition("/")
+    assert deploying.validate(spoil(written / target, tmp_path, file, old, new)) > 1
 
 
 # ── what others say of it

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ekiben.deploying import referring, wording
+from ekiben.deploying.wording import listed, texts
 from ekiben.explaining import wishes
 
-LABELS = {
-    *(f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "component", "part-of", "managed-by")),
-    "kubernetes.io/metadata.name",
-    "kubernetes.io/hostname",
-    "topology.kubernetes.io/zone",
-    *(f"pod-security.kubernetes.io/{mode}" for mode in ("enforce", "audit", "warn", "enforce-version")),
-    *("k8s-app", "severity", "release"),
-}
 ANNOTATIONS = {
     *(f"autoscaling.knative.dev/{name}" for name in ("min-scale", "max-scale", "target", "metric", "class")),
     "serving.kserve.io/deploymentMode",
@@ -32,11 +25,15 @@ VARIABLES = {
     *("GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"),
 }
 SERVICES = {"grafana", "owner", "postgres", "prometheus"}
-_FREE = {"services": SERVICES, "labels": LABELS, "matchLabels": LABELS, "pairs": LABELS, "annotations": ANNOTATIONS}
+_FREE = {
+    "services": SERVICES,
+    "labels": wording.LABELS,
+    "matchLabels": wording.LABELS,
+    "pairs": wording.LABELS,
+    "annotations": ANNOTATIONS,
+}
 _FREE |= {"environment": VARIABLES}
 _QUALIFIED = re.compile(r"([a-z0-9.-]+/|hugepages-)[A-Za-z0-9._-]+")
-_CLOSE = 0.82  # how alike two names are of which one is taken for the other's misspelling
-_PODS = {"Deployment": ("spec", "template")}
 
 
 def faults(held: Mapping[str, list[Any]], folder: Path) -> list[str]:
@@ -49,13 +46,13 @@ def faults(held: Mapping[str, list[Any]], folder: Path) -> list[str]:
     documents = {name: [each for each in given if isinstance(each, dict)] for name, given in held.items()}
     for name, given in documents.items():
         for document in given:
-            told = [*_misspelt(document), *_within(document)]
+            told = [*_misspelt(document), *wording.faults(document), *referring.within(document)]
             if name.rpartition("/")[2] == "kustomization.yaml":
                 told += _absent(document, (folder / name).parent)
             if name.rpartition("/")[2] == "compose.yaml":
                 told += _of_compose(document, (folder / name).parent)
             found += [f"{name}: {fault}" for fault in told]
-    found += _between([(name, document) for name, given in documents.items() for document in given])
+    found += referring.between([(name, document) for name, given in documents.items() for document in given])
     return found
 
 
@@ -68,168 +65,27 @@ def _misspelt(part: Any, path: str = "", key: str = "") -> Iterator[str]:
         for name, value in part.items():
             where = f"{path}.{name}" if path else str(name)
             if key in _FREE and name not in _FREE[key]:
-                yield from _nearly(where, str(name), _FREE[key] - {*part})
+                yield from wording.nearly(where, str(name), _FREE[key] - {*part})
             if key in ("requests", "limits") and name not in RESOURCES and not _QUALIFIED.fullmatch(str(name)):
                 yield f"{where} must be one of {', '.join(sorted(RESOURCES))}, or another's with its domain"
             yield from _misspelt(value, where, str(name))
     elif isinstance(part, list | tuple):
         for i, value in enumerate(part):
             if key == "env" and isinstance(value, Mapping) and value.get("name") not in VARIABLES:
-                yield from _nearly(f"{path}.{i}.name", str(value.get("name")), VARIABLES)
+                yield from wording.nearly(f"{path}.{i}.name", str(value.get("name")), VARIABLES)
             yield from _misspelt(value, f"{path}.{i}", "")
 
 
-def _nearly(where: str, name: str, known: Iterable[str]) -> Iterator[str]:
-    others, told = {each.lower(): each for each in sorted(known)}, name.lower()
-    alike = min(_CLOSE, 1 - 1 / len(told)) if told else _CLOSE  # of four letters, one may be another
-    close = [each for each in others if sorted(each) == sorted(told)] or get_close_matches(told, [*others], 1, alike)
-    if close:
-        yield f"{where} must be spelt {others[close[0]]!r}"
-
-
-# ── names within one document ──
-
-
-def _within(document: Mapping[str, Any]) -> Iterator[str]:
-    """Tell which volumes and ports a pod names and does not have."""
-    for pod in _pods(document):
-        volumes = {each.get("name") for each in _list(pod, "volumes")}
-        mounted = set()
-        for container in _list(pod, "containers"):
-            ports = {each.get("name") for each in _list(container, "ports")}
-            for mount in _list(container, "volumeMounts"):
-                mounted.add(mount.get("name"))
-                if mount.get("name") not in volumes:
-                    yield f"the mount {mount.get('name')!r} must be of a volume of the pod. There is none"
-            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                port = container.get(probe, {}).get("httpGet", {}).get("port", 0)
-                if isinstance(port, str) and port not in ports:
-                    yield f"the port {port!r} of the {probe} must be one of the container's. There is none"
-        yield from (f"the volume {name!r} must be mounted. It is not" for name in sorted(volumes - mounted, key=str))
-
-
-def _pods(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Find what describes a pod: whatever has containers."""
-    if isinstance(document.get("containers"), list) and "containers" in document:
-        yield document
-    for value in document.values():
-        if isinstance(value, Mapping):
-            yield from _pods(value)
-
-
-def _list(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    told = part.get(key)
-    return [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
-
-
-# ── names of other files and objects ──
+# ── names of other files ──
 
 
 def _absent(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Tell which files a kustomization names that are not there."""
-    named = [name for key in ("resources", "components", "configurations") for name in _texts(document, key)]
-    named += [patch["path"] for patch in _list(document, "patches") if isinstance(patch.get("path"), str)]
-    for generator in _list(document, "configMapGenerator"):
-        named += [name.partition("=")[2] or name for name in _texts(generator, "files")]
+    named = [name for key in ("resources", "components", "configurations") for name in texts(document, key)]
+    named += [patch["path"] for patch in listed(document, "patches") if isinstance(patch.get("path"), str)]
+    for generator in listed(document, "configMapGenerator"):
+        named += [name.partition("=")[2] or name for name in texts(generator, "files")]
     yield from (f"names {name}, which is not there" for name in named if not (folder / name).exists())
-
-
-def _texts(part: Mapping[str, Any], key: str) -> list[str]:
-    told = part.get(key)
-    return [each for each in told if isinstance(each, str)] if isinstance(told, list) else []
-
-
-def _between(documents: list[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """Tell which selectors select nothing, and which ports and keys of a map nobody has."""
-    pods = [_labels(template) for _, each in documents if (template := _template(each)) is not None]
-    services = [_labels(each) for _, each in documents if _is(each, "Service", "v1")]
-    ports = {
-        port.get("name")
-        for _, each in documents
-        if (template := _template(each)) is not None
-        for container in _list(template.get("spec", {}), "containers")
-        for port in _list(container, "ports")
-    }
-    kept = {name for _, each in documents for name in _generated(each)}
-    hosts = {host for _, each in documents for host in _hosts(each)}
-    for name, document in documents:
-        if pods:
-            yield from (f"{name}: {fault}" for fault in _selects(document, pods, services))
-        if _is(document, "Service", "v1"):
-            for port in _list(document.get("spec", {}), "ports"):
-                target = port.get("targetPort")
-                if isinstance(target, str) and target not in ports:
-                    yield f"{name}: the port {target!r} must be one of the pods'. There is none"
-        for pod in _pods(document):
-            for item in _items(pod):
-                if kept and item not in kept:
-                    yield f"{name}: the ConfigMap must have {item!r}. It has not"
-            if (host := _host_of_explainer(pod)) is not None and host not in hosts:
-                yield f"{name}: {wishes.ELSEWHERE} must name a Service. There is no {host!r}"
-
-
-def _is(document: Mapping[str, Any], kind: str, api: str) -> bool:
-    return document.get("kind") == kind and document.get("apiVersion") == api
-
-
-def _hosts(document: Mapping[str, Any]) -> Iterator[str]:
-    """Name the Service that an object is or becomes, by which others ask it."""
-    metadata = document.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    if _is(document, "Service", "v1") or _is(document, "Service", "serving.knative.dev/v1"):
-        yield str(name)
-    if _is(document, "InferenceService", "serving.kserve.io/v1beta1"):
-        yield f"{name}-predictor"
-
-
-def _template(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    spec = document.get("spec")
-    template = spec.get("template") if isinstance(spec, Mapping) and document.get("kind") == "Deployment" else None
-    return template if isinstance(template, Mapping) else None
-
-
-def _labels(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = part.get("metadata")
-    told = metadata.get("labels") if isinstance(metadata, Mapping) else None
-    return told if isinstance(told, Mapping) else {}
-
-
-def _generated(document: Mapping[str, Any]) -> Iterator[str]:
-    for generator in _list(document, "configMapGenerator"):
-        yield from (name.partition("=")[0].rpartition("/")[2] for name in _texts(generator, "files"))
-    if document.get("kind") == "ConfigMap" and isinstance(document.get("data"), Mapping):
-        yield from map(str, document["data"])
-
-
-def _items(pod: Mapping[str, Any]) -> Iterator[str]:
-    for volume in _list(pod, "volumes"):
-        source = volume.get("configMap")
-        if isinstance(source, Mapping):
-            yield from (str(item.get("key")) for item in _list(source, "items"))
-
-
-def _host_of_explainer(pod: Mapping[str, Any]) -> str | None:
-    """Name the Service of the address that callers are told, where a pod tells one."""
-    told = (each for container in _list(pod, "containers") for each in _list(container, "env"))
-    address = next((str(each.get("value")) for each in told if each.get("name") == wishes.ELSEWHERE), None)
-    return None if address is None else re.split(r"[.:/]", address.partition("://")[2])[0]
-
-
-def _selects(document: Mapping[str, Any], pods: list[Any], services: list[Any]) -> Iterator[str]:
-    """Tell which selector of a document selects nothing."""
-    spec = document.get("spec")
-    if not isinstance(spec, Mapping):
-        return
-    by_kind = {"Service": spec, "Deployment": spec.get("selector"), "PodDisruptionBudget": spec.get("selector")}
-    by_kind |= {"NetworkPolicy": spec.get("podSelector"), "ServiceMonitor": spec.get("selector")}
-    told = by_kind.get(str(document.get("kind")))
-    if not isinstance(told, Mapping) or str(document.get("apiVersion", "")).startswith("serving."):
-        return
-    key = "selector" if document.get("kind") == "Service" else "matchLabels"
-    selected, among = told.get(key), services if document.get("kind") == "ServiceMonitor" else pods
-    if not isinstance(selected, Mapping) or not any(selected.items() <= labels.items() for labels in among):
-        what = "a Service" if among is services else "the pods"
-        yield f"its {key} must be labels of {what}. They are not"
 
 
 # ── compose ──
@@ -251,6 +107,10 @@ def _of_compose(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
         yield from (f"{kind}.{name} must be named by a service. None does" for name in sorted(there - used[kind]))
     yield from (f"services must hold {name!r}, which is named" for name in sorted(used["services"] - {*services}))
     yield from _unpublished(services)
+    yield from _unbrought(document, services, folder)
+    yield from (
+        wording.nearly("name", str(document.get("name")), services) if document.get("name") not in services else ()
+    )
     yield from _unreached(folder, {*map(str, services)})
 
 
@@ -266,7 +126,7 @@ def _unpublished(services: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _note_used(service: Mapping[str, Any], used: dict[str, set[str]]) -> None:
-    for mount in _list(service, "volumes"):
+    for mount in listed(service, "volumes"):
         if mount.get("type") == "volume":
             used["volumes"].add(str(mount.get("source")))
     for kind in ("networks", "secrets", "depends_on"):
@@ -281,3 +141,74 @@ def _unreached(folder: Path, services: set[str]) -> Iterator[str]:
         for host in re.findall(r"(?:http://|[\s\"'\[])([a-z][a-z0-9-]*):\d{2,5}\b", path.read_text(encoding="utf-8")):
             if host not in services and host != "localhost":
                 yield f"services must hold {host!r}, which {path.name} asks for"
+        for job in re.findall(r"job_name:\s*(\S+)", path.read_text(encoding="utf-8")):
+            yield from wording.nearly(f"{path.name}: job_name", job, services) if job not in services else ()
+
+
+def _unbrought(document: Mapping[str, Any], services: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Tell which files a composition takes that are not there, and which a service is told of and does not get."""
+    given = {name: each for name, each in services.items() if isinstance(each, Mapping)}
+    secrets = document.get("secrets")
+    for secret, told in secrets.items() if isinstance(secrets, Mapping) else ():
+        if isinstance(told, Mapping) and (file := str(told.get("file"))) != f"./secrets/{secret}":
+            yield from wording.nearly(f"secrets.{secret}.file", file, [f"./secrets/{secret}"])  # they are made later
+    files = [
+        mount.get("source")
+        for each in given.values()
+        for mount in listed(each, "volumes")
+        if mount.get("type") == "bind"
+    ]
+    yield from (f"names {file}, which is not there" for file in files if not (folder / str(file)).exists())
+    for name, each in given.items():
+        yield from (f"{name}: {fault}" for fault in _of_service(each))
+    others = {each.get("image") for name, each in given.items() if name != "owner"}
+    if "owner" in given and given["owner"].get("image") not in others:
+        yield "owner: image must be that of the service. It is another"
+    everything = {place for each in given.values() for place in _brought(each)}
+    for file in ("prometheus.yml", "grafana-boards.yml"):
+        text = (folder / file).read_text(encoding="utf-8") if (folder / file).is_file() else ""
+        for path in re.findall(r"(?m)^[\s-]*(?:\w+:\s*)?(/[\w./-]+)\s*$", text):
+            if not any(f"{place}/".startswith(f"{path}/") for place in everything):
+                yield f"{file}: names {path}, which no service gets"
+
+
+def _brought(service: Mapping[str, Any]) -> set[str]:
+    """Name what a service finds in its container, beside its image."""
+    places = {str(mount.get("target")) for mount in listed(service, "volumes")}
+    places |= {each.partition(":")[0] for each in texts(service, "tmpfs")}
+    return places | {f"/run/secrets/{name}" for name in texts(service, "secrets")}
+
+
+def _of_service(service: Mapping[str, Any]) -> Iterator[str]:
+    """Tell which variable, program or check of a service is of what it does not get."""
+    brought, ports = _brought(service), {str(port).rpartition(":")[2] for port in service.get("ports") or ()}
+    told = [(variable, value) for _, variable, value in wording.variables(service)]
+    for variable, value in told:
+        if wording.is_place(variable) and not any(f"{value}/".startswith(f"{place}/") for place in brought):
+            yield f"{variable} must name a file or folder that it gets. Got {value!r}"
+        if variable == "BENTOML_PORT" and ports and value not in ports:
+            yield f"{variable} must be a port that it has. Got {value!r}"
+    program = " ".join(texts(service, "entrypoint"))
+    for path in re.findall(r"'(/[\w/]+)'", program):
+        below = [place.removeprefix(path) for place in brought if f"{place}/".startswith(path)]
+        if not below or any(rest and f"'{rest}'" not in program for rest in below):
+            yield f"its program must use what it gets, and get what it uses below {path}"
+    yield from _unlike_its_check(service, dict(told))
+    for mount in listed(service, "volumes"):
+        source, target = (str(mount.get(end)).rpartition("/")[2] for end in ("source", "target"))
+        if mount.get("type") == "bind" and source != target:
+            yield from wording.nearly("the target of a file", target, [source])
+
+
+def _unlike_its_check(service: Mapping[str, Any], told: Mapping[str, str]) -> Iterator[str]:
+    """Tell where a health check asks for another port, user or database than the service has."""
+    check = service.get("healthcheck")
+    text = " ".join(texts(check, "test")) if isinstance(check, Mapping) else ""
+    for variable, pattern in (
+        ("BENTOML_PORT", r"127\.0\.0\.1:(\d+)"),
+        ("POSTGRES_USER", r"--username=(\S+)"),
+        ("POSTGRES_DB", r"--dbname=(\S+)"),
+    ):
+        found = re.search(pattern, text)
+        if variable in told and text and (found is None or found[1] != told[variable]):
+            yield f"its health check must ask for {variable}. It asks for another"

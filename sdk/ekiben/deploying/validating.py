@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ekiben import refs
+from ekiben import keys, refs
 from ekiben._optional import require
-from ekiben.deploying import agreeing, pods, yamls
+from ekiben.deploying import agreeing, monitoring, pods, wording, yamls
 from ekiben.errors import NotFoundError, SpecError, nearest
 from ekiben.routing import Route
 from ekiben.spec.service import ServiceSpec, faults_of_rerouting
@@ -28,6 +28,15 @@ _OURS = {
     "grafana-sources.yml": "grafana",
     "grafana-boards.yml": "grafana",
 }
+_CUSTOM = (
+    "AnalysisTemplate",
+    "InferenceService",
+    "PrometheusRule",
+    "Rollout",
+    "Service",
+    "ServiceMonitor",
+)  # of definitions
+_SHOWN = ("title", "description", "expr", "legendFormat", "name", "label")  # of a dashboard, what a person writes
 _PATCHED = ("required", "minItems", "minProperties")  # what a patch may leave to what it patches
 
 
@@ -77,8 +86,9 @@ Run: ekiben manifests <service>
     found = read(Path(folder))
     faults = [*dict.fromkeys(f"{file.name}: {fault}" for file in found for fault in faults_of(file))]
     faults += agreeing.faults({file.name: file.documents for file in found}, Path(folder))
-    for path in sorted(Path(folder).rglob(f"*{pods.ROUTE_FILE}")):
-        faults += [f"{path.relative_to(folder).as_posix()}: {fault}" for fault in faults_of_route(path)]
+    for pattern, looks in _BESIDE.items():
+        for path in sorted(Path(folder).rglob(pattern)):
+            faults += [f"{path.relative_to(folder).as_posix()}: {fault}" for fault in looks(path)]
     if faults:
         shown = faults[:40] + ([f"… and {len(faults) - 40} more"] if len(faults) > 40 else [])
         raise SpecError(
@@ -143,6 +153,57 @@ def faults_of_route(path: Path) -> Iterator[str]:
     yield from faults_of_rerouting(document, ServiceSpec(name="any", arms=arms, route=Route({named[0]: 1})))
 
 
+def faults_of_adapter(path: Path) -> Iterator[str]:
+    """Tell what is wrong with the values of prometheus-adapter."""
+    for document in yamls.loads(path.read_text(encoding="utf-8"), source=path.name):
+        yield from _held(_vendored("adapter"), document, is_patch=False)
+        yield from wording.faults(document)
+
+
+def faults_of_dashboard(path: Path) -> Iterator[str]:
+    """Tell which keys and queries of a dashboard are nearly those that ours is made of: Grafana passes over what it does not know."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        yield "must be JSON. It is not"
+        return
+    ours = json.loads(monitoring.text(monitoring.DASHBOARD))
+    known = {*_keys(ours)}
+    for key in sorted({*_keys(document)} - known):
+        yield from wording.nearly(key, key, known)
+    words: dict[str, set[str]] = {}
+    for _, keys_, value in wording.scalars(ours):
+        words.setdefault(keys_[-1], set()).add(value)
+    for place, (*_, key), value in wording.scalars(document):
+        if key not in _SHOWN and value not in words.get(key, ()):
+            yield from wording.nearly(".".join(map(str, place)), value, words.get(key, ()))
+    yield from wording.faults(document)
+
+
+def _keys(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        yield from map(str, part)
+    for each in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _keys(each)
+
+
+def faults_of_keys(path: Path) -> Iterator[str]:
+    """Tell what is wrong with a file of keys, which holds hashes alone."""
+    try:
+        keys.parse(path.read_text(encoding="utf-8"))
+    except SpecError as reason:
+        yield str(reason).replace("\n", " ")
+
+
+# What lies beside the manifests and is no YAML by its name.
+_BESIDE: dict[str, Callable[[Path], Iterator[str]]] = {
+    f"*{pods.ROUTE_FILE}": faults_of_route,
+    "adapter.values": faults_of_adapter,
+    monitoring.DASHBOARD: faults_of_dashboard,
+    "secrets/keys.toml": faults_of_keys,
+}
+
+
 def _faults_of_object(document: dict[str, Any], is_patch: bool) -> Iterator[str]:
     """Tell what is wrong with one of Kubernetes' objects, custom or its own."""
     api, kind = document.get("apiVersion"), document.get("kind")
@@ -153,6 +214,8 @@ def _faults_of_object(document: dict[str, Any], is_patch: bool) -> Iterator[str]
     yield from _faults_of_metadata(document)
     name = f"{kind.lower()}-{api.replace('/', '-')}"
     if _is_vendored(name):
+        if kind not in _CUSTOM:
+            yield f"kind must be one of {', '.join(_CUSTOM)}. Got {kind!r}"
         yield from _held(_vendored(name), document, is_patch)
         return
     for version in versions():
@@ -214,6 +277,8 @@ def _built_in(kind: str, api: str, version: str) -> Any:
     """Give the strict schema of one of Kubernetes' own kinds; None where that version has none."""
     jsonschema, referencing = require("jsonschema", to="check manifests"), require("referencing", to="check manifests")
     group, _, level = api.rpartition("/")
+    if not re.fullmatch(r"[\w.-]+", f"{kind}{group}{level}"):  # no name of a file, though it may be the way to one
+        return None
     try:
         schema = _contents(
             f"{kind.lower()}-{group.partition('.')[0]}-{level}" if group else f"{kind.lower()}-{level}", version
