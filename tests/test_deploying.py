@@ -525,6 +525,24 @@ def test_an_edit_that_somebody_may_want_passes(written, tmp_path, name, old, new
     assert deploying.validate(spoil(written / target, tmp_path, file, old, new)) > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("base/service.yaml", "spec:\n", "spce:\n", "spce is no key"),
+        ("base/deployment.yaml", "volumes:\n        - name: tmp", "volumes:\n        - name: [tmp]", "must be of type string"),
+        ("base/deployment.yaml", "drop:\n                - ALL", "drop: 7", "must be of type"),
+        ("base/hpa.yaml", "name: cpu", "name: \udcff", "must be text in UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_told_and_no_fault_of_ours(written, tmp_path, name, old, new, says):
+    folder = shutil.copytree(written / "kubernetes", tmp_path / "copy")
+    text = (folder / name).read_text()
+    assert old in text
+    (folder / name).write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
+    with pytest.raises(SpecError, match=re.escape(says)):
+        deploying.validate(folder)
+
+
 # ── what others say of it
 
 

@@ -29,7 +29,7 @@ def within(document: Mapping[str, Any]) -> Iterator[str]:
                 if mount.get("name") not in volumes:
                     yield f"the mount {mount.get('name')!r} must be of a volume of the pod. There is none"
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                port = container.get(probe, {}).get("httpGet", {}).get("port", 0)
+                port = ((container.get(probe) or {}).get("httpGet") or {}).get("port")
                 if isinstance(port, str) and port not in ports:
                     yield f"the port {port!r} of the {probe} must be one of the container's. There is none"
         yield from (f"the volume {name!r} must be mounted. It is not" for name in sorted(volumes - mounted, key=str))
@@ -136,7 +136,7 @@ def _unheard(documents: Documents) -> Iterator[str]:
         port.get("name")
         for _, each in documents
         if _is(each, "Service", "v1")
-        for port in listed(each["spec"], "ports")
+        for port in listed(each.get("spec"), "ports")
     }
     for name, document in documents:
         for endpoint in (

@@ -81,11 +81,11 @@ def validate(folder: str | Path) -> int:
     Traceback (most recent call last):
     ...
     ekiben.errors.NotFoundError: A folder of manifests must hold files of YAML. Got 'no/such/folder', which has none. \
-Run: ekiben manifests <service>
+Run: ekiben manifests <service> --image <image>
     """
     found = read(Path(folder))
     faults = [*dict.fromkeys(f"{file.name}: {fault}" for file in found for fault in faults_of(file))]
-    faults += agreeing.faults({file.name: file.documents for file in found}, Path(folder))
+    faults += _between(found, Path(folder), are_told=bool(faults))
     for pattern, looks in _BESIDE.items():
         for path in sorted(Path(folder).rglob(pattern)):
             faults += [f"{path.relative_to(folder).as_posix()}: {fault}" for fault in looks(path)]
@@ -97,14 +97,24 @@ Run: ekiben manifests <service>
     return sum(len(file.documents) for file in found)
 
 
+def _between(found: list[File], folder: Path, *, are_told: bool) -> list[str]:
+    """Tell what does not fit between documents, as far as these are of the kinds that they must be."""
+    try:
+        return agreeing.faults({file.name: file.documents for file in found}, folder)
+    except (TypeError, AttributeError):
+        if not are_told:
+            raise
+        return []  # a value of another kind, which was told already, hides what names it
+
+
 def read(folder: Path) -> list[File]:
     """Read every YAML file below a folder."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and path.is_file())
     if not paths:
         raise NotFoundError(
-            f"A folder of manifests must hold files of YAML. Got {str(folder)!r}, which has none. Run: ekiben manifests <service>"
+            f"A folder of manifests must hold files of YAML. Got {str(folder)!r}, which has none. Run: ekiben manifests <service> --image <image>"
         )
-    held = {path: yamls.loads(path.read_text(encoding="utf-8"), source=path.name) for path in paths}
+    held = {path: yamls.loads(_text(path), source=path.name) for path in paths}
     patches = {
         (path.parent / patch["path"]).resolve()
         for path, documents in held.items()
@@ -116,6 +126,13 @@ def read(folder: Path) -> list[File]:
         File(path.relative_to(folder).as_posix(), documents, path.resolve() in patches)
         for path, documents in held.items()
     ]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SpecError(f"A file of manifests must be text in UTF-8. {path.name} is not.") from None
 
 
 def _patches(document: Any) -> Iterator[Mapping[str, str]]:
@@ -142,7 +159,7 @@ def faults_of(file: File) -> Iterator[str]:
 def faults_of_route(path: Path) -> Iterator[str]:
     """Tell what is wrong with a route, but for its arms, which the service knows alone."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as reason:
         yield f"must be TOML. Got: {reason}."
         return
@@ -155,7 +172,7 @@ def faults_of_route(path: Path) -> Iterator[str]:
 
 def faults_of_adapter(path: Path) -> Iterator[str]:
     """Tell what is wrong with the values of prometheus-adapter."""
-    for document in yamls.loads(path.read_text(encoding="utf-8"), source=path.name):
+    for document in yamls.loads(_text(path), source=path.name):
         yield from _held(_vendored("adapter"), document, is_patch=False)
         yield from wording.faults(document)
 
@@ -163,7 +180,7 @@ def faults_of_adapter(path: Path) -> Iterator[str]:
 def faults_of_dashboard(path: Path) -> Iterator[str]:
     """Tell which keys and queries of a dashboard are nearly those that ours is made of: Grafana passes over what it does not know."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(_text(path))
     except ValueError:
         yield "must be JSON. It is not"
         return
@@ -190,7 +207,7 @@ def _keys(part: Any) -> Iterator[str]:
 def faults_of_keys(path: Path) -> Iterator[str]:
     """Tell what is wrong with a file of keys, which holds hashes alone."""
     try:
-        keys.parse(path.read_text(encoding="utf-8"))
+        keys.parse(_text(path))
     except SpecError as reason:
         yield str(reason).replace("\n", " ")
 

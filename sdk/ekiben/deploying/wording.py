@@ -280,15 +280,15 @@ def scalars(part: Any, path: tuple[Any, ...] = (), keys: Keys = ()) -> Iterator[
         yield path, keys, str(part)
 
 
-def listed(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+def listed(part: Any, key: str) -> list[Mapping[str, Any]]:
     """Give the mappings of a list."""
-    told = part.get(key)
+    told = part.get(key) if isinstance(part, Mapping) else None
     return [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
 
 
-def texts(part: Mapping[str, Any], key: str) -> list[str]:
+def texts(part: Any, key: str) -> list[str]:
     """Give the texts of a list."""
-    told = part.get(key)
+    told = part.get(key) if isinstance(part, Mapping) else None
     return [each for each in told if isinstance(each, str)] if isinstance(told, list) else []
 
 
