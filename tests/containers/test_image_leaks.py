@@ -14,9 +14,9 @@ import zipfile
 import pytest
 
 import ekiben as ek
-from ekiben.containers import accounting, image_leaks, saved
+from ekiben.containers import accounting, saved
 from ekiben.containers.containerizing import local_base
-from ekiben.containers.leaks import Leak, Machine
+from ekiben.containers.leaks import Leak, Machine, layers
 from ekiben.containers.wheels import Wheel, sha256
 from ekiben.errors import BuildError
 
@@ -91,7 +91,7 @@ def wheel(tmp_path):
 
 
 def found(place, known=None):
-    return {str(each) for each in image_leaks.scan(place, known, own=OWN)}
+    return {str(each) for each in layers.scan(place, known, own=OWN)}
 
 
 def compiled(text):
@@ -156,31 +156,31 @@ def test_what_a_tar_says_of_a_file_is_looked_at(crafted):
     ],
 )
 def test_a_leak_in_what_an_image_says_of_itself_is_found(crafted, told, place):
-    assert place in {each.place for each in image_leaks.scan(crafted(layer({"a": b"1"}), **told), own=OWN)}
+    assert place in {each.place for each in layers.scan(crafted(layer({"a": b"1"}), **told), own=OWN)}
 
 
 def test_bytes_of_a_public_wheel_are_not_looked_into_and_changed_ones_are(crafted, wheel):
     files = {"lib/a.py": f"EXAMPLE = '{TOKEN}'".encode(), "lib/b.py": b"B = 1"}
     public = wheel("lib", files)
-    known = image_leaks.owners([public], {f"wheels/{public.file.name}"})
+    known = layers.owners([public], {f"wheels/{public.file.name}"})
     installed = {f"{SITE}/{name}": data for name, data in files.items()}
     assert found(crafted(layer({}), layer(installed)), known) == set()
     installed[f"{SITE}/lib/b.py"] = f"B = '{TOKEN}'".encode()
     assert found(crafted(layer({}), layer(installed)), known) == {f"layer 2: {SITE}/lib/b.py: a token of GitHub"}
-    ours = image_leaks.owners([public], set())
+    ours = layers.owners([public], set())
     assert f"layer 2: {SITE}/lib/a.py: a token of GitHub" in found(crafted(layer({}), layer(installed)), ours)
 
 
 def test_a_layer_that_was_clean_is_looked_through_again_where_anything_else_is_asked(crafted):
     made = crafted(layer({"a": b"from gpu-box-18"}))
-    assert image_leaks.scan(made, own=OWN) == image_leaks.scan(made, own=OWN) == ()
+    assert layers.scan(made, own=OWN) == layers.scan(made, own=OWN) == ()
     other = Machine(texts={"the name of this machine": ("gpu-box-18",)})
-    assert image_leaks.scan(made, own=other) == (Leak(place="layer 1: a", kind="the name of this machine"),)
+    assert layers.scan(made, own=other) == (Leak(place="layer 1: a", kind="the name of this machine"),)
 
 
 def test_what_is_allowed_is_named_as_in_the_context_or_in_the_image(crafted, wheel):
     ours = wheel("ours", {"ours/a.py": f"T = '{TOKEN}'".encode()})
-    known = image_leaks.owners([ours], set())
+    known = layers.owners([ours], set())
     made = crafted(
         layer({"keep": b"1"}),
         layer(
@@ -193,9 +193,9 @@ def test_what_is_allowed_is_named_as_in_the_context_or_in_the_image(crafted, whe
         layer({f"{BENTO}/src/cities.csv": b"a,b"}),
     )
     reasons = {"bento/src/cities.csv": "published", f"wheels/{ours.file.name}!/ours/a.py": "of a test"}
-    assert len(image_leaks.refuse(made, known, own=OWN, allow=reasons)) == 3
+    assert len(layers.refuse(made, known, own=OWN, allow=reasons)) == 3
     with pytest.raises(BuildError, match=re.escape(f"Found layer code: {BENTO}/src/cities.csv: a data file.")):
-        image_leaks.refuse(made, known, own=OWN, allow={f"layer dependencies: {SITE}/*": "of a test"})
+        layers.refuse(made, known, own=OWN, allow={f"layer dependencies: {SITE}/*": "of a test"})
 
 
 @pytest.mark.slow
@@ -206,10 +206,10 @@ def test_a_leak_that_was_put_on_a_real_image_is_found(image, boxed, engine, tmp_
     )
     name = "localhost/ekiben-test:planted"
     engine.build(tmp_path, name, epoch=0, arguments={})
-    known = image_leaks.owners(boxed.wheels, accounting.published(boxed))
+    known = layers.owners(boxed.wheels, accounting.published(boxed))
     try:
         with saved.of_engine(engine, name) as archive:
-            told = {str(each) for each in image_leaks.scan(archive, known, own=OWN)}
+            told = {str(each) for each in layers.scan(archive, known, own=OWN)}
     finally:
         engine.call("rmi", "-f", name, check=False)
     assert "layer 5: srv/service.py: a token of GitHub" in told

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ekiben import locking, spec
-from ekiben.containers import attesting, debian, forecasting, gating, image_leaks, leaks, saved, sbom, wheels
+from ekiben.containers import attesting, debian, forecasting, gating, leaks, saved, sbom, wheels
 from ekiben.containers.context import Context
 from ekiben.containers.debian import Base, Debian
 from ekiben.containers.engines import Engine
 from ekiben.containers.forecasting import Forecast
 from ekiben.containers.images import Image
+from ekiben.containers.leaks import layers
 from ekiben.containers.licences import Licence
 from ekiben.errors import BuildError
 from ekiben.progress import Progress
@@ -120,8 +121,8 @@ def look(archive: Path, told: Context, judged: Judged, accounts: Accounts) -> No
             "An image must hold the packages of Debian that its base held when it was read. "
             f"{', '.join(odd[:10])} differ: build it again."
         )
-    known = image_leaks.owners(told.wheels, published(told))
-    image_leaks.refuse(layout, known, allow=_allowed_leaks(told, accounts))
+    known = layers.owners(told.wheels, published(told))
+    layers.refuse(layout, known, allow=_allowed_leaks(told, accounts))
 
 
 def _allowed_leaks(told: Context, accounts: Accounts) -> dict[str, str]:

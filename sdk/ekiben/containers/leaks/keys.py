@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leak_forms import BODY, END, OPEN, SHUT, is_mixed, rule
+from ekiben.containers.leaks.forms import BODY, END, OPEN, SHUT, is_mixed, rule
 
 # How a private key of RSA or of an elliptic curve begins where it is bytes: PKCS#8 with its version and algorithm.
 _PKCS8 = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leak_forms import WORDS, is_mixed, is_random, rule
+from ekiben.containers.leaks.forms import WORDS, is_mixed, is_random, rule
 
 # What documents of libraries write where a password would stand.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leak_forms import rule
-from ekiben.containers.leak_keys import KEYS
-from ekiben.containers.leak_logins import LOGINS
+from ekiben.containers.leaks.forms import rule
+from ekiben.containers.leaks.keys import KEYS
+from ekiben.containers.leaks.logins import LOGINS
 
 # A path begins where no name stands before it, or but the letter that pickle and marshal write as its length.
 _ROOT = r"(?:(?<![\w.)}*-])|(?<=[zZ\x8c\xda\xfa]\w))"

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers import leak_files, views
-from ekiben.containers.leak_forms import OPEN, Rule
-from ekiben.containers.leak_rules import RULES, SURE
+from ekiben.containers.leaks import files, views
+from ekiben.containers.leaks.forms import OPEN, Rule
+from ekiben.containers.leaks.rules import RULES, SURE
+from ekiben.containers.leaks.unpacking import Entry, entries
 from ekiben.containers.remembering import Clean
-from ekiben.containers.unpacking import Entry, entries
 from ekiben.errors import BuildError, SpecError
 
 CHUNK = 1 << 20
@@ -179,15 +179,15 @@ Literal = tuple[str, bytes, re.Pattern[bytes]]
 
 def _rules(place: str, published: Collection[str] | None) -> Sequence[Rule]:
     """Choose what a file is asked: the user's own all of it, a library what is sure."""
-    if not leak_files.is_library(place, published):
+    if not files.is_library(place, published):
         return RULES
-    return () if leak_files.is_test(place) else SURE
+    return () if files.is_test(place) else SURE
 
 
 def looked_through(known: Sequence[Literal]) -> Clean:
     """Give the memory of what was clean by the rules of today and of this machine, whose texts it holds as a digest alone."""
     folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("leak*.py")), folder / "unpacking.py", folder / "views.py"]
+    sources = sorted(folder.glob("*.py"))
     return Clean([*(source.read_bytes() for source in sources), sorted(way for _, way, _ in known)])
 
 
@@ -209,16 +209,16 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
     place, mild = entry.place.removesuffix("!"), rules is RULES
     if entry.file is None:
         return {f"what cannot be looked into ({entry.closed})"} if mild else set()
-    kinds = {kind for kind in (leak_files.by_name(place), leak_files.by_name_mild(place) if mild else None) if kind}
+    kinds = {kind for kind in (files.by_name(place), files.by_name_mild(place) if mild else None) if kind}
     kinds |= _in_bytes(
         f"/{place}".encode(errors="surrogateescape"), rules, known
     )  # a name tells as much as what it names
     for i, chunk in enumerate(_chunks(entry.file)):
         if mild and i == 0:
-            kinds |= leak_files.by_head(chunk)
+            kinds |= files.by_head(chunk)
         for number, view in enumerate(views.of(chunk) if mild else (chunk,)):
             kinds |= _in_bytes(view, rules, known)
-            kinds |= {"a data file"} if number and leak_files.holds_rows(view) else set()
+            kinds |= {"a data file"} if number and files.holds_rows(view) else set()
     return kinds
 
 

@@ -14,13 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from ekiben.containers import leak_files, leaks, recipe, saved, unpacking
+from ekiben.containers import leaks, recipe, saved
 from ekiben.containers.images import HOLDS
-from ekiben.containers.leak_forms import Rule
-from ekiben.containers.leak_rules import RULES, SURE
-from ekiben.containers.leaks import Leak, Machine
+from ekiben.containers.leaks import Leak, Machine, files, unpacking
+from ekiben.containers.leaks.forms import Rule
+from ekiben.containers.leaks.rules import RULES, SURE
+from ekiben.containers.leaks.unpacking import Entry
 from ekiben.containers.remembering import Clean
-from ekiben.containers.unpacking import Entry
 from ekiben.containers.wheels import Wheel
 from ekiben.errors import BuildError
 
@@ -51,7 +51,7 @@ class Owners:
         """Choose what a file of the dependencies is asked: of a public wheel what is sure, any other everything."""
         if source_of(name) not in self.public:
             return RULES
-        return () if leak_files.is_test(f"/{name}") else SURE
+        return () if files.is_test(f"/{name}") else SURE
 
 
 def owners(wheels: Sequence[Wheel], published: Collection[str] | None) -> Owners:
@@ -176,8 +176,8 @@ def _rules(number: int, name: str, entry: Entry, known: Owners) -> Sequence[Rule
     if outer.startswith(SITE) and number > 0:
         inner = outer.removeprefix(SITE)
         return None if _is_public(inner, name == outer, entry, known) else known.rules(inner)
-    if number == 0 and leak_files.is_library(name, None):
-        return () if leak_files.is_test(name) else SURE
+    if number == 0 and files.is_library(name, None):
+        return () if files.is_test(name) else SURE
     return RULES
 
 
