@@ -298,6 +298,8 @@ def test_what_neither_predicts_nor_is_called_is_refused_with_the_way_out():
     with pytest.raises(
         UnsupportedModelError, match=re.escape("Or pack a function of a frame that asks it: def score(")
     ):
+        models.find(re.compile("a"))
+    with pytest.raises(UnsupportedModelError, match=re.escape("Got object. Pass the model itself.")):
         models.find(object())
 
 

@@ -295,7 +295,10 @@ class Net:
 
 BOTH = np.column_stack([WORTH, WORTH])
 REFUSED = {
-    "of-the-notebook": (lambda: Mine().fit(NUMBERS, TEXTS), "numpy's ufuncs. Got __main__.Mine. Replace it"),
+    "of-the-notebook": (
+        lambda: Mine().fit(NUMBERS, TEXTS),
+        "numpy's ufuncs. Got __main__.Mine. Hold plain values in its place",
+    ),
     "of-another-library": (Net, "No adapter for Net. Known libraries: lightgbm, sklearn, xgboost."),
     "unfitted": (LogisticRegression, "The model must be fitted. Got an unfitted LogisticRegression. Fit it first."),
     "unfitted-xgboost": (trees, "The model must be fitted. Got an unfitted XGBClassifier. Fit it first."),

@@ -348,7 +348,7 @@ def shipped_ids_or_none(postgres):
 def test_a_service_whose_database_cannot_be_meant_does_not_start(tmp_path, monkeypatch, dsn, told):
     monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path))
     monkeypatch.setenv("EKIBEN_RECORDS_DSN", dsn)
-    inputs = SimpleNamespace(names=("age",))
+    inputs = SimpleNamespace(names=("age",), columns=())
     contract = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
     spec = SimpleNamespace(records=Records(to="postgres"), unit=None, arms={})
     with pytest.raises(ServiceError, match=told) as refused:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import psutil
 
+from ekiben import bounds
+
 T = TypeVar("T")
 EXPLAINS, ALONE = "ekiben.explaining.child", "ekiben.starting"
 
@@ -20,7 +22,7 @@ EXPLAINS, ALONE = "ekiben.explaining.child", "ekiben.starting"
 def workers_of(pid: int) -> list[psutil.Process]:
     """Give the worker processes that a server has now, without those that explain beside them; without a supervisor it is one."""
     server = psutil.Process(pid)
-    if ALONE in server.cmdline():
+    if ALONE in server.cmdline() and server.environ().get(bounds.WORKERS, "1") == "1":
         return [server]
     return [each for each in server.children(recursive=True) if _works(each)]
 

@@ -116,8 +116,8 @@ class SklearnAdapter:
         data = skops_file.canonical(dumped)
         refused = [name for name in skops_file.untrusted(data) if not skops_file.allowed(name, trust)]
         if refused:
-            places = holders(made, lambda part: not _is_written(part, refused))
-            where = f" in {', '.join(places)}" if places else ""
+            places = [each for each in holders(made, lambda part: not _is_written(part, refused)) if "." in each]
+            where = f" in {', '.join(places)}" if places else ""  # an attribute; else it is the model itself
             raise UnsupportedModelError(
                 f"{skops_file.TRUSTED} Got {', '.join(refused)}{where}. {_way_out(model, refused)}"
             )

@@ -358,10 +358,11 @@ def _paced(arm: str, package: Package) -> dict[str, Pace]:
 
 def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -> Keeper | None:
     """Open the records of this process; None where the spec keeps none."""
-    told, inputs = served.spec.records, served.contract.signature.inputs
-    private = [column.name for column in inputs if column.private and column.name not in (*told.hash, *told.drop)]
+    told = served.spec.records
     if "off" in (told.to, os.environ.get(recording.HOME)):
         return None
+    inputs = served.contract.signature.inputs
+    private = [each.name for each in inputs.columns if each.private and each.name not in (*told.hash, *told.drop)]
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
     unit = served.spec.unit.name if served.spec.unit else ""
     folder, kept = recording.home() / served.name, replace(told, hash=(*told.hash, *private))
