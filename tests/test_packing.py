@@ -3,9 +3,11 @@
 import copy
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -788,13 +790,19 @@ def test_an_arrow_column_needs_pyarrow_where_it_is_served():
 SCATTERED = pd.DataFrame(np.random.default_rng(0).normal(size=(1200, 4)), columns=list("abcd"))
 
 
-@pytest.fixture(scope="module")
-def of_many_threads():
-    """A forest whose trees are added up in the order in which eight threads end, if nobody hinders them."""
-    forest = RandomForestRegressor(100, n_jobs=8, random_state=0).fit(SCATTERED, SCATTERED["a"] * SCATTERED["b"])
+@pytest.fixture
+def of_many_threads(monkeypatch):
+    """A forest whose trees are added up in the order in which eight threads end: each of its trees takes another time."""
+    predict, draw = DecisionTreeRegressor.predict, random.Random(0)
+
+    def late(self, *given, **named):
+        time.sleep(draw.random() / 5000)
+        return predict(self, *given, **named)
+
+    monkeypatch.setattr(DecisionTreeRegressor, "predict", late)
+    forest = RandomForestRegressor(20, n_jobs=8, random_state=0).fit(SCATTERED, SCATTERED["a"] * SCATTERED["b"])
     first = forest.predict(SCATTERED)
-    if all((forest.predict(SCATTERED) == first).all() for _ in range(50)):
-        pytest.skip("on this machine its threads end in their order")
+    assert not all((forest.predict(SCATTERED) == first).all() for _ in range(50))
     return forest
 
 
@@ -802,7 +810,7 @@ def of_many_threads():
 def test_a_forest_of_many_threads_is_packed_and_answers_each_time_the_same(kind, of_many_threads):
     model = of_many_threads
     if kind == "among others":
-        parts = [("forest", RandomForestRegressor(60, n_jobs=8, random_state=0)), ("linear", LinearRegression())]
+        parts = [("forest", RandomForestRegressor(20, n_jobs=8, random_state=0)), ("linear", LinearRegression())]
         model = VotingRegressor(parts).fit(SCATTERED, SCATTERED["a"])
     package = ek.pack(model, name="forest", reference=SCATTERED, overview=False)
     first = package.adapter.answers(package.model, SCATTERED)[0].values
