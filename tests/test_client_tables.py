@@ -276,6 +276,14 @@ def test_columns_too_many_are_named_by_the_client(started, champion, people, n):
     assert str(refused.value).endswith("\nThe frame has ['risk'] more. Drop them: frame.drop(columns=['risk'])")
 
 
+@pytest.mark.parametrize("n", [3, 240])
+def test_a_column_that_is_misspelt_is_told_the_one_that_is_missing(started, champion, people, n):
+    plane, rows = started({"champion": champion}), people[0].head(n).rename(columns={"income": "incone"})
+    with ek.connect(plane.url) as client, pytest.raises(RequestError) as refused:
+        client.predict(rows)
+    assert str(refused.value).endswith("\nThe frame has ['incone'] more. 'incone': Did you mean 'income'?")
+
+
 def test_parts_that_several_arms_answered_are_told_one_by_one(started, champion, challenger, people):
     arms = {"champion": champion, "challenger": challenger}
     plane = started(arms, route=Route({"champion": 0.5, "challenger": 0.5}), limits=Limits(max_rows=20))

@@ -15,7 +15,7 @@ import httpx
 from ekiben import arrow, explanations, protocol, schema, spec, tables
 from ekiben.client import frames
 from ekiben.client.frames import JSON, Answered
-from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
+from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError, nearest
 from ekiben.explanations import Explanation, Explanations, Facts
 from ekiben.schema import Signature
 
@@ -197,7 +197,10 @@ class Asking:
         inputs = (self._contract or {}).get("inputs", ())
         known = {each.get(key) for each in inputs for key in ("name", "alias")}
         more = [str(name) for name in part.frame.columns if inputs and str(name) not in known]
-        says = f"{told}\nThe frame has {more} more. Drop them: frame.drop(columns={more})" if more else str(told)
+        lacking = {fault.column for fault in told.faults if fault.column} - {*map(str, part.frame.columns)}
+        misspelt = "".join(f" {name!r}:{near}" for name in more if (near := nearest(name, lacking)))
+        fix = misspelt or f" Drop them: frame.drop(columns={more})"
+        says = f"{told}\nThe frame has {more} more.{fix}" if more else str(told)
         return RequestError(says, status=told.status, code=told.code, faults=told.faults)
 
     # ── what is known of the service ──

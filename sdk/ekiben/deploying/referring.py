@@ -86,7 +86,7 @@ def _keys_of(volume: Mapping[str, Any]) -> set[str]:
 
 def _pods(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Find what describes a pod: whatever has containers."""
-    if isinstance(document.get("containers"), list) and "containers" in document:
+    if isinstance(document.get("containers"), list):
         yield document
     for value in document.values():
         if isinstance(value, Mapping):
@@ -173,12 +173,12 @@ def _elsewhere(documents: Documents) -> Iterator[str]:
             yield f"{name}: namespace must be one that is beside it. Got {document.get('namespace')!r}"
 
 
-# Which kinds a name at the end of these keys is of; what is elsewhere, as a secret, is of none.
+# Which kinds a name under these keys is of; what is elsewhere, as a secret, is of none.
 _REFERS = {
-    ("scaleTargetRef",): ("Deployment", "Rollout"),
-    ("workloadRef",): ("Deployment",),
-    ("serviceAccountName",): ("ServiceAccount",),
-    ("templateName",): ("AnalysisTemplate",),
+    "scaleTargetRef": ("Deployment", "Rollout"),
+    "workloadRef": ("Deployment",),
+    "serviceAccountName": ("ServiceAccount",),
+    "templateName": ("AnalysisTemplate",),
 }
 
 
@@ -192,7 +192,7 @@ def _named(documents: Documents) -> Iterator[str]:
     }
     for name, document in documents:
         for part, keys in _parts(document):
-            for key, kinds in ((key, _REFERS[(key,)]) for key in part if (key,) in _REFERS):
+            for key, kinds in ((key, _REFERS[key]) for key in part if key in _REFERS):
                 told = part[key]
                 if (
                     isinstance(told, Mapping)
