@@ -1,6 +1,7 @@
 """What the supervisor is told of its workers' ends, and the parts of BentoML that it stands on."""
 
 import inspect
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -13,14 +14,18 @@ class Workers(SimpleNamespace):
     """What circus calls a watcher: the processes of one service."""
 
     def __init__(self, numprocesses=2):
-        super().__init__(name="service", numprocesses=numprocesses, hooks={}, respawn=False, stopping=False)
+        super().__init__(
+            name="service", numprocesses=numprocesses, hooks={}, respawn=False, stopping=False, processes={}
+        )
 
     def is_stopping(self):
         return self.stopping
 
     def start(self, n=1):
         for _ in range(n):
-            self.hooks["after_spawn"](watcher=self, arbiter=None, hook_name="after_spawn", pid=1)
+            pid = len(self.processes) + 1
+            self.processes[pid] = SimpleNamespace(poll=lambda: None)
+            self.hooks["after_spawn"](watcher=self, arbiter=None, hook_name="after_spawn", pid=pid)
 
     def end(self, code):
         self.hooks["after_reap"](watcher=self, arbiter=None, hook_name="after_reap", exit_code=code, process_pid=1)
@@ -68,6 +73,22 @@ def test_a_worker_that_cannot_start_beside_one_that_did_is_tried_again_ever_late
     assert not ends.gave_up
 
 
+def test_a_worker_that_circus_found_dead_by_itself_is_heard_of_once(ends, workers, caplog):
+    dead = subprocess.Popen(["sleep", "60"])
+    workers.start(1)
+    workers.processes[dead.pid] = dead
+    workers.hooks["after_spawn"](watcher=workers, arbiter=None, hook_name="after_spawn", pid=dead.pid)
+    ends.hear()
+    dead.kill()
+    dead.wait()
+    ends.hear()
+    assert not caplog.records  # circus still has it, and will tell
+    del workers.processes[dead.pid]  # what it does with a process that it finds dead
+    ends.hear()
+    ends.hear()
+    assert [each.message for each in caplog.records] == ["a worker ended with code -9; another takes its place"]
+
+
 def test_a_worker_that_is_told_to_end_is_not_missed(ends, workers, caplog):
     workers.start(2)
     workers.stopping = True
@@ -89,6 +110,8 @@ def test_the_supervisor_of_this_bentoml_is_made_as_it_is_known_here(monkeypatch)
     assert first.ekiben
     source = inspect.getsource(serving.serve_http)
     assert source.index("server_on_deployment(svc)") < source.index("create_standalone_arbiter(**")
+    spawns = inspect.getsource(Watcher.spawn_process)
+    assert spawns.index("self.processes[process.pid] = process") < spawns.index("'after_spawn', pid=process.pid")
     watcher = Watcher("service", "true", numprocesses=1, respawn=False)
     made = circus.create_standalone_arbiter([watcher])
     assert isinstance(made, first)

@@ -56,6 +56,7 @@ class Ends:
     def __init__(self, watchers: Sequence[Any]) -> None:
         self._started, self._failed = Counter[str](), Counter[str]()
         self._n_in_a_row, self._pauses_until = 0, 0.0
+        self._alive: dict[int, tuple[Any, Any]] = {}  # of each worker that was not heard of: its watcher, and itself
         self.gave_up = False
         for each in watchers:
             each.respawn = True
@@ -66,12 +67,20 @@ class Ends:
         """Whether the next try is still to come."""
         return time.monotonic() < self._pauses_until
 
-    def _spawned(self, *, watcher: Any, **_: Any) -> bool:
+    def hear(self) -> None:
+        """Hear of workers that circus found dead by itself, just as it looked what to start: it tells nobody of these."""
+        for pid, (watcher, worker) in [*self._alive.items()]:
+            if pid not in watcher.processes and (code := worker.poll()) is not None:
+                self._reaped(watcher=watcher, process_pid=pid, exit_code=code)
+
+    def _spawned(self, *, watcher: Any, pid: int, **_: Any) -> bool:
         self._started[watcher.name] += 1
+        self._alive[pid] = watcher, watcher.processes[pid]
         return True
 
-    def _reaped(self, *, watcher: Any, exit_code: int, **_: Any) -> bool:
+    def _reaped(self, *, watcher: Any, process_pid: int, exit_code: int, **_: Any) -> bool:
         """Hear of a worker's end: one that could not start is tried again ever later, and never if none ever could."""
+        self._alive.pop(process_pid, None)
         if watcher.is_stopping():
             return True
         self._n_in_a_row = self._n_in_a_row + 1 if exit_code == FAILED_START else 0
@@ -121,6 +130,7 @@ def _attentive(kind: Any) -> Any:
             """Look after the workers, unless the supervisor starts or stops them, or pauses before it tries again."""
             if self._is_told or self._is_at_it():
                 return None
+            self._ends.hear()
             self.reap_processes()  # heard of before anything is tried again
             return None if self._ends.pauses else super().manage_watchers()
 
