@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,9 @@ from ekiben.dialects import Request
 from ekiben.dialects.rows import Rows
 from ekiben.endpoints import Endpoint
 from ekiben.errors import EkibenError
+from ekiben.explaining.answering import Explaining
 from ekiben.front import Front, _explain, _Opened, _predict
+from ekiben.metering import meter
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
 from ekiben.pacing import Pace, Share
@@ -89,8 +92,8 @@ def front(champion, challenger):
     """Make endpoints over a data plane; what was logged is in `lines`."""
     with_ends = []
 
-    def make(*, packages=None, made=_predict, **settings):
-        plane = plane_of({"champion": champion, "challenger": challenger} | (packages or {}), **settings)
+    def make(*, packages=None, made=_predict, plane=None, **settings):
+        plane = plane or plane_of({"champion": champion, "challenger": challenger} | (packages or {}), **settings)
         lines = []
         log = AccessLog(write=lambda text: lines.extend(map(json.loads, text.splitlines())), count=plane.observe)
         batchers = shortcut.batchers(plane)
@@ -669,6 +672,23 @@ def test_predictions_may_bring_their_explanations(front, champion, row):
     assert quick["explanations"] == explained["explanations"]
     assert quick["rung"] == "exact"
     assert "explanations" not in alone
+
+
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_what_is_recorded_of_explanations_is_the_same_by_both_ways(front, champion, row, n_rows):
+    plane, kept = front().plane, []
+    plane.explaining = Explaining(plane.spec, {"champion": champion}, meter())
+    plane.keeper = SimpleNamespace(keep=lambda *told: kept.append(told[-1]), close=lambda: None)
+    served, document = front(plane=plane), {"rows": [row] * n_rows, "customer_id": "c-1"}
+    for explain in (True, False):
+        assert posted(served.endpoint, {**document, "explain": explain}).status == 200
+        plane.predict(Request(body=json.dumps({**document, "explain": explain}).encode()))
+    quick = front(plane=plane, made=_explain)
+    assert posted(quick.endpoint, document, path="/explain").status == 200
+    plane.explain(Request(body=json.dumps(document).encode()))
+    untimed = [re.sub(rb'"elapsed_ms":[0-9.]+}', b"", each) for each in kept]
+    assert untimed[0::2] == untimed[1::2]
+    assert [each.count(b'"explanation":{"method":"linear"') for each in kept] == [*[n_rows] * 2, 0, 0, *[n_rows] * 2]
 
 
 def test_what_is_not_explained_at_once_is_not_explained_beside_predictions(front, challenger, row):

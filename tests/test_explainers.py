@@ -48,6 +48,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 import ekiben as ek
 from ekiben import compiling, explainers, models, schema, tables
+from ekiben.compiling import Row
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
 from ekiben.explainers._columns import feature_owners, mosaic, stack
@@ -331,6 +332,25 @@ def test_trees_say_whether_a_regressor_is_explained_on_its_own_scale(objective, 
     margins = model.predict(X.iloc[:50], output_margin=True)
     assert sums(found) == pytest.approx(margins, rel=1e-4)
     assert {one.units for one in found} == {units}
+
+
+def test_trees_meet_a_row_that_is_predicted_and_explained_once(trees, credit, monkeypatch):
+    X, _ = credit
+    package = ek.pack(trees, name="met", reference=X, overview=False)
+    values = [tuple(each["row"].values()) for each in package.examples]
+    alone = [package.plan.predictions(values), package.documents(values)]
+    node, met = package.plan.sums().node, []
+    monkeypatch.setattr(node, "summed", lambda found, before=node.summed: met.append(found) or before(found))
+    for one in values[:3]:
+        row = Row.of(one)
+        beside = [package.plan.predictions([row]), package.documents([row])]
+        assert untimed(beside) == untimed([[alone[0][values.index(one)]], [alone[1][values.index(one)]]])
+    assert len(met) == 3
+
+
+def untimed(answers):
+    predictions, documents = answers
+    return predictions, [{**each, "elapsed_ms": 0.0} for each in documents]
 
 
 def test_a_packed_model_of_lightgbm_is_explained_by_its_trees_as_the_live_one_is(iris):

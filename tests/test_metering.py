@@ -55,6 +55,19 @@ def test_times_fall_into_the_buckets_that_prometheus_puts_them_in():
     assert bulk == told
 
 
+def test_explanations_of_requests_are_counted_with_them():
+    taken = "[meter.explained_here('champion', 'trees', 'exact', each) for each in (0.0001, 0.2, 0.3)]\n"
+    key, times = 'ekiben_explanations_total{arm="champion",method="trees",rung="exact"}', "ekiben_explain_seconds"
+    assert key not in shown(taken)
+    found = shown(taken + "meter.count('explain', 'champion', 'ok', [0.4])")
+    assert found[key] == "3.0"
+    assert (found[times + '_count{method="trees"}'], found[times + '_bucket{le="0.25",method="trees"}']) == (
+        "3.0",
+        "2.0",
+    )
+    assert found[times + '_sum{method="trees"}'] == "0.5001"
+
+
 def test_what_one_worker_counts_another_shows(tmp_path):
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     shown(**environment)

@@ -1,4 +1,4 @@
-/* The inner loops of a prediction by trees, of its explanation, of chances and of the log, which Python has no quick words for.
+/* The inner loops of a prediction by trees, of explanations, of chances and of the log, which Python has no quick words for.
 
    Everything here is also done without this file: by ONNX Runtime, by numpy, and by Python. `ekiben.loops` chooses. What
    comes in is looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
@@ -771,6 +771,76 @@ static PyObject *loops_written(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* ── sums of weighed features ───────────────────────────────────────────────────────────────────────────────────── */
+
+PyDoc_STRVAR(folded_doc,
+"folded(row, weights, places, totals, base)\n--\n\n"
+"Weigh the numbers of a row, and add each that is not 0 to the total at its place, and to the base: (base, totals).\n"
+"`weights` and `totals` are float64, `places` 64-bit integers.");
+
+static PyObject *loops_folded(PyObject *self, PyObject *args) {
+    PyObject *given, *found = NULL, *listed = NULL;
+    Py_buffer weights, places, totals;
+    double base, on_stack[ON_STACK], *sums = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oy*y*y*d", &given, &weights, &places, &totals, &base)) {
+        return NULL;
+    }
+    PyObject *row = PySequence_Fast(given, "a row must be a sequence");
+    int is_list = row != NULL && PyList_Check(row), fits = row != NULL;
+    Py_ssize_t n = !fits ? 0 : is_list ? PyList_Size(row) : PyTuple_Size(row), n_totals = totals.len / 8;
+    if (fits && (weights.len != 8 * n || places.len != 8 * n || totals.len != 8 * n_totals)) {
+        PyErr_SetString(PyExc_ValueError, "A row must have one number for each weight and place.");
+        fits = 0;
+    }
+    if (fits) {
+        sums = n_totals <= ON_STACK ? on_stack : malloc((size_t)totals.len);
+        fits = sums != NULL;
+        if (fits) {
+            memcpy(sums, totals.buf, (size_t)totals.len);
+        } else {
+            PyErr_NoMemory();
+        }
+    }
+    const char *weight = weights.buf, *place = places.buf;
+    for (Py_ssize_t i = 0; fits && i < n; i++, weight += 8, place += 8) {
+        double number = PyFloat_AsDouble(is_list ? PyList_GetItem(row, i) : PyTuple_GetItem(row, i)), by;
+        int64_t to;
+        if (number == 0.0) {
+            continue;
+        }
+        memcpy(&by, weight, 8);
+        memcpy(&to, place, 8);
+        if (to < 0 || to >= n_totals) {
+            PyErr_SetString(PyExc_ValueError, "A place must be that of a total.");
+            fits = 0;
+        } else if (number == -1.0 && PyErr_Occurred()) {
+            fits = 0;
+        } else {
+            sums[to] += by * number;
+            base += by * number;
+        }
+    }
+    listed = fits ? PyList_New(n_totals) : NULL;
+    for (Py_ssize_t i = 0; listed != NULL && i < n_totals; i++) {
+        PyObject *total = PyFloat_FromDouble(sums[i]);
+        if (total == NULL || PyList_SetItem(listed, i, total) < 0) {
+            Py_CLEAR(listed);
+        }
+    }
+    if (listed != NULL) {
+        found = Py_BuildValue("dN", base, listed);
+    }
+    if (sums != on_stack) {
+        free(sums);
+    }
+    Py_XDECREF(row);
+    PyBuffer_Release(&weights);
+    PyBuffer_Release(&places);
+    PyBuffer_Release(&totals);
+    return found;
+}
+
 /* ── the module ────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 static PyMethodDef methods[] = {
@@ -780,12 +850,13 @@ static PyMethodDef methods[] = {
     {"powers", loops_powers, METH_VARARGS, powers_doc},
     {"tables", loops_tables, METH_VARARGS, tables_doc},
     {"parts", loops_parts, METH_VARARGS, parts_doc},
+    {"folded", loops_folded, METH_VARARGS, folded_doc},
     {"written", loops_written, METH_VARARGS, written_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of their explanations, of chances and of the log.", 0, methods,
+    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of explanations, of chances and of the log.", 0, methods,
     NULL, NULL, NULL, NULL,
 };
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -40,6 +42,7 @@ class Meter:
         self._explain_seconds = Histogram(
             "ekiben_explain_seconds", "Time to an explanation", ["method"], buckets=BUCKETS_S
         )
+        self._taken: deque[tuple[tuple[str, str, str], float]] = deque()
         self._killed = Counter("ekiben_explainers_killed_total", "Explaining processes that were ended", ["why"])
         self._busy = Gauge("ekiben_explainers_busy", "Explaining processes at work", multiprocess_mode="livesum")
         self._queued = Gauge("ekiben_explanations_waiting", "Explanations that wait", multiprocess_mode="livesum")
@@ -51,13 +54,25 @@ class Meter:
 
     def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
         """Count an explanation, and how long it took."""
-        counter, times = self._of_explained(arm, method, rung)
-        counter.inc()
-        _observe(times, [seconds])
+        self._count_explained((arm, method, rung), [seconds])
 
-    @cache  # noqa: B019 -- there is one meter in a process, and looking labels up costs more than counting
-    def _of_explained(self, arm: str, method: str, rung: str) -> tuple[Any, Any]:
-        return self._explained.labels(arm, method, rung), self._explain_seconds.labels(method)
+    def explained_here(self, arm: str, method: str, rung: str, seconds: float) -> None:
+        """Take an explanation of a request that is still to be counted: it is counted with that one, and with others."""
+        self._taken.append(((arm, method, rung), seconds))
+
+    def _count_explained(self, key: tuple[str, str, str], seconds: Sequence[float]) -> None:
+        self._explained.labels(*key).inc(len(seconds))
+        _observe(self._explain_seconds.labels(key[1]), seconds)
+
+    def _settle(self) -> None:
+        """Count the explanations that were taken."""
+        told: dict[tuple[str, str, str], list[float]] = {}
+        for _ in range(len(self._taken)):  # what is taken meanwhile is counted next time
+            with suppress(IndexError):  # somebody else counts, too
+                key, seconds = self._taken.popleft()
+                told.setdefault(key, []).append(seconds)
+        for key, times in told.items():
+            self._count_explained(key, times)
 
     def killed(self, why: str) -> None:
         """Count an explaining process that was ended."""
@@ -80,6 +95,8 @@ class Meter:
         """Count requests of which the same came, by the seconds that each took."""
         self._answers.labels(endpoint, arm, code).inc(len(seconds))
         _observe(self._seconds.labels(endpoint, arm), seconds)
+        if self._taken:
+            self._settle()
 
     def unrecorded(self, n: int) -> None:
         """Count decisions that were answered and could not be recorded."""

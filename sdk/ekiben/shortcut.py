@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter, contains, itemgetter
 from time import perf_counter
 from typing import Any, cast
@@ -12,7 +12,7 @@ import msgspec
 
 from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
-from ekiben.compiling import Plan
+from ekiben.compiling import Plan, Row
 from ekiben.dataplane import DataPlane, cookie_of, n_rows
 from ekiben.dialects import JSON
 from ekiben.explaining.answering import Found
@@ -59,6 +59,7 @@ class Arm:
         self.headers = [(b"content-type", JSON.encode()), *((key.encode(), value.encode()) for key, value in told)]
         head = codecs.encode({"id": "", "arm": name, "model": self.model})
         self.head, self.tail = head[:7], head[7:-1]  # {"id":" and ","arm":"…","model":"…"
+        self.why: tuple[bytes, bytes] | None = None  # what an answer and a record say of explanations by the plan
 
 
 def _picker(fields: tuple[str, ...]) -> Callable[[Any], Sequence[Any]]:
@@ -160,26 +161,32 @@ class Lane:
 
     def _may_explain(self, body: Any, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether every arm explains at once, as few rows as these, to the key that is shown."""
-        few, shown = len(body.rows) <= self._most_explained, headers.get(b"authorization")
-        quick = all(
+        few = len(body.rows) <= self._most_explained
+        return few and self._explain_at_once and self.plane.may_explain(headers.get(b"authorization"))
+
+    @cached_property
+    def _explain_at_once(self) -> bool:
+        return all(
             arm.plan is not None and self.plane.explains_at_once(name) and self.plane.tells_all(name)
             for name, arm in self.arms.items()
         )
-        return few and quick and self.plane.may_explain(shown)
 
     def planned(self, asked: Asked) -> Outcome | None:
         """Answer by the arm's plan; None where it has no answer."""
-        arm, rows = asked.arm, list(map(asked.arm.values, asked.body.rows))
+        arm, why = asked.arm, self._read.asks_why(asked.body)
+        rows: Sequence[Sequence[Any]] = list(map(arm.values, asked.body.rows))
+        if why:
+            rows = list(map(Row.of, rows))  # who explains knows what who predicts has worked out
         try:
             found = arm.plan.predictions(rows)  # type: ignore[union-attr]
             encoded = _encode(found)
             if b"null" in encoded:  # what is not finite is written so
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
-            if self._read.asks_why(asked.body):
-                explained = self.plane.beside(arm.name, rows)
-                more = b"," + self.plane.encoded_of(explained, {})[1:-1]
-                recorded = _with(found, self.plane.why(explained)) or encoded
+            if why:
+                explanations, said, kept = self._why(arm, self.plane.beside(arm.name, rows))
+                more = b"".join((b',"explanations":', explanations, said))
+                recorded = _with(encoded, found, kept) if kept else encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
             return None
         if arm.texts and not (len(rows) == 1 and all(map(contains, arm.seen, arm.of_texts(rows[0])))):
@@ -208,10 +215,24 @@ class Lane:
         return self._told(asked, rows, found)
 
     def _told(self, asked: Asked, rows: Sequence[Sequence[Any]], found: Found) -> Outcome:
-        plane, encoded = self.plane, self.plane.encoded_of(found, {})
-        if plane.keeper is not None and plane.explaining is not None:
-            self._keep(plane.keeper, asked, rows, _encode(plane.why(found)), of="explain")
-        return self._outcome(asked, encoded[len(self._part) : -1], len(rows))
+        keeper, (explanations, said, kept) = self.plane.keeper, self._why(asked.arm, found)
+        if keeper is not None and kept:
+            self._keep(keeper, asked, rows, b"[" + b",".join([b"{" + kept + b"}"] * len(rows)) + b"]", of="explain")
+        return self._outcome(asked, explanations, len(rows), said)
+
+    def _why(self, arm: Arm, found: Found) -> tuple[bytes, bytes, bytes]:
+        """Write what an arm's plan explained: the explanations, what an answer says of them, and what the record of each keeps.
+
+        All but the first is the same each time, up to the milliseconds that it took.
+        """
+        if arm.why is None:
+            untimed = msgspec.structs.replace(found, explanations=[{}], elapsed_ms=0.0)
+            audit = self.plane.why(untimed)
+            # all but the time, which is the last: without its 0.0 and what closes it
+            arm.why = b"," + _encode(untimed.told())[1:-4], _encode(audit[0])[1:-5] if audit else b""
+        (said, kept), ms = arm.why, _encode(round(found.elapsed_ms, 3))
+        explanations = self.plane.encoded_of(found.explanations, found.explanations)
+        return explanations, said + ms, kept + ms + b"}" if kept else b""
 
     def _keep(
         self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes, *, of: str = "predict"
@@ -258,9 +279,10 @@ class Lane:
         return Outcome(asked.id, 200, headers, body, "ok", arm.name, arm.model, n_rows)
 
 
-def _with(predictions: Sequence[Mapping[str, Any]], why: Sequence[Mapping[str, Any]]) -> bytes:
-    """Put beside each prediction how its explanation was made, for its record."""
-    return _encode([{**each, **one} for each, one in zip(predictions, why, strict=True)]) if why else b""
+def _with(encoded: bytes, predictions: Sequence[Mapping[str, Any]], kept: bytes) -> bytes:
+    """Put into each prediction how its explanation was made, for its record."""
+    each = [encoded[1:-2]] if len(predictions) == 1 else [_encode(one)[:-1] for one in predictions]
+    return b"[" + b",".join([one + b"," + kept + b"}" for one in each]) + b"]"
 
 
 def lane(plane: DataPlane, *, part: str, max_rows: int) -> Lane | None:

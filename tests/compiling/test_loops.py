@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from ekiben.compiling.forest import constant, grow
 from ekiben.compiling.nodes import Core, Table, links, trees
 from ekiben.compiling.nodes.trees import LARGEST_32, Trees, taken_over
 from ekiben.errors import PlanError
+from ekiben.explainers._columns import _added
 from ekiben.explainers.shapley import filling, tables
 from ekiben.explainers.shapley.bins import Bins
 from ekiben.explainers.shapley.branching import branches
@@ -272,6 +274,43 @@ def test_a_row_that_does_not_fit_the_tables_is_refused():
             loops.parts(found._taken, row, sums)
     with pytest.raises(TypeError):
         loops.parts(found._taken, ["a"] * N_FEATURES, np.zeros(found.n_players + 1))
+
+
+# ── sums of weighed features
+
+
+@built
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), n=st.integers(0, 12), n_totals=st.integers(1, 4))
+def test_weighed_features_add_up_to_the_same_bits(data, n, n_totals):
+    numbers = st.one_of(st.just(0.0), st.just(-1.0), st.floats(width=64))
+    row, weights = (data.draw(st.lists(numbers, min_size=n, max_size=n)) for _ in range(2))
+    places = data.draw(st.lists(st.integers(0, n_totals - 1), min_size=n, max_size=n))
+    starts, base = data.draw(st.lists(numbers, min_size=n_totals, max_size=n_totals)), data.draw(numbers)
+    told = (array("d", weights).tobytes(), array("q", places).tobytes(), array("d", starts).tobytes())
+    expected = _added(row, weights, places, starts, base)
+    for given_row in (row, tuple(row)):
+        assert repr(loops.folded(given_row, *told, base)) == repr(expected)
+
+
+@built
+def test_a_row_that_does_not_fit_its_weights_is_refused():
+    one, none, place = array("d", [2.0]).tobytes(), b"", array("q", [0]).tobytes()
+    assert loops.folded([3], one, place, one, 1.0) == (7.0, [8.0])
+    for row, weights, places, totals in (
+        ([1.0, 1.0], one, place, one),
+        ([1.0], none, place, one),
+        ([1.0], one, place[:-1], one),
+        ([1.0], one, place, one[:-1]),
+        ([1.0], one, place, none),
+        ([1.0], one, array("q", [1]).tobytes(), one),
+        ([1.0], one, array("q", [-1]).tobytes(), one),
+    ):
+        with pytest.raises(ValueError, match=r"A row must have|A place must be"):
+            loops.folded(row, weights, places, totals, 0.0)
+    for call in (lambda: loops.folded(["a"], one, place, one, 0.0), lambda: loops.folded(7, one, place, one, 0.0)):
+        with pytest.raises(TypeError):
+            call()
 
 
 # ── where they are not built

@@ -101,9 +101,16 @@ class Grown(Sums):
         found: Array = self.node.apply(features)[:, self.keep] / self.by
         return found
 
+    def met(self, row: Row) -> tuple[Sequence[float], list[float]]:
+        """Give the features of one row, and add up the leaves for them."""
+        features, summed = self.node.met(row)
+        return features, self._kept(summed)
+
     def one(self, features: Sequence[float]) -> list[float]:
         """Add up the leaves for the features of one row."""
-        summed = self.node.summed(features)
+        return self._kept(self.node.summed(features))
+
+    def _kept(self, summed: Sequence[float]) -> list[float]:
         return [summed[i] / self.by for i in self.keep]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from copy import copy
 from dataclasses import asdict, replace
@@ -248,7 +248,8 @@ class DataPlane(Arms):
             If a number in it is not finite, or it cannot be recorded.
         """
         found = self._shown(routed.choice.arm, found)
-        body = self.encoded_of(found, {"id": routed.id, "arm": routed.choice.arm, "model": routed.model})
+        said = {"id": routed.id, "arm": routed.choice.arm, "model": routed.model}
+        body = self.encoded_of(found.explanations, {**said, "explanations": found.explanations, **found.told()})
         self.keep_explained(routed, found)
         headers, n = {"content-type": JSON, **routed.headers}, n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers=headers, choice=routed.choice, rows=n)
@@ -275,17 +276,16 @@ class DataPlane(Arms):
         except SchemaError:
             raise _not_finite() from None
 
-    def encoded_of(self, found: Found, beside: Mapping[str, Any]) -> bytes:
-        """Write what explains as JSON, with what stands beside it.
+    def encoded_of(self, explanations: Sequence[Mapping[str, Any]], document: Any) -> bytes:
+        """Write a document that holds explanations as JSON.
 
         Raises
         ------
         Refusal
             If a number in it is not finite.
         """
-        document = {**beside, "explanations": found.explanations, **found.told()}
         encoded = _encode(document)
-        n_gaps = sum([list(each.values()).count(None) for each in found.explanations])
+        n_gaps = sum([list(each.values()).count(None) for each in explanations])
         return encoded if encoded.count(b"null") == n_gaps else self.encoded(document)  # what is not finite is null
 
     @property

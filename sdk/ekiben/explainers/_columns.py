@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from ekiben.errors import ExplainError, IntegrityError, UnsupportedModelError
 from ekiben.explainers._context import Matrix, Transform
+from ekiben.loops import loops
 from ekiben.models.lightgbm import Boosted
 from ekiben.schema import Schema
 from ekiben.tables import as_frame, comparable, with_columns
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 Columns: TypeAlias = Sequence[Sequence[Any]]
+Weighing: TypeAlias = Callable[[Sequence[float]], tuple[float, list[float]]]
 Pick = tuple[int, int]  # a column, and the row its value comes from
 
 N_QUANTILES = 21
@@ -274,24 +277,28 @@ class Folding:
             totals[place] += part
         return totals
 
-    def sparse(
-        self, row: Sequence[float], weights: Sequence[float], starts: Sequence[float], base: float
-    ) -> tuple[float, dict[str, float]]:
-        """Add weighed features of one row, most of them 0, to a base, and by column to what `summed` gave.
+    def weighing(self, weights: Sequence[float], starts: Sequence[float], base: float) -> Weighing:
+        """Give what adds weighed features of one row, most of them 0, to a base, and by column to what `summed` gave.
+
+        It gives the base, and the total of each column.
 
         Raises
         ------
         ExplainError
-            As above.
+            As above, when it is asked.
         """
-        totals = list(starts)
-        for place, weight, value in compress(zip(self._places, weights, row, strict=True), row):
-            part = weight * value
-            totals[place] += part
-            base += part
-        if self._has_free and abs(totals[-1]) > 1e-9 * max(map(abs, totals)):
-            self._refuse()
-        return base, dict(zip(self._names, totals, strict=False))
+        places, n, has_free = self._places, self._n, self._has_free
+        told = (array("d", weights).tobytes(), array("q", places).tobytes(), array("d", starts).tobytes())
+
+        def weighed(row: Sequence[float]) -> tuple[float, list[float]]:
+            found, totals = (
+                _added(row, weights, places, starts, base) if loops is None else loops.folded(row, *told, base)
+            )
+            if has_free and abs(totals[-1]) > 1e-9 * max(map(abs, totals)):
+                self._refuse()
+            return found, totals[:n]
+
+        return weighed
 
     def _refuse_moved(self, parts: Matrix) -> None:
         if np.abs(parts[self._free]).max() > 1e-9 * np.abs(parts).max():
@@ -302,6 +309,18 @@ class Folding:
             "Every value of a row must be one that the reference knows. Got a value that moves a feature that no "
             "reference row moves. Add such rows to the reference, or explain with the method 'sampling'."
         )
+
+
+def _added(
+    row: Sequence[float], weights: Sequence[float], places: Sequence[int], starts: Sequence[float], base: float
+) -> tuple[float, list[float]]:
+    """Do what `loops.folded` does, to the same bits."""
+    totals = list(starts)
+    for place, weight, value in compress(zip(places, weights, row, strict=True), row):
+        part = weight * value
+        totals[place] += part
+        base += part
+    return base, totals
 
 
 def matching_owners(owners: Rows, n_features: int) -> Rows:

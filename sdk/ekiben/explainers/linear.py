@@ -59,10 +59,12 @@ class Linear:
     below: Node | None = None
     sums: Sums = field(init=False)
     said: list[dict[str, Any]] = field(init=False)  # of each output, what travels but for the numbers
+    names: list[str] = field(init=False)  # of the raw columns
 
     def __post_init__(self) -> None:
         """Prepare to weigh one row after the other, and what is said of each output."""
-        fold = Folding(self.owners, self.context.names)
+        object.__setattr__(self, "names", self.context.names)
+        fold = Folding(self.owners, self.names)
         object.__setattr__(self, "sums", Sums(self.weights, self.intercepts, self.means, fold))
         n_outputs = len(self.weights)
         said = [template(method="linear-interventional", **self._said(each, n_outputs)) for each in range(n_outputs)]
@@ -130,17 +132,17 @@ class Linear:
     def _told(self, rows: Sequence[Sequence[float]], started: float) -> list[dict[str, Any]]:
         told = [self.sums.of(row) for row in rows]
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(rows), 1)
-        bases, said = self.sums.bases, self.said
+        bases, said, names = self.sums.bases, self.said, self.names
         return [
             {
                 **said[output],
                 "base_value": bases[output],
                 "value": value,
-                "contributions": contributions,
-                "faithfulness_error": gap(bases[output], value, contributions),
+                "contributions": dict(zip(names, amounts, strict=True)),
+                "faithfulness_error": gap(bases[output], value, amounts),
                 "elapsed_ms": elapsed_ms,
             }
-            for output, value, contributions in told
+            for output, value, amounts in told
         ]
 
     def says(self, columns: Sequence[Sequence[Any]], n_rows: int) -> tuple[Matrix, Matrix]:
@@ -191,21 +193,22 @@ class Sums:
     """The weighed sums of a linear model, of one row after the other: proved equal to the estimator's own when fitted."""
 
     def __init__(self, weights: Matrix, intercepts: Matrix, means: Matrix, fold: Folding) -> None:
-        self.n_outputs, self._fold = len(weights), fold
+        self.n_outputs = len(weights)
         self.bases: list[float] = (weights @ means + intercepts).tolist()
         self._weights: list[list[float]] = weights.tolist()
         self._intercepts: list[float] = intercepts.tolist()
-        self._starts = [fold.summed((-each * means).tolist()) for each in weights]
+        starts = [fold.summed((-each * means).tolist()) for each in weights]
+        known = zip(self._weights, starts, self._intercepts, strict=True)
+        self._weighings = [fold.weighing(*each) for each in known]
 
-    def of(self, row: Sequence[float]) -> tuple[int, float, dict[str, float]]:
+    def of(self, row: Sequence[float]) -> tuple[int, float, list[float]]:
         """Give the explained output, its sum for a row, and what each raw column added to its base."""
         output = 0
         if self.n_outputs > 1:
             known = zip(self._intercepts, self._weights, strict=True)
             sums = [intercept + sum(map(mul, weights, row)) for intercept, weights in known]
             output = max(range(self.n_outputs), key=sums.__getitem__)
-        found = self._fold.sparse(row, self._weights[output], self._starts[output], self._intercepts[output])
-        return (output, *found)
+        return (output, *self._weighings[output](row))
 
 
 class _Form(NamedTuple):

@@ -155,7 +155,7 @@ class Trees:
                 "base_value": each.base,
                 "value": (value := each.margins[each.output]),
                 "contributions": contributions,
-                "faithfulness_error": gap(each.base, value, contributions),
+                "faithfulness_error": gap(each.base, value, contributions.values()),
                 "elapsed_ms": elapsed_ms,
             }
             for each, contributions in zip(found, folded, strict=True)

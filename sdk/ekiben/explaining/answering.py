@@ -37,6 +37,9 @@ class Counted(Protocol):
     def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
         """Count an explanation, and how long it took."""
 
+    def explained_here(self, arm: str, method: str, rung: str, seconds: float) -> None:
+        """Take an explanation of a request that is still to be counted."""
+
     def killed(self, why: str) -> None:
         """Count an explaining process that was ended."""
 
@@ -272,7 +275,7 @@ def here(
     method = package.method
     rung, why = _fits(method)
     if explaining is not None:
-        explaining.counted.explained(arm, method, rung, seconds)
+        explaining.counted.explained_here(arm, method, rung, seconds)
     return Found(
         arm=arm,
         method=method,

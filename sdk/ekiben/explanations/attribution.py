@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -62,7 +62,7 @@ class Attribution(Shown):
     @classmethod
     def of(cls, *, base_value: float, value: float, contributions: Mapping[str, float], **rest: Any) -> Attribution:
         """Make an attribution, and measure by how much it fails to add up."""
-        error = gap(base_value, value, contributions)
+        error = gap(base_value, value, contributions.values())
         return cls(base_value=base_value, value=value, contributions=contributions, faithfulness_error=error, **rest)
 
     def strongest(self, n_columns: int = SHOWN_COLUMNS) -> list[tuple[str, float]]:
@@ -196,9 +196,9 @@ class Attribution(Shown):
         )
 
 
-def gap(base_value: float, value: float, contributions: Mapping[str, float]) -> float:
+def gap(base_value: float, value: float, amounts: Iterable[float]) -> float:
     """Tell by how much contributions fail to add up."""
-    return abs(value - fsum((base_value, *contributions.values())))
+    return abs(value - fsum((base_value, *amounts)))
 
 
 def template(*, method: str, output: str, units: Units, label: Label | None) -> dict[str, Any]:

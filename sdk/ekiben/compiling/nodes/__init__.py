@@ -28,13 +28,15 @@ WIDE = 200  # from here on a sum goes through those alone that are not 0
 
 
 class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside its own
-    """The values of one row, with what shared nodes made of them."""
+    """The values of one row, with what shared nodes, and trees, made of them."""
 
-    memo: dict[int, Any]
+    memo: dict[Any, Any]
 
     @classmethod
     def of(cls, values: Values) -> Row:
-        """Give values a memo of their own."""
+        """Give values a memo of their own, where they have none."""
+        if isinstance(values, Row):
+            return values
         row = cls(values)
         row.memo = {}
         return row

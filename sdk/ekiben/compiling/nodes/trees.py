@@ -12,7 +12,7 @@ import numpy as np
 
 from ekiben._optional import require
 from ekiben.compiling.forest import LEQ, LT, Forest, encode
-from ekiben.compiling.nodes import Node, Of, Values
+from ekiben.compiling.nodes import Node, Of, Row, Values
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.loops import loops, missing
 
@@ -58,7 +58,15 @@ class Trees(Of):
         return self._grown
 
     def row(self, values: Values) -> Sequence[float]:
-        return self.summed(self._row(values))
+        return self.met(values)[1] if type(values) is Row else self.summed(self._row(values))
+
+    def met(self, row: Row) -> tuple[Sequence[float], Sequence[float]]:
+        """Give the features of one row and what the leaves add up to: worked out once, for who predicts and who explains."""
+        met: tuple[Sequence[float], Sequence[float]] | None = row.memo.get(self)
+        if met is None:
+            found = self._row(row)
+            met = row.memo[self] = found, self.summed(found)
+        return met
 
     def summed(self, found: Sequence[float]) -> Sequence[float]:
         """Add up the leaves for the features of one row."""

@@ -82,13 +82,11 @@ class Prepared:
     def of_rows(self, rows: Sequence[Sequence[Any]]) -> list[Broken]:
         """Break the sums of rows of plain values down."""
         if len(rows) <= FEW:
-            below = self.grown.node.of
-            return [self._row(below.row(Row.of(row))) for row in rows]
+            return [self._row(*self.grown.met(Row.of(row))) for row in rows]
         columns = list(zip(*rows, strict=True))
-        return [self._row(row) for row in features_of(self.grown, columns, len(rows)).tolist()]
+        return [self._row(row, self.grown.one(row)) for row in features_of(self.grown, columns, len(rows)).tolist()]
 
-    def _row(self, features: Sequence[float]) -> Broken:
-        told = self.grown.one(features)
+    def _row(self, features: Sequence[float], told: Sequence[float]) -> Broken:
         margins = [told[number] for number in self.numbers]
         output = max(range(len(margins)), key=margins.__getitem__)
         if isinstance(self.parts, Paths):
