@@ -92,8 +92,7 @@ def _native(doc: Doc, building: Building) -> Node:
 
 
 def _shared(doc: Doc, building: Building) -> Node:
-    number = int(doc["number"])
-    return columns.Shared(building.shared[number], number)
+    return columns.Shared(building.shared[int(doc["number"])])
 
 
 def _trees(doc: Doc, building: Building) -> Node:

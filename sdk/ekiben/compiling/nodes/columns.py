@@ -201,22 +201,22 @@ class Select(Of):
 class Shared(Node):
     """A node that several others stand on, asked once for each row."""
 
-    def __init__(self, of: Node, number: int) -> None:
-        self.of, self.width, self._number = of, of.width, number
+    def __init__(self, of: Node) -> None:
+        self.of, self.width = of, of.width
         self.raw = of.raw
 
     def row(self, values: Values) -> Sequence[float]:
         if not isinstance(values, Row):
             return self.of.row(values)
-        if self._number not in values.memo:
-            values.memo[self._number] = self.of.row(values)
-        found: Sequence[float] = values.memo[self._number]
+        if self.of not in values.memo:
+            values.memo[self.of] = self.of.row(values)
+        found: Sequence[float] = values.memo[self.of]
         return found
 
     def block(self, table: Table) -> Array:
-        if self._number not in table.memo:
-            table.memo[self._number] = self.of.block(table)
-        found: Array = table.memo[self._number]
+        if self.of not in table.memo:
+            table.memo[self.of] = self.of.block(table)
+        found: Array = table.memo[self.of]
         return found
 
 

@@ -65,7 +65,7 @@ class Trees(Of):
         met: tuple[Sequence[float], Sequence[float]] | None = row.memo.get(self)
         if met is None:
             found = self._row(row)
-            met = row.memo[self] = found, self.summed(found)
+            met = row.memo[self] = (found, self.summed(found))
         return met
 
     def summed(self, found: Sequence[float]) -> Sequence[float]:
