@@ -78,6 +78,8 @@ def unplanned(package, **changes):
     """Give a package whose model serves itself, with these changes."""
     made = replace(package, **changes)
     made.__dict__["plan"] = None
+    if "manifest" not in changes:
+        made.__dict__["is_row_by_row"] = package.is_row_by_row  # as the real one was found, without asking the other
     return made
 
 

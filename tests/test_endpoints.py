@@ -10,10 +10,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401 -- the import is the switch
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.pipeline import make_pipeline
 
 from asking import Caller, ask
-from ekiben import protocol, routing, shortcut, tables
+from ekiben import pack, protocol, routing, shortcut, tables
 from ekiben.compiling import UNMEASURED
 from ekiben.dataplane import Hooks
 from ekiben.dialects import Request
@@ -358,6 +363,20 @@ def test_a_kind_of_model_whose_rows_may_depend_on_each_other_is_asked_alone(fron
     served = front(packages={"champion": alone})
     assert served.endpoint._batchers == {}
     assert posted(served.endpoint, {"rows": [row]}).status == 200
+
+
+@pytest.mark.parametrize(("imputer", "together"), [(IterativeImputer(max_iter=3), False), (KNNImputer(), True)])
+def test_a_model_that_looks_at_the_rows_beside_one_is_asked_for_each_request_alone(imputer, together):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["a", "b"]).mask(rng.random((80, 2)) < 0.1)
+    model = make_pipeline(imputer, GaussianProcessClassifier()).fit(X, rng.random(80) > 0.5)
+    package = pack(model, name="filled", reference=X, overview=False)
+    plane = plane_of({"champion": package}, unit=None)
+    found = shortcut.batchers(plane)
+    for each in found.values():
+        each.close()
+    assert (list(found) == ["champion"]) is together
+    assert package.is_row_by_row is together
 
 
 def test_a_body_is_read_while_a_model_holds_every_thread(front, champion, row):

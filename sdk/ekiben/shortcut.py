@@ -17,13 +17,11 @@ from ekiben.dataplane import DataPlane, cookie_of, n_rows
 from ekiben.dialects import JSON
 from ekiben.explaining.answering import Found
 from ekiben.observing import new_id
-from ekiben.packages import Package
 from ekiben.reading import Reader, reader
 from ekiben.recording.keeping import Keeper
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
-ROW_BY_ROW = ("lightgbm", "sklearn", "xgboost")  # kinds whose answer for a row does not depend on the rows beside it
 HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
@@ -306,7 +304,7 @@ def batchers(plane: DataPlane) -> dict[str, Together]:
     return {
         arm: Batcher(partial(plane.batch, arm), most=MOST_TOGETHER, name=f"ekiben-{arm}", pace=plane.paces.get(arm))
         for arm in weights
-        if weights[arm] > 0 and _quick(packages[arm].plan) is None and _is_row_by_row(packages[arm])
+        if weights[arm] > 0 and _quick(packages[arm].plan) is None and packages[arm].is_row_by_row
     }
 
 
@@ -323,8 +321,3 @@ def at_once(plane: DataPlane, arm: str, columns: Mapping[str, list[Any]]) -> lis
         return plan.predictions(list(zip(*(columns[name] for name in package.schema.names), strict=True)))
     except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
         return None
-
-
-def _is_row_by_row(package: Package) -> bool:
-    """Tell whether an answer for a row is known not to depend on the rows beside it: code of its own may do anything."""
-    return package.manifest["kind"] in ROW_BY_ROW and not package.manifest.get("carries")

@@ -257,7 +257,11 @@ def test_few_trees_and_many_give_the_same_numbers():
     stumps = [_stump(rng.normal(), int(rng.integers(2)), rng.normal()) for _ in range(9)]
     few, many = _trees(stumps, narrow=True), _trees([*stumps, *[_stump(0.0, 0, 0.0)] * 20], narrow=True)
     for value in (*rng.normal(size=200).tolist(), np.nan):
-        assert list(few.row(Row.of([value]))) == list(many.row(Row.of([value]))) == few.apply(np.array([[value]]))[0].tolist()
+        assert (
+            list(few.row(Row.of([value])))
+            == list(many.row(Row.of([value])))
+            == few.apply(np.array([[value]]))[0].tolist()
+        )
 
 
 def test_a_number_is_seen_as_32_bits_see_it_without_rounding_it():

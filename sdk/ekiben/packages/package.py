@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OVERVIEW = "overview.json"
+ROW_BY_ROW = ("lightgbm", "sklearn", "xgboost")  # kinds whose answer for a row does not depend on the rows beside it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,6 +203,23 @@ class Package(Whole):
         rows = tables.as_frame(columns, self.schema)
         found = table(ask(self.adapter, self.model, rows), self.signature, rows.index)
         return protocol.predictions(tables.as_records(found), self.signature)
+
+    @cached_property
+    def is_row_by_row(self) -> bool:
+        """Whether a row is answered beside any others as it is alone; a row of gaps beside another is tried once.
+
+        Code of its own may do anything, and some imputers fill a row of gaps otherwise where all rows are such.
+        """
+        if self.manifest["kind"] not in ROW_BY_ROW or self.manifest.get("carries"):
+            return False
+        row = self.examples[0]["row"]
+        gaps = {**row, **{each.name: None for each in self.schema.columns if each.nullable}}
+        try:
+            alone = self.predictions({name: [gaps[name]] for name in row})
+            beside = self.predictions({name: [gaps[name], row[name]] for name in row})
+        except Exception:  # noqa: BLE001 -- a model that refuses the row, however it does, gives no other answer
+            return True
+        return _alike(alone[0], beside[0])
 
     def plan_for(self, n_rows: int) -> Plan | None:
         """Give the plan, where it is the quicker way to answer so many rows.
@@ -416,3 +435,10 @@ def table(answers: Sequence[Answers], signature: Signature, index: pd.Index[Any]
 def _frame_in(path: Path, contract: Schema) -> pd.DataFrame:
     with understood(path.name):
         return tables.as_frame(read(path), contract)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Compare two answers up to the rounding of sums in another order."""
+    if isinstance(one, dict):
+        return all(_alike(each, other[name]) for name, each in one.items())
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if isinstance(one, float) else bool(one == other)

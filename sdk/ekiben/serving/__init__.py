@@ -193,6 +193,7 @@ class ModelService(Hooks):
             if package.plan is None or package.plan.native:
                 _ = package.model
                 paces |= _paced(arm, package)
+                _ = package.is_row_by_row  # asks the model, and is asked for when the first request comes
             else:
                 package.predictions({name: [value] for name, value in package.examples[0]["row"].items()})
         counted = meter()
