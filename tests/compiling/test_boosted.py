@@ -74,6 +74,15 @@ def test_xgboost_answers_by_its_plan_to_the_last_of_32_bits(case, credit, tmp_pa
     assert "native" not in plan.document
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_weighed_trees_of_xgboost_add_up_to_its_own_bits(alone, gappy, tmp_path):
+    rows, _ = gappy
+    targets = 70 + rows[["Age", "Income"]].fillna(0).to_numpy()
+    for n in (1, 2):
+        model = xgboost.XGBRegressor(booster="dart", rate_drop=0.4, n_estimators=12).fit(rows, targets[:, :n])
+        assert_equal(model.get_booster() if alone else model, rows, tmp_path / f"{n}", within=0)
+
+
 @pytest.mark.parametrize("case", LIGHTGBM)
 def test_lightgbm_answers_by_its_plan(case, credit, tmp_path):
     estimator, target = LIGHTGBM[case]

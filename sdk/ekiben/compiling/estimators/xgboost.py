@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def xgboost(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     if told["gradient_booster"]["name"] == "gblinear":
         return _answered(_linear(filled, told), told, model, scope)
     splits = Splits()
-    grown, n_targets = _grown(told, booster, splits)
+    grown, n_targets = _grown(told, booster, splits, alone=booster is model)
     filled, grown = splits.put(filled, grown)
     forest = grow(grown, n_features=filled.width, n_targets=n_targets, strict=True, bits=32)
     return _answered(trees(filled, forest, narrow=True), told, model, scope)
@@ -73,7 +74,12 @@ def _n_targets(told: Any) -> int:
     return max(int(shape["num_class"]), int(shape["num_target"]), 1)
 
 
-def _grown(told: Any, booster: Any, splits: Splits) -> tuple[list[Tree], int]:
+def _grown(told: Any, booster: Any, splits: Splits, *, alone: bool) -> tuple[list[Tree], int]:
+    """Give the trees, and for how many targets they are.
+
+    Of dart each tree has a weight. A wrapper asks in place, where XGBoost adds the base to each tree first and takes it away
+    again: in 32 bits something of the leaf is lost.
+    """
     gradient, n_targets = told["gradient_booster"], _n_targets(told)
     weights = gradient.get("weight_drop")
     inner = (gradient["gbtree"] if gradient["name"] == "dart" else gradient)["model"]
@@ -83,8 +89,12 @@ def _grown(told: Any, booster: Any, splits: Splits) -> tuple[list[Tree], int]:
     base = _base(told, n_targets)
     grown = [constant(float(value), k) for k, value in enumerate(base)]
     for i, tree in enumerate(kept):
-        weight = None if weights is None else np.float32(weights[i])
-        grown.append(_of_xgboost(tree, int(inner["tree_info"][i]), weight, splits))
+        target = int(inner["tree_info"][i])
+        made = _of_xgboost(tree, target, splits)
+        if weights is not None:
+            leaves = made.value if alone else (base[target] + made.value) - base[target]
+            made = replace(made, value=leaves * np.float32(weights[i]))
+        grown.append(made)
     return grown, n_targets
 
 
@@ -113,20 +123,18 @@ def _categories(told: Any, booster: Any) -> dict[str, Sequence[object]]:
     return found
 
 
-def _of_xgboost(tree: Any, target: int, weight: Any, splits: Splits) -> Tree:
+def _of_xgboost(tree: Any, target: int, splits: Splits) -> Tree:
     if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise NoPlan("a leaf holds numbers for every target")
     feature, condition_of, missing_left = _looked_at(tree, splits)
     left = np.array(tree["left_children"], dtype=np.int64)
-    condition = np.array(tree["split_conditions"], dtype=np.float32)
-    value = condition if weight is None else condition * weight
     return Tree(
         left=left,
         right=np.array(tree["right_children"], dtype=np.int64),
         feature=feature,
         threshold=condition_of,
         missing_left=missing_left,
-        value=value,
+        value=np.array(tree["split_conditions"], dtype=np.float32),
         cover=np.array(tree["sum_hessian"], dtype=np.float64),
         target=target,
     )
