@@ -14,6 +14,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -360,6 +361,15 @@ def test_a_packed_model_of_lightgbm_is_explained_by_its_trees_as_the_live_one_is
     wanted = explainers.choose("trees-interventional", context_of(model, X)).explain(X.iloc[::40])
     found = package.explain(X.iloc[::40], method="trees-interventional")
     assert timeless(found) == timeless(wanted)
+    (copies,) = [each for each in ek.check(package).findings if each.law.startswith("Two copies of a column")]
+    assert (copies.state, copies.facts.partition(",")[0]) == ("kept", "3 tried")
+
+
+@pytest.mark.parametrize("method", ["additive", "sampling"])
+def test_two_copies_of_a_column_share_alike_in_trees_that_a_method_does_not_look_into(method, diabetes):
+    X, y = diabetes
+    model = GradientBoostingRegressor(max_depth=1, n_estimators=5).fit(X, y)
+    package = ek.pack(model, name="stumps", reference=X.head(150), explainer=method, overview=False)
     (copies,) = [each for each in ek.check(package).findings if each.law.startswith("Two copies of a column")]
     assert (copies.state, copies.facts.partition(",")[0]) == ("kept", "3 tried")
 

@@ -122,14 +122,13 @@ class Doubled:
 
     def sums(self, found: Sums) -> Sums:
         """Double what lies below a plan's links."""
-        if isinstance(found, Grown):
-            below = _Both(found.node.of, self.place)
-            return replace(found, node=self._trees(found, below))
+        owners = getattr(self.package.explainer, "owners", None)
+        if isinstance(found, Grown) and owners is not None:  # by a method that looks into the trees
+            return replace(found, node=self._trees(found, np.asarray(owners)))
         return replace(found, node=_Mean(found.node, self.place))
 
-    def _trees(self, found: Grown, below: Node) -> Trees:
-        explainer: Any = self.package.explainer
-        owners = np.asarray(explainer.owners)
+    def _trees(self, found: Grown, owners: Array) -> Trees:
+        below = _Both(found.node.of, self.place)
         if len(found.players) != len(owners):
             raise ExplainError("The trees split by categories, so that no column of theirs can be doubled.")
         forest, leaves = found.node.grown, found.node.leaves
