@@ -120,6 +120,18 @@ def test_over_http_what_the_records_hash_or_drop_is_never_shown(package):
     assert set(one) <= set(described["components"]["schemas"]["Explanation"]["properties"])
 
 
+def test_what_the_contract_calls_private_is_never_shown():
+    model, X = fitted(LogisticRegression(max_iter=500), "species")
+    contract = ek.contract(X).edit("sex", private=True)
+    package = ek.pack(model, name="penguins", reference=X, contract=contract, explainer="examples")
+    (here,) = package.explain(X.iloc[[0]])
+    plane = plane_of({"champion": package}, unit=None, explain=Explain(show_reference=True))
+    (there,) = json.loads(asked(plane, X.iloc[0].to_dict()).body)["explanations"]
+    for row in [here.alike[0].row, *(each["row"] for each in (*there["alike"], *there["unlike"]))]:
+        assert set(row) == {"island", "bill_length_mm", "flipper_length_mm"}
+    assert here.left_out == tuple(there["left_out"]) == ("sex",)
+
+
 def test_missing_values_and_dates_are_told_as_json_has_them():
     X = pd.DataFrame({"since": pd.date_range("2024-01-01", periods=40), "amount": [np.nan, 1.0] * 20})
 

@@ -249,6 +249,42 @@ def test_what_is_too_old_or_too_much_is_deleted(worker, tmp_path, monkeypatch):
     assert old.look(ticket, "").state == "unknown"
 
 
+@pytest.mark.parametrize("place", ["service", f"a{'b' * 120}"])  # the path of a socket may be short alone
+def test_a_result_in_memory_is_handed_to_every_worker_and_is_in_no_file(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(tickets, "SWEPT_S", 0)
+    told = {"keep_s": 60, "most": 10, "most_bytes": 1e6, "in_memory": True}
+    body = b'{"income":54321.125}' * 10_000
+    one, other = (Tickets(tmp_path / place, **told) for _ in range(2))
+    try:
+        done, failed, dropped = (one.open("me", lambda: None) for _ in range(3))
+        one.settle(done, "done", 200, body)
+        one.settle(failed, "failed", 422, b"54321.125")
+        one.settle(dropped, "done", 200, body)
+        for each in (one, other):
+            assert (each.look(done, "me").body, each.look(done, "you").state) == (body, "unknown")
+            assert (each.look(failed, "me").body, each.look(failed, "me").head.status) == (b"54321.125", 422)
+        assert other.cancel(dropped, "me").state == "cancelled"
+        until(lambda: one._kept.find(dropped, one.worker) is None, PATIENCE_S)
+        files = [path for path in (tmp_path / place).iterdir() if path.is_file()]
+        assert len(files) == 5  # three tickets, two workers
+        assert not [path for path in files if b"54321" in path.read_bytes()]
+        one.close()
+        assert other.look(done, "me").state == "lost"
+    finally:
+        other.close()
+
+
+def test_what_is_too_old_or_too_much_is_forgotten_in_memory_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tickets, "SWEPT_S", 0)
+    one = Tickets(tmp_path, keep_s=60, most=10, most_bytes=1500, in_memory=True)
+    made = [one.open("", lambda: None) for _ in range(3)]
+    for ticket in made:
+        one.settle(ticket, "done", 200, b"x" * 700)
+    until(lambda: list(one._kept.tickets()) == made[1:], PATIENCE_S)
+    assert [one.look(ticket, "").state for ticket in made] == ["unknown", "done", "done"]
+    one.close()
+
+
 # ── a rate
 
 

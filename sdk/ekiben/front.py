@@ -73,10 +73,8 @@ class Front:
         elif Front.drain.has_begun and self._asks_readiness(scope):
             await self._show(scope, receive, send, _leaving(scope["path"]))
         elif scope["path"].startswith(ticketing.PATH) and (live := Front.live) is not None:
-            headers = dict(scope["headers"])
-            await self._show(
-                scope, receive, send, ticketing.answered(live, scope["method"], scope["path"], headers, _owner)
-            )
+            asked = live, scope["method"], scope["path"], dict(scope["headers"]), _owner
+            await self._show(scope, receive, send, await asyncio.to_thread(ticketing.answered, *asked))
         elif scope["method"] == "POST" and (endpoint := self._endpoints().get(scope["path"])) is not None:
             await endpoint(scope, receive, send)
         elif _is_bentomls(scope):

@@ -370,7 +370,7 @@ def _shown(ticket: str, seen: Seen) -> Answer:
         says = "The work of a ticket must not be cancelled before it is fetched. It was."
         return refuse(HTTPStatus.GONE, "cancelled", says)
     if seen.state == "lost":
-        says = "The process that had this ticket's work must live until it is done. It ended before. Ask again."
+        says = "The process that has this ticket's work, or its result in memory, must live until it is fetched. It ended before. Ask again."
         return refuse(HTTPStatus.GONE, "lost", says)
     document: dict[str, Any] = {"id": head.id, "arm": head.arm, "model": head.model, "rung": "later"}
     document |= {"ticket": ticket, "status": "running", "poll": f"{PATH}{ticket}", "progress": seen.progress}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import sys
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from ekiben.errors import RequestError
 from ekiben.recording.reading import read
 from ekiben.recording.segments import segments
 from odd_explainers import CRASHES, GROWS, HANGS, RAISES, offered
-from traffic.faults import until, workers_of
+from traffic.faults import kill, until, workers_of
 
 PATIENCE_S = 240
 LONGEST_S = 10
@@ -285,6 +286,73 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
     assert dict(again.contributions) == answer["explanations"][0]["contributions"]
     assert dict(again.standard_errors) == answer["explanations"][0]["standard_errors"]
     assert spec.read(folder).budgets.explain_ms == 1000
+
+
+@pytest.fixture(scope="module")
+def alternatives(rooms, tmp_path_factory):
+    """Two workers that give counterfactuals of a private column, by tickets."""
+    X, worth = rooms
+    model = RandomForestClassifier(8, random_state=0).fit(X, worth > 100)
+    contract = ek.contract(X).edit("area", private=True)
+    package = ek.pack(model, name="dear", reference=X, contract=contract, explainer="counterfactual")
+    folder = ek.scaffold(tmp_path_factory.mktemp("services") / "dear", arms={"champion": package}, workers=2)
+    home = tmp_path_factory.mktemp("home")
+    with ek.serve(folder, environment={"EKIBEN_HOME": str(home), "EKIBEN_RECORDS": str(home / "records")}) as server:
+        yield SimpleNamespace(server=server, home=home)
+
+
+def holding(folder, value):
+    """Name the files that hold a number, as text or as the bytes of a double."""
+    wanted = (repr(value).encode(), struct.pack("<d", value), struct.pack(">d", value))
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    assert found
+    return [path.name for path in found if any(each in path.read_bytes() for each in wanted)]
+
+
+def asked_anew(alternatives, path, act=httpx.get):
+    """Ask by a connection of its own, so that any worker may be the one that answers."""
+    return act(f"{alternatives.server.url}{path}", headers={"connection": "close"}, trust_env=False)
+
+
+def test_a_ticket_with_private_values_is_answered_by_every_worker_and_no_file_ever_holds_them(alternatives):
+    rooms, area = 2.390625, 41.140625
+    asked = {"rows": [{"rooms": rooms, "area": area}]}
+    with httpx.Client(base_url=alternatives.server.url, timeout=PATIENCE_S, trust_env=False) as http:
+        answer = http.post("/explain?wait=0", json=asked)
+    assert answer.status_code == 202, answer.text
+    ticket, clear = answer.headers["location"], []
+
+    def fetched():
+        clear.extend(holding(alternatives.home, area))
+        return asked_anew(alternatives, ticket)
+
+    found = settled(fetched, lambda answer: answer.status_code != 202)
+    assert (found.status_code, str(area) in found.text) == (200, True)
+    for _ in range(8):  # both workers are met
+        again = fetched()
+        assert (again.status_code, again.content) == (200, found.content)
+    assert asked_anew(alternatives, ticket, httpx.delete).json()["status"] == "cancelled"
+    assert fetched().status_code == 410
+    assert clear == holding(alternatives.home, area) == []
+    assert str(area) not in alternatives.server.log.read_text()
+    assert holding(alternatives.home, rooms)  # the record keeps what is not private
+
+
+def test_a_ticket_whose_result_was_in_the_memory_of_a_worker_that_ended_is_lost(alternatives):
+    with httpx.Client(base_url=alternatives.server.url, timeout=PATIENCE_S, trust_env=False) as http:
+        answer = http.post("/explain?wait=0", json={"rows": [{"rooms": 2.0, "area": 41.25}]})
+    ticket = answer.headers["location"]
+    settled(lambda: asked_anew(alternatives, ticket), lambda answer: answer.status_code == 200)
+    kill(*workers_of(alternatives.server.pid))
+
+    def lost():
+        try:
+            return asked_anew(alternatives, ticket)
+        except httpx.TransportError:
+            return None
+
+    refused = settled(lost, lambda answer: answer is not None and answer.status_code not in (200, 503))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (410, "lost")
 
 
 def test_an_explanation_comes_on_the_scale_that_is_asked_for(rooms, tmp_path):

@@ -79,6 +79,7 @@ class Arms:
     ) -> None:
         self.spec, self.packages, self.hooks, self.explaining = spec, packages, hooks, explaining
         self.known_texts = {arm: _seen(package) for arm, package in packages.items()}
+        self.hidden = {name for each in packages.values() for name in spec.hidden(each.schema)}
         self._at_once = dict[str, bool]()
         self._prepares = "preprocess" in hooks.changed()
 
@@ -191,9 +192,9 @@ class Arms:
             raise refusals.too_wide(most, n_told)
 
     def _n_told(self, arm: str, wish: Wish) -> int:
-        package, hidden = self.packages[arm], {*self.spec.records.hash, *self.spec.records.drop}
+        package = self.packages[arm]
         method, names = wish.method or package.method, package.schema.names
-        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in hidden])
+        return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in self.hidden])
 
     def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
         if isinstance(rows, Mapping):
@@ -221,8 +222,7 @@ class Arms:
 
     def _shown(self, arm: str, found: Found) -> Found:
         """Leave out of reference rows what the records do not keep in clear."""
-        private = {*self.spec.records.hash, *self.spec.records.drop}
-        hidden = [name for name in self.packages[arm].schema.names if name in private]
+        hidden = [name for name in self.packages[arm].schema.names if name in self.hidden]
         kinds = {each["kind"] for each in found.explanations}
         if not hidden or explanations.Examples.kind not in kinds:
             return found

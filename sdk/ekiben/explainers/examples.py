@@ -68,7 +68,7 @@ class NearRows:
         tolerance
             How far a value may lie from the row's own and still be the same answer.
         hidden
-            Columns that are never shown; they still count in the distance.
+            Columns that are never shown, beside the private ones; they still count in the distance.
 
         Raises
         ------
@@ -118,10 +118,16 @@ class NearRows:
             tolerance=None if self.context.classes else self._tolerance,
             alike=near[0],
             unlike=near[1],
-            left_out=self.hidden,
+            left_out=self._left_out,
             faithfulness_error=self._error(asking, np.concatenate(sides)),
             elapsed_ms=(perf_counter() - started) * 1e3,
         )
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        """What is never shown: the columns that are to be hidden, and those that the contract calls private."""
+        private = (each.name for each in self.context.schema.columns if each.private)
+        return tuple(dict.fromkeys((*self.hidden, *private)))
 
     @property
     def _tolerance(self) -> float:
@@ -140,7 +146,7 @@ class NearRows:
     def _neighbour(self, i: int, distance: float) -> Neighbour:
         answer, score = self._told(self.reference.answered, i)
         near = Neighbour(row=self.reference.row(i), answer=answer, score=score, distance=float(distance))
-        return near.without(self.hidden)
+        return near.without(self._left_out)
 
     def _error(self, asking: Asking, shown: npt.NDArray[np.int64]) -> float:
         """Ask for the shown rows again, each alone, and give the share that is answered otherwise."""

@@ -17,6 +17,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ekiben.explaining.handing import SOCKET, Kept
+
 if os.name == "posix":
     import fcntl
 
@@ -77,6 +79,8 @@ class Tickets:
         Where they lie; it is made, for its owner alone.
     keep_s, most, most_bytes
         How long a result is kept, how many tickets there may be, and how many bytes of results; the oldest go.
+    in_memory
+        Whether results stay in the memory of the worker that has the work, and no file holds any: they end with it.
 
     Raises
     ------
@@ -84,13 +88,14 @@ class Tickets:
         If the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, keep_s: float, most: int, most_bytes: float) -> None:
+    def __init__(self, folder: Path, *, keep_s: float, most: int, most_bytes: float, in_memory: bool = False) -> None:
         self.folder, self._keep_s, self._most, self._most_bytes = folder, keep_s, most, most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.worker = secrets.token_hex(8)
         self._lock_path = folder / f"{self.worker}{LOCK}"
         self._held = os.open(self._lock_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self._held, fcntl.LOCK_EX)  # who finds it unlocked knows that its process has ended
+        self._kept = Kept(folder, self.worker) if in_memory else None
         self._own: dict[str, Callable[[], object]] = {}
         self._writing, self._closing = threading.Lock(), threading.Event()
         self._swept = 0.0
@@ -139,6 +144,9 @@ class Tickets:
             found = self._read(ticket)
             if found is None or found[0].state != "running":
                 return
+            if self._kept is not None:
+                self._kept.keep(ticket, body)
+                body = b""
             self._write(ticket, msgspec.structs.replace(found[0], state=state, status=status, at=time()), body)
 
     def look(self, ticket: str, owner: str) -> Seen:
@@ -150,6 +158,9 @@ class Tickets:
         if head.state != "running" and time() - head.at > self._keep_s:
             return Seen(state="unknown")
         lost = head.state == "running" and not self._lives(head.worker)
+        if self._kept is not None and head.state in ("done", "failed"):
+            kept = self._kept.find(ticket, head.worker)
+            lost, body = kept is None, kept or b""
         return Seen(state="lost" if lost else head.state, head=head, body=body)
 
     def cancel(self, ticket: str, owner: str) -> Seen:
@@ -160,6 +171,8 @@ class Tickets:
                 return seen
             self._write(ticket, msgspec.structs.replace(seen.head, state="cancelled", at=time()), b"")
             stop = self._own.pop(ticket, None)
+            if self._kept is not None:
+                self._kept.drop(ticket)
         if stop is not None:
             stop()
         return Seen(state="cancelled", head=seen.head)
@@ -167,6 +180,8 @@ class Tickets:
     def close(self) -> None:
         """End; work that is under way is lost, and its tickets say so."""
         self._closing.set()
+        if self._kept is not None:
+            self._kept.close()
         self._lock_path.unlink(missing_ok=True)
         os.close(self._held)
 
@@ -206,14 +221,32 @@ class Tickets:
         return False
 
     def _watch(self) -> None:
-        """Hear of tickets that were cancelled by another worker."""
+        """Hear of tickets that were cancelled by another worker, and forget what is over."""
+        forgot = monotonic()
         while not self._closing.wait(LOOKED_S):
+            if self._kept is not None and monotonic() - forgot > SWEPT_S:
+                self._forget(self._kept)
+                forgot = monotonic()
             for ticket in list(self._own):
                 found = self._read(ticket)
                 if found is None or found[0].state == "cancelled":
                     stop = self._own.pop(ticket, None)
                     if stop is not None:
                         stop()
+
+    def _forget(self, kept: Kept) -> None:
+        """Forget the results of tickets that were cancelled or are too old, and the oldest of what is too much."""
+        sizes = kept.tickets()
+        size = sum(sizes.values())
+        for ticket, n_bytes in sizes.items():
+            found = self._read(ticket)
+            is_over = found is None or found[0].state == "cancelled" or time() - found[0].at > self._keep_s
+            if not is_over and size <= self._most_bytes:
+                continue
+            size -= n_bytes
+            kept.drop(ticket)
+            if not is_over:
+                self._path(ticket).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Delete what is too old, and the oldest of what is too much."""
@@ -233,6 +266,7 @@ class Tickets:
         for told, path in found:
             stale = path.suffix not in (END, LOCK) or not self._lives(path.stem)
             if path.suffix != END and stale and now - told.st_mtime > self._keep_s:
+                path.with_suffix(SOCKET).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
 

@@ -363,7 +363,7 @@ def _keeper(served: Served, packages: Mapping[str, Package], counted: Counted) -
     if "off" in (told.to, os.environ.get(recording.HOME)):
         return None
     inputs = served.contract.signature.inputs
-    private = [each.name for each in inputs.columns if each.private and each.name not in (*told.hash, *told.drop)]
+    private = [name for name in served.spec.hidden(inputs) if name not in (*told.hash, *told.drop)]
     arms = {arm: (str(served.spec.arms[arm]), package.digest) for arm, package in packages.items()}
     unit = served.spec.unit.name if served.spec.unit else ""
     folder, kept = recording.home() / served.name, replace(told, hash=(*told.hash, *private))
@@ -386,7 +386,11 @@ def _tickets(served: Served) -> Tickets | None:
         return None
     try:
         return Tickets(
-            tickets.home() / served.name, keep_s=told.keep_s, most=told.keep_tickets, most_bytes=told.keep_mb * 1e6
+            tickets.home() / served.name,
+            keep_s=told.keep_s,
+            most=told.keep_tickets,
+            most_bytes=told.keep_mb * 1e6,
+            in_memory=bool(served.spec.hidden(served.contract.signature.inputs)),
         )
     except OSError as reason:
         logger.warning(

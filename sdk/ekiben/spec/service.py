@@ -11,6 +11,7 @@ from typing import Any, cast
 from ekiben.errors import SpecError, nearest
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import ByArm, Route, faults_of_arm, faults_of_route, shown
+from ekiben.schema import Schema
 from ekiben.spec import parts, rules
 from ekiben.spec.parts import Budgets, Containers, Explain, Limits, Log, Records, Unit, as_table
 from ekiben.spec.rules import Rule
@@ -91,6 +92,18 @@ class ServiceSpec:
         """What the service needs beside ekiben and its models."""
         told = {"asyncpg": self.records.to == "postgres", "pyarrow": self.tables}
         return tuple(name for name, is_needed in told.items() if is_needed)
+
+    def hidden(self, inputs: Schema) -> tuple[str, ...]:
+        """Name the columns that no file of the service may hold in clear: the private ones, and what the records hash or drop.
+
+        >>> from ekiben.schema import Column
+        >>> age = Column(name="age", kind="integer", dtype="int64", nullable=False, private=True)
+        >>> served = ServiceSpec(name="risk", arms={"a": parse("models:/risk/1")}, route=Route({"a": 1}))
+        >>> served.hidden(Schema(columns=(age,)))
+        ('age',)
+        """
+        told = {*self.records.hash, *self.records.drop}
+        return tuple(each.name for each in inputs.columns if each.private or each.name in told)
 
 
 def _faults_of_kinds(spec: ServiceSpec) -> Iterator[str]:
