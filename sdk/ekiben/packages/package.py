@@ -129,12 +129,12 @@ class Package(Whole):
 
     @cached_property
     def sample(self) -> pd.DataFrame:
-        """At most 1,000 rows of the reference data."""
+        """At most 1,000 rows of the reference data; private columns hold values that nobody has."""
         return _frame_in(self.folder / "reference" / "sample.json", self.schema)
 
     @cached_property
     def examples(self) -> tuple[dict[str, Any], ...]:
-        """A few real rows, each as `row` and the `answer` that was recorded."""
+        """A few rows of the reference, each as `row` and the `answer` that was recorded; private columns as in `sample`."""
         with understood("examples.json"):
             found: list[dict[str, Any]] = read(self.folder / "examples.json")
             return tuple({"row": dict(each["row"]), "answer": dict(each["answer"])} for each in found)

@@ -65,7 +65,8 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     settings
         Settings of the named method, such as `{"wanted": "good"}` of `counterfactual`.
     examples
-        Rows to replay wherever the model goes; by default a few of the reference.
+        Rows to replay wherever the model goes, kept as they are; by default a few of the reference, whose private columns
+        hold values that nobody has.
     training
         The rows and labels that the model was fitted on, where the reference is a sample of them: their digest is kept,
         the rows are not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ekiben.explainers import Context, Explainer
 from ekiben.explainers.whole import reporting
 from ekiben.models import Adapter
 from ekiben.packages import OVERVIEW, ask, table
+from ekiben.packing.inventing import invented
 from ekiben.packing.live import Live, refuse_unequal
 from ekiben.progress import Progress
 from ekiben.schema import Signature
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 N_EXAMPLES = 6
+WITHOUT_ROWS = ("linear", "trees", "trees-interventional")  # the methods that keep no row of the reference,
+LINKED = "says-of-background.npy"  # but where they explain on another scale than the model's own
 OF_TREES = ("Forest", "Tree", "GradientBoosting")  # in the name of a class of scikit-learn's
 
 
@@ -62,10 +66,18 @@ def write_parts(
     say("fitting the explainer")
     method, notes = _fit_explainer(*explainer, _context(live, outcome), folder)
     say("describing the reference data")
-    _write_reference(folder, live.rows, live.sample)
-    given = _telling(live.sample) if examples is None else tables.conformed("examples", examples, live.signature.inputs)
+    contract = live.signature.inputs
+    private = [column.name for column in contract.columns if column.private]
+    sample = invented(live.sample, contract) if private else live.sample
+    _write_reference(folder, live.rows, sample, private)
+    given = _telling(sample) if examples is None else tables.conformed("examples", examples, contract)
     _write_examples(folder, live.model, live.adapter, live.signature, given)
-    return method, notes
+    clear = [f"the rows that {method!r} explains by"] * _keeps_rows(folder, method)
+    clear += ["the examples that were given"] * (examples is not None)
+    told = [f"Private columns are in clear in {' and in '.join(clear)}: {', '.join(private)}."] * bool(
+        private and clear
+    )
+    return method, [*notes, *told]
 
 
 def write_overview(folder: Path, live: Live, name: str, outcome: Outcome, say: Progress) -> tuple[list[str], list[str]]:
@@ -111,6 +123,11 @@ def _fit_explainer(name: str, settings: Any, context: Context, folder: Path) -> 
     return chosen.method, [*notes, *unexplained]
 
 
+def _keeps_rows(folder: Path, method: str) -> bool:
+    """Tell whether a fitted explainer holds rows of the reference, or may: of another's own method nobody knows."""
+    return method not in WITHOUT_ROWS or (folder / "explainer" / LINKED).exists()
+
+
 def _cannot_explain(chosen: Explainer, context: Context) -> list[str]:
     """Let the method explain one row, so that what it cannot do is known here."""
     try:
@@ -129,7 +146,15 @@ def _telling(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_examples(folder: Path, model: Any, adapter: Adapter, signature: Signature, rows: pd.DataFrame) -> None:
-    answers = tables.as_records(table(ask(adapter, model, rows), signature, rows.index))
+    try:
+        answers = tables.as_records(table(ask(adapter, model, rows), signature, rows.index))
+    except Exception as reason:
+        if not any(column.private for column in signature.inputs.columns):
+            raise
+        raise SpecError(
+            "The model must answer examples whose private columns hold values that were made up. It does not: "
+            f"{type(reason).__name__}. Give it rows of your own: pack(…, examples=…)."
+        ) from reason
     if any(isinstance(value, float) and not math.isfinite(value) for answer in answers for value in answer.values()):
         raise SpecError(
             "The model must answer its examples with finite numbers. It does not. Look at model.predict(…) of them."
@@ -138,8 +163,9 @@ def _write_examples(folder: Path, model: Any, adapter: Adapter, signature: Signa
     write_json(folder / "examples.json", pairs)
 
 
-def _write_reference(folder: Path, rows: pd.DataFrame, sample: pd.DataFrame) -> None:
+def _write_reference(folder: Path, rows: pd.DataFrame, sample: pd.DataFrame, private: Sequence[str]) -> None:
     (folder / "reference").mkdir()
-    write_json(folder / "reference" / "profile.json", {name: describing.profile(rows[name]) for name in rows.columns})
+    profiles = {name: describing.profile(rows[name], private=name in private) for name in rows.columns}
+    write_json(folder / "reference" / "profile.json", profiles)
     listed = tables.as_rows(sample)
     write_json(folder / "reference" / "sample.json", {name: [row[name] for row in listed] for name in rows.columns})
