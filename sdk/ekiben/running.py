@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import httpx
 
-from ekiben import draining, keys, recording, spec, starting
+from ekiben import draining, following, keys, recording, spec, starting
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -76,7 +76,7 @@ class Server(Client):
         self._metrics = tempfile.mkdtemp(prefix="ekiben-metrics-")
         command = _command(target, self.port, supervised=supervised)
         told = {starting.BENTO: target, starting.METRICS: self._metrics, draining.SECONDS: "0"}  # nobody is sent here
-        self._process = _start(command, target, self.log, {**told, **(environment or {})})
+        self._process, self._pipe = _start(command, target, self.log, {**told, **(environment or {})})
         atexit.register(self.stop)
         try:
             self._wait()
@@ -119,6 +119,9 @@ class Server(Client):
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived a killed supervisor
         shutil.rmtree(self._metrics, ignore_errors=True)
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
 
     def __enter__(self) -> Self:
         return self
@@ -239,17 +242,27 @@ def _command(target: str, port: int, *, supervised: bool) -> list[str]:
     return [sys.executable, "-m", starting.__name__, *listens]
 
 
-def _start(command: list[str], target: str, log: Path, extra: Mapping[str, str]) -> subprocess.Popen[Any]:
+def _start(
+    command: list[str], target: str, log: Path, extra: Mapping[str, str]
+) -> tuple[subprocess.Popen[Any], int | None]:
+    """Start a server that ends with this process, and give the end of the pipe that closes then."""
     directory = target if Path(target).is_dir() else None
-    with log.open("wb") as sink:
-        return subprocess.Popen(
-            command,
-            cwd=directory,
-            env=child_environment(extra),
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    theirs, ours = os.pipe() if os.name == "posix" else (None, None)
+    told = {} if theirs is None else {following.CALLER: str(theirs)}
+    try:
+        with log.open("wb") as sink:
+            return subprocess.Popen(
+                command,
+                cwd=directory,
+                env=child_environment({**told, **extra}),
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=() if theirs is None else (theirs,),
+            ), ours
+    finally:
+        if theirs is not None:
+            os.close(theirs)
 
 
 def _free_port(wanted: int) -> int:

@@ -19,7 +19,7 @@ import tomllib
 from pathlib import Path
 from types import FrameType
 
-from ekiben import bounds
+from ekiben import bounds, following
 
 WORKER = "_bentoml_impl.worker.service"
 ASKED_AT = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT")  # SageMaker, Vertex, and those that run any container
@@ -45,6 +45,7 @@ def main() -> None:
     if told.health:
         sys.exit(0 if is_ready(number) else 1)
     signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
+    following.end_with_caller()
     gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
     bento = os.environ.get(BENTO, ".")
     n_workers = bounds.workers(wanted(Path(bento)))

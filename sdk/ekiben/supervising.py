@@ -13,7 +13,7 @@ from typing import Any
 
 from bentoml.exceptions import BentoMLException
 
-from ekiben.following import end_with_parent
+from ekiben.following import end_with_caller, end_with_parent
 
 logger = logging.getLogger("bentoml.ekiben")
 
@@ -26,12 +26,13 @@ LONGEST_PAUSE_S = 30.0
 
 
 def attend() -> None:
-    """Let the supervisor of this process look after its workers each second, and replace those that died.
+    """Let the supervisor of this process look after its workers each second, replace those that died, and end with its caller.
 
     BentoML looks every ten seconds, and in a container never. Where its parts are not as they are known here, it is
     left alone, and one warning says so.
     """
     os.environ[SUPERVISOR] = str(os.getpid())
+    end_with_caller()
     try:
         from bentoml._internal.utils import circus
 

@@ -1,17 +1,22 @@
 """What a running service owes its callers."""
 
+import signal
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pandas as pd
+import psutil
 import pytest
 from openapi_spec_validator import validate
 
 import ekiben as ek
 from ekiben import routing
 from ekiben.errors import BuildError, RequestError, SpecError, UnreachableError
-from traffic.faults import kill, until, worker_of, workers_of
+from traffic.faults import is_free, kill, until, worker_of, workers_of
 
 
 def test_the_service_answers_what_the_packages_answer(server, packages, route, credit):
@@ -153,6 +158,37 @@ def test_one_worker_is_served_alone_or_beside_a_supervisor_that_starts_another(p
         until(lambda: [each.pid for each in workers_of(watched.pid)] not in ([], [worker.pid]))
     assert watched.exit_code == 0  # although it was told to end while it started another one
     assert not metrics.exists()
+
+
+CALLER = """
+import sys
+import ekiben as ek
+
+server = ek.serve(sys.argv[1], supervised=sys.argv[2] == "supervised")
+print(server.pid, server.port, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("way", ["alone", "supervised"])
+@pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_ends_by_itself_when_the_process_that_started_it_is_killed(packages, row, tmp_path, way, told):
+    folder = ek.scaffold(tmp_path / "kernel", arms={"champion": packages["champion"]})
+    with subprocess.Popen([sys.executable, "-c", CALLER, folder, way], stdin=-1, stdout=-1, text=True) as caller:
+        pid, port = map(int, caller.stdout.readline().split())
+        server = psutil.Process(pid)
+        everyone = [server, *server.children(recursive=True)]
+        assert len(everyone) > (way == "supervised")
+        assert httpx.post(f"http://127.0.0.1:{port}/predict", json={"rows": [row]}).status_code == 200
+        caller.send_signal(told)
+    until(lambda: not any(map(lives, everyone)))
+    assert is_free(port)
+
+
+def lives(process):
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_a_folder_whose_spec_cannot_be_read_is_refused_with_what_is_wrong(packages, tmp_path):
