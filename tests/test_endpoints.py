@@ -710,6 +710,48 @@ def test_what_is_recorded_of_explanations_is_the_same_by_both_ways(front, champi
     assert [each.count(b'"explanation":{"method":"linear"') for each in kept] == [*[n_rows] * 2, 0, 0, *[n_rows] * 2]
 
 
+class _Named(Hooks):
+    """A hook after which every request is the data plane's."""
+
+    def unit_of(self, request, body):
+        return "somebody"
+
+
+@pytest.mark.parametrize("hooks", [Hooks(), _Named()], ids=["quick lane", "data plane"])
+def test_others_are_answered_while_many_predictions_are_explained(front, champion, row, monkeypatch, hooks):
+    served, go = front(hooks=hooks, limits=Limits(explain_rows=20)), threading.Event()
+    explain = type(champion).documents
+
+    def held(package, rows):
+        assert len(rows) == 1 or go.wait(PATIENCE_S), "the others wait"
+        return explain(package, rows)
+
+    monkeypatch.setattr(type(champion), "documents", held)
+
+    async def both():
+        many = asyncio.ensure_future(post(served.endpoint, {"rows": [row] * 20, "explain": True}))
+        await asyncio.sleep(0)
+        other = await post(served.endpoint, {"rows": [row]})
+        assert not many.done()
+        go.set()
+        return other.status, (await many).json
+
+    status, told = asyncio.run(both())
+    assert (status, len(told["predictions"]), len(told["explanations"])) == (200, 20, 20)
+
+
+def test_a_few_predictions_whose_explanations_take_little_are_explained_on_the_way(front, row):
+    served = front()
+    lane = served.endpoint._lane
+    few = lane.admit(sent({"rows": [row] * 5, "explain": True})[0], {}, {})
+    assert not lane.is_quick(few)  # nobody knows yet
+    assert posted(served.endpoint, {"rows": [row], "explain": True}).status == 200
+    lane.arms["champion"].why_us = 10.0
+    assert lane.is_quick(few)
+    lane.arms["champion"].why_us = 1000.0
+    assert not lane.is_quick(few)
+
+
 def test_what_is_not_explained_at_once_is_not_explained_beside_predictions(front, challenger, row):
     served = front(route=routing.only("challenger"))
     answer = posted(served.endpoint, {"rows": [row], "explain": True})

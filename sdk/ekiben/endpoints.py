@@ -191,7 +191,10 @@ class Endpoint:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
         arm, n = asked.arm, len(asked.body.rows)
         if arm.plan is not None and arm.plan_for(n) is not None:
-            work = self._in_turn(arm.name, n, until, lane.planned, asked)
+            if lane.asks_why(asked):  # its turn would be measured as if all of it were the plan's
+                work: asyncio.Future[Any] | Answer = _in_thread(self._asking, lane.planned, asked)
+            else:
+                work = self._in_turn(arm.name, n, until, lane.planned, asked)
             found = work if isinstance(work, Answer) else await until.done(work)
             return self._refused(found, asked) if isinstance(found, Answer) else found
         each = self._batchers.get(arm.name)
@@ -233,7 +236,7 @@ class Endpoint:
             routed = admitted
             found = await self._found(routed, until)
             if not isinstance(found, Answer):
-                if isinstance(routed.wants, str) and routed.wants in KINDS:
+                if routed.explains or (isinstance(routed.wants, str) and routed.wants in KINDS):
                     found = await self._in_thread(self.plane.answered, routed, found, dialect)
                 else:
                     found = self.plane.answered(routed, found, dialect)

@@ -15,7 +15,7 @@ from ekiben.batching import Batcher
 from ekiben.compiling import Plan, Row
 from ekiben.dataplane import DataPlane, cookie_of, n_rows
 from ekiben.dialects import JSON
-from ekiben.explaining.answering import Found
+from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
 from ekiben.reading import Reader, reader
 from ekiben.recording.keeping import Keeper
@@ -58,6 +58,7 @@ class Arm:
         head = codecs.encode({"id": "", "arm": name, "model": self.model})
         self.head, self.tail = head[:7], head[7:-1]  # {"id":" and ","arm":"…","model":"…"
         self.why: tuple[bytes, bytes] | None = None  # what an answer and a record say of explanations by the plan
+        self.why_us = QUICK_MS * 1e3  # what explaining one row took last; before, the most that it may take
 
 
 def _picker(fields: tuple[str, ...]) -> Callable[[Any], Sequence[Any]]:
@@ -151,7 +152,8 @@ class Lane:
         plan, n = asked.arm.plan, len(asked.body.rows)
         if plan is None or n == 1:
             return plan is not None
-        return asked.arm.plan_for(n) is not None and cost_us(plan, n) < INLINE_US
+        us = cost_us(plan, n) + (n * asked.arm.why_us if self.asks_why(asked) else 0.0)
+        return asked.arm.plan_for(n) is not None and us < INLINE_US
 
     def asks_why(self, asked: Asked) -> bool:
         """Tell whether a request wants its predictions explained too."""
@@ -182,7 +184,9 @@ class Lane:
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
             if why:
-                explanations, said, kept = self._why(arm, self.plane.beside(arm.name, rows))
+                explained = self.plane.beside(arm.name, rows)
+                arm.why_us = explained.elapsed_ms * 1e3 / len(rows)
+                explanations, said, kept = self._why(arm, explained)
                 more = b"".join((b',"explanations":', explanations, said))
                 recorded = _with(encoded, found, kept) if kept else encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused

@@ -1,9 +1,11 @@
 """A service whose explainer hangs, crashes, grows and fails: it predicts on, and says what became of each explanation."""
 
+import json
 import os
 import signal
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import httpx
@@ -24,6 +26,12 @@ from traffic.faults import kill, until, workers_of
 
 PATIENCE_S = 240
 LONGEST_S = 10
+N_MANY = 10_000  # rows that take seconds to explain
+UNIT_OF = """
+    def unit_of(self, request, body):
+        return None  # and what fits is not answered before the service has seen it
+"""
+BUSY_S = 0.8  # of processor time, after which a process has read them, and explains
 
 
 def settled(act, wanted):
@@ -286,6 +294,38 @@ def test_a_sampled_explanation_keeps_to_its_time_and_can_be_made_again_from_its_
     assert dict(again.contributions) == answer["explanations"][0]["contributions"]
     assert dict(again.standard_errors) == answer["explanations"][0]["standard_errors"]
     assert spec.read(folder).budgets.explain_ms == 1000
+
+
+def test_others_are_answered_while_a_process_explains_many_predictions(tmp_path):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 12))).add_prefix("x")
+    model = RandomForestRegressor(100, max_depth=8, random_state=0).fit(X, X.prod(axis=1) + X.sum(axis=1))
+    package = ek.pack(model, name="flats", reference=X, overview=False)
+    folder = ek.scaffold(tmp_path / "flats", arms={"champion": package})
+    (folder / "ekiben.toml").write_text(
+        (folder / "ekiben.toml").read_text() + f"\n[limits]\nmax_rows = {N_MANY}\nexplain_rows = {N_MANY}\n"
+    )
+    service = folder / "service.py"
+    service.write_text(service.read_text().replace("\n\n\nfront(", UNIT_OF + "\n\nfront("))
+    row, came = dict.fromkeys(X, 0.25), []
+    with ek.serve(folder, environment={"EKIBEN_HOME": str(tmp_path / "home")}) as server:
+        worker = psutil.Process(server.pid)
+        url, before_s = f"{server.url}/predict", sum(worker.cpu_times()[:2])
+
+        def explained_many():
+            asked = {"rows": [row] * N_MANY, "explain": True}
+            with httpx.stream("POST", url, json=asked, timeout=PATIENCE_S, trust_env=False) as answer:
+                came.append("many")
+                return len(json.loads(answer.read())["explanations"])
+
+        with ThreadPoolExecutor(1) as pool, httpx.Client(trust_env=False, timeout=PATIENCE_S) as http:
+            many = pool.submit(explained_many)
+            until(lambda: many.done() or sum(worker.cpu_times()[:2]) - before_s > BUSY_S, PATIENCE_S)
+            for _ in range(3):
+                assert http.post(url, json={"rows": [row]}).status_code == 200
+                assert http.get(f"{server.url}/livez").status_code == 200
+                came.append("other")
+            assert many.result() == N_MANY
+    assert came == ["other"] * 3 + ["many"]
 
 
 @pytest.fixture(scope="module")
