@@ -42,8 +42,8 @@ def profile(values: pd.Series[Any], *, private: bool = False) -> dict[str, Any]:
         top = {str(key): int(count) for key, count in counts.head(20).items()}
         return {"missing": missing, "distinct": len(counts), "top": top}
     numbers = present.to_numpy(dtype=np.float64)
-    if private and len(numbers) and (spread := float(np.ptp(numbers))) > 0:
-        numbers = np.round(numbers, 2 - math.ceil(math.log10(spread)))
+    if private and len(numbers):
+        numbers = np.round(numbers, decimals_of(float(np.ptp(numbers))))
     heights, edges = np.histogram(numbers, bins=20)
     return {
         "missing": missing,
@@ -52,6 +52,15 @@ def profile(values: pd.Series[Any], *, private: bool = False) -> dict[str, Any]:
         "quantiles": dict(zip(map(str, QUANTILES), np.quantile(numbers, QUANTILES).tolist(), strict=True)),
         "histogram": {"counts": heights.tolist(), "edges": edges.tolist()},
     }
+
+
+def decimals_of(spread: float) -> int:
+    """Tell to how many decimals a number is told so that it says about a hundredth of a spread.
+
+    >>> decimals_of(5200.0), decimals_of(0.8), decimals_of(0.0)
+    (-2, 2, 15)
+    """
+    return 2 - math.ceil(math.log10(spread)) if spread > 0 else 15
 
 
 def measured(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ekiben import tables
+from ekiben.describing import decimals_of
 from ekiben.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -37,6 +39,23 @@ def invented(rows: pd.DataFrame, contract: Schema) -> pd.DataFrame:
     private = Schema(columns=tuple(column for column in contract.columns if column.private))
     made = {each.name: _replaced(each, [row[each.name] for row in plain], draws) for each in private.columns}
     return rows.assign(**dict(tables.as_frame(made, private).set_index(rows.index).items()))  # type: ignore[arg-type]
+
+
+def blurred(contract: Schema) -> Schema:
+    """Give a contract that tells the ends of a private column's numbers to about a hundredth of their range, and no further out."""
+    return replace(contract, columns=tuple(_blurred(each) if each.private else each for each in contract.columns))
+
+
+def _blurred(column: Column) -> Column:
+    low, high = column.low, column.high
+    if not isinstance(low, int | float) or not isinstance(high, int | float) or low == high:
+        return column
+    decimals = decimals_of(high - low)
+    step = 10.0**-decimals
+    inner = [round(low, decimals), round(high, decimals)]
+    inner[0] += step * (inner[0] < low)
+    inner[1] -= step * (inner[1] > high)
+    return replace(column, low=round(inner[0], decimals), high=round(inner[1], decimals))
 
 
 def _replaced(column: Column, values: list[Any], draws: Draws) -> list[Any]:

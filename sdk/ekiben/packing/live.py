@@ -10,6 +10,7 @@ from ekiben import models, probing, slicing, tables
 from ekiben.errors import EkibenError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.models import Adapter
 from ekiben.packages import ask, table
+from ekiben.packing.inventing import blurred
 from ekiben.schema import Output, Schema, Signature
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def live_of(
     trust = (*trust, code.module) if code else trust
     adapter = models.chosen(bound, trust=trust, allow_pickle=allow_pickle)
     signature = probing.sign(model, adapter, reference, name, contract)
-    signature = replace(signature, outputs=_named_after(target, signature.outputs))
+    signature = replace(signature, inputs=blurred(signature.inputs), outputs=_named_after(target, signature.outputs))
     try:
         rows = tables.conform(reference, signature.inputs)
     except SchemaError as misfit:
