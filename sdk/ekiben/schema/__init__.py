@@ -148,7 +148,8 @@ class Schema:
         change
             What a counterfactual may do to it: `free`, `never`, or only `up` or `down`.
         private
-            Whether a service that records decisions keeps no value of it in clear, but a keyed hash.
+            Whether a service that records decisions keeps no value of it in clear, but a keyed hash; the rows that travel with a
+            package hold made-up ones.
 
         Raises
         ------

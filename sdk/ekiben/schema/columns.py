@@ -59,7 +59,8 @@ class Column:
     change
         What a counterfactual may do to it: anything (`free`), nothing (`never`), or only raise (`up`) or lower (`down`) it.
     private
-        Whether its values are never recorded in clear: a keyed hash is, or nothing where the spec drops the column.
+        Whether its values are never recorded in clear: a keyed hash is, or nothing where the spec drops the column. Rows that
+        travel with a package hold made-up ones.
     declared
         Which of these the author declared.
 
