@@ -5,6 +5,7 @@ import warnings
 from inspect import Parameter, signature
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cross_decomposition import PLSRegression
@@ -35,7 +36,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
@@ -44,6 +45,7 @@ from sklearn.utils import all_estimators
 import ekiben as ek
 from ekiben import compiling, models
 from ekiben.errors import PlanError
+from plan_trials import tried
 from plans import assert_equal, plan_of, rows_of
 
 pytestmark = [
@@ -346,6 +348,26 @@ def test_where_all_hangs_on_rounding_the_model_itself_is_asked(model, iris):
     with pytest.raises(PlanError):
         package.plan.predictions(list(far.itertuples(index=False, name=None)))
     assert package.predict(far).equals(package.predict(far, compiled=False))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        GradientBoostingClassifier(n_estimators=5),
+        GradientBoostingRegressor(n_estimators=5),
+        AdaBoostClassifier(n_estimators=3),
+        AdaBoostRegressor(n_estimators=3),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_what_refuses_a_number_that_a_step_lost_is_no_more_answered_by_its_plan(estimator, tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.uniform(0.1, 5, size=(80, 2)), columns=["debt", "age"])
+    target = (X["debt"] > 2).astype(int)
+    model = make_pipeline(FunctionTransformer(np.log), estimator).fit(X, target)
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(X.assign(debt=-1.0))
+    tried(model, X, tmp_path, more=[{"debt": -1.0}, {"age": -3.0}, {"age": 0.0}])
 
 
 def test_what_has_no_node_says_why(credit):

@@ -102,6 +102,7 @@ def _trees(doc: Doc, building: Building) -> Node:
         doc["forest"],
         None if leaves is None else np.asarray(leaves),
         narrow=bool(doc["narrow"]),
+        whole=bool(doc.get("whole", False)),
     )
 
 

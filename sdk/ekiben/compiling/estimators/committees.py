@@ -140,7 +140,7 @@ def _votes(model: Any, flow: Flow, scope: Scope, rows: Sequence[Sequence[Sequenc
             np.array(told)[member.tree_.value[:, 0, :].argmax(axis=1)]
             for member, told in zip(model.estimators_, rows, strict=True)
         ]
-        return leaf_sums(numeric(flow, model), model.estimators_, values)
+        return leaf_sums(numeric(flow, model), model.estimators_, values, whole=True)
     shared = scope.share(numeric(flow, model))
     heads = [members.only(member, shared, scope) for member in model.estimators_]
     return members.summed([members.label(head, told) for head, told in zip(heads, rows, strict=True)])
@@ -152,7 +152,7 @@ def ada_regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     if are_trees(found):
         grown = [of_sklearn(member, member.tree_.value[:, 0, 0], i) for i, member in enumerate(found)]
         forest = grow(grown, n_features=flow.width, n_targets=len(found), strict=False, bits=64)
-        values = trees(numeric(flow, model), forest, narrow=True)
+        values = trees(numeric(flow, model), forest, narrow=True, whole=True)
     else:
         shared = scope.share(numeric(flow, model))
         values = joined([members.value(members.only(member, shared, scope)) for member in found])

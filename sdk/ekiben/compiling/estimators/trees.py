@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 MOST = np.finfo(np.float64).max  # stands for a threshold of infinity, which every number is below
 
 
-def trees(flow: Flow, forest: Forest, *, narrow: bool, leaves: Array | None = None) -> Flow:
-    """Put trees on a flow; `narrow` rounds its numbers to 32 bits first, and `leaves` are what the leaves' numbers name."""
+def trees(flow: Flow, forest: Forest, *, narrow: bool, leaves: Array | None = None, whole: bool = False) -> Flow:
+    """Put trees on a flow; `narrow` rounds its numbers to 32 bits first, and `leaves` are what the leaves' numbers name.
+
+    `whole` says that the model looks for a missing number before its trees do, and refuses it.
+    """
     width = forest.n_targets if leaves is None else leaves.shape[1]
     rounded = (
         narrow and flow.doc["op"] == "round" and flow.doc.get("only") is None
     )  # the trees round all of them anyway
     doc = {"op": "trees", "of": flow.doc["of"] if rounded else flow.doc, "forest": forest, "narrow": narrow}
+    doc |= {"whole": True} if whole else {}
     return Flow(doc=doc if leaves is None else {**doc, "leaves": leaves}, width=width)
 
 
@@ -48,7 +52,12 @@ def of_sklearn(estimator: Any, value: Array, target: int = 0, features: Any = No
 
 
 def leaf_sums(
-    flow: Flow, estimators: Sequence[Any], values: Sequence[Array], features: Sequence[Any] | None = None
+    flow: Flow,
+    estimators: Sequence[Any],
+    values: Sequence[Array],
+    features: Sequence[Any] | None = None,
+    *,
+    whole: bool = False,
 ) -> Flow:
     """Add up, tree by tree, rows of numbers that the leaves hold: `values` has for each tree (n_nodes, n_numbers)."""
     grown, rows, start = [], [], 0
@@ -60,12 +69,13 @@ def leaf_sums(
         rows.append(value[leaf])
         grown.append(of_sklearn(estimator, number, target=i, features=None if features is None else features[i]))
     forest = grow(grown, n_features=flow.width, n_targets=len(grown), strict=False, bits=64)
-    return trees(flow, forest, narrow=True, leaves=np.concatenate(rows))
+    return trees(flow, forest, narrow=True, leaves=np.concatenate(rows), whole=whole)
 
 
-def sums(flow: Flow, grown: list[Tree], n_targets: int) -> Flow:
+def sums(flow: Flow, grown: list[Tree], n_targets: int, *, whole: bool = False) -> Flow:
     """Add up what the leaves of scikit-learn's trees hold, in 64 bits."""
-    return trees(flow, grow(grown, n_features=flow.width, n_targets=n_targets, strict=False, bits=64), narrow=True)
+    forest = grow(grown, n_features=flow.width, n_targets=n_targets, strict=False, bits=64)
+    return trees(flow, forest, narrow=True, whole=whole)
 
 
 def divided(flow: Flow, by: float) -> Flow:
@@ -128,7 +138,7 @@ def gradient_boosting(model: Any, flow: Flow, scope: Scope) -> list[Head]:
         for stage in model.estimators_
         for k, tree in enumerate(stage)
     ]
-    return _linked(sums(flow, grown, n_targets), model, classes=getattr(model, "classes_", None))
+    return _linked(sums(flow, grown, n_targets, whole=True), model, classes=getattr(model, "classes_", None))
 
 
 def _beginning(model: Any) -> list[float]:

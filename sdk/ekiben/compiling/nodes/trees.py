@@ -12,7 +12,7 @@ import numpy as np
 
 from ekiben._optional import require
 from ekiben.compiling.forest import LEQ, LT, Forest, encode
-from ekiben.compiling.nodes import Node, Of, Row, Values
+from ekiben.compiling.nodes import Node, Of, Row, Values, finite, finite_row
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.loops import loops, missing
 
@@ -25,15 +25,17 @@ LARGEST_32 = 3.4028234663852886e38
 class Trees(Of):
     """What the trees add up to, in the numbers of their library.
 
-    `narrow` says that the library rounds a number to 32 bits first, and so refuses one that these cannot hold. `leaves`
-    are rows of numbers, which the leaves' numbers name.
+    `narrow` says that the library rounds a number to 32 bits first, and so refuses one that these cannot hold; `whole`, that
+    it refuses a missing one, wherever a tree would send it. `leaves` are rows of numbers, which the leaves' numbers name.
     """
 
-    def __init__(self, of: Node, forest: Forest, leaves: Array | None, *, narrow: bool) -> None:
+    def __init__(self, of: Node, forest: Forest, leaves: Array | None, *, narrow: bool, whole: bool = False) -> None:
         super().__init__(of)
+        if whole:
+            self._row = lambda values: finite_row(of.row(values))
         if forest.n_features != of.width:
             raise IntegrityError(f"A plan's trees must fit its features. Got {forest.n_features} for {of.width}.")
-        self.forest, self.leaves = forest, leaves
+        self.forest, self.leaves, self._whole = forest, leaves, whole
         self.width = forest.n_targets if leaves is None else leaves.shape[1]
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         self._kind = np.float32 if forest.bits == 32 else np.float64
@@ -85,6 +87,8 @@ class Trees(Of):
         return made
 
     def apply(self, matrix: Array) -> Array:
+        if self._whole:
+            finite(matrix)
         if loops is not None and self._taken is not None:
             made: Array = np.empty((len(matrix), self.width))
             if not loops.rows(self._taken, np.ascontiguousarray(matrix, dtype=np.float64), made):
