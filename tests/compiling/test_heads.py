@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -23,12 +24,13 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
@@ -39,7 +41,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 
 import ekiben as ek
@@ -357,6 +359,7 @@ def test_where_all_hangs_on_rounding_the_model_itself_is_asked(model, iris):
         GradientBoostingRegressor(n_estimators=5),
         AdaBoostClassifier(n_estimators=3),
         AdaBoostRegressor(n_estimators=3),
+        make_pipeline(SelectKBest(k=1), DecisionTreeRegressor(max_depth=3)),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -368,6 +371,15 @@ def test_what_refuses_a_number_that_a_step_lost_is_no_more_answered_by_its_plan(
     with pytest.raises(ValueError, match="NaN"):
         model.predict(X.assign(debt=-1.0))
     tried(model, X, tmp_path, more=[{"debt": -1.0}, {"age": -3.0}, {"age": 0.0}])
+
+
+def test_a_target_beyond_all_numbers_is_not_turned_back(tmp_path):
+    X = pd.DataFrame({"age": np.arange(1.0, 61.0)})
+    model = TransformedTargetRegressor(PoissonRegressor(), transformer=QuantileTransformer(n_quantiles=20))
+    model.fit(X, X["age"] ** 2)
+    with pytest.raises(ValueError, match="infinity"):
+        model.predict(X.assign(age=1e300))
+    tried(model, X, tmp_path, more=[{"age": 1e300}])
 
 
 def test_what_has_no_node_says_why(credit):

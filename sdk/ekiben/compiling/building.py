@@ -95,6 +95,10 @@ def _shared(doc: Doc, building: Building) -> Node:
     return columns.Shared(building.shared[int(doc["number"])])
 
 
+def _select(doc: Doc, building: Building) -> Node:
+    return columns.Select(building.node(doc["of"]), doc["keep"], whole=bool(doc.get("whole", False)))
+
+
 def _trees(doc: Doc, building: Building) -> Node:
     leaves = doc.get("leaves")
     return Trees(
@@ -152,7 +156,7 @@ OPS: dict[str, Build] = {
     "raw": lambda doc, building: columns.Raw(building.places(doc["names"])),
     "round": plain(numbers.Round, "only"),
     "scale": plain(numbers.Scale, "shift", "scale"),
-    "select": plain(columns.Select, "keep"),
+    "select": _select,
     "shared": _shared,
     "shares": plain(links.Shares, "strict"),
     "sides": plain(sides.Sides, "sources", "tables"),

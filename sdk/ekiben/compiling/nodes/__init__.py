@@ -148,18 +148,22 @@ class Node:
 
 
 class Of(Node):
-    """A node on numbers of another node; numpy alone where `row` is not written for one row."""
+    """A node on numbers of another node; numpy alone where `row` is not written for one row.
 
-    def __init__(self, of: Node) -> None:
-        self.of, self.width = of, of.width
-        self._row = of.row
+    `whole` says that its library looks for a missing or infinite number first, and refuses it.
+    """
+
+    def __init__(self, of: Node, *, whole: bool = False) -> None:
+        self.of, self.width, self._whole = of, of.width, whole
+        self._row = (lambda values: finite_row(of.row(values))) if whole else of.row
 
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = self.apply(np.array([self._row(values)], dtype=np.float64))[0].tolist()
         return made
 
     def block(self, table: Table) -> Array:
-        return self.apply(self.of.block(table))
+        below = self.of.block(table)
+        return self.apply(finite(below) if self._whole else below)
 
     def apply(self, matrix: Array) -> Array:
         """Turn numbers of shape (n_rows, of.width) into numbers of shape (n_rows, width)."""

@@ -185,8 +185,8 @@ class Join(Node):
 class Select(Of):
     """Some of the numbers, in another order."""
 
-    def __init__(self, of: Node, keep: Sequence[int]) -> None:
-        super().__init__(of)
+    def __init__(self, of: Node, keep: Sequence[int], *, whole: bool = False) -> None:
+        super().__init__(of, whole=whole)
         self.width, self.keep = len(keep), list(keep)
         self._get = itemgetter(*keep) if len(keep) > 1 else only(keep[0])
 

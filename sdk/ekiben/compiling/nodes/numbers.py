@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, ByRow, Fold, Node, Of, Table, Values
+from ekiben.compiling.nodes import NAN, ByRow, Fold, Node, Of, Table, Values, finite_row
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -151,6 +151,8 @@ class Steps(ByRow):
         at, values = self._at, self._values
         if number != number:
             return number
+        if number - number != 0:  # no library looks for what is infinite on a line
+            finite_row((number,))
         if len(at) == 1:
             return values[0]
         if self._low is not None and self._high is not None:

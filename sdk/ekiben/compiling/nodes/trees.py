@@ -12,7 +12,7 @@ import numpy as np
 
 from ekiben._optional import require
 from ekiben.compiling.forest import LEQ, LT, Forest, encode
-from ekiben.compiling.nodes import Node, Of, Row, Values, finite, finite_row
+from ekiben.compiling.nodes import Node, Of, Row, Values
 from ekiben.errors import IntegrityError, PlanError
 from ekiben.loops import loops, missing
 
@@ -30,12 +30,10 @@ class Trees(Of):
     """
 
     def __init__(self, of: Node, forest: Forest, leaves: Array | None, *, narrow: bool, whole: bool = False) -> None:
-        super().__init__(of)
-        if whole:
-            self._row = lambda values: finite_row(of.row(values))
+        super().__init__(of, whole=whole)
         if forest.n_features != of.width:
             raise IntegrityError(f"A plan's trees must fit its features. Got {forest.n_features} for {of.width}.")
-        self.forest, self.leaves, self._whole = forest, leaves, whole
+        self.forest, self.leaves = forest, leaves
         self.width = forest.n_targets if leaves is None else leaves.shape[1]
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         self._kind = np.float32 if forest.bits == 32 else np.float64
@@ -87,8 +85,6 @@ class Trees(Of):
         return made
 
     def apply(self, matrix: Array) -> Array:
-        if self._whole:
-            finite(matrix)
         if loops is not None and self._taken is not None:
             made: Array = np.empty((len(matrix), self.width))
             if not loops.rows(self._taken, np.ascontiguousarray(matrix, dtype=np.float64), made):

@@ -14,7 +14,10 @@ from ekiben.compiling.translating import Flow, NoPlan, Scope, numeric, on
 
 def selector(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Keep the numbers that were selected."""
-    return _some(flow, np.flatnonzero(step.get_support()).tolist(), step)
+    made = _some(flow, np.flatnonzero(step.get_support()).tolist(), step)
+    if made.doc["op"] != "select" or step.__sklearn_tags__().input_tags.allow_nan:
+        return made
+    return replace(made, doc={**made.doc, "whole": True})  # of those too that it leaves out
 
 
 def _some(flow: Flow, keep: Sequence[int], step: Any) -> Flow:
