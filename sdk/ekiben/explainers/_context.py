@@ -55,7 +55,7 @@ class Context:
     """A model as an explainer meets it.
 
     `reference` holds rows that are typical of the model's inputs. It is needed to fit; a loaded explainer has what it
-    needs in its own folder. Of several outputs, the one whose number is `which` is explained. `model` may be `Later`,
+    needs in its own folder. Where it is a sample, `known` holds all rows, for what is too rare for a sample. Of several outputs, the one whose number is `which` is explained. `model` may be `Later`,
     for a method that a `plan` spares it.
     """
 
@@ -63,6 +63,7 @@ class Context:
     adapter: Adapter
     schema: Schema
     reference: pd.DataFrame | None = None
+    known: pd.DataFrame | None = None
     outputs: tuple[Output, ...] = ()
     which: int = 0
     plan: Plan | None = None

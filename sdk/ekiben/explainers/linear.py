@@ -91,7 +91,7 @@ class Linear:
         _refuse_curved(estimator, matrix, margins)
         margins = context.own(margins)
         units, centred = _scale(context, estimator, reference, margins)
-        owners = feature_owners(transform, reference, context.schema)
+        owners = feature_owners(transform, reference, context.schema, context.known)
         weights, intercepts = _own(context, *_weights(estimator), centred=centred)
         return cls(
             context=context,

@@ -90,7 +90,7 @@ class Trees:
         engine, head = cls._asked(context, transform, estimator), reference.iloc[:N_CHECKED]
         _refuse_gaps(engine.broken(head))
         units = measured_units(context, engine.margins(head), context.scores(head), tolerance=LINK_TOLERANCE)
-        return engine, feature_owners(transform, reference, context.schema), units
+        return engine, feature_owners(transform, reference, context.schema, context.known), units
 
     @classmethod
     def _fit_grown(cls, grown: Grown, context: Context, reference: pd.DataFrame) -> tuple[Prepared, Rows, Units]:
@@ -104,7 +104,7 @@ class Trees:
         margins = grown.numbers(features_of(grown, as_columns(head), len(head)))
         units = measured_units(context, margins, context.scores(head), tolerance=LINK_TOLERANCE)
         second = units == "probability" and margins.shape[1] == 2  # the first is what is missing to 1
-        owners = feature_owners(transform, reference, context.schema)
+        owners = feature_owners(transform, reference, context.schema, context.known)
         players, background = cls._players(grown, owners, len(context.names)), cls._background(grown, reference)
         engine = Prepared.of(grown, players, [1] if second else list(range(margins.shape[1])), background)
         _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))

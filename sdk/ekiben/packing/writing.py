@@ -98,6 +98,7 @@ def _context(live: Live, outcome: Outcome) -> Context:
         adapter=live.adapter,
         schema=live.signature.inputs,
         reference=live.sample,
+        known=live.rows,
         outputs=live.signature.outputs,
         plan=outcome.plan,
     )
