@@ -292,6 +292,23 @@ def test_html_shows_five_rows_and_counts_the_rest(rule):
     assert "… and 2 more" in Explanations([rule] * 7)._repr_html_()
 
 
+def test_print_says_a_rule_and_what_would_change_it_in_words(rule, counterfactual, examples):
+    assert str(rule).startswith("If Job == 'fixed' and Income <= 105.00, then 'good'. (precision ")
+    assert str(counterfactual) == counterfactual.sentence()
+    assert str(examples).startswith("the label 'bad', alike: ")
+
+
+def test_a_rule_below_what_was_asked_for_says_how_often_it_holds(rule):
+    missed = replace(rule, reached=False, precision=0.29)
+    assert missed.sentence().endswith("then 'good' in 29% of cases only.")
+    assert "of the answers are <b>good</b>" in missed.html()
+    assert "29,0" in missed.html("fr")
+    bare = replace(missed, conditions=())
+    assert bare.sentence() == "No rule was found: of all rows 29% get 'good'."
+    assert "No rule was found: 29.0%" in bare.html()
+    assert "whatever" not in bare.html()
+
+
 def test_a_rule_without_conditions_always_holds(rule):
     document = to_json(rule) | {"conditions": []}
     assert from_json(document).sentence() == "Always 'good', whatever the columns hold."

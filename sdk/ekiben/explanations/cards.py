@@ -116,7 +116,8 @@ class _Places:
 
 def _rule(one: Any, speaker: Speaker) -> str:
     say, label = speaker.words["page"], f"<b>{escape(_kept(one, speaker))}</b>"
-    head = _template(say["conditions"] if one.conditions else say["always"], label=label)
+    words = ("conditions", "always") if one.reached else ("mostly", "no_rule")
+    head = _template(say[words[not one.conditions]], label=label, share=escape(speaker.share(one.precision)))
     known = any(column_of(each, one.subject) is not None for each in one.conditions)
     rows = [_condition(each, one.subject, speaker, known) for each in one.conditions]
     heads = [("name", say["condition"]), *([("value", say["here"])] if known else [])]

@@ -133,6 +133,9 @@ class Counterfactual(Shown):
         ways = "; or ".join(each.sentence() for each in self.alternatives)
         return f"{said(self.before)}{score}, wanted {self.wanted}: {f'{ways}.' if ways else SAYINGS[self.outcome]}"
 
+    def __str__(self) -> str:
+        return self.sentence()
+
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Counterfactual:
         """Read the values of its fields back from JSON."""

@@ -92,6 +92,10 @@ class Examples(Shown):
             told[f"{side}_distance"] = rows[0].distance if rows else None
         return told
 
+    def __str__(self) -> str:
+        what, _, answer, near = self.line()
+        return f"{what} {answer}, {near}"
+
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, and how near its neighbours are."""
         sides = {"alike": self.alike, "unlike": self.unlike}

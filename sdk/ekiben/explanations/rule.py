@@ -65,11 +65,21 @@ class Rule(Shown):
     subject: Subject = field(default_factory=Subject, compare=False, repr=False)
 
     def sentence(self) -> str:
-        """Say the rule."""
-        return f"If {' and '.join(self.conditions)}, then {self._told()}." if self.conditions else f"{self._always()}."
+        """Say the rule, and how often it holds where that is less than was asked for."""
+        if not self.conditions:
+            return f"{self._always()}."
+        return f"If {' and '.join(self.conditions)}, then {self._kept()}."
+
+    def __str__(self) -> str:
+        return self.line()[-1]
 
     def _always(self) -> str:
+        if not self.reached:
+            return f"No rule was found: of all rows {self.precision:.0%} get {self._told()}"
         return f"Always {self._told()}, whatever the columns hold"
+
+    def _kept(self) -> str:
+        return self._told() if self.reached else f"{self._told()} in {self.precision:.0%} of cases only"
 
     def _told(self) -> str:
         return (
@@ -111,7 +121,7 @@ class Rule(Shown):
 
         speaker = Speaker.of("en")
         named = [(each, column_of(each, self.subject)) for each in self.conditions]
-        title = f"As long as this holds, then {self._told()}" if self.conditions else self._always()
+        title = f"As long as this holds, then {self._kept()}" if self.conditions else self._always()
         shares = [
             cards.Share(name=name, share=share, low=low, high=high)
             for name, share, (low, high) in (
