@@ -303,6 +303,16 @@ def test_what_neither_predicts_nor_is_called_is_refused_with_the_way_out():
         models.find(object())
 
 
+def test_what_needs_more_than_a_frame_is_refused_with_its_signature():
+    class Wage:
+        def predict(self, context, model_input, params=None):
+            return model_input
+
+    words = "Got Wage.predict(context, model_input, params=None). Pack a function of the frame that calls it;"
+    with pytest.raises(UnsupportedModelError, match=re.escape(words)):
+        ek.pack(Wage(), name="wage", reference=pd.DataFrame({"age": [1, 2, 3]}))
+
+
 def test_a_class_is_refused_for_its_objects(local):
     with pytest.raises(UnsupportedModelError, match=re.escape("Got the class Scorer. Make one: Scorer(…).")):
         packed(local.Scorer)

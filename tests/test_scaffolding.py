@@ -12,6 +12,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import LinearSVC
 
 import ekiben as ek
 from ekiben import compatibility, pinning, scaffolding, spec
@@ -300,9 +301,18 @@ def test_arms_of_other_labels_are_refused(champion, people, prepared, tmp_path):
     named = make_pipeline(prepared(), LogisticRegression()).fit(people[0], people[1].map({"good": 1, "bad": 0}))
     other = ek.pack(named, name="risk", reference=people[0])
     words = (
-        "The arms of one service must answer alike. 'champion' gives ['bad', 'good'], 'challenger' gives [0, 1]. "
+        "The arms of one service must answer alike. 'champion' gives scores of ['bad', 'good'], 'challenger' gives "
+        "scores of [0, 1]. "
         "Give both the same labels in the same order."
     )
+    with pytest.raises(SpecError, match=re.escape(words)):
+        ek.scaffold(tmp_path / "risk", arms={"champion": champion, "challenger": other}, route=BOTH)
+
+
+def test_an_arm_of_labels_alone_beside_one_of_scores_is_told_how_to_get_scores(champion, people, prepared, tmp_path):
+    bare = make_pipeline(prepared(), LinearSVC()).fit(*people)
+    other = ek.pack(bare, name="risk", reference=people[0])
+    words = "'challenger' gives a label. Give both scores: CalibratedClassifierCV(model) makes them for a model that has none."
     with pytest.raises(SpecError, match=re.escape(words)):
         ek.scaffold(tmp_path / "risk", arms={"champion": champion, "challenger": other}, route=BOTH)
 

@@ -159,7 +159,7 @@ def test_a_probability_is_not_called_a_margin(few):
         StandardScaler(), MLPClassifier((3,), solver="lbfgs", alpha=1, max_iter=5000, random_state=0)
     ).fit(X, y)
     context = context_of(model, X)
-    with pytest.raises(ExplainError, match="answers in 'probability', and not in 'margin'"):
+    with pytest.raises(ExplainError, match=r"answers: 'log-odds', 'probability'\. Got 'margin'"):
         explainers.choose("sampling", context, settings={"units": "margin"})
     one = explainers.choose("sampling", context, settings={"units": "log-odds"}).explain(X.iloc[[1]])[0]
     chance = model.predict_proba(X.iloc[[1]])[0, 1]
@@ -204,7 +204,7 @@ def test_a_scale_that_a_method_has_not_is_refused_with_what_to_do(few):
     svm = LinearSVC().fit(X, y)
     with pytest.raises(ExplainError, match=r"in 'margin', and not in 'probability'.*'sampling'"):
         explainers.choose("linear", context_of(svm, X), settings={"units": "probability"})
-    with pytest.raises(ExplainError, match="answers in 'indicator', and not in 'probability'"):
+    with pytest.raises(ExplainError, match=r"answers: 'margin'\. Got 'probability'\. Leave"):
         explainers.choose("sampling", context_of(svm, X), settings={"units": "probability"})
     with pytest.raises(ExplainError, match="in 'target', and not in 'probability'"):
         explainers.choose("linear", context_of(LinearRegression().fit(X, y), X), settings={"units": "probability"})

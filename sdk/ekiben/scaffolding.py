@@ -164,7 +164,7 @@ def _contract(packages: Mapping[str, Package], described: ServiceSpec) -> Contra
         if package.signature.outputs != signature.outputs:
             raise SpecError(
                 f"The arms of one service must answer alike. {first[0]!r} gives {_says(first[1])}, {arm!r} gives {_says(package)}. "
-                "Give both the same labels in the same order."
+                f"{_remedy(first[1], package)}"
             )
         signature = replace(signature, inputs=compatibility.union(signature.inputs, package.schema))
     pins = {
@@ -195,11 +195,18 @@ def _unit_is_no_alias(described: ServiceSpec, promised: Schema) -> None:
         )
 
 
+def _remedy(*packages: Package) -> str:
+    parts = {output.parts for package in packages for output in package.signature.outputs}
+    if parts == {("label",), ("label", "scores")}:
+        return "Give both scores: CalibratedClassifierCV(model) makes them for a model that has none."
+    return "Give both the same labels in the same order."
+
+
 def _says(package: Package) -> str:
     told = []
     for output in package.signature.outputs:
-        parts = " and ".join(f"a {part}" if part == "value" else part for part in output.parts if part != "scores")
-        what = str(list(output.classes)) if output.classes and "scores" in output.parts else parts
+        parts = " and ".join(f"a {part}" for part in output.parts if part != "scores")
+        what = f"scores of {list(output.classes)}" if output.classes and "scores" in output.parts else parts
         told.append(f"{output.name}: {what}" if output.name else what)
     return ", ".join(told)
 

@@ -107,6 +107,7 @@ def known_bento(tag: str) -> str:
 
 
 def _bento(tag: str) -> Bento:
+    tag = str(tag)  # whoever has just scaffolded holds a folder, which is told what to do with
     try:
         return bentoml.get(tag)
     except (NotFound, InvalidArgument, ValueError):  # what is no tag is no bento's either

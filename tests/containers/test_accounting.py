@@ -170,6 +170,12 @@ def test_nobody_s_bento_is_told_so_by_each_verb(tmp_path):
             verb()
 
 
+def test_a_folder_in_place_of_a_tag_is_told_how_to_build_it(tmp_path):
+    for verb in (ek.forecast, ek.containerize, lambda folder: ek.vendor(folder, to=tmp_path / "wheels")):
+        with pytest.raises(NotFoundError, match=re.escape(f"To build one, run: ekiben build {tmp_path}")):
+            verb(tmp_path)
+
+
 def test_a_shell_forecasts_and_collects(tag, tmp_path):
     ran = CliRunner().invoke(cli.app, ["vendor", tag, "--to", str(tmp_path / "wheels")])
     assert "wheels" in ran.output

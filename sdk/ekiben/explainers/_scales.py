@@ -50,15 +50,16 @@ class Scale:
         own = units_of_scores(context)
         if units in (None, own):
             return cls(context=context, units=own, by="scores")
-        if units in ("log-odds", "margin"):
-            below, by = _of_sums(context, reference.iloc[:N_TRIED])
-            if below is not None and below in (units, *(["log-odds"] if units == "margin" else [])):
-                return cls(context=context, units=units, by=by)
-            if units == "log-odds" and own == "probability":
-                return cls(context=context, units=units, by="logits")
+        below, by = _of_sums(context, reference.iloc[:N_TRIED])
+        made: dict[Units, By] = {"log-odds": "logits"} if own == "probability" else {}
+        if below is not None:
+            made |= {below: by, **({"margin": by} if below == "log-odds" else {})}
+        if units in made:
+            return cls(context=context, units=units, by=made[units])
+        known = [repr(each) for each in sorted({own, *made} - {"indicator"})] or ["none: it gives labels alone"]
         raise ExplainError(
-            f"The method 'sampling' explains a model on a scale on which it answers. This one answers in {own!r}, and not "
-            f"in {units!r}. Leave the 'units' out, or name those of another method."
+            f"The 'units' must be a scale on which the model answers: {', '.join(known)}. Got {units!r}. "
+            "Leave the 'units' out, or ask another method."
         )
 
     @property

@@ -108,7 +108,29 @@ def called(model: Any) -> Callable[[pd.DataFrame], Any]:
         raise UnsupportedModelError(
             f"The model must be a function of a frame, or have predict(frame). Got {type(model).__name__}."
         )
+    if (needed := _needs_more(predict)) is not None:
+        raise UnsupportedModelError(
+            f"A model must answer a frame alone. Got {_named(model, predict)}{needed}. Pack a function of the frame that calls it; "
+            "a PythonModel of MLflow by where it was logged: pack('models:/…', …)."
+        )
     return predict  # type: ignore[no-any-return]
+
+
+def _needs_more(predict: Callable[..., Any]) -> inspect.Signature | None:
+    """Give the signature of what cannot be called with a frame alone."""
+    try:
+        signature = inspect.signature(predict)
+    except (TypeError, ValueError):  # of compiled code nobody knows
+        return None
+    try:
+        signature.bind(None)
+    except TypeError:
+        return signature
+    return None
+
+
+def _named(model: Any, predict: Callable[..., Any]) -> str:
+    return getattr(model, "__name__", type(model).__name__) + ("" if predict is model else ".predict")
 
 
 def _copied(frame: pd.DataFrame) -> pd.DataFrame:
