@@ -3,15 +3,19 @@
 A flood takes more than the worker's time: whoever sends it, and the system that carries it, take the machine's. So the same
 flood is sent to another service as well: what predictions wait for then, no worker can mend.
 
-Run in `tests`: `python -m bench.explaining`. It writes figures; nothing is asserted on a clock.
+Run in `tests`: `python -m bench.explaining`, some five minutes, or with `--short`, within one. Each figure is told as it is found,
+and all of them at the end; nothing is asserted on a clock.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,19 +29,48 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ekiben as ek
+from bench.__main__ import narrator
 from traffic.arrivals import offer
 from traffic.load import Request, Tally, run
 
-SECONDS, SEED, BUDGET_MS = 10.0, 12, 200
+SEED, BUDGET_MS = 12, 200
 PREDICTIONS_PER_S = 100.0
 TIMES = 10  # as many explanations as can be
 MOST_PER_S = 2500.0  # that one sender can keep to
-ROUNDS = 3  # of each flood, in turn
+AROUND_S = 1.0  # that a flood is longer than what is measured in it
 MODELS = {  # what is explained apart, and what in the worker itself
     "apart": RandomForestClassifier(30, random_state=0),
     "inline": HistGradientBoostingClassifier(random_state=0),
 }
 HEADERS = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long services are warmed up and measured, and how often each flood comes, in turn."""
+
+    warm_s: float = 10
+    seconds: float = 10
+    patience_s: float = 60  # of whoever asks for explanations
+    rounds: int = 3
+    rounds_together: int = 5
+
+
+SHORT = Plan(warm_s=1, seconds=2, patience_s=2, rounds=1, rounds_together=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where services lie, how much is measured, and who is told."""
+
+    folder: Path
+    plan: Plan
+    say: Callable[[str], None]
+
+    def told(self, what: str, figures: dict[str, float]) -> dict[str, float]:
+        """Tell what was found, and give it."""
+        self.say(f"{what}: " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+        return figures
 
 
 def trained() -> tuple[pd.DataFrame, pd.Series[Any]]:
@@ -51,76 +84,98 @@ def asked(path: str, frame: pd.DataFrame, kind: str, *statuses: int, **more: Any
     return Request(kind, "POST", path, HEADERS, body, frozenset(statuses))
 
 
-def flooded(url: str, request: Request, per_second: float, seconds: float, told: Any) -> None:
-    """Ask for explanations from another process, so that the one that measures is not kept from it."""
-    tally = offer(url, repeat(request), per_second=per_second, seconds=seconds, seed=SEED, timeout_s=60)
+def flooded(url: str, request: Request, per_second: float, plan: Plan, told: Any) -> None:
+    """Ask for explanations from another process, so that the one that measures is not kept from it; say first that it begins."""
+    told.put("begun")
+    seconds = plan.seconds + AROUND_S
+    tally = offer(url, repeat(request), per_second=per_second, seconds=seconds, seed=SEED, timeout_s=plan.patience_s)
     told.put({str(outcome): n for outcome, n in tally.outcomes.items()})
 
 
-def predicted(url: str, request: Request) -> dict[str, float]:
-    tally: Tally = offer(url, repeat(request), per_second=PREDICTIONS_PER_S, seconds=SECONDS, seed=SEED + 1)
+def predicted(url: str, request: Request, seconds: float) -> dict[str, float]:
+    tally: Tally = offer(url, repeat(request), per_second=PREDICTIONS_PER_S, seconds=seconds, seed=SEED + 1)
     good = tally.outcomes[200] / tally.sent
     return {"p50_ms": tally.percentile_ms(50), "p99_ms": tally.percentile_ms(99), "goodput": good}
 
 
-def flooding(url: str, explain: Request, per_second: float, predicting: str, predict: Request) -> dict[str, Any]:
+def flooding(url: str, explain: Request, per_second: float, predicting: str, predict: Request, plan: Plan) -> Any:
     """Predict while a service is flooded, and tell what became of both."""
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
-    flood = context.Process(target=flooded, args=(url, explain, min(per_second, MOST_PER_S), SECONDS + 2, told))
+    flood = context.Process(target=flooded, args=(url, explain, min(per_second, MOST_PER_S), plan, told))
     flood.start()
-    during = predicted(predicting, predict)
+    told.get(timeout=120)  # it has begun: importing what it needs takes seconds
+    during = predicted(predicting, predict, plan.seconds)
     outcomes = told.get(timeout=120)
     flood.join()
     return {**during, "explained": outcomes}
 
 
-def beside(folder: Path, name: str, model: ClassifierMixin) -> dict[str, Any]:
+def beside(bench: Bench, name: str, model: ClassifierMixin) -> dict[str, Any]:
     """Predict alone, beside a flood of explanations, beside one that another service gets, and alone again."""
     frame, target = trained()
-    package = ek.pack(model.fit(frame, target), name=name, reference=frame)
+    plan, folder, told = bench.plan, bench.folder, bench.told
+    package = ek.pack(model.fit(frame, target), name=name, reference=frame, overview=False)
     budgets = ek.Budgets(explain_ms=BUDGET_MS)
     ours, other = (ek.scaffold(folder / f"{name}_{each}", arms={"only": package}, budgets=budgets) for each in "ab")
     predict, explain = asked("/predict", frame, "predict", 200), asked("/explain", frame, "explain", 200, 202, 429)
     homes = ({"EKIBEN_HOME": str(folder / "home" / each)} for each in "ab")
     with ek.serve(ours, environment=next(homes)) as server, ek.serve(other, environment=next(homes)) as elsewhere:
+        bench.say(f"{name}: warming up")
         for each in (elsewhere, server):
-            run(each.url, repeat(explain), clients=1, seconds=10)  # until its process is warm
-        capacity = run(server.url, repeat(explain), clients=1, seconds=5).per_second
+            run(each.url, repeat(explain), clients=1, seconds=plan.warm_s)  # until its process is warm
+        capacity = run(server.url, repeat(explain), clients=1, seconds=plan.warm_s / 2).per_second
+        told(name, {"explanations a second": capacity})
         floods = {"here": server.url, "elsewhere": elsewhere.url}
-        predicted(server.url, predict)
-        before = predicted(server.url, predict)
-        rounds = [
-            {where: flooding(url, explain, TIMES * capacity, server.url, predict) for where, url in floods.items()}
-            for _ in range(ROUNDS)
-        ]
-        after = predicted(server.url, predict)
+        predicted(server.url, predict, plan.warm_s)
+        before = told(f"{name}: before", predicted(server.url, predict, plan.seconds))
+        rounds = []
+        for i in range(plan.rounds):
+            found = {}
+            for where, url in floods.items():
+                found[where] = flooding(url, explain, TIMES * capacity, server.url, predict, plan)
+                shown = {key: value for key, value in found[where].items() if key != "explained"}
+                told(f"{name}: flooded {where}, round {i + 1} of {plan.rounds}", shown)
+            rounds.append(found)
+        after = told(f"{name}: after", predicted(server.url, predict, plan.seconds))
     return {"explanations_per_s": capacity, "before": before, "flooded": rounds, "after": after}
 
 
-def together(folder: Path) -> dict[str, float]:
+def together(bench: Bench) -> dict[str, float]:
     """Predict with a linear model, without and with explanations."""
     frame, target = trained()
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, target)
-    package = ek.pack(model, name="linear", reference=frame)
+    package = ek.pack(model, name="linear", reference=frame, overview=False)
     found: dict[str, list[float]] = {"predict": [], "with explanations": [], "explain": []}
     asks = {
         "predict": asked("/predict", frame, "predict", 200),
         "with explanations": asked("/predict", frame, "both", 200, explain=True),
         "explain": asked("/explain", frame, "explain", 200),
     }
-    with ek.serve(
-        ek.scaffold(folder / "linear", arms={"only": package}), environment={"EKIBEN_HOME": str(folder / "home")}
-    ) as server:
-        for _ in range(5):
+    folder = ek.scaffold(bench.folder / "linear", arms={"only": package})
+    with ek.serve(folder, environment={"EKIBEN_HOME": str(bench.folder / "home")}) as server:
+        for i in range(bench.plan.rounds_together):
             for name, request in asks.items():
                 found[name].append(run(server.url, repeat(request), clients=1, seconds=2).percentile_ms(50))
+            latest = {name: times[-1] for name, times in found.items()}
+            bench.told(f"together, p50 ms, round {i + 1} of {bench.plan.rounds_together}", latest)
     return {name: float(np.median(times)) for name, times in found.items()}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure, tell what is found as it is found, and write all of it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.explaining", description="What explanations cost predictions."
+    )
+    parser.add_argument("--short", action="store_true", help="one round of each, shorter: within a minute")
+    plan = SHORT if parser.parse_args().short else Plan()
     with tempfile.TemporaryDirectory() as made:
-        figures: dict[str, Any] = {name: beside(Path(made), name, model) for name, model in MODELS.items()}
-        figures["together_p50_ms"] = together(Path(made))
+        bench = Bench(folder=Path(made), plan=plan, say=narrator())
+        figures: dict[str, Any] = {name: beside(bench, name, model) for name, model in MODELS.items()}
+        figures["together_p50_ms"] = together(bench)
     json.dump(figures, sys.stdout, indent=1)
     print()
+
+
+if __name__ == "__main__":
+    main()

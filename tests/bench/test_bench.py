@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bench import drawing, environments, load, measuring, models, ours, reporting, running
+from bench import drawing, environments, explaining, load, measuring, models, ours, reporting, running
 from bench.contenders import Installed, Place
 from bench.environments import OURS
 from bench.figures import HEADLINE
@@ -141,3 +141,16 @@ def test_a_goal_is_met_missed_or_not_measured():
     met = [Goal(says="", measured=measured, at_most=1 / 50).is_met for measured in (0.01, 0.5, None)]
     assert met == [True, False, None]
     assert Goal(says="", measured=640, at_least=500).is_met
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.xdist_group("bench")
+def test_what_explanations_cost_is_told_as_it_is_found(tmp_path):
+    said = []
+    bench = explaining.Bench(folder=tmp_path, plan=explaining.SHORT, say=said.append)
+    found = explaining.together(bench)
+    (line,) = said
+    assert line.startswith("together, p50 ms, round 1 of 1: predict ")
+    assert set(found) == {"predict", "with explanations", "explain"}
+    assert all(value > 0 for value in found.values())
