@@ -110,6 +110,17 @@ def test_missing_values_go_where_the_trees_learnt(gappy, tmp_path):
         assert_equal(kind.fit(rows, target), rows, tmp_path / type(kind).__name__, within=within)
 
 
+def test_a_number_at_the_edge_of_zero_is_zero_to_lightgbm(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"gain": rng.normal(size=400), "age": rng.normal(size=400)})
+    rows.loc[::3, "gain"] = 0.0
+    model = lightgbm.LGBMClassifier(**QUIET).fit(rows, rows["gain"] >= 0)
+    edge = float(np.float32(1e-35))
+    assert f"{-edge!r}" in model.booster_.model_to_string()
+    near = [sign * np.nextafter(edge, to) for sign in (-1, 1) for to in (0.0, edge, 1.0)]
+    assert_equal(model, rows, tmp_path / "plan", within=1e-12, asked=pd.DataFrame({"gain": near, "age": 0.0}))
+
+
 def test_a_split_of_what_is_there_from_what_is_missing_is_compiled(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(rng.normal(size=(300, 2)), columns=["debt", "age"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a node's decision type
 NO_GAPS, ZEROS, NANS = 0, 1, 2  # and, above them, what the node takes for a missing value
+ZERO = float(np.float32(1e-35))  # a number no larger than this is 0 to LightGBM when it predicts
 PLAIN = (
     "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "",
 )  # fmt: skip
@@ -82,7 +83,7 @@ def _tree(told: Mapping[str, str], target: int, splits: Splits, width: int) -> T
     n_nodes, n_leaves = len(leaves) - 1, len(leaves)
     left, right = (_children(told[side], n_nodes) for side in ("left_child", "right_child"))
     ends, zeros = np.full(n_leaves, -1), np.zeros(n_leaves)
-    threshold, kind = np.clip(_floats(told["threshold"]), -MOST, MOST), _integers(told["decision_type"])
+    threshold, kind = _thresholds(told["threshold"]), _integers(told["decision_type"])
     feature, threshold, missing_left = _looked_at(told, threshold, kind, splits, width)
     return Tree(
         left=np.concatenate([left, ends]),
@@ -94,6 +95,12 @@ def _tree(told: Mapping[str, str], target: int, splits: Splits, width: int) -> T
         cover=np.concatenate([_counts(told, "internal_count", n_nodes), _counts(told, "leaf_count", n_leaves)]),
         target=target,
     )
+
+
+def _thresholds(text: str) -> Array:
+    """Read where nodes cut; at -ZERO just below it, as a number of that very value counts as 0 and goes right."""
+    found = np.clip(_floats(text), -MOST, MOST)
+    return np.where(found == -ZERO, np.nextafter(-ZERO, -np.inf), found)
 
 
 def _looked_at(
