@@ -24,7 +24,7 @@ from ekiben.explainers._store import read_columns, write_frame
 from ekiben.explainers.anchor import N_FRESH, Anchors
 from ekiben.explainers.rules.asking import Added, Planned, asker
 from ekiben.explainers.rules.predicates import Background, Table
-from ekiben.explainers.rules.searching import Draws
+from ekiben.explainers.rules.searching import N_DECIDED, N_SETTLED, Draws, Search
 from explained import context_of, timeless
 
 
@@ -410,3 +410,14 @@ def test_an_interval_holds_the_true_share_as_often_as_it_says():
 def test_a_rule_of_the_thresholds_precision_is_seldom_given_up():
     draws = np.random.default_rng(0).binomial(200, 0.95, size=4000)
     assert np.mean(draws < fewest_met(200, 0.95, level=3.0)) < np.exp(-3.0)
+
+
+def test_a_search_that_finds_nothing_asks_about_no_more_rows_than_it_may():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    background = anchors(LogisticRegression(max_iter=500).fit(X, y), X).background
+    table, rng = Table.of(background, tuple(X.iloc[70])), np.random.default_rng(0)
+    search = Search(
+        table, Draws(table, rng), lambda rows: rng.random(rows.shape[1]) < 0.945, threshold=0.95, most_rows=4_000
+    )
+    assert search.found()
+    assert search.n_rows < search.most_rows + 2 * N_SETTLED * N_DECIDED

@@ -215,7 +215,10 @@ class Search:
     def _settle(self, step: Step) -> None:
         """Ask about the widest rules that may reach the threshold until each does, or shows that it does not."""
         sure = self.threshold + SURE * (self.threshold * (1 - self.threshold) / N_DECIDED) ** 0.5
-        while len(open_ := ((step.n < N_DECIDED) & (step.covered > self._least) & self._may(step)).nonzero()[0]):
+        while self.n_rows < self.most_rows:
+            open_ = ((step.n < N_DECIDED) & (step.covered > self._least) & self._may(step)).nonzero()[0]
+            if not len(open_):
+                break
             widest = open_[np.lexsort((-step.precision[open_], -step.covered[open_]))][:N_SETTLED]
             tried = widest[step.n[widest] >= N_TRIED]
             some = tried if len(tried) else widest
