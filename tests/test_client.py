@@ -116,6 +116,17 @@ def test_a_unit_is_put_where_the_service_looks_for_it(client, people, unit):
     asked.explain(people[0].head(1), unit=UNITS[0])
 
 
+@pytest.mark.parametrize(
+    ("source", "units"),
+    [("header:x-customer-id", ["Zoë", "a\nb", " a", ""]), ("cookie:visitor", ["a;b", "a b", 'a"', "a,b", "Zoë", ""])],
+)
+def test_a_unit_that_would_come_as_another_is_not_sent(client, people, source, units):
+    asked = client(unit=source)
+    for each in units:
+        with pytest.raises(SpecError, match=f"a {source.partition(':')[0]} can carry.*{source}"):
+            asked.predict(people[0].head(1), unit=each)
+
+
 def test_a_unit_for_a_service_that_knows_none_is_refused(client, people):
     words = "A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml."
     with pytest.raises(RequestError, match=re.escape(words)):

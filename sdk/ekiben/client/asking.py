@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ FIRST_WAIT_S = 0.1  # before a connection is tried again; twice as long each tim
 COME_BACK = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 MANY_ROWS = 100  # from here on it pays to ask first what the service takes
 MB = 1_000_000
+_OF_HEADERS = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # ASCII that comes as it was sent: no space at an end
+_OF_COOKIES = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265: no space, quote, comma, semicolon or backslash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +258,11 @@ class Asking:
         wanted = spec.parse_unit(str(told))
         if wanted.source == "field":
             return {}, {wanted.name: unit}
+        if not (_OF_COOKIES if wanted.source == "cookie" else _OF_HEADERS).fullmatch(unit):
+            raise SpecError(
+                f"A 'unit' must be of the characters that a {wanted.source} can carry, as this service reads it from "
+                f"{str(told)!r}. Got others. Send a key of letters and digits, such as an id or a digest."
+            )
         return ({wanted.name: unit} if wanted.source == "header" else {"cookie": f"{wanted.name}={unit}"}), {}
 
     def _sent(self, ask: Ask) -> Steps[httpx.Response]:
