@@ -261,15 +261,20 @@ class Shipper:
 
 
 def _batches(found: Iterator[tuple[Record, int]]) -> Iterator[list[tuple[Record, int]]]:
-    """Gather records with their ends, until there are enough rows."""
+    """Gather records with their ends, until there are enough rows; those before one that is broken are whole."""
     batch: list[tuple[Record, int]] = []
     n_rows = 0
-    for record, end in found:
-        batch.append((record, end))
-        n_rows += len(record.inputs)
-        if n_rows >= BATCH:
+    try:
+        for record, end in found:
+            batch.append((record, end))
+            n_rows += len(record.inputs)
+            if n_rows >= BATCH:
+                yield batch
+                batch, n_rows = [], 0
+    except IntegrityError:
+        if batch:
             yield batch
-            batch, n_rows = [], 0
+        raise
     if batch:
         yield batch
 

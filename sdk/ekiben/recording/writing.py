@@ -138,8 +138,10 @@ class Recorder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self._file)
         except OSError:
-            with suppress(OSError):
+            try:
                 os.ftruncate(self._file, self._size)
+            except OSError:
+                self._end()  # nothing may follow a torn record: whoever reads would stop at it
             raise
 
     def _begin(self) -> None:
