@@ -273,6 +273,20 @@ def test_segments_go_when_they_are_too_old(recorder):
     assert old not in segments(folder)
 
 
+def test_what_a_killed_process_left_half_made_goes_after_a_day(recorder):
+    folder = filled(recorder, 3, 1500)
+    halves = [folder / "20260101T000000-000000-00000000.records.7.part", folder / "20260101T000000-000000-00000000.new"]
+    for path in halves:
+        path.write_bytes(b"half")
+    tidy(folder)
+    assert all(path.exists() for path in halves)
+    for path in halves:
+        os.utime(path, (1, 1))
+    tidy(folder)
+    assert not any(path.exists() for path in halves)
+    assert len(of(folder)) == 3
+
+
 def test_a_record_that_was_changed_is_found(recorder):
     one = recorder()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What becomes of segments: they are packed, taken over, and deleted."""
+"""What becomes of segments: they are packed, taken over, and deleted, and so is what a killed process left half made."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def tidy(
     may_go
         Whether a segment may be deleted yet; one that is still to be shipped may not.
     """
+    for path in (*folder.glob("*.part"), *folder.glob("*.new")):
+        _sweep(path)
     for path in sorted(folder.glob(f"*{OPEN}")):
         _adopt(path)
     for path in sorted(folder.glob(f"*{WHOLE}")):
@@ -48,6 +50,13 @@ def tidy(
             total += told.st_size
             if (total > keep_bytes or now - told.st_mtime > keep_s) and may_go(path):
                 path.unlink()
+
+
+def _sweep(path: Path) -> None:
+    """Delete a file that was begun a day ago and never became what it should; none takes so long."""
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > DAY_S:
+            path.unlink()
 
 
 def _adopt(path: Path) -> None:
