@@ -127,6 +127,15 @@ def test_a_unit_that_would_come_as_another_is_not_sent(client, people, source, u
             asked.predict(people[0].head(1), unit=each)
 
 
+def test_a_unit_is_one_text_or_whole_number(client, people):
+    asked, rows = client(unit="customer_id"), people[0].head(2)
+    same = {asked.predict(rows, unit=unit).attrs["arm"] for unit in ("7", 7, np.int64(7))}
+    assert same == {routing.choose(BOTH, "7").arm}
+    for unit in (rows["age"], ["7", "8"], 7.0, True, {"a": 1}):
+        with pytest.raises(SpecError, match=f"one text or whole number that tells who asks. Got {type(unit).__name__}"):
+            asked.predict(rows, unit=unit)
+
+
 def test_a_unit_for_a_service_that_knows_none_is_refused(client, people):
     words = "A 'unit' needs a service that knows units. This one has none: set `unit` in its ekiben.toml."
     with pytest.raises(RequestError, match=re.escape(words)):

@@ -7,9 +7,11 @@ import re
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 import httpx
 
@@ -238,7 +240,7 @@ class Asking:
         self, path: str, frame: pd.DataFrame, unit: str | None, more: Mapping[str, Any] = MappingProxyType({})
     ) -> Steps[Ask]:
         """Make the request that asks about some rows, in the form that serves them best."""
-        headers, beside = (yield from self._named(str(unit))) if unit is not None else ({}, {})
+        headers, beside = (yield from self._named(_text_of(unit))) if unit is not None else ({}, {})
         if path == "/predict" and not more and len(frame) >= MANY_ROWS and self._takes_tables:
             table = frames.as_arrow(frame, beside)
             if table is not None:
@@ -294,6 +296,16 @@ class Asking:
                 wait_s = asked_s
             yield wait_s  # as long as the service says, or twice as long as before
             n_sent += 1
+
+
+def _text_of(unit: Any) -> str:
+    """Give a unit as the text that the service reads: a whole number says the same everywhere, and a column is many units."""
+    if isinstance(unit, str | UUID) or (isinstance(unit, Integral) and not isinstance(unit, bool)):
+        return str(unit)
+    raise SpecError(
+        f"The 'unit' must be one text or whole number that tells who asks. Got {type(unit).__name__}. "
+        "Rows of several units are asked in several calls."
+    )
 
 
 def _wait_s(answer: httpx.Response) -> float | None:
