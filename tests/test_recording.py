@@ -313,7 +313,7 @@ def test_records_are_read_by_their_owner_alone(recorder):
     assert segments(one.folder)[0].stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_that_is_gone_is_told_of(recorder, monkeypatch):
+def test_what_the_system_says_when_it_takes_no_record_is_told(recorder, monkeypatch):
     one = recorder()
 
     def full(*_):

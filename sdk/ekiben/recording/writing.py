@@ -88,7 +88,7 @@ class Recorder:
         Raises
         ------
         RecordsError
-            If it is not on its way to the disk: there is no room, or the folder is gone.
+            If it is not on its way to the disk: there is no room, or the next segment cannot be begun.
         """
         try:
             payload = _encode(record)
