@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
@@ -30,7 +30,7 @@ def read(path: Path) -> tuple[Header, Iterator[Record]]:
     return header, (record for record, _ in found)
 
 
-def read_on(path: Path, start: int = 0) -> tuple[Header, int, Iterator[tuple[Record, int]]]:
+def read_on(path: Path, start: int = 0) -> tuple[Header, int, Generator[tuple[Record, int], None, None]]:
     """Read a segment from a byte on: its header, the byte itself, and each record with the byte at which it ends.
 
     A byte within the header stands for that of the first record.
@@ -74,7 +74,7 @@ def _header(path: Path, file: BufferedIOBase) -> Header:
         raise IntegrityError(f"A segment of records must begin with its header. {path.name} does not.") from None
 
 
-def _records(path: Path, file: BufferedIOBase, at: int) -> Iterator[tuple[Record, int]]:
+def _records(path: Path, file: BufferedIOBase, at: int) -> Generator[tuple[Record, int], None, None]:
     with file:
         try:
             while (body := _frame(path, file, at)) is not None:

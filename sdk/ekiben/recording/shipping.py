@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -216,11 +216,12 @@ class Shipper:
         try:
             header, start, found = read_on(path, before)
             told[name] = start
-            for batch in _batches(found):
-                self._insert(header, [record for record, _ in batch])
-                told[name] = batch[-1][1]
-                self._cursor.write(told)
-                self._told.shipped(len(batch))
+            with closing(found):  # and its file, wherever the database stops it
+                for batch in _batches(found):
+                    self._insert(header, [record for record, _ in batch])
+                    told[name] = batch[-1][1]
+                    self._cursor.write(told)
+                    self._told.shipped(len(batch))
         except IntegrityError as reason:
             self._set_aside(path, is_whole, str(reason))
             return
