@@ -46,6 +46,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
 import ekiben as ek
@@ -387,6 +388,17 @@ def test_trees_meet_a_row_that_is_predicted_and_explained_once(trees, credit, mo
         beside = [package.plan.predictions([row]), package.documents([row])]
         assert untimed(beside) == untimed([[alone[0][values.index(one)]], [alone[1][values.index(one)]]])
     assert len(met) == 3
+
+
+def test_trees_that_several_outputs_share_are_predicted_and_explained_beside_each_other(iris):
+    X, y = iris
+    both = pd.DataFrame({"kind": y, "long": X.iloc[:, 0] > 5.8})
+    package = ek.pack(DecisionTreeClassifier(max_depth=3).fit(X, both), name="both", reference=X, overview=False)
+    values = tuple(package.examples[0]["row"].values())
+    row = Row.of(values)
+    beside = (package.plan.predictions([row]), package.documents([row]))
+    assert package.explains_by_plan
+    assert untimed(beside) == untimed((package.plan.predictions([values]), package.documents([values])))
 
 
 def untimed(answers):

@@ -41,7 +41,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.random_projection import GaussianRandomProjection
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ekiben.compiling import NoPlan
 from ekiben.compiling.nodes.shaping import normal
@@ -359,6 +359,12 @@ def test_numbers_of_sixteen_bits_have_no_plan():
     X = (WHOLE[["Time", "Age"]]).astype("float16")
     with pytest.raises(NoPlan, match="there are numbers of 16 bits"):
         translated(fitted(StandardScaler(), linear(), X, BAD), X)
+
+
+def test_a_threshold_is_compared_in_the_bits_of_the_numbers(tmp_path):
+    X = pd.DataFrame({"age": np.arange(1, 41, dtype=np.float32) / 10})
+    model = make_pipeline(Binarizer(threshold=1.7), DecisionTreeRegressor()).fit(X, X["age"] > 1.75)
+    tried(model, X, tmp_path, more=[{"age": 1.7}, {"age": float(np.float32(1.7))}])
 
 
 def test_numbers_of_thirty_two_bits_beside_smaller_ones_have_no_plan():

@@ -30,7 +30,7 @@ WIDE = 200  # from here on a sum goes through those alone that are not 0
 class Row(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple can have no slots beside its own
     """The values of one row, with what shared nodes, and trees, made of them."""
 
-    memo: dict[Node, Any]
+    memo: dict[object, Any]
 
     @classmethod
     def of(cls, values: Values) -> Row:
@@ -49,7 +49,7 @@ class Table:
 
     def __init__(self, columns: Sequence[Sequence[Any]], n_rows: int) -> None:
         self.columns, self.n_rows = columns, n_rows
-        self.memo: dict[Node, Any] = {}
+        self.memo: dict[object, Any] = {}
 
 
 class Coded(Sequence[Any]):

@@ -62,10 +62,10 @@ class Trees(Of):
 
     def met(self, row: Row) -> tuple[Sequence[float], Sequence[float]]:
         """Give the features of one row and what the leaves add up to: worked out once, for who predicts and who explains."""
-        met: tuple[Sequence[float], Sequence[float]] | None = row.memo.get(self)
+        met: tuple[Sequence[float], Sequence[float]] | None = row.memo.get(self.forest)
         if met is None:
             found = self._row(row)
-            met = row.memo[self] = (found, self.summed(found))
+            met = row.memo[self.forest] = (found, self.summed(found))
         return met
 
     def summed(self, found: Sequence[float]) -> Sequence[float]:
