@@ -28,9 +28,9 @@ def heavy(engine, credit_packages, tmp_path_factory):
     engine.call("rmi", "-f", name, check=False)
 
 
-def test_an_image_with_the_libraries_of_its_models_holds_400_mb_at_most(heavy):
+def test_an_image_with_the_libraries_of_its_models_is_a_quarter_of_bentoml_s(heavy):
     print(heavy)
-    assert heavy.size_mb <= 400
+    assert heavy.size_mb <= 335  # BentoML's own of the same bento has 1,340
     assert heavy.ran.memory_mb <= 256
 
 

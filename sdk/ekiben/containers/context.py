@@ -32,7 +32,7 @@ from ekiben.errors import BuildError, NotFoundError, SpecError
 
 FILE = "context.json"
 EPOCH = "SOURCE_DATE_EPOCH"
-TOOLS = ("strip.py", "install.py")
+TOOLS = ("strip.py", "install.py", "precompile.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,26 +1,25 @@
-"""Unpack wheels into a folder, the same bytes each time: `install.py WHEELS REQUIREMENTS SITE`, or `install.py --compile SITE`.
+"""Unpack wheels into a folder, the same bytes each time: `install.py WHEELS REQUIREMENTS SITE`.
 
 It runs by the Python of the base image, with nothing but its standard library: no installer is needed, and no network.
 """
 
 from __future__ import annotations
 
-import ast
+import base64
+import csv
 import hashlib
-import importlib.util
-import marshal
+import io
 import os
-import py_compile
 import re
 import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 EPOCH = 315532800  # 1980-01-01, where none is told
+SITE = "/app/site"
 # What no service imports: tests, stubs, sources and headers of what is compiled.
 UNUSED_FOLDERS = {"tests", "test"}
 READS_STUB = b"attach_stub("  # lazy_loader takes from a stub what a package has
@@ -30,22 +29,45 @@ IMPORTED_TESTS = re.compile(
 )
 # Of what is large: tools for making, testing and shipping models, and a second copy of the engine for programs in C.
 UNUSED_PARTS = (
-    *("numpy/core/_simd.", "numpy/distutils/", "numpy/f2py/", "sklearn/datasets/data/", "sklearn/datasets/images/"),
+    *("numpy/core/_simd.", "numpy/_core/_simd.", "numpy/distutils/", "numpy/f2py/"),
+    *("sklearn/datasets/data/", "sklearn/datasets/images/"),
     *("pandas/conftest.", "pydantic/mypy.", "bentoml/testing/", "xgboost/dask/", "xgboost/spark/", "xgboost/testing/"),
     *("ekiben/containers/", "ekiben/deploying/"),
     *("onnxruntime/backend/", "onnxruntime/capi/libonnxruntime.so"),
     *("onnxruntime/datasets/", "onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
 )
-UNUSED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".pxi", ".tp", ".h", ".hpp", ".c", ".cpp", ".a", ".f90", ".lib", ".pyc")
+# What tests alone import of what is compiled.
+COMPILED_TESTS = (
+    *("numpy/core/_operand_flag_tests.", "numpy/core/_rational_tests.", "numpy/core/_struct_ufunc_tests."),
+    *("numpy/_core/_multiarray_tests.", "numpy/_core/_operand_flag_tests.", "numpy/_core/_rational_tests."),
+    *("numpy/_core/_struct_ufunc_tests.", "multidict/_testcapi.", "scipy/_lib/_test_", "scipy/integrate/_test_"),
+    *("scipy/ndimage/_ctest.", "scipy/ndimage/_cytest.", "scipy/special/_test_internal."),
+)
+UNUSED_SUFFIXES = (
+    ".pyi",
+    ".pyx",
+    ".pxd",
+    ".pxi",
+    ".tp",
+    ".h",
+    ".hpp",
+    ".c",
+    ".cpp",
+    ".a",
+    ".f90",
+    ".lib",
+    ".pyc",
+    ".build",
+)
 # Of what colours the source of other languages, the part that colours Python's.
 COLOURS, KEPT_COLOURS = "pygments/lexers/", ("__init__.py", "_mapping.py", "python.py", "special.py")
-# Libraries whose documentation strings a person reads, and no service: they are compiled with empty ones.
+# Libraries whose documentation and comments a person reads, and no program does as circus reads that of its commands.
 UNDOCUMENTED = (
     *("numpy", "pandas", "scipy", "sklearn", "xgboost", "onnxruntime", "narwhals", "joblib", "skops", "tornado"),
     *("opentelemetry", "rich", "fsspec", "pyparsing", "jinja2", "anyio", "zmq", "aiohttp", "dateutil", "psutil"),
+    *("pydantic", "packaging", "pygments", "httpx", "httpcore", "starlette", "uvicorn", "attr", "cattrs", "pytz"),
+    *("click", "ekiben", "markdown_it", "pathspec", "pydantic_core", "wrapt"),
 )
-COMPILE = "--compile"
-UNCHECKED = 1  # the flag of compiled code that is never compared with its source
 ELF = b"\x7fELF\x02\x01"  # of 64 bits, the low byte first
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
 
@@ -56,9 +78,16 @@ def main(wheels: str, requirements: str, site: str) -> None:
     into.mkdir(parents=True, exist_ok=True)
     for file, digest in wanted(Path(requirements).read_text()):
         unpack(Path(wheels) / file, digest, into)
-    # A process of its own, since columns of lines are left out of what is compiled for a whole process.
-    subprocess.run([sys.executable, "-X", "no_debug_ranges", __file__, COMPILE, site], check=True)
+    precompile(into, SITE, UNDOCUMENTED)
+    tell_what_is_in(into)
     make_even(into)
+
+
+def precompile(folder: Path, shown: str, undocumented: Iterable[str]) -> None:
+    """Compile what is below a folder, in a process of its own: columns of lines are left out of what a whole process compiles."""
+    program = str(Path(__file__).with_name("precompile.py"))
+    command = [sys.executable, "-X", "no_debug_ranges", program, str(folder), shown, ",".join(undocumented)]
+    subprocess.run(command, check=True)
 
 
 def wanted(text: str) -> Iterator[tuple[str, str]]:
@@ -128,7 +157,8 @@ def is_used(name: str) -> bool:
         return True
     if name.startswith(COLOURS):
         return parts[-1] in KEPT_COLOURS
-    return not (UNUSED_FOLDERS & set(parts[1:-1]) or name.endswith(UNUSED_SUFFIXES) or name.startswith(UNUSED_PARTS))
+    left = name.endswith(UNUSED_SUFFIXES) or name.startswith((*UNUSED_PARTS, *COMPILED_TESTS))
+    return not (left or UNUSED_FOLDERS & set(parts[1:-1]))
 
 
 def shed(data: bytes) -> bytes:
@@ -151,53 +181,19 @@ def shed(data: bytes) -> bytes:
     return bytes(head)
 
 
-def compile_all(site: Path) -> None:
-    """Compile every module once, so that a container with a read-only root need not each time it starts."""
-    files = sorted(str(path) for path in site.rglob("*.py"))
-    with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(_compile, files, [str(site)] * len(files), chunksize=64))
-
-
-def _compile(file: str, site: str) -> None:
-    inner = Path(file).relative_to(site)
-    shown = f"/app/site/{inner}"
-    if inner.parts[0] in UNDOCUMENTED:
-        _compile_undocumented(Path(file), shown)
-        return
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    try:
-        py_compile.compile(file, dfile=shown, doraise=True, invalidation_mode=mode)
-    except py_compile.PyCompileError:
-        return  # a template, or for another Python: nothing that is imported here
-
-
-def _compile_undocumented(file: Path, shown: str) -> None:
-    source = file.read_bytes()
-    try:
-        code = compile(undocumented(source), shown, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return  # a template, as above
-    target = Path(importlib.util.cache_from_source(str(file)))
-    target.parent.mkdir(exist_ok=True)
-    head = importlib.util.MAGIC_NUMBER + UNCHECKED.to_bytes(4, "little") + importlib.util.source_hash(source)
-    target.write_bytes(head + marshal.dumps(code))
-
-
-def undocumented(source: bytes) -> ast.Module:
-    """Read a module with empty documentation strings; the lines stay where they are, and the source as it is.
-
-    >>> found = {}
-    >>> exec(compile(undocumented(b"'Words.'; told = __doc__"), "module.py", "exec"), found)
-    >>> found["told"]
-    ''
-    """
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                first.value.value = "" if isinstance(first.value.value, str) else first.value.value
-    return tree
+def tell_what_is_in(site: Path) -> None:
+    """Let each RECORD name what was installed, and its digest: some files were left out, others shortened."""
+    for record in sorted(site.glob("*.dist-info/RECORD")):
+        told = io.StringIO()
+        written = csv.writer(told, lineterminator="\n")
+        for name, digest, *_ in csv.reader(record.read_text().splitlines()):
+            path = site / (_place(name) or name)
+            if digest and path.is_file():
+                data = path.read_bytes()
+                sha256 = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+                written.writerow([path.relative_to(site).as_posix(), f"sha256={sha256}", len(data)])
+        written.writerow([record.relative_to(site).as_posix(), "", ""])
+        record.write_text(told.getvalue())
 
 
 def make_even(root: Path) -> None:
@@ -211,7 +207,4 @@ def make_even(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == COMPILE:
-        compile_all(Path(sys.argv[2]))
-    else:
-        main(*sys.argv[1:])
+    main(*sys.argv[1:])

@@ -25,12 +25,19 @@ NO_FOLDERS = {
     *("usr/games", "usr/include", "usr/libexec", "usr/src", "usr/local/include", "usr/local/share/man"),
     *("usr/lib/apt", "usr/lib/dpkg", "usr/lib/systemd", "usr/lib/tmpfiles.d", "usr/lib/init", "usr/lib/mime"),
     *("usr/lib/sasl2", "usr/lib/udev", "usr/share/bash-completion", "usr/share/bug", "usr/share/debconf"),
+    *(
+        "usr/share/gcc",
+        "usr/share/gdb",
+    ),  # how a debugger shows the types of C++
     *("usr/share/debianutils", "usr/share/doc-base", "usr/share/dpkg", "usr/share/info", "usr/share/keyrings"),
     *("usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/share/menu", "usr/share/pam"),
     *("usr/share/pam-configs", "usr/share/perl5", "usr/share/polkit-1", "usr/share/common-licenses-old"),
     "usr/share/zoneinfo/right",  # the same zones with leap seconds
 }
-NO_PYTHON = {"ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo", "site-packages"}
+NO_PYTHON = {
+    *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtle.py", "turtledemo", "site-packages"),
+    *("_pydatetime.py", "_pydecimal.py", "_pyio.py"),  # what stands for a compiled module, where that is missing
+}
 NO_LIBRARIES = ("perl", "libapt", "libperl", "gconv", "libpam", "security", "audit", "e2fsprogs", "krb5")
 # Of Python's compiled modules, those for terminals, networks and databases of old, and its own tests.
 NO_MODULES = ("_ctypes_test.", "_dbm.", "_gdbm.", "_test", "_xxtestfuzz.", "nis.", "readline.", "xxlimited")
@@ -149,11 +156,11 @@ def _copy(root: Path, out: Path, name: str) -> None:
 
 
 def _compile(out: Path) -> None:
-    """Compile Python's own modules once: below a read-only root they would be each time that it starts."""
+    """Compile Python's own modules once, without the words that people read in them."""
+    program = str(Path(__file__).with_name("precompile.py"))
     for folder in sorted([*out.glob("usr/lib/python3.*"), *out.glob("usr/local/lib/python3.*")]):
-        command = [sys.executable, "-X", "no_debug_ranges", "-m", "compileall", "-qq", "-j", "0"]
-        command += ["-d", "/" + str(folder.relative_to(out)), "--invalidation-mode", "unchecked-hash", str(folder)]
-        subprocess.run(command, check=False)  # what is no module of this Python stays as it is
+        command = [sys.executable, "-X", "no_debug_ranges", program, str(folder), f"/{folder.relative_to(out)}", "*"]
+        subprocess.run(command, check=True)
 
 
 def _make_even(out: Path) -> None:
