@@ -291,6 +291,10 @@ TEXTS |= {  # the byte before it tells its length, and is a letter for many
     f"a compiled path of {n} letters": ("m.pyc", compiled(f"{HOME}/{'p' * (n - len(HOME) - 4)}.py"), PATH)
     for n in (50, 70, 85, 100, 115)
 }
+TEXTS |= {
+    f"a password in a pickle of protocol {n}": ("m.pkl", pickle.dumps({"db": {"password": PASSWORD, "n": n}}, n), LOGIN)
+    for n in range(6)
+}
 NAMES = {
     "fish_history": HISTORY,
     "ConsoleHost_history.txt": HISTORY,
@@ -382,6 +386,8 @@ def test_what_a_file_system_keeps_beside_a_file_is_looked_at(attributed):
 # ── what merely looks like one
 
 HARMLESS = {
+    "a tokenizer's pickle": ("a.pkl", pickle.dumps({"token_pattern": r"(?u)\b\w\w+\b", "token": "word_12"})),
+    "columns in a pickle": ("a.pkl", pickle.dumps(["has_password", "amount_2", "secret", "income"])),
     "a service": (
         "service.py",
         (

@@ -1,6 +1,7 @@
 """Every planted leak is found wherever it lies, nothing of a real bento or library is taken for one, and no secret is told."""
 
 import base64
+import binascii
 import bz2
 import gzip
 import io
@@ -144,6 +145,12 @@ def _saved(text):
     return made.getvalue()
 
 
+def _mailed(data):
+    lines = (binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
+    return b"begin 644 a.txt\n" + b"".join(lines) + b"`\nend\n"
+
+
+OLD = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 22}]
 PLACES = {
     "text": lambda text: ("notes.txt", f"before\n{text}\nafter".encode()),
     "json": lambda text: ("notes.json", json.dumps({"a": [text, "é"]}).encode()),
@@ -165,6 +172,10 @@ PLACES = {
     "hex": lambda text: ("a.json", f"{'-' * 20}\n{text}\n-".encode().hex().encode()),
     "hex apart": lambda text: ("a.txt", " ".join(f"{each:02X}" for each in f"-\n{text}\n-".encode()).encode()),
     "base32": lambda text: ("a.txt", base64.b32encode(f"-\n{text}\n-".encode())),
+    "base85": lambda text: ("a.txt", b"data=" + base64.b85encode(f"-\n{text}\n{'-' * 20}".encode())),
+    "ascii85": lambda text: ("a.pdf", base64.a85encode(f"-\n{text}\n{'-' * 20}".encode(), adobe=True, wrapcol=60)),
+    "uuencode": lambda text: ("a.txt", _mailed(f"-\n{text}\n-".encode())),
+    "decimal": lambda text: ("a.py", f"bytes({[*f'-{chr(10)}{text}{chr(10)}-'.encode()]})".encode()),
     "octal": lambda text: ("a.py", "".join(f"\\{each:03o}" for each in f"-\n{text}\n-".encode()).encode()),
     "entities": lambda text: ("a.html", "".join(f"&#{each};" for each in f"-\n{text}\n-".encode()).encode()),
     "mail": lambda text: (
@@ -173,6 +184,7 @@ PLACES = {
     ),
     "per cent": lambda text: ("a.txt", quote(f"-\n{text}\n-", safe="").encode()),
     "escapes": lambda text: ("a.json", "".join(f"\\u{ord(letter):04x}" for letter in f"-\n{text}\n-").encode()),
+    "long escapes": lambda text: ("a.py", "".join(f"\\U{ord(letter):08x}" for letter in f"-\n{text}\n-").encode()),
     "gzip in pickle": lambda text: ("state.bin", pickle.dumps({"a": gzip.compress(f"-\n{text}\n-".encode())})),
     "behind a picture": lambda text: ("a.png", b"\x89PNG" + bytes(90) + _zipped("a.txt", f"-\n{text}\n-")),
     "pickle": lambda text: ("state.bin", pickle.dumps({"a": text})),
@@ -184,6 +196,7 @@ PLACES = {
     "gz": lambda text: ("a.gz", gzip.compress(text.encode())),
     "bz2": lambda text: ("a", bz2.compress(text.encode())),
     "xz": lambda text: ("a", lzma.compress(text.encode())),
+    "xz of joblib": lambda text: ("a.joblib", lzma.compress(text.encode(), lzma.FORMAT_ALONE, filters=OLD)),
     "joblib": lambda text: ("model.joblib", zlib.compress(pickle.dumps([text]))),
     "chunk border": lambda text: ("a.txt", b" " * (leaks.CHUNK - 20) + b"\n" + text.encode() + b"\n" + b" " * 99),
 }
@@ -216,6 +229,12 @@ def test_every_planted_leak_is_found_in_every_place(tmp_path, place):
             missed.append(secret)
     assert not missed, f"seed {SEED}"
     assert not told
+
+
+def test_what_is_written_from_behind_is_found_where_its_form_is_sure(tmp_path):
+    for number, text in enumerate((SECRETS["aws"][1], SECRETS["github"][1])):
+        (tmp_path / f"{number}.txt").write_text(f"before\n{text}\nafter"[::-1])
+    assert {leak.place for leak in leaks.scan(tmp_path, own=NOBODY)} == {"0.txt", "1.txt"}
 
 
 @pytest.mark.parametrize("form", DERS)

@@ -219,6 +219,7 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
         for number, view in enumerate(views.of(chunk) if mild else (chunk,)):
             kinds |= _in_bytes(view, rules, known)
             kinds |= {"a data file"} if number and files.holds_rows(view) else set()
+        kinds |= _in_bytes(chunk[::-1], SURE, ()) if mild else set()
     return kinds
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 BEFORE, AFTER = 128, 1024  # bytes around an anchor that a pattern may need
 KEY_BITS, HEX_BITS = 4.0, 3.0  # entropy of a letter of what looks like a key
 _HEX = re.compile(rb"[0-9a-fA-F]+")
+_NAMES = re.compile(rb"[A-Za-z_.-]+[0-9]{0,3}|.*[\"'()\[\]{}<>\\/:].*")
 _KEYS = re.compile(rb"key|sign|salt|pepper|hmac|cipher|crypt|auth|hook|seed|token|secret|passw")
 _DIGESTS = re.compile(
     rb"sha|digest|hash|md5|crc|checksum|etag|commit|revision|version|uuid|guid|\bid\b|_id$|fingerprint|serial|model|data"
@@ -84,6 +85,14 @@ def is_mixed(match: re.Match[bytes]) -> bool:
     """Tell whether what was found is of letters and digits without order, and no word that begins as a key does."""
     found = match[0]
     return re.search(rb"[0-9]", found) is not None and _bits(found) > HEX_BITS
+
+
+def is_value(match: re.Match[bytes]) -> bool:
+    """Tell whether the text of a pickle, as long as it says, is a value, and no name or pattern."""
+    told = match["length"] or match["longer"]
+    value = match["value"][: told[0] if told else None]
+    is_whole = told is None or len(value) == told[0]
+    return is_whole and _NAMES.fullmatch(value) is None and re.search(rb"[0-9!@#%^&*]", value) is not None
 
 
 def _bits(value: bytes) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leaks.forms import WORDS, is_mixed, is_random, rule
+from ekiben.containers.leaks.forms import WORDS, is_mixed, is_random, is_value, rule
 
 # What documents of libraries write where a password would stand.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
@@ -16,6 +16,10 @@ _LOGIN = "a password or token"
 _NAME = r"(?:(?-i:[A-Z]+(?:_[A-Z]+)+)|(?:[a-z]+[_.-])*(?:password|token|secret|api_?key|credentials?)s?)[\"']"
 _TEXT = rf"[\"'](?![${{<%]|{_NAME})[^\"'\s]{{6,200}}[\"']"  # a value in quotes
 _VALUE = r"(?=\S*\d)(?![$<{%\"'(\[./-])[^\s\"'()\[\]{}$<>,;]{6,200}"  # one without, that no word of a language is
+
+# A text of a pickle begins with its length and ends with a number to call it by.
+_CALLED = r"(?:\x94|q[\x00-\xff]|r[\x00-\xff]{4}|\np\d+\n)"
+_PICKLED = r"(?:[\x8cU](?P<length>[\x06-\xff])|X(?P<longer>[\x06-\xff])\x00\x00\x00|V)(?P<value>[!-~]{6,255})"
 
 LOGINS = (
     rule(
@@ -97,6 +101,13 @@ LOGINS = (
         ":5432: :5433: :6432: :*:",
         r"^[\w.*-]+:(?:\d{4,5}|\*):[\w.*-]+:[\w.*-]+:[^\s:]{4,}[ \t]*\r?$",
         mild=True,
+    ),
+    rule(
+        _LOGIN,
+        _MANY,
+        rf"(?i)(?:\x8c.|X.\x00\x00\x00|U.|V)[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}{_CALLED}{_PICKLED}",
+        mild=True,
+        check=is_value,
     ),
     rule(_LOGIN, "bindpw", r"^\s*bindpw\s+\S{3,}", mild=True),
     rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),

@@ -151,6 +151,8 @@ def _reader(place: str, head: bytes, file: IO[bytes]) -> Reader | None:
     for magic, unpack in UNPACKERS.items():
         if head.startswith(magic):
             return _packed(unpack)
+    if head[:1] == b"\x5d" and head[5:13] == b"\xff" * 8:  # as xz wrote before it had a head, and joblib still does
+        return _packed(lzma.LZMAFile)
     if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:  # as joblib compresses
         return _packed(_Inflated)
     if place.lower().endswith(ZIPPED) or _ends_a_zip(file):
@@ -248,7 +250,6 @@ UNPACKERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": _gunzip,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
-    b"\x5d\x00\x00\x80\x00\xff": lzma.LZMAFile,  # as xz wrote before it had a head
 }
 
 

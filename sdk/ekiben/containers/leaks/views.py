@@ -8,26 +8,39 @@ import bz2
 import html
 import lzma
 import re
+import string
 import zlib
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import numpy.typing as npt
 
 MOST_WRAPPED = 3  # one in another
 MOST_BYTES = 8 << 20  # of what one wrapping holds
 NEAR = 256  # bytes around what is joined
 MOST_TRIED = 200  # places of a chunk that may begin something compressed
+ALPHANUMERIC = (string.digits + string.ascii_uppercase + string.ascii_lowercase).encode()
+LETTERS_85 = bytes.maketrans(ALPHANUMERIC + b"!#$%&()*+-;<=>?@^_`{|}~", bytes(range(85)))
+ASCII_85 = bytes.maketrans(bytes(range(33, 118)), bytes(range(85)))
+POWERS_85 = np.array([85**4, 85**3, 85**2, 85, 1], np.uint64)
 _LINES = re.compile(rb"(?:\\r|\\n|[\r\n])+[ \t]*")
 _DIGESTS = re.compile(rb"sha256[:=][0-9a-f]{64}(?![0-9A-Za-z])")  # of which a lock has hundreds
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _BASE32 = re.compile(rb"[A-Z2-7]{32,}")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){20,}|(?:\\x[0-9a-fA-F]{2}){20,}|(?:(?:0x)?[0-9a-fA-F]{2}[ ,:;-]{1,2}){20,}")
 _NO_DIGITS = re.compile(rb"\\x|0x|[ ,:;-]")
+# A quarter of the letters of base 85 is in no base64: a run with next to none of them is none.
+_BASE85 = re.compile(rb"[0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]{40,}")
+_ASCII85 = re.compile(rb"[!-uz]{40,}")
+_DECIMAL = re.compile(rb"(?:(?:9|1[03]|3[2-9]|[4-9]\d|1[01]\d|12[0-6])[ ]?,\s*){20,}\d{0,3}")
+_MAILED = re.compile(rb"^begin [0-7]{3} \S[^\r\n]*\r?\n((?:[ -`]{1,62}\r?\n)+)", re.MULTILINE)
 _OCTAL = re.compile(rb"(?:\\[0-7]{3}){20,}")
 _ENTITIES = re.compile(rb"(?:&#x?[0-9a-fA-F]{2,6};){8,}")
 _SOFT = re.compile(rb"=\r?\n")
 _JOINED = re.compile(rb"([\"'])[ \t]*(?:\+[ \t]*)?(?:\\?\r?\n[ \t]*)?(?:\+[ \t]*)?\1")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
-_ESCAPED = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
+_ESCAPED = re.compile(rb"\\(?:u00|U000000)([0-7][0-9a-fA-F])")
 _PRINTED = re.compile(rb"[\x20-\x7e\t]{8,}")
 _PACKED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]|BZh[1-9]1AY|\xfd7zXZ\x00")
 
@@ -36,8 +49,8 @@ def of(chunk: bytes) -> Iterator[bytes]:
     r"""Give bytes as they are, and what they say when they are read otherwise.
 
     Text of two or four bytes a letter, what JSON and source code escape or join, what stands between bytes that are no text;
-    and base64, base32, hexadecimal and octal digits, per cent signs, entities of HTML, broken lines of mail, gzip, zlib, bzip2
-    and xz, also one in another.
+    and base64, base32, base85, uuencode, hexadecimal, decimal and octal digits, per cent signs, entities of HTML, broken lines of
+    mail, gzip, zlib, bzip2 and xz, also one in another.
 
     Examples
     --------
@@ -91,6 +104,35 @@ def _base32(flat: bytes) -> Iterator[bytes]:
             whole = len(part) - len(part) % 8
             rest = part[whole : whole + (0, 0, 2, 2, 4, 5, 5, 7)[len(part) % 8]]  # so many letters are whole bytes
             yield base64.b32decode(part[:whole] + (rest.ljust(8, b"=") if rest else b""))
+
+
+def _base85(flat: bytes) -> Iterator[bytes]:
+    for pattern, letters in ((_BASE85, LETTERS_85), (_ASCII85, ASCII_85)):
+        for match in pattern.finditer(flat):
+            found = match[0].replace(b"z", b"!!!!!") if letters is ASCII_85 else match[0]
+            if 16 * len(found.translate(None, ALPHANUMERIC)) > len(found):
+                digits = np.frombuffer(found.translate(letters), np.uint8)
+                yield from (_of_digits(digits[start:]) for start in range(5))  # a word before it moves where it begins
+
+
+def _of_digits(digits: npt.NDArray[np.uint8]) -> bytes:
+    """Read five digits as four bytes, and what is left at the end as if it went on."""
+    whole = np.pad(digits, (0, -len(digits) % 5), constant_values=84).reshape(-1, 5).astype(np.uint64)
+    return (whole @ POWERS_85 & 0xFFFFFFFF).astype(">u4").tobytes()
+
+
+def _decimal(flat: bytes) -> Iterator[bytes]:
+    for match in _DECIMAL.finditer(flat):
+        yield bytes(int(each) & 255 for each in match[0].split(b",") if each.strip())
+
+
+def _mailed(chunk: bytes) -> Iterator[bytes]:
+    """Read what mail carried before it had base64."""
+    for match in _MAILED.finditer(chunk):
+        try:
+            yield b"".join(map(binascii.a2b_uu, match[1].splitlines()))
+        except binascii.Error:
+            continue  # it merely looks like one
 
 
 def _octal(chunk: bytes) -> Iterator[bytes]:
@@ -149,5 +191,5 @@ def _opener(magic: bytes) -> Callable[[bytes], bytes]:
     return lambda data: zlib.decompressobj(47).decompress(data, MOST_BYTES)  # of gzip or zlib, as its head says
 
 
-FLAT = (_base64, _base32, _hexadecimal)  # which lines may break
-AS_IT_IS = (_octal, _percent, _entities, _soft, _joined, _inflated)
+FLAT = (_base64, _base32, _base85, _hexadecimal, _decimal)  # which lines may break
+AS_IT_IS = (_mailed, _octal, _percent, _entities, _soft, _joined, _inflated)
