@@ -434,6 +434,10 @@ def spoil(written, tmp_path, name, old, new):
         ("components/rollout/rollout.yaml", "setWeight", "setWieght", "Did you mean 'setWeight'?"),
         ("overlays/staging/hpa.yaml", "maxReplicas", "maxReplica", "Did you mean 'maxReplicas'?"),
         ("base/route.toml", "weights", "wieghts", "Did you mean 'weights'?"),
+        ("base/deployment.yaml", "maxUnavailable: 0", "maxUnavailable: O", "a number of pods, or per cent of them"),
+        ("base/pdb.yaml", "maxUnavailable: 1", "maxUnavailable: 1%%", "a number of pods, or per cent of them"),
+        ("base/deployment.yaml", "timeoutSeconds: 5", "timeoutSeconds: 0", "must be 1 at least. Got 0"),
+        ("base/hpa.yaml", "Seconds: 300", "Seconds: 30000", "must be 0 at least, and 3600 at most. Got 30000"),
         ("base/route.toml", "[route]", "[rout]", "Did you mean 'route'?"),
     ],
 )
@@ -480,6 +484,7 @@ def test_compose_names_what_is_there(written, tmp_path):
     ("name", "old", "new", "says"),
     [
         ("compose.yaml", "./route.toml", "./rute.toml", "names ./rute.toml, which is not there"),
+        ("compose.yaml", "read_only: true", "read_only: ture", "must be true or false. Got 'ture'"),
         ("compose.yaml", "./secrets/records_dsn", "./secrets/record_dsn", "must be spelt './secrets/records_dsn'"),
         ("compose.yaml", "/run/secrets/keys.toml", "/run/secrets/key.toml", "must name a file or folder that it gets"),
         ("compose.yaml", "--username=ekiben", "--username=ekben", "its health check must ask for POSTGRES_USER"),
@@ -591,6 +596,20 @@ def test_the_rollout_takes_the_steps_of_the_spec():
     assert spec.loads(dumps(spec.loads(told))).ramp == (2, 40)
     with pytest.raises(SpecError, match=re.escape("ramp must rise, in whole per cent from 1 to 99")):
         spec.loads(told.replace("[2, 40]", "[40, 2]"))
+
+
+def test_an_arm_that_the_service_does_not_have_is_told(service, written, tmp_path):
+    folder = spoil(written / "kubernetes", tmp_path, "base/route.toml", "champion = ", "champoin = ")
+    assert deploying.validate(folder) > 10  # nothing tells of which service they are
+    with pytest.raises(
+        SpecError, match=r"base/route.toml: route.weights.champoin must be an arm .* Did you mean 'champion'"
+    ):
+        deploying.validate(folder, service=service)
+    inside = tmp_path / "service"
+    shutil.copytree(folder, inside / "deploy/kubernetes")
+    shutil.copy(service / spec.FILE, inside)
+    with pytest.raises(SpecError, match=r"Did you mean 'champion'"):
+        deploying.validate(inside / "deploy/kubernetes")
 
 
 def test_another_route_is_another_name(written, tmp_path):

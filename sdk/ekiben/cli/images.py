@@ -155,11 +155,17 @@ def manifests(
 
 
 @verbs.command()
-def validate(folder: Annotated[Path, typer.Argument(help="A folder of manifests.")]) -> None:
+def validate(
+    folder: Annotated[Path, typer.Argument(help="A folder of manifests.")],
+    service: Annotated[
+        Path | None,
+        typer.Option(help="The service's folder, whose arms a route may name; by default one around the manifests."),
+    ] = None,
+) -> None:
     """Hold a folder of manifests to the schemas of their kinds: every key, and the names between them."""
     from ekiben import deploying
 
-    typer.echo(f"{deploying.validate(folder)} documents, all valid")
+    typer.echo(f"{deploying.validate(folder, service=service)} documents, all valid")
 
 
 @verbs.command()

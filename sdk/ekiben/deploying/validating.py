@@ -6,12 +6,12 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ekiben import keys, refs
+from ekiben import keys, refs, spec
 from ekiben._optional import require
 from ekiben.deploying import agreeing, monitoring, pods, wording, yamls
 from ekiben.errors import NotFoundError, SpecError, nearest
@@ -56,13 +56,16 @@ def versions() -> tuple[str, ...]:
     return tuple(".".join(map(str, each)) for each in known if each >= least)
 
 
-def validate(folder: str | Path) -> int:
+def validate(folder: str | Path, *, service: str | Path | None = None) -> int:
     """Hold a folder of manifests to the schemas of their kinds, in every version of Kubernetes from 1.28 on.
 
     Parameters
     ----------
     folder
         What `manifests` wrote, and perhaps somebody changed.
+    service
+        The folder of the service, whose arms a route may name; by default that in which the manifests lie. Where they lie
+        elsewhere and none is given, arms are not looked at.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def validate(folder: str | Path) -> int:
     Raises
     ------
     NotFoundError
-        If the folder holds no YAML.
+        If the folder holds no YAML, or the service's no spec.
     SpecError
         With every fault: a key that nobody knows, a value of another kind, a name that nothing has.
 
@@ -86,7 +89,10 @@ Run: ekiben manifests <service> --image <image>
     found = read(Path(folder))
     faults = [*dict.fromkeys(f"{file.name}: {fault}" for file in found for fault in faults_of(file))]
     faults += _between(found, Path(folder), are_told=bool(faults))
-    for pattern, looks in _BESIDE.items():
+    arms = _arms(Path(folder), service)
+    of_route: Callable[[Path], Iterator[str]] = partial(faults_of_route, arms=arms)
+    beside = {**_BESIDE, f"*{pods.ROUTE_FILE}": of_route}
+    for pattern, looks in beside.items():
         for path in sorted(Path(folder).rglob(pattern)):
             faults += [f"{path.relative_to(folder).as_posix()}: {fault}" for fault in looks(path)]
     if faults:
@@ -156,8 +162,15 @@ def faults_of(file: File) -> Iterator[str]:
             yield from _faults_of_object(document, file.is_patch)
 
 
-def faults_of_route(path: Path) -> Iterator[str]:
-    """Tell what is wrong with a route, but for its arms, which the service knows alone."""
+def _arms(folder: Path, service: str | Path | None) -> Mapping[str, object] | None:
+    """Give the arms of the service that manifests are of; None where nothing tells which it is."""
+    above = (parent for parent in folder.resolve().parents if (parent / spec.FILE).is_file())
+    found = Path(service) if service is not None else next(above, None)
+    return spec.read(found).arms if found is not None else None
+
+
+def faults_of_route(path: Path, arms: Mapping[str, object] | None) -> Iterator[str]:
+    """Tell what is wrong with a route; its arms are looked at where those of the service are known."""
     try:
         document = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as reason:
@@ -166,8 +179,8 @@ def faults_of_route(path: Path) -> Iterator[str]:
     told = document.get("route")
     parts = [told.get(key) for key in ("weights", "shadows")] if isinstance(told, Mapping) else []
     named = [str(arm) for part in parts if isinstance(part, Mapping | list) for arm in part] or ["any"]
-    arms = {arm: refs.parse("models:/any/1") for arm in named}
-    yield from faults_of_rerouting(document, ServiceSpec(name="any", arms=arms, route=Route({named[0]: 1})))
+    known = dict.fromkeys(named if arms is None else arms, refs.parse("models:/any/1"))
+    yield from faults_of_rerouting(document, ServiceSpec(name="any", arms=known, route=Route({next(iter(known)): 1})))
 
 
 def faults_of_adapter(path: Path) -> Iterator[str]:
@@ -214,7 +227,6 @@ def faults_of_keys(path: Path) -> Iterator[str]:
 
 # What lies beside the manifests and is no YAML by its name.
 _BESIDE: dict[str, Callable[[Path], Iterator[str]]] = {
-    f"*{pods.ROUTE_FILE}": faults_of_route,
     "adapter.values": faults_of_adapter,
     monitoring.DASHBOARD: faults_of_dashboard,
     "secrets/keys.toml": faults_of_keys,

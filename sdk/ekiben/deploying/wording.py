@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from math import inf
 from typing import Any
 
 from ekiben.deploying import monitoring
@@ -139,6 +140,22 @@ _FORMS: dict[Keys, tuple[re.Pattern[str], str]] = {
         "the name of an image",
     ),
     ("user",): (re.compile(r"\d+(:\d+)?|[a-z_][a-z0-9_-]*"), "a user, as name or number"),
+    **dict.fromkeys(
+        [("maxUnavailable",), ("maxSurge",), ("minAvailable",)],
+        (re.compile(r"\d{1,3}%"), "a number of pods, or per cent of them, such as 25%"),
+    ),
+    **dict.fromkeys(
+        [("read_only",), ("privileged",), ("init",), ("internal",)], (re.compile("true|false"), "true or false")
+    ),
+}
+# The least and the most that a cluster takes, which its schemas do not say.
+_RANGES: dict[str, tuple[int, float]] = {
+    **dict.fromkeys(("failureThreshold", "successThreshold", "periodSeconds", "timeoutSeconds"), (1, inf)),
+    **dict.fromkeys(("maxReplicas", "averageUtilization", "progressDeadlineSeconds", "maxSkew"), (1, inf)),
+    **dict.fromkeys(("replicas", "minReplicas", "maxUnavailable", "maxSurge", "minAvailable"), (0, inf)),
+    **dict.fromkeys(("initialDelaySeconds", "terminationGracePeriodSeconds", "revisionHistoryLimit"), (0, inf)),
+    **dict.fromkeys(("setWeight", "canaryTrafficPercent"), (0, 100)),
+    "stabilizationWindowSeconds": (0, 3600),
 }
 _NUMBERS = {"BENTOML_PORT", "PORT", "EKIBEN_DRAIN_S"}
 _SWITCHES = {"GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"}
@@ -253,6 +270,7 @@ def faults(document: Any) -> Iterator[str]:
         if keys[-1] in ("test", "entrypoint") and " " in value:
             yield from _of_code(where, value)
     yield from _of_variables(document)
+    yield from _of_numbers(document)
 
 
 def nearly(where: str, name: str, known: Iterable[str]) -> Iterator[str]:
@@ -315,6 +333,19 @@ def is_place(name: str) -> bool:
     (True, False)
     """
     return name == "HOME" or bool(re.fullmatch(r"(EKIBEN|BENTOML|POSTGRES|GF)_\w*(FILE|HOME|TICKETS)", name))
+
+
+def _of_numbers(part: Any, path: str = "", key: str = "") -> Iterator[str]:
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            yield from _of_numbers(value, f"{path}.{name}" if path else str(name), str(name))
+    elif isinstance(part, list | tuple):
+        for i, value in enumerate(part):
+            yield from _of_numbers(value, f"{path}.{i}")
+    elif key in _RANGES and isinstance(part, int | float):
+        least, most = _RANGES[key]
+        if not least <= part <= most:
+            yield f"{path} must be {least} at least{'' if most == inf else f', and {most} at most'}. Got {part}"
 
 
 def _of_variables(document: Any) -> Iterator[str]:
