@@ -77,7 +77,7 @@ def test_there_is_no_command_in_it_but_python(image, python_of):
 
 def test_it_runs_as_a_number_without_rights_and_writes_to_tmp_alone(image, python_of):
     program = """
-import json, os
+import json, os, shutil, subprocess, sys
 told = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
 def writes(path):
     try:
@@ -85,9 +85,17 @@ def writes(path):
     except OSError:
         return False
     return True
+def runs(path):
+    shutil.copyfile(os.path.realpath(sys.executable), path)
+    os.chmod(path, 0o755)
+    try:
+        return subprocess.run([path, "-c", ""]).returncode == 0
+    except PermissionError:
+        return False
 print(json.dumps({
     "uid": os.getuid(), "caps": told["CapEff"], "bounding": told["CapBnd"], "no_new": told["NoNewPrivs"],
-    "seccomp": told["Seccomp"], "writes": [p for p in ("/x", "/app/x", "/home/bentoml/bento/x", "/etc/x", "/tmp/x") if writes(p)],
+    "seccomp": told["Seccomp"], "writes": [p for p in ("/x", "/app/x", "/home/bentoml/bento/x", "/etc/x", "/run/x", "/var/tmp/x", "/tmp/x") if writes(p)],
+    "runs": runs("/tmp/program"),
     "odd": [p for f, _, names in os.walk("/usr") for n in names for p in [os.path.join(f, n)]
             if not os.path.islink(p) and os.stat(p).st_mode & 0o6000],
 }))
@@ -97,6 +105,7 @@ print(json.dumps({
     assert {told["caps"], told["bounding"]} == {"0000000000000000"}
     assert (told["no_new"], told["seccomp"]) == ("1", "2")
     assert told["writes"] == ["/tmp/x"]
+    assert not told["runs"]  # what is written there
     assert told["odd"] == []
 
 

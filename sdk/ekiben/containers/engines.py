@@ -33,7 +33,7 @@ HARDENED = (
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
     "--pids-limit=256",
-    "--tmpfs=/tmp:rw,nosuid,nodev,size=128m,mode=1777",
+    "--tmpfs=/tmp:rw,nosuid,nodev,noexec,size=128m,mode=1777",
 )
 STORAGE = """\
 [storage]
@@ -354,4 +354,7 @@ def asked(engine: Engine, *, port: int = 3000, cpus: float = 1, memory_mb: int =
     network = [f"--publish=127.0.0.1:{port}:3000"] if engine.publishes else ["--network=host"]
     listens = [] if engine.publishes else [f"--env=BENTOML_PORT={port}", "--env=BENTOML_HOST=127.0.0.1"]
     limits = [f"--cpus={cpus:g}", f"--memory={memory_mb}m"] if engine.limits else []
-    return [*HARDENED, *network, *listens, *limits]
+    alone = (
+        ["--read-only-tmpfs=false"] if engine.name == "podman" else []
+    )  # which else lets /run and /var/tmp be written to
+    return [*HARDENED, *alone, *network, *listens, *limits]
