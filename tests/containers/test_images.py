@@ -1,6 +1,8 @@
 """A real image, built and run: what is in it, what it may do, how it starts and ends."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,7 +17,7 @@ import pytest
 import ekiben as ek
 from ekiben import pinning, routing, spec
 from ekiben.checks import Subject
-from ekiben.containers import accounting, context, layouts, probes, trying
+from ekiben.containers import accounting, context, engines, layouts, probes, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
 from ekiben.errors import BuildError, SpecError
@@ -266,6 +268,21 @@ def test_each_method_that_a_spec_names_is_asked_whatever_its_explanation_is_call
             other = replace(served, spec=replace(told, explain=spec.Explain(methods=("counterfactual",))))
             (fault,) = trying._explains(other, served.askable.head(1))
             assert fault.startswith(f"{arm}: it does not explain by counterfactual")
+
+
+def test_a_full_disk_is_told_with_what_to_do(tag, tmp_path, monkeypatch):
+    full = engines.Engine(name=str(tmp_path / "engine"))
+    (tmp_path / "engine").write_text("#!/bin/sh\necho 'writing blob: No space left on device' >&2\nexit 125\n")
+    (tmp_path / "engine").chmod(0o755)
+    with pytest.raises(BuildError, match="The disk where it keeps them is full"):
+        full.call("build")
+
+    def write(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "numpy.whl", None, "context/numpy.whl")
+
+    monkeypatch.setattr(context, "write", write)
+    with pytest.raises(BuildError, match=r"The disk of context/numpy.whl is full\. .* set TMPDIR and EKIBEN_CACHE"):
+        ek.containerize(tag, engine="none")
 
 
 def test_an_engine_that_nobody_knows_is_refused(tag):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -86,7 +87,7 @@ def containerize(
     """
     if engine is not None and engine not in ENGINES:
         raise SpecError(f"The 'engine' must be one of {', '.join(ENGINES)}. Got {engine!r}.")
-    with shown(progress) as say, _folder(context) as place:
+    with shown(progress) as say, _having_room(), _folder(context) as place:
         tag = storing.known_bento(tag)
         if engine == "stock":
             return stock.containerize(tag, image, say)
@@ -102,6 +103,20 @@ def containerize(
         if chosen is None:
             return _written(told, name, answered, say)
         return _built(chosen, told, name, base, answered, say, fresh=fresh)
+
+
+@contextmanager
+def _having_room() -> Iterator[None]:
+    """Say what to do where a disk is full."""
+    try:
+        yield
+    except OSError as reason:
+        if reason.errno != errno.ENOSPC:
+            raise
+        raise BuildError(
+            f"An image must have room for what it is built of. The disk of {reason.filename2 or reason.filename} is full. "
+            "Free some of it, or set TMPDIR and EKIBEN_CACHE to folders with room."
+        ) from None
 
 
 def _context(tag: str, place: Path, base: str | None, folders: list[Path], *, lean: bool) -> Context:

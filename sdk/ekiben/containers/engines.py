@@ -27,6 +27,7 @@ TRIED_S = 120
 PARTS = ("runc", "crun", "conmon", "buildah", "dockerd", "containerd")  # with which engines run containers
 VARIABLES = ("DOCKER", "CONTAINER", "PODMAN", "BUILDAH", "XDG_RUNTIME")  # how the names begin that engines hear of
 MOST_FILES = 4096
+FULL = "no space left on device"
 # What an image must bear: nobody's rights, nothing written but /tmp, and no more than it is given.
 HARDENED = (
     "--read-only",
@@ -99,6 +100,11 @@ class Engine:
             done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
             raise BuildError(f"{self.name} {words[0]} must end within {seconds:.0f} s. It did not.") from None
+        if check and done.returncode and FULL in done.stderr.lower():
+            raise BuildError(
+                f"{self.name} {words[0]} must have room for the layers of an image, about three times its size. The disk where it "
+                "keeps them is full. Free some of it, or set EKIBEN_CACHE to a folder with room, where ekiben gives it settings of its own."
+            )
         if check and done.returncode:
             raise BuildError(f"{self.name} {words[0]} must succeed. It refused:\n{last(done.stderr + done.stdout)}")
         return done
