@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,14 +103,28 @@ def test_segments_are_closed_packed_and_read_like_open_ones(recorder):
     assert len(segments(folder)) > 3
 
 
-def test_a_segment_that_is_a_day_old_is_closed_with_the_next_record(recorder):
+def test_a_segment_that_is_a_day_old_is_closed_before_the_next_record(recorder):
     one = recorder()
     one.write(record(1))
     one.write(record(2, ns=time.time_ns() + writing.SEGMENT_S * 10**9))
     one.write(record(3))
     one.close()
     tidy(one.folder)
-    assert [len(list(read(path)[1])) for path in segments(one.folder)] == [2, 1]
+    assert [len(list(read(path)[1])) for path in segments(one.folder)] == [1, 2]
+
+
+@pytest.mark.parametrize("gone", ["the folder", "the segment"])
+def test_records_that_are_deleted_while_they_are_written_begin_anew_within_a_second(recorder, caplog, gone):
+    one = recorder()
+    one.write(record(1))
+    (path,) = segments(one.folder)
+    shutil.rmtree(one.folder) if gone == "the folder" else path.unlink()
+    one.write(record(2))  # nobody has looked yet
+    later = time.time_ns() + writing.LOOKED_NS + 1
+    for number in (3, 4):
+        one.write(record(number, ns=later))
+    assert [each.id for each in of(one.folder)] == [record(3)[0], record(4)[0]]
+    assert caplog.text.count("were deleted while they were written; a new segment begins") == 1
 
 
 def test_a_segment_may_be_packed_between_two_looks(recorder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 import time
@@ -23,7 +24,9 @@ from ekiben.recording.tidying import DAY_S, tidy
 if os.name == "posix":
     import fcntl
 
+logger = logging.getLogger("ekiben")
 SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
+LOOKED_NS = 1_000_000_000  # how often its age is looked at, and whether it is still there
 _encode, _framed, _append = msgspec.msgpack.Encoder().encode, FRAME.pack, os.write
 Fields = tuple[Any, ...]  # those of a Record in their order; a tuple costs less to make
 
@@ -69,7 +72,7 @@ class Recorder:
         self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
         self._lock, self._file, self._size, self._path = threading.Lock(), -1, 0, folder
         self._acquire, self._release = self._lock.acquire, self._lock.release
-        self._until_ns, self._segment_s = 0, min(SEGMENT_S, keep_s)
+        self._until_ns, self._look_ns, self._segment_s = 0, 0, min(SEGMENT_S, keep_s)
         self._tidying: threading.Thread | None = None
         self.barred = ""  # why nothing more may be written, where that is so
         try:
@@ -100,11 +103,13 @@ class Recorder:
         try:
             if self._file < 0 or self.barred:
                 self._may_begin()
+            elif record[1] > self._look_ns:
+                self._look(record[1])
             written = _append(self._file, frame)
             if written < size or self._sync:
                 self._settle(written, size)
             self._size += written
-            if self._size >= self._segment_bytes or record[1] > self._until_ns:
+            if self._size >= self._segment_bytes:
                 self._turn_over()
         except OSError as reason:
             raise RecordsError(f"A record must be written before its answer. It was not: {reason.strerror}.") from None
@@ -118,6 +123,21 @@ class Recorder:
                 self._end()
         if self._tidying is not None:
             self._tidying.join()
+
+    def _look(self, now_ns: int) -> None:
+        """End a segment that is old, and one that somebody deleted: nobody would find what follows in it."""
+        self._look_ns = now_ns + LOOKED_NS
+        if not os.fstat(self._file).st_nlink:
+            logger.error(
+                "the records of %s were deleted while they were written; a new segment begins", self.folder.name
+            )
+            os.close(self._file)
+            self._file = -1
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        elif now_ns > self._until_ns:
+            self._turn_over()
+        if self._file < 0:
+            self._may_begin()
 
     def _turn_over(self) -> None:
         """End a segment and begin the next; where that fails, the next record is refused, and not the one that was just written."""
@@ -162,7 +182,8 @@ class Recorder:
             begun.unlink(missing_ok=True)
             raise
         self._file, self._size, self._path = file, len(start), path
-        self._until_ns = time.time_ns() + int(self._segment_s * 1e9)
+        now_ns = time.time_ns()
+        self._until_ns, self._look_ns = now_ns + int(self._segment_s * 1e9), now_ns + LOOKED_NS
 
     def _end(self) -> None:
         file, self._file = self._file, -1
