@@ -7,6 +7,7 @@ import struct
 from datetime import date
 from pathlib import Path
 
+import bentoml
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,9 +62,8 @@ def in_clear(folder, X):
 
 
 def test_no_file_of_a_package_a_service_or_a_store_holds_a_private_value_and_the_examples_replay(
-    model, loans, tmp_path, monkeypatch
+    model, loans, tmp_path
 ):
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "store"))
     open_package = ek.pack(model, name="loans", reference=loans[0], target=loans[1])
     assert in_clear(open_package.folder, loans[0]) == [
         "examples.json",
@@ -73,9 +73,12 @@ def test_no_file_of_a_package_a_service_or_a_store_holds_a_private_value_and_the
     ]
     package = packed(model, loans)
     folder = ek.scaffold(tmp_path / "services" / "loans", arms={"champion": package})
-    assert in_clear(package.folder, loans[0]) == in_clear(tmp_path, loans[0]) == []
-    assert json.loads((folder / "contract.json").read_text())["example"]["row"]["job"] in ("fixed", "freelance")
-    assert [*(tmp_path / "store").rglob("sample.json")]
+    contract = json.loads((folder / "contract.json").read_text())
+    stored = bentoml.models.get(contract["pins"]["champion"]["tag"]).path
+    for each in (package.folder, folder, stored):
+        assert in_clear(each, loans[0]) == []
+    assert [*Path(stored).rglob("sample.json")]
+    assert contract["example"]["row"]["job"] in ("fixed", "freelance")
     replayed = proving.replay(package.folder)
     assert (replayed.ok, replayed.n_rows) == (True, 6), replayed
     assert not any("in clear" in each for each in package.manifest["findings"])

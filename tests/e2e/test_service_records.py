@@ -350,7 +350,7 @@ def test_a_service_whose_database_cannot_be_meant_does_not_start(tmp_path, monke
     monkeypatch.setenv("EKIBEN_RECORDS_DSN", dsn)
     inputs = SimpleNamespace(names=("age",), columns=())
     contract = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
-    spec = SimpleNamespace(records=Records(to="postgres"), unit=None, arms={})
+    spec = SimpleNamespace(records=Records(to="postgres"), unit=None, arms={}, hidden=lambda _inputs: [])
     with pytest.raises(ServiceError, match=told) as refused:
         _keeper(SimpleNamespace(spec=spec, name="kept", contract=contract), {}, None)
     assert "hush" not in str(refused.value)
