@@ -127,6 +127,18 @@ def test_the_statements_of_a_source_without_words_stay_in_their_lines(tmp_path):
         assert [each.lineno for each in statements(left)] == [each.lineno for each in statements(whole)]
 
 
+def test_a_link_that_leads_out_of_an_images_folder_is_neither_compiled_nor_followed(tmp_path):
+    outside, inside = tmp_path / "outside.py", tmp_path / "made" / "inside"
+    inside.mkdir(parents=True)
+    outside.write_text("# of the machine that builds\n")
+    (inside / "link.py").symlink_to(outside)
+    (inside / "own.py").write_text("# of the image\n")
+    install.precompile(tmp_path / "made", "/app", ["inside"])
+    assert outside.read_text() == "# of the machine that builds\n"
+    assert "of the image" not in (inside / "own.py").read_text()
+    assert [path.name.partition(".")[0] for path in (inside / "__pycache__").iterdir()] == ["own"]
+
+
 def statements(source):
     return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
 

@@ -29,7 +29,8 @@ CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*(?!utf-?8|[ \t])", re.IGNORE
 
 def main(folder: str, shown: str, undocumented: str) -> None:
     """Compile the modules below a folder, which an image has at `shown`; `undocumented` names tops, or is `*`."""
-    files = sorted(str(path) for path in Path(folder).rglob("*.py"))
+    # a link may lead out of the image's folder, to a file of the machine that builds
+    files = sorted(str(path) for path in Path(folder).rglob("*.py") if not path.is_symlink())
     names = None if undocumented == EVERY else frozenset(undocumented.split(","))
     with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(partial(compile_one, folder=folder, shown=shown, undocumented=names), files, chunksize=64))
