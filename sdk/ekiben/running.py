@@ -260,6 +260,10 @@ def _start(
                 start_new_session=True,
                 pass_fds=() if theirs is None else (theirs,),
             ), ours
+    except BaseException:
+        if ours is not None:
+            os.close(ours)
+        raise
     finally:
         if theirs is not None:
             os.close(theirs)

@@ -1,9 +1,9 @@
 """A closed-loop HTTP/1.1 client in a process of its own: every request is answered, and counted, before it ends.
 
 Run as `echo '{"port": …, "path": …, "bodies": […], "clients": 16, "seconds": 2}' | python load.py`; it prints one line of JSON.
-It needs nothing but Python, and costs little: on two cores it shares the machine with the server that it measures. It never
-sleeps: who answers somebody that sleeps on the same machine pays for the waking, up to 10 µs, and only where it is the slower of
-the two. What a request costs would jump there, and clients elsewhere are woken by their own machine.
+It needs nothing but Python, and one core: on two the server that it measures has the other. It never sleeps: who answers
+somebody that sleeps on the same machine pays for the waking, up to 10 µs, and only where it is the slower of the two. What a
+request costs would jump there, and clients elsewhere are woken by their own machine.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 
 import ekiben as ek
-from ekiben import routing
+from ekiben import routing, running
 from ekiben.errors import BuildError, RequestError, SpecError, UnreachableError
 from traffic.faults import is_free, kill, until, worker_of, workers_of
 
@@ -189,6 +189,14 @@ def lives(process):
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def test_a_server_that_cannot_be_started_leaves_no_end_of_a_pipe(tmp_path):
+    ours = psutil.Process()
+    before = ours.num_fds()
+    with pytest.raises(FileNotFoundError):
+        running._start([str(tmp_path / "nowhere")], str(tmp_path), tmp_path / "log", {})
+    assert ours.num_fds() == before
 
 
 def test_a_folder_whose_spec_cannot_be_read_is_refused_with_what_is_wrong(packages, tmp_path):

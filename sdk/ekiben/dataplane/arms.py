@@ -221,7 +221,7 @@ class Arms:
             raise _unanswerable(package, reason) from reason
 
     def _shown(self, arm: str, found: Found) -> Found:
-        """Leave out of reference rows what the records do not keep in clear."""
+        """Leave out of reference rows what is private, and what the records do not keep in clear."""
         hidden = [name for name in self.packages[arm].schema.names if name in self.hidden]
         kinds = {each["kind"] for each in found.explanations}
         if not hidden or explanations.Examples.kind not in kinds:

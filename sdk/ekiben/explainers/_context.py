@@ -55,8 +55,8 @@ class Context:
     """A model as an explainer meets it.
 
     `reference` holds rows that are typical of the model's inputs. It is needed to fit; a loaded explainer has what it
-    needs in its own folder. Where it is a sample, `known` holds all rows, for what is too rare for a sample. Of several outputs, the one whose number is `which` is explained. `model` may be `Later`,
-    for a method that a `plan` spares it.
+    needs in its own folder. Where it is a sample, `known` holds all rows, for what is too rare for a sample. Of several
+    outputs, the one whose number is `which` is explained. `model` may be `Later`, for a method that a `plan` spares it.
     """
 
     model: Any
