@@ -7,6 +7,7 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from time import perf_counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,7 +31,7 @@ from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.metering import meter
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
-from ekiben.pacing import Pace, Share
+from ekiben.pacing import AT_ONCE_S, Pace, Share
 from ekiben.routing import Route
 from ekiben.spec import Explain, Limits
 from ekiben.waiting import FEW
@@ -823,7 +824,11 @@ def at_once(endpoint, row):
     """Ask as a segment that holds a whole request does; None where it is left to the usual way."""
     body, named = sent({"rows": [row]})
     headers = [(name.encode(), value.encode()) for name, value in named.items()]
-    return endpoint.at_once(headers, dict(headers), body)
+
+    async def asked():
+        return endpoint.at_once(headers, dict(headers), body)
+
+    return asyncio.run(asked())
 
 
 def pressed(endpoint, seconds):
@@ -885,6 +890,9 @@ def test_explanations_that_would_wait_too_long_beside_predictions_are_told_to_co
     outcome = at_once(served.endpoint, row)
     assert (outcome.status, outcome.code) == (429, "too_many_explanations")
     served.endpoint._share.others_at = -math.inf  # nobody asks for predictions any more
+    refused = posted(served.endpoint, {"rows": [row]}, path=path)
+    assert refused.json["error"]["message"].startswith("An explanation must be there in time.")
+    served.endpoint._share.n_waiting = 0
     assert posted(served.endpoint, {"rows": [row]}, path=path).status == 200
 
 
@@ -909,6 +917,77 @@ def test_beside_predictions_a_long_request_lets_others_go_first_after_each_row(f
     assert untimed(steps.json) == untimed(whole)
     assert steps.headers[protocol.ID] == steps.json["id"]
     assert served.endpoint._share.n_waiting == 0
+
+
+@pytest.mark.parametrize("has_seen", [True, False], ids=["beside predictions", "before the first"])
+def test_one_explanation_at_a_time_lets_go_first_what_has_come(front, row, monkeypatch, has_seen):
+    explains, order = front(made=_explain), []
+    share = explains.endpoint._share
+    predicts = front(plane=explains.plane)
+    predicts.endpoint._share = share
+    package = type(explains.plane.packages["champion"])
+    monkeypatch.setattr(package, "documents", noted(package.documents, order, "explained", AT_ONCE_S * 2))
+    monkeypatch.setattr(predicts.endpoint._lane, "planned", noted(predicts.endpoint._lane.planned, order, "predicted"))
+    share.took(AT_ONCE_S * 2)  # as long as each of them is
+    share.passed()
+    share.others_at = perf_counter() if has_seen else -math.inf
+
+    async def several():
+        waiting = [asyncio.create_task(post(explains.endpoint, {"rows": [row]}, path="/explain")) for _ in range(FEW)]
+        await taken(explains.endpoint, FEW)
+        answers = [await post(predicts.endpoint, {"rows": [row]}) for _ in range(FEW)]
+        return [*answers, *await asyncio.gather(*waiting)]
+
+    assert [each.status for each in asyncio.run(several())] == [200] * (2 * FEW)
+    assert sorted(order) == ["explained"] * FEW + ["predicted"] * FEW
+    assert order[: FEW + 1].count("explained") <= 1  # at most the one that had begun
+
+
+def noted(act, order, name, seconds=0.0):
+    """Do as before, for longer, and say so."""
+
+    def done(*given, **named):
+        order.append(name)
+        until = perf_counter() + seconds
+        while perf_counter() < until:
+            pass
+        return act(*given, **named)
+
+    return done
+
+
+def test_in_one_pass_of_the_loop_explanations_take_a_millisecond_or_one_of_them(front, row):
+    served = front(made=_explain)
+    share = served.endpoint._share
+    body, named = sent({"rows": [row]})
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
+
+    async def in_passes(*sizes):
+        found = []
+        for n in sizes:
+            found.append([served.endpoint.at_once(headers, dict(headers), body) is not None for _ in range(n)])
+            await asyncio.sleep(0)
+        return found
+
+    asyncio.run(in_passes(*[1] * 100))  # of which the first takes longer
+    assert asyncio.run(in_passes(3, 2)) == [[True] * 3, [True] * 2]  # each takes some microseconds
+    for _ in range(100):
+        share.took(AT_ONCE_S * 2)
+    share.passed()
+    assert asyncio.run(in_passes(3, 2)) == [[True, False, False], [True, False]]
+
+
+def test_no_more_are_let_in_than_find_room_beside_a_process_that_explains(front, row, monkeypatch):
+    served = front(made=_explain)
+    pool = SimpleNamespace(takes=lambda n_asked: n_asked < 3)
+    monkeypatch.setattr(served.plane, "explaining", SimpleNamespace(pool=pool))
+    monkeypatch.setattr(served.endpoint, "_some_at_once", False, raising=False)
+    served.endpoint.n_asked = 2
+    assert at_once(served.endpoint, row) is None  # it may wait
+    served.endpoint.n_asked = 3
+    assert at_once(served.endpoint, row).code == "busy"
+    served.endpoint.n_asked = served.plane.spec.limits.concurrency
+    assert at_once(served.endpoint, row).code == "too_many_requests"
 
 
 def test_who_says_how_long_it_waits_is_not_kept_for_longer(front, row):

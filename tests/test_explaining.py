@@ -322,6 +322,7 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
         waiting = [pool.submit(Job(task)) for _ in range(2) if _begun(unwanted)]
         with pytest.raises(Full):
             pool.submit(Job(task))
+        assert not pool.takes(0)
         unwanted.cancel()
         with pytest.raises(Broken) as refused:
             unwanted.future.result(PATIENCE_S)
@@ -341,6 +342,7 @@ def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     never_read = Warm(folder="x" * 10_000_000, digest="0" * 64, most_ms=1.0)  # more than a socket holds
     pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9, warm=[never_read])
+    assert [pool.takes(n_asked) for n_asked in (0, 2, 3)] == [True, True, False]
     task = Task(folder="x", digest="0" * 64, method="sampling", columns={"age": [1]})
     try:
         for _ in range(2):

@@ -1,5 +1,6 @@
 """What work is expected to take, from what it took."""
 
+import math
 import threading
 
 import pytest
@@ -129,6 +130,25 @@ def test_nothing_waits_where_no_other_work_was_asked_for_of_late():
     assert (share.waits_s(), share.is_shared) == (0, False)
 
 
+def test_one_pass_has_room_for_pieces_that_are_small_together_or_for_one():
+    clock = Clock()
+    share = Share(0.25, clock=clock)
+    share.took(0.4 * AT_ONCE_S)
+    assert share.has_room(1)
+    assert not share.has_room(2)
+    share.took(0.4 * AT_ONCE_S)
+    assert not share.has_room(1)
+    share.passed()
+    assert (share.has_room(1), share.has_room(2), share.has_room(3)) == (True, True, False)
+    share.took(10 * AT_ONCE_S)
+    share.passed()
+    assert (share.has_room(1), share.has_room(2)) == (True, False)
+    share.others_at = clock.now
+    assert not share.has_room(1)  # it lets others go first
+    share.n_waiting, share.others_at = 1, -math.inf
+    assert not share.has_room(1)
+
+
 def test_a_turn_is_expected_behind_those_that_wait():
     clock = Clock()
     share = Share(0.5, clock=clock)
@@ -136,3 +156,5 @@ def test_a_turn_is_expected_behind_those_that_wait():
     before = share.expected_s()
     share.n_waiting = 10
     assert share.expected_s() - before == pytest.approx(10 * 0.1 / 0.5)
+    share.others_at = -math.inf
+    assert share.expected_s() == pytest.approx(10 * 0.1)  # of which all is theirs

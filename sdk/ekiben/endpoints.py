@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -93,9 +94,10 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began, headers = perf_counter(), dict(scope["headers"])
+        self._share.n_come += 1
         span = None if self._spans is None else self._spans.begin(scope["path"], headers)
         if self.n_asked >= self._most:
-            outcome = self._refused(_too_many(self._most))
+            outcome = self._crowded()
         elif headers.get(ENCODING, AS_IT_IS).lower() != AS_IT_IS:
             outcome = self._refused(_encoded())
         else:
@@ -118,12 +120,14 @@ class Endpoint:
         if lane is None or not is_plain(headers) or not _has_time(headers.get(DEADLINE)):
             return None
         if self.n_asked >= self._most:
-            return self._refused(_too_many(self._most))
+            return self._crowded()
         try:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
             if asked is None or not lane.is_quick(asked):
                 return None
-            self._share.others_at = asked.began
+            share = self._share
+            share.others_at = asked.began
+            share.n_come += 1
             return lane.planned(asked)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
             return self._refused(self.plane.refused(self.name, failure))
@@ -251,10 +255,14 @@ class Endpoint:
         return as_outcome(self.plane, told, routed.id, routed.choice.arm)
 
     async def _admitted(self, request: Request, dialect: Dialect, until: Until) -> Routed | Answer:
+        return await self._read(request, partial(self.plane.admit, dialect=dialect), until)
+
+    async def _read(self, request: Request, admit: Callable[[Request], Routed], until: Until) -> Routed | Answer:
+        """Read a request and choose its arm: at once where it is small, so that no thread is waited for."""
         is_small = len(request.body) <= SMALL_BYTES and media_type(request) not in KINDS  # a table may be packed
         if is_small and not self.plane.hooks.changed(("unit_of",)):
-            return self.plane.admit(request, dialect)
-        found: Routed | Answer = await until.done(self._in_thread(self.plane.admit, request, dialect))
+            return admit(request)
+        found: Routed | Answer = await until.done(self._in_thread(admit, request))
         return found
 
     async def _found(self, routed: Routed, until: Until) -> Any:
@@ -289,6 +297,10 @@ class Endpoint:
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
         """Do in a thread what asks no model."""
         return _in_thread(self._reading, act, *given)
+
+    def _crowded(self) -> Outcome:
+        """Refuse one more than are answered at once."""
+        return self._refused(_too_many(self._most))
 
     def _refused(self, answer: Answer, asked: Asked | None = None) -> Outcome:
         answer = answer if self._dialect is None else self._dialect.refused(answer)

@@ -165,7 +165,8 @@ class Share:
     """How much of one thread's time some work may take while other work is asked of it, too.
 
     What is done keeps more of its kind waiting for its own time divided by the share, but for pieces so small that nobody
-    notices. Where the other work has not been asked for within a second, nothing waits.
+    notices. Where the other work has not been asked for within a second, nothing waits for longer than until the thread has
+    seen what else has come: in one pass of its loop it does a piece, or several that take a millisecond together.
 
     Parameters
     ----------
@@ -180,6 +181,10 @@ class Share:
         When the other work was asked for last, by the clock.
     n_waiting
         How many pieces wait for their turn.
+    n_come
+        How many requests have come, of either kind.
+    spent_s
+        What pieces took since the loop has last seen what else has come.
 
     Examples
     --------
@@ -190,12 +195,12 @@ class Share:
     (0.296, 0.0)
     """
 
-    __slots__ = ("_clock", "_free_at", "_pace", "_share", "n_waiting", "others_at")
+    __slots__ = ("_clock", "_free_at", "_pace", "_share", "n_come", "n_waiting", "others_at", "spent_s")
 
     def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
         self._share, self._clock, self._pace = share, clock, Pace()
         self._free_at = self.others_at = -math.inf
-        self.n_waiting = 0
+        self.spent_s, self.n_waiting, self.n_come = 0.0, 0, 0
 
     @property
     def is_shared(self) -> bool:
@@ -211,17 +216,28 @@ class Share:
 
     def expected_s(self) -> float:
         """Tell in how many seconds a piece would have its turn, behind those that wait."""
-        if not self.is_shared:
-            return 0.0
-        return self.waits_s() + self.n_waiting * self._pace.expected_s(1) / self._share
+        each = self._pace.expected_s(1) / (self._share if self.is_shared else 1.0)
+        return self.waits_s() + self.n_waiting * each
 
     def is_long(self, n_rows: int) -> bool:
-        """Tell whether a piece of so many rows would keep other work waiting that is asked for as well."""
-        return self._pace.expected_s(n_rows) > AT_ONCE_S and self.is_shared
+        """Tell whether a piece of so many rows would keep other work waiting."""
+        return self._pace.expected_s(n_rows) > AT_ONCE_S
+
+    def has_room(self, n_rows: int) -> bool:
+        """Tell whether a piece of so many rows may be done in this pass of the loop, before what else has come is seen."""
+        if self.n_waiting or self.waits_s():
+            return False
+        fits = self.spent_s + self._pace.expected_s(n_rows) <= AT_ONCE_S
+        return fits or (n_rows == 1 and not self.spent_s and not self.is_shared)
+
+    def passed(self) -> None:
+        """Take note that the loop has seen what else has come."""
+        self.spent_s = 0.0
 
     def took(self, seconds: float, n_rows: int = 1) -> None:
         """Take note of a piece that was done."""
         self._pace.took(seconds, n_rows)
+        self.spent_s += seconds
         now = self._clock()
         if now - self.others_at <= RECENT_S:
             self._free_at = max(self._free_at, now - seconds) + seconds / self._share

@@ -211,7 +211,7 @@ class Lane:
         return self._told(asked, rows, self.plane.beside(asked.arm.name, rows))
 
     def explained_by_row(self, asked: Asked) -> Generator[None, None, Outcome]:
-        """Explain as `explained` does, and let others go first after each row."""
+        """Explain as `explained` does, and let others go first between two rows."""
         rows = list(map(asked.arm.values, asked.body.rows))
         found = yield from self.plane.row_by_row(asked.arm.name, rows)
         return self._told(asked, rows, found)

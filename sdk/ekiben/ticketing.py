@@ -35,6 +35,8 @@ from ekiben.waiting import FEW, SAFELY, Until, deadline_s
 logger = logging.getLogger("ekiben")
 PATH = "/explain/"
 LONGEST_RETRY_S = 10
+QUIET_PASSES = 2  # of the loop, after which nobody waits: one takes a new connection up, the next reads from it
+MOST_PASSES = 100  # that an explanation lets go first
 Headers = Mapping[bytes, bytes]
 Owner = Callable[[Headers], str]
 
@@ -61,8 +63,11 @@ class Explained(Endpoint):
     def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
         """Explain by the plan where that takes no time, and refuse without a look at the body where nothing else can be."""
         lane, explaining = self._lane, self.plane.explaining
+        self._share.n_come += 1
+        if self.n_asked >= self._most:
+            return self._crowded()
         if not self._some_at_once:
-            return self._full() if explaining is not None and explaining.pool.is_full else None
+            return None if explaining is None or explaining.pool.takes(self.n_asked) else self._full()
         if lane is None or DEADLINE in headers or not is_plain(headers) or paging.may_want(headers.get(b"accept")):
             return None
         try:
@@ -71,7 +76,7 @@ class Explained(Endpoint):
             return self._refused(self.plane.refused(self.name, failure))
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
-        if self._share.n_waiting or self._share.waits_s() or self._share.is_long(len(asked.body.rows)):
+        if not self._share.has_room(len(asked.body.rows)):
             return self._in_vain(self._patience_s)
         return self._too_fast() or self._by_plan(lane, asked)
 
@@ -82,7 +87,11 @@ class Explained(Endpoint):
         return any(self.plane.explains_at_once(arm) for arm in weights if weights[arm] > 0)
 
     def _full(self) -> Outcome:
-        return self._refused(self.plane.refused(self.name, refusals.full()))
+        return self._refused(self._is_full)
+
+    @cached_property
+    def _is_full(self) -> Answer:
+        return self.plane.refused(self.name, refusals.full())
 
     def _too_fast(self) -> Outcome | None:
         """Refuse a request where there were too many in this second; each that is let in is counted."""
@@ -133,7 +142,7 @@ class Explained(Endpoint):
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
         finally:
-            self._share.took(perf_counter() - began)
+            self._took(perf_counter() - began)
 
     def _by_plan(self, lane: Lane, asked: Asked) -> Outcome:
         began = perf_counter()
@@ -142,22 +151,26 @@ class Explained(Endpoint):
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
         finally:
-            self._share.took(perf_counter() - began, len(asked.body.rows))
+            self._took(perf_counter() - began, len(asked.body.rows))
+
+    def _took(self, seconds: float, n_rows: int = 1) -> None:
+        """Take note of what was explained, until the loop has seen what else has come."""
+        if not self._share.spent_s:
+            asyncio.get_running_loop().call_soon(self._share.passed)
+        self._share.took(seconds, n_rows)
 
     def _in_vain(self, patience_s: float) -> Outcome | None:
         """Refuse what would wait too long for its turn, or with too many; None lets it wait."""
         share = self._share
         if share.n_waiting < FEW or (self.n_asked < self._most and share.expected_s() <= SAFELY * patience_s):
             return None
-        return self._refused(_too_much(self.plane.spec.limits.explain_share, share.expected_s()))
+        part = self.plane.spec.limits.explain_share if share.is_shared else None
+        return self._refused(_too_much(part, share.expected_s()))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """Wait until explanations may take more of this thread's time, each behind those that came before."""
         share = self._share
-        if not share.is_shared:
-            yield
-            return
         share.n_waiting += 1
         try:
             async with self._line:
@@ -167,10 +180,16 @@ class Explained(Endpoint):
             share.n_waiting -= 1
 
     async def _rested(self) -> None:
-        """Let others go first, and wait until explanations may take more of the time."""
-        await asyncio.sleep(0)
-        while waits_s := self._share.waits_s():  # noqa: ASYNC110 -- time passes by itself
+        """Wait until explanations may take more of the time, and let go first what comes in the meantime."""
+        share, n_quiet = self._share, 0
+        while waits_s := share.waits_s():  # noqa: ASYNC110 -- time passes by itself
             await asyncio.sleep(min(waits_s, RECENT_S))
+        for _ in range(MOST_PASSES):
+            n_come = share.n_come
+            await asyncio.sleep(0)
+            n_quiet = n_quiet + 1 if share.n_come == n_come else 0
+            if n_quiet == QUIET_PASSES:
+                break
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))
@@ -181,7 +200,7 @@ class Explained(Endpoint):
         request = Request(body=body, headers=named, cookies=cookies_of(scope["headers"]))
         routed: Routed | None = None
         try:
-            read = await until.done(self._in_thread(self.plane.admit_to_explain, request))
+            read = await self._read(request, self.plane.admit_to_explain, until)
             if isinstance(read, Answer):
                 return self._refused(read)
             routed = read
@@ -204,11 +223,13 @@ class Explained(Endpoint):
         return self._refused(answer) if routed is None else _sent(self.plane, answer, routed)
 
     async def _begun(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        if not self.plane.hooks.changed(("preprocess",)):
+            return self.plane.begin(routed, wish, left_s)  # another process does it
         return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
 
     async def _begun_in_turn(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
         async with self._turn():
-            found = await self._begun(routed, wish, left_s)
+            found: Found | Begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
             self._share.took(found.elapsed_ms / 1e3 if isinstance(found, Found) else 0.0)
             return found
 
@@ -266,8 +287,10 @@ def _too_fast(per_s: float, waits_s: float) -> Answer:
     return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_explanations", says, headers=told)
 
 
-def _too_much(share: float, waits_s: float) -> Answer:
-    says = f"At most {share:.0%} of this process's time is for explanations while it is asked for predictions. More are asked for. Come back later."
+def _too_much(share: float | None, waits_s: float) -> Answer:
+    says = "An explanation must be there in time. It would not be, after those before it. Come back later."
+    if share is not None:
+        says = f"At most {share:.0%} of this process's time is for explanations while it is asked for predictions. More are asked for. Come back later."
     return refuse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_explanations", says, headers={"retry-after": _retry(waits_s)})
 
 

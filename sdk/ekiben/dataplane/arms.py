@@ -160,14 +160,15 @@ class Arms:
         return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
 
     def row_by_row(self, arm: str, rows: Sequence[Sequence[Any]]) -> Generator[None, None, Found]:
-        """Explain as `beside` does, and let others go first after each row."""
+        """Explain as `beside` does, and let others go first between two rows."""
         self._refuse_wide(arm, PLAIN)
         made: list[dict[str, Any]] = []
         seconds = 0.0
         for row in rows:
+            if made:
+                yield
             documents, took_s = self._documents(arm, partial(Package.documents, rows=[row]))
             made, seconds = [*made, *documents], seconds + took_s
-            yield
         return answering.here(self.packages[arm], arm, made, PLAIN, seconds, self.explaining)
 
     def why(self, found: Found) -> list[dict[str, Any]]:
