@@ -3,6 +3,7 @@
 import errno
 import gzip
 import os
+import random
 import resource
 import shutil
 import signal
@@ -10,22 +11,26 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import pytest
 
 import ekiben as ek
 from ekiben.errors import IntegrityError, NotFoundError, RecordsError
+from ekiben.loops import loops
 from ekiben.recording import tidying, writing
 from ekiben.recording.keeping import key_of
 from ekiben.recording.reading import read
-from ekiben.recording.segments import OPEN, WHOLE, Header, Record, segments
+from ekiben.recording.segments import FRAME, OPEN, WHOLE, Header, Record, segments
 from ekiben.recording.tidying import tidy
 from ekiben.recording.writing import Recorder
 
 HEADER = Header(service="risk", columns=("age", "job"), arms={"champion": ("models:/risk/1", "0" * 64)})
+built = pytest.mark.skipif(loops is None, reason="ekiben was installed where there is no compiler")
 
 
 def record(number=0, **changes):
@@ -34,8 +39,11 @@ def record(number=0, **changes):
     return msgspec.structs.astuple(Record(**{**told, **changes}))
 
 
-@pytest.fixture
-def recorder(tmp_path):
+@pytest.fixture(params=[pytest.param(True, marks=built), False], ids=["by the loop", "by Python"])
+def recorder(request, tmp_path, monkeypatch):
+    """Make recorders that append by the loop in C, and without it."""
+    if not request.param:
+        monkeypatch.setattr(writing, "_kept", None)
     made = []
 
     def make(**settings):
@@ -266,6 +274,66 @@ def refusing(*_):
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+def test_nothing_follows_a_torn_record_in_its_segment(recorder):
+    one = recorder()
+    one.write(record(1))
+    one._state[writing.FILE] = writing.TORN  # as where half a record could not be cut off again
+    one.write(record(2))
+    assert [len(list(read(path)[1])) for path in segments(one.folder)] == [1, 1]
+
+
+def test_what_is_barred_is_refused_until_it_is_not(recorder):
+    one = recorder()
+    one.write(record(1))
+    one.barred = "the database takes none"
+    with pytest.raises(RecordsError, match="the database takes none"):
+        one.write(record(2))
+    one.barred = ""
+    one.write(record(3))
+    assert [int(each.id, 16) for each in of(one.folder)] == [1, 3]
+
+
+@built
+def test_the_loop_appends_what_python_appends(tmp_path):
+    path = tmp_path / "one"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    state, wanted = array("q", [file, 0, 10**9, 5]), b""
+    for n in range(300):
+        payload = random.Random(n).randbytes(n)
+        assert loops.kept(state, payload, 5)
+        wanted += FRAME.pack(n, crc32(payload)) + payload
+        assert (path.read_bytes(), state[writing.SIZE]) == (wanted, len(wanted))
+    before = list(state)
+    state[2] = before[1] + 10
+    for payload, ns in ((b"12", 5), (b"", 6)):  # the one has no room, the other comes too late
+        assert not loops.kept(state, payload, ns)
+    assert loops.kept(state, b"1", 5)
+    os.close(file)
+    state[writing.FILE] = -1
+    assert not loops.kept(state, b"", 5)
+    state[writing.FILE] = os.open(path, os.O_RDONLY)
+    assert not loops.kept(state, b"", 5)
+    os.close(state[writing.FILE])
+    assert path.read_bytes() == wanted + FRAME.pack(1, crc32(b"1")) + b"1"
+
+
+@built
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        (None, b"", 1),
+        (array("q", [1]), b"", 1),
+        (array("q", [1] * 4), "", 1),
+        (b"x" * 32, b"", 1),
+        (array("q", [1] * 4), b"", 2**64),
+    ],
+)
+def test_what_is_no_segment_takes_no_record(given):
+    with pytest.raises((TypeError, ValueError, BufferError, OverflowError)):
+        loops.kept(*given)
+
+
 def test_a_folder_that_cannot_be_written_is_named_at_the_start(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordsError, match="must be written to risk"):
@@ -334,7 +402,8 @@ def test_what_the_system_says_when_it_takes_no_record_is_told(recorder, monkeypa
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ekiben.recording.writing._append", full)
+    monkeypatch.setattr(writing, "_kept", None)
+    monkeypatch.setattr(writing, "_append", full)
     with pytest.raises(RecordsError, match="No space left"):
         one.write(record())
 

@@ -10,11 +10,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ekiben
+from ekiben import routing
 from ekiben.errors import SpecError
-from ekiben.routing import Choice, Route, canary, choose, only, shadow, split, unit_for
+from ekiben.routing import Choice, Route, canary, choose, chooser, only, shadow, split, unit_for
 
+built = pytest.mark.skipif(routing.loops is None, reason="ekiben was installed where there is no compiler")
 ROUTE = Route({"champion": 0.7, "challenger": 0.2, "next": 0.1}, salt="s")
 GOLDEN = ["champion"] * 20
 GOLDEN[2] = GOLDEN[6] = GOLDEN[11] = "challenger"
@@ -54,6 +58,55 @@ def test_weights_are_relative():
 def test_the_share_of_a_stranger_is_refused_with_the_nearest_arm():
     with pytest.raises(SpecError, match=re.escape("Got 'champoin'. Did you mean 'champion'?")):
         only("champion").share("champoin")
+
+
+@built
+@given(
+    route=st.builds(
+        Route,
+        st.dictionaries(
+            st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True) | st.just("a" * 127) | st.just("a" * 128),
+            st.sampled_from([1.0, 0.1, 1e-300, 1e300]),
+            min_size=2,
+            max_size=5,
+        ).filter(lambda weights: math.fsum(weights.values()) < math.inf),
+        salt=st.text(max_size=80),
+    ),
+    units=st.lists(st.text(st.characters(), max_size=300) | st.sampled_from(["", "\ud800", "é" * 200]), max_size=20),
+)
+def test_the_loop_chooses_what_python_chooses(route, units):
+    with pytest.MonkeyPatch.context() as without:
+        by_loop = chooser(route)
+        without.setattr(routing, "loops", None)
+        assert [*map(by_loop, units)] == [*map(chooser(route), units)]
+
+
+@built
+@pytest.mark.parametrize(
+    "told",
+    [
+        (),
+        [],
+        ((b"a", b"k" * 64, 0.0),),
+        ((b"", b"k" * 64, 0.0, "a"),),
+        ((b"a" * 129, b"k" * 64, 0.0, "a"),),
+        ((b"a", b"k", 0.0, "a"),),
+        (("a", b"k" * 64, 0.0, "a"),),
+        ("abcd",),
+    ],
+)
+def test_what_pulls_at_nobody_is_refused(told):
+    with pytest.raises((TypeError, ValueError)):
+        routing.loops.pulls(told)
+
+
+@built
+def test_a_unit_is_text():
+    pulls = routing.loops.pulls(((b"a", b"k" * 64, 0.0, "a"),))
+    assert routing.loops.strongest(pulls, "") == "a"
+    for wrong in ((pulls, b""), (pulls,), (None, ""), (pulls, 1)):
+        with pytest.raises((TypeError, ValueError)):
+            routing.loops.strongest(*wrong)
 
 
 def test_one_arm_answers_every_unit():

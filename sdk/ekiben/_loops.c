@@ -1,4 +1,4 @@
-/* The inner loops of a prediction by trees, of explanations, of chances and of the log, which Python has no quick words for.
+/* The inner loops of a prediction by trees, of explanations, of chances, of routes, of records and of the log, which Python has no quick words for.
 
    Everything here is also done without this file: by ONNX Runtime, by numpy, and by Python. `ekiben.loops` chooses. What
    comes in is looked at once, when a forest or a table is taken over; after that every index is known to lie within its array. */
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { TOGETHER = 8 };           /* trees that are gone down side by side: none waits for another's memory */
@@ -841,6 +842,295 @@ static PyObject *loops_folded(PyObject *self, PyObject *args) {
     return found;
 }
 
+/* ── the arm of a unit ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+enum { BLOCK = 128 };            /* bytes that BLAKE2b takes in at once */
+static const char PULLS[] = "ekiben.pulls";
+static const uint64_t IV[8] = {
+    0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
+    0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
+};
+static const uint8_t SIGMA[12][16] = {
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+    {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4}, {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+    {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13}, {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+    {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11}, {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+    {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5}, {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+};
+
+typedef struct {
+    uint64_t begun[8];           /* the state of the hash once it has its key */
+    uint8_t name[BLOCK];         /* what is hashed before the unit */
+    Py_ssize_t n_name;
+    double log_weight;
+    PyObject *given;             /* what is chosen */
+} Pull;
+
+typedef struct {
+    Py_ssize_t n;
+    Pull pulls[];
+} Pulls;
+
+static uint64_t turned(uint64_t word, int by) {
+    return word >> by | word << (64 - by);
+}
+
+static inline void mixed(uint64_t *v, int a, int b, int c, int d, uint64_t x, uint64_t y) {
+    v[a] += v[b] + x;
+    v[d] = turned(v[d] ^ v[a], 32);
+    v[c] += v[d];
+    v[b] = turned(v[b] ^ v[c], 24);
+    v[a] += v[b] + y;
+    v[d] = turned(v[d] ^ v[a], 16);
+    v[c] += v[d];
+    v[b] = turned(v[b] ^ v[c], 63);
+}
+
+/* Take one block in, as RFC 7693 has it; `n_seen` bytes have been taken in with it. */
+static void compressed(uint64_t *h, const uint8_t *block, uint64_t n_seen, int is_last) {
+    uint64_t m[16], v[16];
+    for (int i = 0; i < 16; i++) {
+        m[i] = 0;
+        for (int k = 7; k >= 0; k--) {
+            m[i] = m[i] << 8 | block[8 * i + k];
+        }
+    }
+    for (int i = 0; i < 8; i++) {
+        v[i] = h[i];
+        v[i + 8] = IV[i];
+    }
+    v[12] ^= n_seen;
+    v[14] = is_last ? ~v[14] : v[14];
+#pragma GCC unroll 12 /* so that every index is known when this is compiled */
+    for (int round = 0; round < 12; round++) {
+        const uint8_t *s = SIGMA[round];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            int turn = i / 4; /* columns, then diagonals */
+            mixed(v, i % 4, (i + turn) % 4 + 4, (i + 2 * turn) % 4 + 8, (i + 3 * turn) % 4 + 12, m[s[2 * i]], m[s[2 * i + 1]]);
+        }
+    }
+    for (int i = 0; i < 8; i++) {
+        h[i] ^= v[i] ^ v[i + 8];
+    }
+}
+
+/* Hash a name and a unit to 8 bytes; give them as a number, the first byte the highest. */
+static uint64_t hashed(const Pull *pull, const char *unit, Py_ssize_t n) {
+    uint64_t h[8], n_seen = BLOCK, number = 0;
+    uint8_t block[BLOCK];
+    Py_ssize_t n_held = pull->n_name;
+    memcpy(h, pull->begun, sizeof h);
+    memcpy(block, pull->name, (size_t)n_held);
+    while (n_held + n > BLOCK) {
+        Py_ssize_t taken = BLOCK - n_held;
+        memcpy(block + n_held, unit, (size_t)taken);
+        compressed(h, block, n_seen += BLOCK, 0);
+        unit += taken;
+        n -= taken;
+        n_held = 0;
+    }
+    memcpy(block + n_held, unit, (size_t)n);
+    memset(block + n_held + n, 0, (size_t)(BLOCK - n_held - n));
+    compressed(h, block, n_seen + (uint64_t)(n_held + n), 1);
+    for (int k = 0; k < 8; k++) {
+        number = number << 8 | (h[0] >> (8 * k) & 0xff);
+    }
+    return number;
+}
+
+static void pulls_free(Pulls *taken) {
+    for (Py_ssize_t i = 0; i < taken->n; i++) {
+        Py_XDECREF(taken->pulls[i].given);
+    }
+    free(taken);
+}
+
+static void pulls_gone(PyObject *capsule) {
+    pulls_free(PyCapsule_GetPointer(capsule, PULLS));
+}
+
+/* Take one pull over: its name, its key, the logarithm of its weight, and what is given for it. */
+static int took_pull(Pull *pull, PyObject *told) {
+    const char *name, *key;
+    Py_ssize_t n_key;
+    uint8_t block[BLOCK] = {0};
+    PyObject *given;
+    if (!PyTuple_Check(told) || !PyArg_ParseTuple(told, "y#y#dO", &name, &pull->n_name, &key, &n_key, &pull->log_weight, &given)) {
+        return 0;
+    }
+    if (pull->n_name < 1 || pull->n_name > BLOCK || n_key != BLOCK / 2) {
+        return 0;
+    }
+    memcpy(pull->name, name, (size_t)pull->n_name);
+    memcpy(block, key, (size_t)n_key);
+    memcpy(pull->begun, IV, sizeof IV);
+    pull->begun[0] ^= 0x01010000 ^ (uint64_t)n_key << 8 ^ 8; /* one leaf, its key, and 8 bytes that are given */
+    compressed(pull->begun, block, BLOCK, 0);
+    pull->given = Py_NewRef(given);
+    return 1;
+}
+
+PyDoc_STRVAR(pulls_doc,
+"pulls(told)\n--\n\n"
+"Take arms over that pull at units: a tuple of (name, key, log_weight, given) for each, a name of 1 to 128 bytes and a key of\n"
+"64. Raises ValueError where they are none.");
+
+static PyObject *loops_pulls(PyObject *self, PyObject *told) {
+    (void)self;
+    Py_ssize_t n = PyTuple_Check(told) ? PyTuple_Size(told) : 0;
+    Pulls *taken = calloc(1, sizeof *taken + (size_t)n * sizeof(Pull));
+    if (taken == NULL) {
+        return PyErr_NoMemory();
+    }
+    taken->n = n;
+    int fits = n > 0;
+    for (Py_ssize_t i = 0; fits && i < n; i++) {
+        fits = took_pull(&taken->pulls[i], PyTuple_GetItem(told, i));
+    }
+    PyObject *capsule = fits ? PyCapsule_New(taken, PULLS, pulls_gone) : NULL;
+    if (capsule == NULL) {
+        pulls_free(taken);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "Arms must have a name of up to 128 bytes and a key of 64.");
+        }
+    }
+    return capsule;
+}
+
+PyDoc_STRVAR(strongest_doc,
+"strongest(pulls, unit)\n--\n\n"
+"Give what was told for the arm that pulls a unit, which is text, the strongest.");
+
+static PyObject *loops_strongest(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
+    (void)self;
+    const Pulls *taken = n_args == 2 ? PyCapsule_GetPointer(args[0], PULLS) : NULL;
+    if (taken == NULL || !PyUnicode_Check(args[1])) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "strongest(pulls, unit)");
+        }
+        return NULL;
+    }
+    Py_ssize_t n;
+    PyObject *encoded = NULL;
+    const char *unit = PyUnicode_AsUTF8AndSize(args[1], &n);
+    if (unit == NULL) { /* half of a pair: bytes that no text has stand for it */
+        char *bytes;
+        PyErr_Clear();
+        encoded = PyUnicode_AsEncodedString(args[1], "utf-8", "surrogatepass");
+        if (encoded == NULL || PyBytes_AsStringAndSize(encoded, &bytes, &n) < 0) {
+            Py_XDECREF(encoded);
+            return NULL;
+        }
+        unit = bytes;
+    }
+    const Pull *best = taken->pulls;
+    double strongest = -INFINITY;
+    for (const Pull *pull = taken->pulls; pull < taken->pulls + taken->n; pull++) {
+        double fraction = ((double)(hashed(pull, unit, n) >> 12) + 0.5) * 0x1p-52;
+        double strength = pull->log_weight - log(-log(fraction));
+        if (strength > strongest) {
+            best = pull;
+            strongest = strength;
+        }
+    }
+    Py_XDECREF(encoded);
+    return Py_NewRef(best->given);
+}
+
+/* ── records of decisions ──────────────────────────────────────────────────────────────────────────────────────── */
+
+enum { AT_FILE, AT_SIZE, AT_MOST, AT_LOOK, N_SEGMENT }; /* places in what is known of a segment */
+enum { TORN = -2 };                                     /* in place of an open file */
+static uint32_t crcs[8][256];    /* of a byte, and of a byte that up to seven others follow */
+
+static void crcs_made(void) {
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int k = 0; k < 8; k++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+        }
+        crcs[0][byte] = crc;
+    }
+    for (int after = 1; after < 8; after++) {
+        for (int byte = 0; byte < 256; byte++) {
+            uint32_t crc = crcs[after - 1][byte];
+            crcs[after][byte] = crc >> 8 ^ crcs[0][crc & 0xff];
+        }
+    }
+}
+
+/* The CRC-32 of zlib, eight bytes at a time. */
+static uint32_t crc_of(const uint8_t *bytes, Py_ssize_t n) {
+    uint32_t crc = 0xffffffff;
+    for (; n >= 8; n -= 8, bytes += 8) {
+        crc ^= (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+        crc = crcs[7][crc & 0xff] ^ crcs[6][crc >> 8 & 0xff] ^ crcs[5][crc >> 16 & 0xff] ^ crcs[4][crc >> 24]
+            ^ crcs[3][bytes[4]] ^ crcs[2][bytes[5]] ^ crcs[1][bytes[6]] ^ crcs[0][bytes[7]];
+    }
+    for (; n > 0; n--, bytes++) {
+        crc = crc >> 8 ^ crcs[0][(crc ^ *bytes) & 0xff];
+    }
+    return ~crc;
+}
+
+static void little(uint8_t *bytes, uint32_t number) {
+    for (int k = 0; k < 4; k++) {
+        bytes[k] = (uint8_t)(number >> (8 * k));
+    }
+}
+
+PyDoc_STRVAR(kept_doc,
+"kept(segment, payload, ns)\n--\n\n"
+"Append a record, with its length and its check before it, by one call of the system; tell whether that was done.\n"
+"`segment` holds four 64-bit integers: the open file, its size, which is changed, the size that it must stay under, and until\n"
+"when it may be written unseen, in nanoseconds since 1970. A file below 0 takes nothing; where half a record could not be cut\n"
+"off again, it becomes -2. The interpreter is kept all the time, so that nothing comes in between.");
+
+static PyObject *loops_kept(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
+    (void)self;
+    Py_buffer segment, payload;
+    int64_t known[N_SEGMENT];
+    if (n_args != 3) {
+        PyErr_SetString(PyExc_TypeError, "kept(segment, payload, ns)");
+        return NULL;
+    }
+    int64_t ns = PyLong_AsLongLong(args[2]);
+    if ((ns == -1 && PyErr_Occurred()) || PyObject_GetBuffer(args[0], &segment, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[1], &payload, PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&segment);
+        return NULL;
+    }
+    int fits = segment.len == sizeof known && payload.len <= (Py_ssize_t)UINT32_MAX, done = 0;
+    if (fits) {
+        memcpy(known, segment.buf, sizeof known);
+        int64_t size = payload.len + 8;
+        if (known[AT_FILE] >= 0 && known[AT_SIZE] + size < known[AT_MOST] && ns <= known[AT_LOOK]) {
+            uint8_t frame[8];
+            int file = (int)known[AT_FILE];
+            little(frame, (uint32_t)payload.len);
+            little(frame + 4, crc_of(payload.buf, payload.len));
+            struct iovec parts[2] = {{frame, 8}, {payload.buf, (size_t)payload.len}};
+            ssize_t written = writev(file, parts, 2);
+            done = written == size;
+            if (done) {
+                known[AT_SIZE] += size;
+            } else if (written > 0 && ftruncate(file, known[AT_SIZE]) < 0) {
+                known[AT_FILE] = TORN;
+            }
+            memcpy(segment.buf, known, sizeof known);
+        }
+    } else {
+        PyErr_SetString(PyExc_ValueError, "A segment must be four integers, and a record less than 4 GB.");
+    }
+    PyBuffer_Release(&payload);
+    PyBuffer_Release(&segment);
+    return fits ? PyBool_FromLong(done) : NULL;
+}
+
 /* ── the module ────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 static PyMethodDef methods[] = {
@@ -851,12 +1141,15 @@ static PyMethodDef methods[] = {
     {"tables", loops_tables, METH_VARARGS, tables_doc},
     {"parts", loops_parts, METH_VARARGS, parts_doc},
     {"folded", loops_folded, METH_VARARGS, folded_doc},
+    {"kept", (PyCFunction)(void (*)(void))loops_kept, METH_FASTCALL, kept_doc},
+    {"pulls", loops_pulls, METH_O, pulls_doc},
+    {"strongest", (PyCFunction)(void (*)(void))loops_strongest, METH_FASTCALL, strongest_doc},
     {"written", loops_written, METH_VARARGS, written_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of explanations, of chances and of the log.", 0, methods,
+    PyModuleDef_HEAD_INIT, "ekiben._loops", "The inner loops of trees, of explanations, of chances, of routes, of records and of the log.", 0, methods,
     NULL, NULL, NULL, NULL,
 };
 
@@ -866,5 +1159,6 @@ PyMODINIT_FUNC PyInit__loops(void) {
             spread[byte][k] = (uint8_t)(byte >> k & 1);
         }
     }
+    crcs_made();
     return PyModule_Create(&definition);
 }

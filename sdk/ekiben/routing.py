@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from html import escape
 from itertools import count
@@ -14,10 +14,13 @@ from numbers import Real
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ekiben.errors import SpecError, nearest
+from ekiben.loops import loops
 
+T = TypeVar("T")
 V_co = TypeVar("V_co", covariant=True)
 
 _ARM = re.compile(r"[a-z][a-z0-9_]*")
+LONGEST_NAME = 128  # bytes of an arm's name with its end, that the loop in C takes
 _LEAST_SHARE = 1e-5  # below it, `unit_for` would try millions of units
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
 
@@ -164,7 +167,7 @@ def choose(route: Route, unit: str) -> Choice:
     """
     if not isinstance(unit, str):
         raise SpecError(f"The 'unit' must be text. Got {unit!r}. Pass str(unit).")
-    winner = _winner(_pulls(route), unit)
+    winner = _winner(route)(unit)
     return Choice(arm=winner.arm, propensity=winner.share, unit=unit)
 
 
@@ -175,11 +178,7 @@ def chooser(route: Route) -> Callable[[str], str]:
     'champion'
     """
     pulls = _pulls(route)
-    return lambda unit: _winner(pulls, unit).arm
-
-
-def _winner(pulls: tuple[_Pull, ...], unit: str) -> _Pull:
-    return pulls[0] if len(pulls) == 1 else _strongest(pulls, unit)
+    return _picks(pulls, [pull.arm for pull in pulls])
 
 
 def only(arm: str) -> Route:
@@ -303,40 +302,54 @@ def shown(value: object) -> str:
 class _Pull(NamedTuple):
     arm: str
     log_weight: float
-    keyed: blake2b
+    name: bytes
+    key: bytes
     share: float
 
 
-@lru_cache(maxsize=256)
 def _pulls(route: Route) -> tuple[_Pull, ...]:
+    # The salt is hashed first because a key has at most 64 bytes; no arm's name holds a zero byte, so the unit cannot be
+    # mistaken for the end of the name.
+    key = blake2b(route.salt.encode(), digest_size=64, person=b"ekiben.routing").digest()
     return tuple(
-        _Pull(arm, math.log(weight), _keyed(route.salt, arm), route.share(arm))
+        _Pull(arm, math.log(weight), arm.encode() + b"\0", key, route.share(arm))
         for arm, weight in route.weights.items()
         if weight > 0
     )
 
 
-def _keyed(salt: str, arm: str) -> blake2b:
-    # blake2b, not hash(): the same in every process. The salt is hashed first because a key has at most 64 bytes;
-    # no arm's name holds a zero byte, so the unit cannot be mistaken for the end of the name.
-    key = blake2b(salt.encode(), digest_size=64, person=b"ekiben.routing").digest()
-    return blake2b(arm.encode() + b"\0", digest_size=8, key=key)
+@lru_cache(maxsize=256)
+def _winner(route: Route) -> Callable[[str], _Pull]:
+    pulls = _pulls(route)
+    return _picks(pulls, pulls)
 
 
-def _strongest(pulls: tuple[_Pull, ...], unit: str) -> _Pull:
+def _picks(pulls: Sequence[_Pull], given: Sequence[T]) -> Callable[[str], T]:
+    """Give what picks, for a unit, the one of `given` whose pull is the strongest."""
+    if len(pulls) == 1:
+        return lambda _unit: given[0]
+    if loops is not None and max(len(pull.name) for pull in pulls) <= LONGEST_NAME:
+        told = tuple((pull.name, pull.key, pull.log_weight, each) for pull, each in zip(pulls, given, strict=True))
+        picks: Callable[[str], T] = partial(loops.strongest, loops.pulls(told))
+        return picks
+    # blake2b, not hash(): the same in every process
+    begun = [(pull.log_weight, blake2b(pull.name, digest_size=8, key=pull.key)) for pull in pulls]
+    return lambda unit: given[_strongest(begun, unit)]
+
+
+def _strongest(pulls: Sequence[tuple[float, blake2b]], unit: str) -> int:
     # Logarithms of the pulls: the same order, and no weight is too large or too small for it. The first of equals
     # wins, so a raised weight still only draws units to its own arm.
     data = unit.encode("utf-8", "surrogatepass")
-    best, strongest = pulls[0], -math.inf
-    for pull in pulls:
-        _, log_weight, begun, _ = pull  # at once: reading its fields by name takes longer than the hash
+    best, strongest = 0, -math.inf
+    for place, (log_weight, begun) in enumerate(pulls):
         keyed = begun.copy()
         keyed.update(data)
         # 52 bits and a half: a fraction that is never 0 and never 1
         fraction = ((int.from_bytes(keyed.digest(), "big") >> 12) + 0.5) * 2.0**-52
         strength = log_weight - math.log(-math.log(fraction))
         if strength > strongest:
-            best, strongest = pull, strength
+            best, strongest = place, strength
     return best
 
 

@@ -7,8 +7,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from zlib import crc32
 import msgspec
 
 from ekiben.errors import RecordsError
+from ekiben.loops import loops
 from ekiben.recording.segments import FRAME, MAGIC, OPEN, WHOLE, Header
 from ekiben.recording.tidying import DAY_S, tidy
 
@@ -28,6 +30,8 @@ logger = logging.getLogger("ekiben")
 SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
 LOOKED_NS = 1_000_000_000  # how often its age is looked at, and whether it is still there
 _encode, _framed, _append = msgspec.msgpack.Encoder().encode, FRAME.pack, os.write
+_kept = None if loops is None else loops.kept
+FILE, SIZE, LOOK, TORN = 0, 1, 3, -2  # places in what `loops.kept` is told of a segment, and what it says of its file
 Fields = tuple[Any, ...]  # those of a Record in their order; a tuple costs less to make
 
 
@@ -70,14 +74,14 @@ class Recorder:
     ) -> None:
         self.folder, self._header, self._sync = folder, header, sync
         self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
-        self._lock, self._file, self._size, self._path = threading.Lock(), -1, 0, folder
-        self._acquire, self._release = self._lock.acquire, self._lock.release
-        self._until_ns, self._look_ns, self._segment_s = 0, 0, min(SEGMENT_S, keep_s)
+        self._lock, self._file, self._path, self._barred = threading.Lock(), -1, folder, ""
+        # the file while nobody holds the lock, the segment's size, the most of it, and when it is looked after again
+        self._state = array("q", [-1, 0, segment_bytes, 0])
+        self._until_ns, self._segment_s = 0, min(SEGMENT_S, keep_s)
         self._tidying: threading.Thread | None = None
-        self.barred = ""  # why nothing more may be written, where that is so
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self._lock:
+            with self._alone():
                 self._begin()
         except OSError as reason:
             raise RecordsError(
@@ -97,28 +101,53 @@ class Recorder:
             payload = _encode(record)
         except OverflowError:  # an integer of more than 64 bits, where a column takes any number
             payload = _encode(_narrowed(record))
+        if _kept is None or not _kept(self._state, payload, record[1]):
+            self._write(payload, record[1])
+
+    @property
+    def barred(self) -> str:
+        """Why nothing more may be written, where that is so."""
+        return self._barred
+
+    @barred.setter
+    def barred(self, why: str) -> None:
+        with self._alone():
+            self._barred = why
+
+    def _write(self, payload: bytes, now_ns: int) -> None:
+        """Append a record with all that may be needed before and after it."""
         frame = _framed(len(payload), crc32(payload)) + payload
-        size = len(frame)
-        self._acquire()  # `with` takes four times as long
         try:
-            if self._file < 0 or self.barred:
-                self._may_begin()
-            elif record[1] > self._look_ns:
-                self._look(record[1])
-            written = _append(self._file, frame)
-            if written < size or self._sync:
-                self._settle(written, size)
-            self._size += written
-            if self._size >= self._segment_bytes:
-                self._turn_over()
+            with self._alone():
+                if self._file < 0 or self._barred:
+                    self._may_begin()
+                elif now_ns > self._state[LOOK]:
+                    self._look(now_ns)
+                written = _append(self._file, frame)
+                if written < len(frame) or self._sync:
+                    self._settle(written, len(frame))
+                self._state[SIZE] += written
+                if self._state[SIZE] >= self._segment_bytes:
+                    self._turn_over()
         except OSError as reason:
             raise RecordsError(f"A record must be written before its answer. It was not: {reason.strerror}.") from None
-        finally:
-            self._release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other record waiting, whichever way it goes."""
+        with self._lock:
+            if self._state[FILE] == TORN:
+                self._end()  # nothing may follow a torn record: whoever reads would stop at it
+            self._state[FILE] = -1
+            try:
+                yield
+            finally:
+                if not self._sync and not self._barred:
+                    self._state[FILE] = self._file
 
     def close(self) -> None:
         """End the segment; what was written stays."""
-        with self._lock:
+        with self._alone():
             if self._file >= 0:
                 self._end()
         if self._tidying is not None:
@@ -126,7 +155,7 @@ class Recorder:
 
     def _look(self, now_ns: int) -> None:
         """End a segment that is old, and one that somebody deleted: nobody would find what follows in it."""
-        self._look_ns = now_ns + LOOKED_NS
+        self._state[LOOK] = now_ns + LOOKED_NS
         if not os.fstat(self._file).st_nlink:
             logger.error(
                 "the records of %s were deleted while they were written; a new segment begins", self.folder.name
@@ -147,8 +176,8 @@ class Recorder:
         self._tidy()
 
     def _may_begin(self) -> None:
-        if self.barred:
-            raise OSError(errno.ENOSPC, self.barred)
+        if self._barred:
+            raise OSError(errno.ENOSPC, self._barred)
         self._begin()
 
     def _settle(self, written: int, whole: int) -> None:
@@ -159,7 +188,7 @@ class Recorder:
             os.fdatasync(self._file)
         except OSError:
             try:
-                os.ftruncate(self._file, self._size)
+                os.ftruncate(self._file, self._state[SIZE])
             except OSError:
                 self._end()  # nothing may follow a torn record: whoever reads would stop at it
             raise
@@ -181,9 +210,9 @@ class Recorder:
             os.close(file)
             begun.unlink(missing_ok=True)
             raise
-        self._file, self._size, self._path = file, len(start), path
         now_ns = time.time_ns()
-        self._until_ns, self._look_ns = now_ns + int(self._segment_s * 1e9), now_ns + LOOKED_NS
+        self._file, self._path, self._until_ns = file, path, now_ns + int(self._segment_s * 1e9)
+        self._state[SIZE], self._state[LOOK] = len(start), now_ns + LOOKED_NS
 
     def _end(self) -> None:
         file, self._file = self._file, -1
