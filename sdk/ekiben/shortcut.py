@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property, partial
 from operator import attrgetter, contains, itemgetter
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, cast
 
 import msgspec
@@ -241,8 +241,8 @@ class Lane:
     ) -> None:
         arm = asked.arm
         kept = rows if arm.takes_all else list(map(self._all, asked.body.rows))
-        seconds = perf_counter() - asked.began
-        keeper.keep(asked.id, of, arm.name, asked.unit or None, arm.propensity, seconds, kept, encoded)
+        unit, us = asked.unit or None, (perf_counter() - asked.began) * 1e6
+        keeper.keep((asked.id, time_ns(), of, arm.name, unit, arm.propensity, us, kept, encoded))
 
     def columns(self, asked: Asked) -> dict[str, list[Any]]:
         """Give the columns of a request, as the data plane takes them."""

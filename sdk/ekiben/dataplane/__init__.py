@@ -215,17 +215,7 @@ class DataPlane(Arms):
         except SchemaError:
             raise _not_finite() from None
         if self.keeper is not None:
-            choice = routed.choice
-            self.keeper.keep(
-                routed.id,
-                "predict",
-                choice.arm,
-                None if choice.unit == routed.id else choice.unit,
-                choice.propensity,
-                time.perf_counter() - routed.began,
-                list(zip(*routed.columns.values(), strict=True)),
-                self.encoded(recorded),
-            )
+            self._keep(self.keeper, routed, "predict", self.encoded(recorded))
         n = n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers={**told, **routed.headers}, choice=routed.choice, rows=n)
 
@@ -258,10 +248,13 @@ class DataPlane(Arms):
         """Record an explanation before it leaves: what it takes to make it again, and not the explanation itself."""
         if self.keeper is None or self.explaining is None:
             return
+        self._keep(self.keeper, routed, "explain", self.encoded(self.explaining.audit(found)))
+
+    def _keep(self, keeper: Keeper, routed: Routed, endpoint: str, outputs: bytes) -> None:
         choice, rows = routed.choice, list(zip(*routed.columns.values(), strict=True))
         unit = None if choice.unit == routed.id else choice.unit
-        seconds, audit = time.perf_counter() - routed.began, self.encoded(self.explaining.audit(found))
-        self.keeper.keep(routed.id, "explain", choice.arm, unit, choice.propensity, seconds, rows, audit)
+        us = (time.perf_counter() - routed.began) * 1e6
+        keeper.keep((routed.id, time.time_ns(), endpoint, choice.arm, unit, choice.propensity, us, rows, outputs))
 
     def encoded(self, document: Any) -> bytes:
         """Write an answer as JSON.

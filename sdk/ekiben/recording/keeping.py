@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from time import time_ns
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
 from ekiben.errors import RecordsError, SpecError
-from ekiben.recording.writing import Recorder
+from ekiben.recording.writing import Fields, Recorder
 
 KEY_BYTES = 32
 
@@ -40,6 +39,12 @@ class Keeper:
         Called with 1 for each decision that is answered and was not recorded.
     ended
         Called once the records have ended.
+
+    Attributes
+    ----------
+    keep
+        Record a decision, given as the fields of its record, before its answer leaves. It raises `RecordsError` if that
+        cannot be, where that refuses the request.
 
     Raises
     ------
@@ -69,31 +74,18 @@ class Keeper:
         self._acts = [(i, acts[name]) for i, name in enumerate(columns) if name in acts]
         self._of_unit = acts.get(unit)
         self._recorder, self._ended = recorder, ended
+        is_whole = refuse and not self._acts and self._of_unit is None
+        self.keep: Callable[[Fields], None] = recorder.write if is_whole else self._keep
 
-    def keep(
-        self,
-        id: str,  # noqa: A002 -- as an answer calls it
-        endpoint: str,
-        arm: str,
-        unit: str | None,
-        propensity: float,
-        seconds: float,
-        rows: Sequence[Sequence[Any]],
-        outputs: bytes,
-    ) -> None:
-        """Record a decision before its answer leaves.
-
-        Raises
-        ------
-        RecordsError
-            If it cannot be recorded, where that refuses the request.
-        """
+    def _keep(self, record: Fields) -> None:
+        """Record a decision as its columns may be kept."""
+        *asked, unit, propensity, us, rows, outputs = record
         if self._acts:
             rows = [self._without(row) for row in rows]
         if self._of_unit is not None:
             unit = self._of_unit(unit)
         try:
-            self._write((id, time_ns(), endpoint, arm, unit, propensity, seconds * 1e6, rows, outputs))
+            self._write((*asked, unit, propensity, us, rows, outputs))
         except RecordsError:
             if self._refuse:
                 raise
