@@ -25,7 +25,7 @@ from ekiben.loops import loops
 from ekiben.recording import tidying, writing
 from ekiben.recording.keeping import key_of
 from ekiben.recording.reading import read
-from ekiben.recording.segments import FRAME, OPEN, WHOLE, Header, Record, segments
+from ekiben.recording.segments import FRAME, OPEN, PACKED, WHOLE, Header, Record, segments
 from ekiben.recording.tidying import tidy
 from ekiben.recording.writing import Recorder
 
@@ -378,6 +378,24 @@ def test_a_record_that_was_changed_is_found(recorder):
     data = bytearray(path.read_bytes())
     data[-150] ^= 1
     path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="as it was written"):
+        list(read(path)[1])
+
+
+@pytest.mark.parametrize("bit", range(32))
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_size_that_was_changed_is_found_and_is_no_torn_end(tmp_path, bit, is_packed):
+    one = Recorder(tmp_path / "risk", HEADER)
+    (path,) = segments(one.folder)
+    one.write(record(0))
+    begins = one._state[writing.SIZE]
+    one.write(record(1))
+    one.write(record(2))
+    data = bytearray(path.read_bytes())
+    one.close()
+    data[begins + bit // 8] ^= 1 << bit % 8
+    path = tmp_path / f"changed{PACKED if is_packed else WHOLE}"
+    path.write_bytes(gzip.compress(data) if is_packed else data)
     with pytest.raises(IntegrityError, match="as it was written"):
         list(read(path)[1])
 

@@ -15,6 +15,7 @@ import msgspec
 from ekiben.errors import IntegrityError, RecordsError
 from ekiben.recording.segments import FRAME, MAGIC, PACKED, WHOLE, Header, Record, name_of
 
+FIRST = bytes([0x90 + len(Record.__struct_fields__)])  # what a record begins with: MessagePack's array of so many
 _decode: Callable[[bytes], Record] = msgspec.msgpack.Decoder(Record).decode
 
 
@@ -91,11 +92,22 @@ def _frame(path: Path, file: BufferedIOBase, at: int) -> bytes | None:
         return None
     size, check = FRAME.unpack(head)
     body = file.read(size)
-    if len(body) < size:
+    if len(body) < size and not _holds_one(body):
         return None
     if crc32(body) != check:
         raise IntegrityError(f"Every record must be as it was written. One of {path.name} is not, at byte {at:,}.")
     return body
+
+
+def _holds_one(rest: bytes) -> bool:
+    """Tell whether a whole record lies in what should be the beginning of one: nothing follows a torn one, so its size was changed."""
+    at = rest.find(FIRST, FRAME.size)
+    while at >= 0:
+        size, check = FRAME.unpack_from(rest, at - FRAME.size)
+        if size <= len(rest) - at and crc32(rest[at : at + size]) == check:
+            return True
+        at = rest.find(FIRST, at + 1)
+    return False
 
 
 def _broken(path: Path) -> IntegrityError:
