@@ -400,6 +400,20 @@ def test_a_size_that_was_changed_is_found_and_is_no_torn_end(tmp_path, bit, is_p
         list(read(path)[1])
 
 
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 5000])
+def test_zeros_that_a_machine_left_without_power_are_an_end_and_are_none_before_a_record(recorder, tmp_path, n):
+    one = recorder()
+    one.write(record(1))
+    (path,) = segments(one.folder)
+    data, after = path.read_bytes(), tmp_path / "after.records"
+    after.write_bytes(data + bytes(n))
+    assert [each.id for each in read(after)[1]] == [record(1)[0]]
+    one.write(record(2))
+    after.write_bytes(data + bytes(n) + path.read_bytes()[len(data) :])
+    with pytest.raises(IntegrityError, match="as it was written"):
+        list(read(after)[1])
+
+
 @pytest.mark.parametrize("data", [b"", b"something else", gzip.compress(b"x")], ids=["empty", "text", "packed"])
 def test_another_file_is_no_segment(tmp_path, data):
     path = tmp_path / "x.records"
