@@ -34,6 +34,7 @@ from ekiben.observing import AccessLog
 from ekiben.pacing import AT_ONCE_S, Pace, Share
 from ekiben.routing import Route
 from ekiben.spec import Explain, Limits
+from ekiben.ticketing import MOST_BEFORE
 from ekiben.waiting import FEW
 from planes import plane_of, unplanned
 
@@ -977,17 +978,137 @@ def test_in_one_pass_of_the_loop_explanations_take_a_millisecond_or_one_of_them(
     assert asyncio.run(in_passes(3, 2)) == [[True, False, False], [True, False]]
 
 
-def test_no_more_are_let_in_than_find_room_beside_a_process_that_explains(front, row, monkeypatch):
-    served = front(made=_explain)
-    pool = SimpleNamespace(takes=lambda n_asked: n_asked < 3)
-    monkeypatch.setattr(served.plane, "explaining", SimpleNamespace(pool=pool))
-    monkeypatch.setattr(served.endpoint, "_some_at_once", False, raising=False)
-    served.endpoint.n_asked = 2
-    assert at_once(served.endpoint, row) is None  # it may wait
-    served.endpoint.n_asked = 3
-    assert at_once(served.endpoint, row).code == "busy"
+@pytest.fixture
+def apart(front, monkeypatch):
+    """Make an endpoint beside a process that has room for so many explanations, and explains by the plan or not."""
+
+    def make(most, *, is_quick=False, **settings):
+        served = front(made=_explain, **settings)
+        pool = SimpleNamespace(takes=lambda n_coming: n_coming < most)
+        explaining = SimpleNamespace(pool=pool, is_quick=lambda _arm, _wish: is_quick)
+        monkeypatch.setattr(served.plane, "explaining", explaining)
+        return served
+
+    return make
+
+
+def in_one_pass(endpoint, row, n):
+    """Ask so often before the loop sees anything else; None for what is left to the usual way."""
+    body, named = sent({"rows": [row]})
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
+
+    async def asked():
+        found = [endpoint.at_once(headers, dict(headers), body) for _ in range(n)]
+        await asyncio.sleep(0)
+        return [None if each is None else each.code for each in found]
+
+    return asyncio.run(asked())
+
+
+def test_no_more_are_let_in_than_find_room_beside_a_process_that_explains(apart, row):
+    served = apart(3)
+    for _ in range(2):  # nothing is left of those that were let in once they have begun
+        assert in_one_pass(served.endpoint, row, 5) == [None] * 3 + ["busy"] * 2
+    served.endpoint.n_asked = 60  # their bodies come slowly, and keep no process at work
+    assert in_one_pass(served.endpoint, row, 1) == [None]
     served.endpoint.n_asked = served.plane.spec.limits.concurrency
-    assert at_once(served.endpoint, row).code == "too_many_requests"
+    assert in_one_pass(served.endpoint, row, 1) == ["too_many_requests"]
+
+
+class _Prepares(Hooks):
+    """A hook after which nothing is explained on the way."""
+
+    def preprocess(self, frame):
+        return frame
+
+
+def test_what_is_explained_here_is_not_refused_where_no_process_has_room(apart, row):
+    assert in_one_pass(apart(0, is_quick=True, hooks=_Prepares()).endpoint, row, 1) == [None]
+
+
+@pytest.mark.parametrize("hooks", [Hooks(), _Named(), _Prepares()], ids=["none", "unit_of", "preprocess"])
+def test_who_is_explained_by_a_process_is_on_its_way_to_it_until_it_is_there(apart, row, hooks):
+    served = apart(3, hooks=hooks)
+    began = []
+
+    def begin(*_):
+        began.append(served.endpoint._n_coming)
+        raise EkibenError
+
+    served.plane.explaining.begin = begin
+    assert posted(served.endpoint, {"rows": [row]}, path="/explain").status == 500
+    assert began == ([1] if isinstance(hooks, _Prepares) else [0])  # in the same step, where no hook wants a thread
+    assert served.endpoint._n_coming == 0
+
+
+def test_of_those_that_come_in_one_pass_only_as_many_wait_as_have_their_turn_in_time(front, row):
+    served = front(made=_explain)
+    share = served.endpoint._share
+    share.took(1.0)
+    share.passed()
+    assert in_one_pass(served.endpoint, row, 20) == ["ok", *[None] * FEW, *["too_many_explanations"] * (19 - FEW)]
+    assert share.n_waiting == 0
+
+
+def test_all_that_wait_are_counted_before_the_first_has_its_turn(front, row):
+    served = front(made=_explain)
+    served.endpoint._share.took(1.0)
+
+    async def several():
+        asking = [post(served.endpoint, {"rows": [row]}, path="/explain") for _ in range(3 * FEW)]
+        return await asyncio.gather(*asking)
+
+    answers = asyncio.run(several())
+    assert [each.status for each in answers] == [200] * FEW + [429] * (2 * FEW)
+    assert served.endpoint._share.n_waiting == 0
+
+
+def test_an_explanation_lets_go_no_more_requests_than_so_many(front, row):
+    served = front(made=_explain)
+    share = served.endpoint._share
+
+    async def flooded():
+        asking = asyncio.ensure_future(post(served.endpoint, {"rows": [row]}, path="/explain"))
+        n_passes = 0
+        while not asking.done():
+            share.n_come += MOST_BEFORE
+            n_passes += 1
+            await asyncio.sleep(0)
+        return (await asking).status, n_passes
+
+    status, n_passes = asyncio.run(flooded())
+    assert (status, n_passes < MOST_BEFORE) == (200, True)
+
+
+def test_what_is_explained_with_a_wish_keeps_no_other_from_being_explained_at_once(front, row, monkeypatch):
+    served = front(made=_explain)
+    package = type(served.plane.packages["champion"])
+    explain = package.documents
+    with monkeypatch.context() as slower:
+        slower.setattr(package, "documents", noted(explain, [], "explained", AT_ONCE_S * 2))
+        assert posted(served.endpoint, {"rows": [row]}, path="/explain?top=2").status == 200
+    assert served.endpoint._share.spent_s == 0
+    assert at_once(served.endpoint, row).status == 200
+
+
+def test_explanations_of_several_rows_are_measured_as_so_many(front, row):
+    served = front(made=_explain)
+    measured = []
+    served.endpoint._share = SimpleNamespace(
+        n_come=0, n_waiting=0, spent_s=0.0, is_long=lambda _n: True, waits_s=lambda: 0.0, turned=lambda _s: None,
+        took=lambda _s, n: measured.append(n), passed=lambda: None,
+    )  # fmt: skip
+    assert posted(served.endpoint, {"rows": [row] * 3}, path="/explain?top=2").status == 200
+    assert measured == [3]
+
+
+def test_behind_others_a_deadline_is_kept_to_where_nobody_asks_for_predictions(front, row):
+    served = front(made=_explain)
+    served.endpoint._share.took(0.02)
+    served.endpoint._share.n_waiting = FEW
+    refused = posted(served.endpoint, {"rows": [row]}, path="/explain", x_ekiben_deadline_ms="100")
+    assert code(refused) == (429, "too_many_explanations")
+    assert posted(served.endpoint, {"rows": [row]}, path="/explain").status == 200
 
 
 def test_who_says_how_long_it_waits_is_not_kept_for_longer(front, row):

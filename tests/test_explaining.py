@@ -342,7 +342,7 @@ def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     never_read = Warm(folder="x" * 10_000_000, digest="0" * 64, most_ms=1.0)  # more than a socket holds
     pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9, warm=[never_read])
-    assert [pool.takes(n_asked) for n_asked in (0, 2, 3)] == [True, True, False]
+    assert [pool.takes(n_coming) for n_coming in (0, 2, 3)] == [True, True, False]
     task = Task(folder="x", digest="0" * 64, method="sampling", columns={"age": [1]})
     try:
         for _ in range(2):

@@ -158,3 +158,16 @@ def test_a_turn_is_expected_behind_those_that_wait():
     assert share.expected_s() - before == pytest.approx(10 * 0.1 / 0.5)
     share.others_at = -math.inf
     assert share.expected_s() == pytest.approx(10 * 0.1)  # of which all is theirs
+
+
+def test_a_turn_is_expected_to_be_as_long_as_those_before_it_with_what_they_let_go_first():
+    share = Share(0.5, clock=Clock())
+    share.took(0.001)
+    share.n_waiting = 10
+    share.turned(0.01)
+    assert share.expected_s() == pytest.approx(10 * 0.01)
+    share.turned(10)  # the machine had something else to do
+    assert share.expected_s() < 10 * 0.02
+    for _ in range(200):
+        share.turned(0.1)
+    assert share.expected_s() == pytest.approx(10 * 0.1, rel=0.01)

@@ -182,7 +182,7 @@ class Share:
     n_waiting
         How many pieces wait for their turn.
     n_come
-        How many requests have come, of either kind.
+        Grows with each request that comes, of either kind.
     spent_s
         What pieces took since the loop has last seen what else has come.
 
@@ -195,10 +195,11 @@ class Share:
     (0.296, 0.0)
     """
 
-    __slots__ = ("_clock", "_free_at", "_pace", "_share", "n_come", "n_waiting", "others_at", "spent_s")
+    __slots__ = ("_clock", "_free_at", "_pace", "_share", "_turns", "n_come", "n_waiting", "others_at", "spent_s")
 
     def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
-        self._share, self._clock, self._pace = share, clock, Pace()
+        self._share, self._clock = share, clock
+        self._pace, self._turns = Pace(), Pace()
         self._free_at = self.others_at = -math.inf
         self.spent_s, self.n_waiting, self.n_come = 0.0, 0, 0
 
@@ -217,7 +218,7 @@ class Share:
     def expected_s(self) -> float:
         """Tell in how many seconds a piece would have its turn, behind those that wait."""
         each = self._pace.expected_s(1) / (self._share if self.is_shared else 1.0)
-        return self.waits_s() + self.n_waiting * each
+        return self.waits_s() + self.n_waiting * max(each, self._turns.expected_s(1))
 
     def is_long(self, n_rows: int) -> bool:
         """Tell whether a piece of so many rows would keep other work waiting."""
@@ -233,6 +234,11 @@ class Share:
     def passed(self) -> None:
         """Take note that the loop has seen what else has come."""
         self.spent_s = 0.0
+
+    def turned(self, seconds: float) -> None:
+        """Take note of how long a turn was, with what it let go first."""
+        known_s = self._turns.expected_s(1) or seconds
+        self._turns.took(min(seconds, 2 * known_s), 1)  # the machine's own pauses are no measure
 
     def took(self, seconds: float, n_rows: int = 1) -> None:
         """Take note of a piece that was done."""

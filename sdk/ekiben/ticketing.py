@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from starlette.types import Receive, Scope
 
@@ -25,7 +25,7 @@ from ekiben.explaining.answering import Begun, Found
 from ekiben.explaining.apart import Broken
 from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
-from ekiben.explaining.wishes import Wish
+from ekiben.explaining.wishes import PLAIN, Wish
 from ekiben.pacing import RECENT_S, Rate
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.shortcut import Asked, Lane, Outcome
@@ -36,7 +36,8 @@ logger = logging.getLogger("ekiben")
 PATH = "/explain/"
 LONGEST_RETRY_S = 10
 QUIET_PASSES = 2  # of the loop, after which nobody waits: one takes a new connection up, the next reads from it
-MOST_PASSES = 100  # that an explanation lets go first
+MOST_BEFORE = 50  # requests that an explanation lets go first
+T = TypeVar("T")
 Headers = Mapping[bytes, bytes]
 Owner = Callable[[Headers], str]
 
@@ -58,6 +59,8 @@ class Explained(Endpoint):
         per_s = plane.spec.limits.explain_per_s
         self._rate = None if per_s is None else Rate(per_s)
         self._patience_s, self._line = min(self._patience_s, plane.spec.budgets.explain_ms / 1000), asyncio.Lock()
+        self._n_coming = 0  # that have their bodies, and are on their way to a process
+        self._turned = (0.0, 0)  # when the last turn was over, and how many requests had come
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if self._spans is None else 0
 
     def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
@@ -66,8 +69,8 @@ class Explained(Endpoint):
         self._share.n_come += 1
         if self.n_asked >= self._most:
             return self._crowded()
-        if not self._some_at_once:
-            return None if explaining is None or explaining.pool.takes(self.n_asked) else self._full()
+        if explaining is not None and self._all_apart:
+            return self._handed_on(None if explaining.pool.takes(self._n_coming) else self._refused(self._no_room))
         if lane is None or DEADLINE in headers or not is_plain(headers) or paging.may_want(headers.get(b"accept")):
             return None
         try:
@@ -77,20 +80,29 @@ class Explained(Endpoint):
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
         if not self._share.has_room(len(asked.body.rows)):
-            return self._in_vain(self._patience_s)
+            return self._handed_on(self._in_vain(self._patience_s))
         return self._too_fast() or self._by_plan(lane, asked)
 
+    def _handed_on(self, refused: Outcome | None) -> Outcome | None:
+        """Count what is left to the usual way until that has begun with it: others come in the same pass of the loop."""
+        if refused is None:
+            self._share.n_waiting += 1
+            self._n_coming += 1
+            asyncio.get_running_loop().call_soon(self._begins)
+        return refused
+
+    def _begins(self) -> None:
+        self._share.n_waiting -= 1
+        self._n_coming -= 1
+
     @cached_property
-    def _some_at_once(self) -> bool:
-        """Whether an arm that is asked at all explains by its plan."""
+    def _all_apart(self) -> bool:
+        """Whether other processes explain every arm that is asked at all."""
         weights = self.plane.spec.route.weights
-        return any(self.plane.explains_at_once(arm) for arm in weights if weights[arm] > 0)
-
-    def _full(self) -> Outcome:
-        return self._refused(self._is_full)
+        return not any(self.plane.is_here(arm, PLAIN) for arm in weights if weights[arm] > 0)
 
     @cached_property
-    def _is_full(self) -> Answer:
+    def _no_room(self) -> Answer:
         return self.plane.refused(self.name, refusals.full())
 
     def _too_fast(self) -> Outcome | None:
@@ -106,7 +118,7 @@ class Explained(Endpoint):
             wish = _wish(scope, headers)
         except (Refusal, SpecError) as reason:
             return self._refused(_wrong(self.plane, reason))
-        is_plain = not scope.get("query_string") and not (DEADLINE in headers and self._share.waits_s())
+        is_plain = not scope.get("query_string") and not (DEADLINE in headers and self._share.expected_s())
         if is_plain and not paging.may_want(headers.get(b"accept")):
             rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
             return await super()._outcome(scope, rest, receive, began)
@@ -120,7 +132,7 @@ class Explained(Endpoint):
             return None
         if (refused := self._in_vain(self._patience_s)) is not None:
             return refused
-        found = await until.done(asyncio.ensure_future(self._by_plan_in_turn(lane, asked)))
+        found = await until.done(self._in_line(self._by_plan_in_turn(lane, asked)))
         return self._refused(found, asked) if isinstance(found, Answer) else found
 
     async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome:
@@ -129,7 +141,7 @@ class Explained(Endpoint):
                 return self._by_plan(lane, asked)
             steps = lane.explained_by_row(asked)
             while (outcome := self._stepped(steps, asked)) is None:
-                await self._rested()
+                await self._rested(self._share.n_come)
             return outcome
 
     def _stepped(self, steps: Generator[None, None, Outcome], asked: Asked) -> Outcome | None:
@@ -171,25 +183,33 @@ class Explained(Endpoint):
     async def _turn(self) -> AsyncIterator[None]:
         """Wait until explanations may take more of this thread's time, each behind those that came before."""
         share = self._share
-        share.n_waiting += 1
-        try:
-            async with self._line:
-                await self._rested()
-                yield
-        finally:
-            share.n_waiting -= 1
+        came = perf_counter(), share.n_come
+        async with self._line:
+            since_s, n_come = max(came, self._turned)
+            await self._rested(n_come)
+            yield
+            self._turned = perf_counter(), share.n_come
+            share.turned(self._turned[0] - since_s)
 
-    async def _rested(self) -> None:
-        """Wait until explanations may take more of the time, and let go first what comes in the meantime."""
-        share, n_quiet = self._share, 0
+    def _in_line(self, turn: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Let a turn come, and count it as one that waits from now on until it is over, or given up."""
+        self._share.n_waiting += 1
+        work = asyncio.ensure_future(turn)
+        work.add_done_callback(self._left)
+        return work
+
+    def _left(self, _: object) -> None:
+        self._share.n_waiting -= 1
+
+    async def _rested(self, n_come: int) -> None:
+        """Wait until explanations may take more of the time, and let go first what comes from such a count on."""
+        share, n_quiet, most = self._share, 0, n_come + MOST_BEFORE
         while waits_s := share.waits_s():  # noqa: ASYNC110 -- time passes by itself
             await asyncio.sleep(min(waits_s, RECENT_S))
-        for _ in range(MOST_PASSES):
+        while n_quiet < QUIET_PASSES and share.n_come < most:
             n_come = share.n_come
             await asyncio.sleep(0)
             n_quiet = n_quiet + 1 if share.n_come == n_come else 0
-            if n_quiet == QUIET_PASSES:
-                break
 
     async def _slowly(self, scope: Scope, body: bytes, until: Until) -> Outcome:
         return await self._in_time(scope, body, until, _wish(scope, dict(scope["headers"])))
@@ -200,7 +220,8 @@ class Explained(Endpoint):
         request = Request(body=body, headers=named, cookies=cookies_of(scope["headers"]))
         routed: Routed | None = None
         try:
-            read = await self._read(request, self.plane.admit_to_explain, until)
+            with self._coming():
+                read = await self._read(request, self.plane.admit_to_explain, until)
             if isinstance(read, Answer):
                 return self._refused(read)
             routed = read
@@ -210,8 +231,8 @@ class Explained(Endpoint):
             is_here = self.plane.is_here(routed.choice.arm, wish)
             if is_here and (refused := self._in_vain(min(by, self._patience_s))) is not None:
                 return refused
-            begin = self._begun_in_turn if is_here else self._begun
-            begun = await until.done(asyncio.ensure_future(begin(routed, wish, by)))
+            begin = self._in_line(self._begun_in_turn(routed, wish, by)) if is_here else self._begun(routed, wish, by)
+            begun = await until.done(asyncio.ensure_future(begin))
             if isinstance(begun, Answer):
                 return self._refused(begun)
             answer = await self._answered(routed, begun, until, by, self._owner(dict(scope["headers"])))
@@ -225,12 +246,26 @@ class Explained(Endpoint):
     async def _begun(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
         if not self.plane.hooks.changed(("preprocess",)):
             return self.plane.begin(routed, wish, left_s)  # another process does it
-        return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
+        with self._coming():
+            return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _coming(self) -> Iterator[None]:
+        """Count a request as one that is on its way to a process."""
+        self._n_coming += 1
+        try:
+            yield
+        finally:
+            self._n_coming -= 1
 
     async def _begun_in_turn(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
         async with self._turn():
-            found: Found | Begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
-            self._share.took(found.elapsed_ms / 1e3 if isinstance(found, Found) else 0.0)
+            if (n := n_rows(routed.columns)) > 1 and self._share.is_long(n):
+                found: Found | Begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
+            else:
+                found = self.plane.begin(routed, wish, left_s)
+            if isinstance(found, Found):
+                self._took(found.elapsed_ms / 1e3, len(found.explanations))
             return found
 
     async def _answered(self, routed: Routed, begun: Found | Begun, until: Until, left_s: float, owner: str) -> Answer:

@@ -124,9 +124,9 @@ class Pool:
         """Whether no task is taken at this moment."""
         return self.n_waiting >= self._most
 
-    def takes(self, n_asked: int) -> bool:
-        """Tell whether one more will find room, where so many are asked for: some of them may be on their way here."""
-        return not self.is_full and n_asked < self._most + self._n
+    def takes(self, n_coming: int) -> bool:
+        """Tell whether one more will find room behind so many that are on their way here."""
+        return not self.is_full and self.n_waiting + self.n_busy + n_coming < self._most + self._n
 
     @property
     def n_busy(self) -> int:
