@@ -7,10 +7,13 @@ from inspect import Parameter, signature
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -18,6 +21,7 @@ from sklearn.ensemble import (
     BaggingRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -28,6 +32,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
+from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge, RidgeClassifier, SGDClassifier
@@ -295,8 +300,6 @@ def test_equal_votes_are_for_the_first_class(credit, tmp_path):
     target = credit.targets["three"][:rows]
     members = []
     for i, name in enumerate(("high", "low", "middle")):
-        from sklearn.dummy import DummyClassifier
-
         members.append((f"m{i}", DummyClassifier(strategy="constant", constant=i)))
         assert name in set(target)
     model = make_pipeline(credit.columns(), VotingClassifier(members)).fit(credit.fitted, target)
@@ -359,18 +362,81 @@ def test_where_all_hangs_on_rounding_the_model_itself_is_asked(model, iris):
         GradientBoostingRegressor(n_estimators=5),
         AdaBoostClassifier(n_estimators=3),
         AdaBoostRegressor(n_estimators=3),
+        AdaBoostClassifier(RandomForestClassifier(n_estimators=2, max_depth=2), n_estimators=2),
+        AdaBoostClassifier(HistGradientBoostingClassifier(max_iter=2), n_estimators=2),
+        AdaBoostClassifier(LogisticRegression(), n_estimators=2),
+        AdaBoostClassifier(DummyClassifier(), n_estimators=2),
+        AdaBoostRegressor(make_pipeline(SimpleImputer(), Ridge()), n_estimators=2),
+        AdaBoostRegressor(DecisionTreeRegressor(max_depth=2), n_estimators=2),
         make_pipeline(SelectKBest(k=1), DecisionTreeRegressor(max_depth=3)),
+        make_pipeline(FunctionTransformer(validate=True), DecisionTreeRegressor(max_depth=3)),
+        make_pipeline(PCA(1), DummyClassifier()),
     ],
-    ids=lambda each: type(each).__name__,
+    ids=str,
 )
 def test_what_refuses_a_number_that_a_step_lost_is_no_more_answered_by_its_plan(estimator, tmp_path):
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame(rng.uniform(0.1, 5, size=(80, 2)), columns=["debt", "age"])
-    target = (X["debt"] > 2).astype(int)
-    model = make_pipeline(FunctionTransformer(np.log), estimator).fit(X, target)
+    X = _positive()
+    _lost(estimator, X, (X["debt"] > 2).astype(int), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        ClassifierChain(DecisionTreeClassifier(max_depth=2)),
+        ClassifierChain(DummyClassifier()),
+        RegressorChain(make_pipeline(SimpleImputer(), Ridge())),
+        MultiOutputRegressor(make_pipeline(PCA(1), DummyRegressor())),
+        make_pipeline(PCA(1), DummyRegressor()),
+    ],
+    ids=str,
+)
+def test_what_refuses_a_lost_number_for_several_outputs_is_no_more_answered_by_its_plan(chain, tmp_path):
+    X = _positive()
+    _lost(chain, X, np.column_stack([X["debt"] > 2, X["age"] > 3]).astype(int), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        BaggingClassifier(LogisticRegression(), n_estimators=2),
+        VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=2))]),
+        StackingClassifier([("a", LogisticRegression())], DummyClassifier(), cv=2),
+        StackingClassifier([("a", DecisionTreeClassifier(max_depth=2))], LogisticRegression(), cv=2, passthrough=True),
+    ],
+    ids=str,
+)
+def test_what_looks_for_no_lost_number_refuses_it_where_a_member_does(ensemble, tmp_path):
+    X = _positive()
+    _lost(ensemble, X, (X["debt"] > 2).astype(int), tmp_path)
+
+
+def test_what_takes_a_number_that_a_step_lost_answers_it_by_its_plan_too(tmp_path):
+    X = _positive()
+    members = [("a", DecisionTreeClassifier(max_depth=2)), ("b", make_pipeline(SimpleImputer(), LogisticRegression()))]
+    model = make_pipeline(FunctionTransformer(np.log), StackingClassifier(members, cv=2)).fit(X, X["debt"] > 2)
+    plan = plan_of(model, X, tmp_path)
+    gone = [*rows_of(X.head(9)), (-1.0, 2.0)]
+    labels = model.predict(pd.DataFrame(gone, columns=X.columns)).tolist()
+    assert plan.answers_by_column(list(zip(*gone, strict=True)), len(gone))[0].labels.tolist() == labels
+    assert plan.answers_by_row(gone)[0].labels.tolist() == labels
+
+
+def _positive():
+    return pd.DataFrame(np.random.default_rng(0).uniform(0.1, 5, size=(80, 2)), columns=["debt", "age"])
+
+
+def _lost(estimator, X, target, folder):
+    """See that a plan leaves what the model refuses: one row, a column of it, and one among others."""
+    model = make_pipeline(FunctionTransformer(np.log), clone(estimator)).fit(X, target)
+    gone = X.head(9).copy()
+    gone.loc[8, "debt"] = -1.0
     with pytest.raises(ValueError, match="NaN"):
-        model.predict(X.assign(debt=-1.0))
-    tried(model, X, tmp_path, more=[{"debt": -1.0}, {"age": -3.0}, {"age": 0.0}])
+        model.predict(gone)
+    tried(model, X, folder, more=[{"debt": -1.0}, {"age": -3.0}, {"age": 0.0}])
+    plan = plan_of(model, X, folder)
+    for rows in (rows_of(gone), rows_of(gone.tail(1))):
+        with pytest.raises(PlanError):
+            plan.answers_by_column(list(zip(*rows, strict=True)), len(rows))
 
 
 def test_a_target_beyond_all_numbers_is_not_turned_back(tmp_path):
@@ -384,7 +450,6 @@ def test_a_target_beyond_all_numbers_is_not_turned_back(tmp_path):
 
 def test_what_has_no_node_says_why(credit):
     from sklearn.compose import TransformedTargetRegressor
-    from sklearn.dummy import DummyClassifier
 
     from plans import signature as signed
 

@@ -83,6 +83,10 @@ def _columns(doc: Doc, building: Building) -> Node:
     return columns.Columns(building.places(doc["names"]), nullable)
 
 
+def _constant(doc: Doc, building: Building) -> Node:
+    return columns.Constant(doc["numbers"], building.node(doc["of"]) if "of" in doc else None)
+
+
 def _native(doc: Doc, building: Building) -> Node:
     names = doc.get("names")
     if names is None:
@@ -121,7 +125,7 @@ OPS: dict[str, Build] = {
     "clip": plain(cutting.Clip, "low", "high"),
     "columns": _columns,
     "confidence": plain(voting.Confidence, "n_classes"),
-    "constant": lambda doc, _: columns.Constant(doc["numbers"]),
+    "constant": _constant,
     "core": lambda doc, _: Core(int(doc["width"])),
     "coupled": plain(voting.Coupled, "slopes", "offsets", "n_classes"),
     "distances": plain(reducing.Distances, "centres"),

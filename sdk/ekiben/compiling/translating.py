@@ -214,6 +214,12 @@ def picked(flow: Flow, keep: Sequence[int]) -> Flow:
     return Flow(doc={"op": "select", "of": flow.doc, "keep": list(keep)}, width=len(keep))
 
 
+def whole(flow: Flow) -> Flow:
+    """Refuse numbers of which one is missing or infinite, as a model does that looks first and hands on a matrix."""
+    doc = {"op": "select", "of": flow.doc, "keep": list(range(flow.width)), "whole": True}
+    return replace(flow, doc=doc, names=None, frame=False)
+
+
 def joined(flows: Sequence[Flow]) -> Flow:
     """Put the numbers of several flows side by side."""
     if len(flows) == 1:

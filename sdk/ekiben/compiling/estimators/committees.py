@@ -11,7 +11,7 @@ from ekiben.compiling import members
 from ekiben.compiling.estimators.trees import are_trees, divided, leaf_sums, of_sklearn, sums, trees
 from ekiben.compiling.features import picked_columns
 from ekiben.compiling.forest import grow
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked, whole
 
 if TYPE_CHECKING:
     from ekiben.models import Array
@@ -141,7 +141,7 @@ def _votes(model: Any, flow: Flow, scope: Scope, rows: Sequence[Sequence[Sequenc
             for member, told in zip(model.estimators_, rows, strict=True)
         ]
         return leaf_sums(numeric(flow, model), model.estimators_, values, whole=True)
-    shared = scope.share(numeric(flow, model))
+    shared = scope.share(whole(numeric(flow, model)))
     heads = [members.only(member, shared, scope) for member in model.estimators_]
     return members.summed([members.label(head, told) for head, told in zip(heads, rows, strict=True)])
 
@@ -154,7 +154,7 @@ def ada_regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
         forest = grow(grown, n_features=flow.width, n_targets=len(found), strict=False, bits=64)
         values = trees(numeric(flow, model), forest, narrow=True, whole=True)
     else:
-        shared = scope.share(numeric(flow, model))
+        shared = scope.share(whole(numeric(flow, model)))
         values = joined([members.value(members.only(member, shared, scope)) for member in found])
     weights = model.estimator_weights_[: len(found)].tolist()
     return [Head(core=Flow(doc={"op": "median", "of": values.doc, "weights": weights}, width=1), value=chain(1))]

@@ -9,10 +9,12 @@ import numpy as np
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain
 
 
-def constant(numbers: Any) -> Flow:
-    """Give the same numbers to every row."""
+def constant(numbers: Any, flow: Flow) -> Flow:
+    """Give the same numbers to every row that no step before refuses; what is too wide is not made for that."""
     listed = [float(each) for each in numbers]
-    return Flow(doc={"op": "constant", "numbers": listed}, width=len(listed))
+    untouched = flow.names is not None or flow.wide
+    of = {} if untouched else {"of": flow.doc}
+    return Flow(doc={"op": "constant", "numbers": listed, **of}, width=len(listed))
 
 
 def classifier(model: Any, flow: Flow, scope: Scope) -> list[Head]:
@@ -24,15 +26,18 @@ def classifier(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     classes = model.classes_ if several else [model.classes_]
     priors = model.class_prior_ if several else [model.class_prior_]
     named = np.ravel(model.constant) if strategy == "constant" else [None] * len(classes)
-    return [_one(*each, strategy) for each in zip(classes, priors, named, strict=True)]
+    shared = scope.share(flow) if several else flow
+    return [_one(*each, strategy, shared) for each in zip(classes, priors, named, strict=True)]
 
 
-def _one(classes: Any, prior: Any, named: Any, strategy: str) -> Head:
+def _one(classes: Any, prior: Any, named: Any, strategy: str, flow: Flow) -> Head:
     chosen = classes == named if strategy == "constant" else np.arange(len(classes)) == np.argmax(prior)
     shares = prior if strategy == "prior" else chosen
-    return Head(core=constant(shares), label={"rule": "largest"}, scores=chain(len(classes)))
+    return Head(core=constant(shares, flow), label={"rule": "largest"}, scores=chain(len(classes)))
 
 
 def regressor(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Answer with the constant of each output."""
-    return [Head(core=constant([each]), value=chain(1)) for each in np.ravel(model.constant_)]
+    constants = np.ravel(model.constant_)
+    shared = scope.share(flow) if len(constants) > 1 else flow
+    return [Head(core=constant([each], shared), value=chain(1)) for each in constants]

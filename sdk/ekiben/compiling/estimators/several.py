@@ -9,7 +9,7 @@ import numpy as np
 
 from ekiben.compiling import members
 from ekiben.compiling.estimators.dummies import constant
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked, whole
 
 LARGEST = {"rule": "largest"}
 
@@ -18,7 +18,7 @@ def one_class(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Answer as the stand-in for a class that every row was of, or none."""
     y = float(np.ravel(model.y_)[0])
     told = chain(1)
-    return [Head(core=constant([y]), label=_above(0.5), scores={"op": "pair", "of": told}, decision=told)]
+    return [Head(core=constant([y], flow), label=_above(0.5), scores={"op": "pair", "of": told}, decision=told)]
 
 
 def _above(at: float, **more: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def each_output(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 def chained(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Answer each output by its own model, which sees what was answered before it: ClassifierChain, RegressorChain."""
-    shared, seen, heads = scope.share(numeric(flow, model)), list[Flow](), list[Head]()
+    shared, seen, heads = scope.share(whole(numeric(flow, model))), list[Flow](), list[Head]()
     method = getattr(model, "chain_method_", "predict")
     for i, member in enumerate(model.estimators_):
         head = members.only(member, joined([shared, *seen]), scope)

@@ -221,13 +221,17 @@ class Shared(Node):
 
 
 class Constant(Node):
-    """The same numbers for every row."""
+    """The same numbers for every row, of which another node may refuse some."""
 
-    def __init__(self, numbers: Sequence[float]) -> None:
-        self._numbers, self.width = tuple(numbers), len(numbers)
+    def __init__(self, numbers: Sequence[float], of: Node | None = None) -> None:
+        self._numbers, self.width, self.of = tuple(numbers), len(numbers), of
 
-    def row(self, values: Values) -> Sequence[float]:  # noqa: ARG002 -- the same for all
+    def row(self, values: Values) -> Sequence[float]:
+        if self.of is not None:
+            self.of.row(values)
         return self._numbers
 
     def block(self, table: Table) -> Array:
+        if self.of is not None:
+            self.of.block(table)
         return np.tile(np.array(self._numbers, dtype=np.float64), (table.n_rows, 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ekiben.compiling.translating import Flow, NoPlan, Scope, doubles, on
+from ekiben.compiling.translating import Flow, NoPlan, Scope, doubles, numeric, on, whole
 
 UFUNCS = (
     "abs", "absolute", "arcsinh", "arctan", "cbrt", "ceil", "cos", "degrees", "exp", "exp2", "expm1", "fabs", "floor", "log",
@@ -94,10 +94,15 @@ def spline(step: Any, flow: Flow, scope: Scope) -> Flow:
     return replace(made, doc={**made.doc, **told})
 
 
+def _passed_on(step: Any, flow: Flow) -> Flow:
+    """Pass on what comes; a step that validates it takes numbers alone, and counts of words are never missing."""
+    return whole(numeric(flow, step)) if step.validate and not flow.wide else flow
+
+
 def function(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Call a function of numpy's, or none."""
     if step.func is None:
-        return flow
+        return _passed_on(step, flow)
     name = getattr(step.func, "__name__", "")
     if type(step.func).__name__ != "ufunc" or name not in UFUNCS or step.kw_args:
         raise NoPlan("FunctionTransformer calls a function of its own")
