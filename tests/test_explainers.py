@@ -15,6 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -37,6 +38,7 @@ from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     Normalizer,
     OneHotEncoder,
@@ -58,7 +60,11 @@ from ekiben.explainers._columns import feature_owners, mosaic, stack
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.additive import Additive
 from ekiben.explainers.sampling import Sampling
+from ekiben.explaining import child
+from ekiben.explaining.messages import Task
+from ekiben.spec import Limits
 from explained import context_of, timeless
+from planes import asked_in, plane_of
 from shapley_values import brute_force
 
 
@@ -850,3 +856,73 @@ def test_stacked_rows_keep_every_dtype_and_add_new_categories():
     pd.testing.assert_frame_equal(stacked, ODD.iloc[[0, 1, 2, 0]].reset_index(drop=True), check_exact=True)
     new = ODD.iloc[[0]].assign(kind=pd.Categorical(["w"]))
     assert stack(ODD, new)["kind"].tolist()[-1] == "w"
+
+
+# ── rows that the model refuses ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _packed_behind_a_logarithm(last, method):
+    """Pack a model before which a step loses a debt below zero."""
+    X = pd.DataFrame(np.random.default_rng(0).uniform(0.1, 5, size=(90, 2)), columns=["debt", "age"])
+    model = make_pipeline(FunctionTransformer(np.log), last).fit(X, (X["debt"] > 2).astype(int))
+    return ek.pack(model, name="debts", reference=X, explainer=method, overview=False), X
+
+
+@pytest.mark.parametrize(
+    ("last", "method"),
+    [
+        (GradientBoostingRegressor(n_estimators=3), "trees"),
+        (GradientBoostingRegressor(n_estimators=3), "trees-interventional"),
+        (LogisticRegression(), "linear"),
+        (LinearRegression(), "linear"),
+        (LogisticRegression(), "additive"),
+        (LogisticRegression(), "sampling"),
+        (AdaBoostClassifier(RandomForestClassifier(n_estimators=2), n_estimators=2), "sampling"),
+        (LogisticRegression(), "anchor"),
+        (LogisticRegression(), "counterfactual"),
+        (LogisticRegression(), "examples"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_row_whose_number_a_step_lost_is_explained_as_little_as_it_is_predicted(last, method):
+    package, X = _packed_behind_a_logarithm(last, method)
+    assert package.plan is not None
+    for n_rows in (1, 3, 12):
+        rows = pd.concat([X.head(n_rows - 1), X.tail(1).assign(debt=-1.0)], ignore_index=True)
+        columns = {name: rows[name].tolist() for name in rows}
+        for act in (
+            lambda rows=rows: package.predict(rows),
+            lambda rows=rows: package.explain(rows),
+            lambda columns=columns: package.explanations(columns),
+            lambda rows=rows: package.documents(list(rows.itertuples(index=False, name=None))),
+        ):
+            with pytest.raises(compiling.NO_ANSWER):
+                act()
+        task = Task(folder=str(package.folder), digest=package.digest, method=method, columns=columns)
+        assert child._safely(child.Held().answered, task).code == "unanswerable"
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_row_whose_number_a_step_lost_is_explained_on_no_scale():
+    package, X = _packed_behind_a_logarithm(LogisticRegression(), "linear")
+    for rows in (X.head(1), X.head(12)):
+        with pytest.raises(compiling.NO_ANSWER):
+            package.explain(rows.assign(debt=-1.0), units="probability")
+
+
+@pytest.mark.parametrize(
+    ("last", "method"),
+    [(GradientBoostingRegressor(n_estimators=3), "trees"), (LogisticRegression(), "linear")],
+    ids=["trees", "linear"],
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_service_refuses_to_explain_a_row_whose_number_a_step_lost_as_it_refuses_to_predict_it(last, method):
+    package, X = _packed_behind_a_logarithm(last, method)
+    plane = plane_of({"champion": package}, unit=None, limits=Limits(explain_rows=12))
+    for n_rows in (1, 3, 12):
+        body = json.dumps({"rows": tables.as_rows(X.head(n_rows).assign(debt=-1.0))}).encode()
+        for path in ("/predict", "/explain"):
+            told = asked_in(plane, path, body, {"content-type": "application/json"})
+            assert (told.status, json.loads(told.body)["error"]["code"]) == (422, "unanswerable")
+    plane.close()

@@ -16,7 +16,7 @@ from ekiben.compiling.building import PLAN, write
 from ekiben.compiling.certifying import TOLERANCE, Certificate, certify, measure
 from ekiben.compiling.costs import UNMEASURED, Costs
 from ekiben.compiling.framing import columns_of
-from ekiben.compiling.nodes import Coded, Doc, Node, Row, Table
+from ekiben.compiling.nodes import Coded, Doc, Node, Row, Table, finite, finite_row
 from ekiben.compiling.plans import NO_ANSWER, Choosing, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
@@ -47,6 +47,8 @@ __all__ = [
     "certify",
     "columns_of",
     "compiled",
+    "finite",
+    "finite_row",
     "load",
     "measure",
     "translate",

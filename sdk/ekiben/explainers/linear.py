@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ekiben.compiling import Node, Row, Table
+from ekiben.compiling import Node, Row, Table, finite, finite_row
 from ekiben.errors import ExplainError
 from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix
@@ -131,6 +131,7 @@ class Linear:
 
     def _told(self, rows: Sequence[Sequence[float]], started: float) -> list[dict[str, Any]]:
         told = [self.sums.of(row) for row in rows]
+        finite_row([value for _, value, _ in told])  # a number that a step lost makes the sum none: no such model takes it
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(rows), 1)
         bases, said, names = self.sums.bases, self.said, self.names
         return [
@@ -152,7 +153,7 @@ class Linear:
         else:
             features = self.features(as_frame(dict(zip(self.context.names, columns, strict=True)), self.context.schema))
         fold = Folding(self.owners, self.context.names)
-        moved = (features - self.means)[:, None] * self.weights
+        moved = finite((features - self.means)[:, None] * self.weights)
         told = [[list(fold(parts).values()) for parts in row] for row in moved]
         return np.array(told).transpose(0, 2, 1), np.array(self.sums.bases)
 

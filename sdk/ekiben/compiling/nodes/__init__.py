@@ -162,8 +162,12 @@ class Of(Node):
         return made
 
     def block(self, table: Table) -> Array:
-        below = self.of.block(table)
-        return self.apply(finite(below) if self._whole else below)
+        return self.apply(self.below(table))
+
+    def below(self, table: Table) -> Array:
+        """Give the numbers of the node below for many rows, where the library takes them."""
+        found: Array = self.of.block(table)
+        return finite(found) if self._whole else found
 
     def apply(self, matrix: Array) -> Array:
         """Turn numbers of shape (n_rows, of.width) into numbers of shape (n_rows, width)."""

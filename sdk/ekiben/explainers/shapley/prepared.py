@@ -38,7 +38,7 @@ class Broken:
 
 def features_of(grown: Grown, columns: Sequence[Sequence[Any]], n_rows: int) -> Array:
     """Give what reaches the trees for rows that come as columns of plain values: shape (n_rows, n_features)."""
-    found: Array = np.asarray(grown.node.of.block(Table(columns, n_rows)), dtype=np.float64)
+    found: Array = np.asarray(grown.node.below(Table(columns, n_rows)), dtype=np.float64)
     return found
 
 
