@@ -131,7 +131,7 @@ class Linear:
 
     def _told(self, rows: Sequence[Sequence[float]], started: float) -> list[dict[str, Any]]:
         told = [self.sums.of(row) for row in rows]
-        finite_row([value for _, value, _ in told])  # a number that a step lost makes the sum none: no such model takes it
+        finite_row([value for _, value, _ in told])  # a number that a step lost makes no sum, and no answer
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(rows), 1)
         bases, said, names = self.sums.bases, self.said, self.names
         return [
