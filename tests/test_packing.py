@@ -796,9 +796,7 @@ def of_many_threads(monkeypatch):
     predict, draw = DecisionTreeRegressor.predict, random.Random(0)
 
     def late(self, *given, **named):
-        time.sleep(
-            draw.random() / 5000
-        )  # waits for nothing: it is the other time, and what it must bring about is seen below
+        time.sleep(draw.random() / 5000)  # waits for nothing: threads end out of order by it, as is seen below
         return predict(self, *given, **named)
 
     monkeypatch.setattr(DecisionTreeRegressor, "predict", late)

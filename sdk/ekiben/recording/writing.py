@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,18 @@ class Recorder:
         self.folder, self._header, self._sync = folder, header, sync
         self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
         self._lock, self._file, self._path, self._barred = threading.Lock(), -1, folder, ""
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         # the file while nobody holds the lock, the segment's size, the most of it, and when it is looked after again
         self._state = array("q", [-1, 0, segment_bytes, 0])
         self._until_ns, self._segment_s = 0, min(SEGMENT_S, keep_s)
         self._tidying: threading.Thread | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self._alone():
+            self._hold()
+            try:
                 self._begin()
+            finally:
+                self._let_go()
         except OSError as reason:
             raise RecordsError(
                 f"Records must be written to {folder.name}. They cannot be: {reason.strerror}."
@@ -111,45 +115,51 @@ class Recorder:
 
     @barred.setter
     def barred(self, why: str) -> None:
-        with self._alone():
-            self._barred = why
+        self._hold()
+        self._barred = why
+        self._let_go()
 
     def _write(self, payload: bytes, now_ns: int) -> None:
         """Append a record with all that may be needed before and after it."""
         frame = _framed(len(payload), crc32(payload)) + payload
+        self._hold()
         try:
-            with self._alone():
-                if self._file < 0 or self._barred:
-                    self._may_begin()
-                elif now_ns > self._state[LOOK]:
-                    self._look(now_ns)
-                written = _append(self._file, frame)
-                if written < len(frame) or self._sync:
-                    self._settle(written, len(frame))
-                self._state[SIZE] += written
-                if self._state[SIZE] >= self._segment_bytes:
-                    self._turn_over()
+            if self._file < 0 or self._barred:
+                self._may_begin()
+            elif now_ns > self._state[LOOK]:
+                self._look(now_ns)
+            written = _append(self._file, frame)
+            if written < len(frame) or self._sync:
+                self._settle(written, len(frame))
+            self._state[SIZE] += written
+            if self._state[SIZE] >= self._segment_bytes:
+                self._turn_over()
         except OSError as reason:
             raise RecordsError(f"A record must be written before its answer. It was not: {reason.strerror}.") from None
+        finally:
+            self._let_go()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep every other record waiting, whichever way it goes."""
-        with self._lock:
-            if self._state[FILE] == TORN:
+    def _hold(self) -> None:
+        """Keep every other record waiting, whichever way it goes; `with` would take longer than the record itself."""
+        self._acquire()
+        is_torn, self._state[FILE] = self._state[FILE] == TORN, -1
+        if is_torn:
+            with suppress(OSError):
                 self._end()  # nothing may follow a torn record: whoever reads would stop at it
-            self._state[FILE] = -1
-            try:
-                yield
-            finally:
-                if not self._sync and not self._barred:
-                    self._state[FILE] = self._file
+
+    def _let_go(self) -> None:
+        if not self._sync and not self._barred:
+            self._state[FILE] = self._file
+        self._release()
 
     def close(self) -> None:
         """End the segment; what was written stays."""
-        with self._alone():
+        self._hold()
+        try:
             if self._file >= 0:
                 self._end()
+        finally:
+            self._let_go()
         if self._tidying is not None:
             self._tidying.join()
 
