@@ -12,9 +12,12 @@ from ekiben import codecs, compatibility, refs, routing, scaffolding
 from ekiben.dataplane import DataPlane, Hooks
 from ekiben.dialects import Request, refuse
 from ekiben.front import Front
+from ekiben.pacing import Pace
 from ekiben.pinning import Contract
 from ekiben.schema import Schema, Signature
 from ekiben.spec import Limits, ServiceSpec, parse_unit
+
+PATIENCE_S = 120
 
 
 def plane_of(arms, *, hooks=None, paces=None, unit="customer_id", route=None, **settings):
@@ -135,3 +138,43 @@ def served(plane):
             self.answer(found.status, found.body, headers=found.headers)
 
     return http_server(Handler)
+
+
+class Held:
+    """An adapter that counts what it is asked, and answers when it is let go."""
+
+    def __init__(self, adapter, *, held=True, change=lambda answers: answers):
+        self.adapter, self.change, self.sizes = adapter, change, []
+        self.began, self.go = threading.Event(), threading.Event()
+        if not held:
+            self.go.set()
+
+    def __getattr__(self, name):
+        return getattr(self.adapter, name)
+
+    def answers(self, model, frame):
+        self.sizes.append(len(frame))
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        return self.change(self.adapter.answers(model, frame))
+
+
+def held(package, *, manifest=None, **settings):
+    changes = {} if manifest is None else {"manifest": manifest}
+    return unplanned(package, adapter=Held(package.adapter, **settings), **changes)
+
+
+@contextmanager
+def let_go(*adapters):
+    """Let held models go at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        for each in adapters:
+            each.go.set()
+
+
+def slowly(seconds):
+    pace = Pace()
+    pace.took(seconds, 1)
+    return pace

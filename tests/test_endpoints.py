@@ -5,7 +5,6 @@ import json
 import math
 import re
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from time import perf_counter
@@ -32,35 +31,16 @@ from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.metering import meter
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
-from ekiben.pacing import AT_ONCE_S, Pace, Share
+from ekiben.pacing import AT_ONCE_S, Share
 from ekiben.routing import Route
 from ekiben.spec import Explain, Limits
 from ekiben.ticketing import MOST_BEFORE
 from ekiben.waiting import FEW
-from planes import plane_of, unplanned
+from planes import Held, held, let_go, plane_of, slowly, unplanned
 
 BOTH = Route({"champion": 0.5, "challenger": 0.5})
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PATIENCE_S = 120
-
-
-class Held:
-    """An adapter that counts what it is asked, and answers when it is let go."""
-
-    def __init__(self, adapter, *, held=True, change=lambda answers: answers):
-        self.adapter, self.change, self.sizes = adapter, change, []
-        self.began, self.go = threading.Event(), threading.Event()
-        if not held:
-            self.go.set()
-
-    def __getattr__(self, name):
-        return getattr(self.adapter, name)
-
-    def answers(self, model, frame):
-        self.sizes.append(len(frame))
-        self.began.set()
-        assert self.go.wait(PATIENCE_S)
-        return self.change(self.adapter.answers(model, frame))
 
 
 class Planned:
@@ -88,11 +68,6 @@ def with_plan(package, **settings):
     made = replace(package)
     made.__dict__["plan"] = Planned(package, **settings)
     return made
-
-
-def held(package, *, manifest=None, **settings):
-    changes = {} if manifest is None else {"manifest": manifest}
-    return unplanned(package, adapter=Held(package.adapter, **settings), **changes)
 
 
 @pytest.fixture
@@ -137,16 +112,6 @@ def posted(endpoint, document, **headers):
 
 def code(answer):
     return answer.status, answer.json["error"]["code"] if answer.status >= 400 else "ok"
-
-
-@contextmanager
-def let_go(*adapters):
-    """Let held models go at the end, whatever happens."""
-    try:
-        yield
-    finally:
-        for each in adapters:
-            each.go.set()
 
 
 async def begun(adapter):
@@ -500,12 +465,6 @@ def test_more_requests_at_once_than_the_spec_says_are_refused_before_any_work(fr
     assert code(refused) == (429, "too_many_requests")
     assert refused.headers["retry-after"] == "1"
     assert [code(answer) for answer in (*first, after)] == [(200, "ok")] * 3
-
-
-def slowly(seconds):
-    pace = Pace()
-    pace.took(seconds, 1)
-    return pace
 
 
 @pytest.mark.parametrize("asked_alone", [False, True])

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from asking import Caller, ask
 from ekiben import protocol
 from ekiben.front import Front
-from planes import plane_of, unplanned
+from planes import Held, plane_of, unplanned
 
 PATIENCE_S = 120
 
@@ -166,21 +166,6 @@ def test_a_new_data_plane_takes_the_place_of_the_old_one(live, champion, monkeyp
         return first.json["unit"], second.json["unit"]
 
     assert asyncio.run(story()) == ("customer_id", None)
-
-
-class Held:
-    """An adapter that answers when it is let go."""
-
-    def __init__(self, adapter):
-        self.adapter, self.began, self.go = adapter, threading.Event(), threading.Event()
-
-    def __getattr__(self, name):
-        return getattr(self.adapter, name)
-
-    def answers(self, model, frame):
-        self.began.set()
-        assert self.go.wait(PATIENCE_S)
-        return self.adapter.answers(model, frame)
 
 
 class Ending(uvicorn.Server):

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +19,9 @@ import ekiben as ek
 from ekiben import keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
 from ekiben.front import Front
+from ekiben.waiting import FEW
 from ekiben.wire import Wire
-from planes import plane_of
+from planes import held, let_go, plane_of, slowly
 
 DATE = (b"date", b"Thu, 26 Nov 2026 22:00:00 GMT")
 TRACE = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -618,6 +619,45 @@ def test_one_too_many_at_once_is_told_so(champion, plain, monkeypatch):
         assert held == {Wire: 1, HttpToolsProtocol: 1}
         assert found[Wire].startswith(b"HTTP/1.1 429 ")
         assert found[Wire] == found[HttpToolsProtocol]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/risk/infer", "/invocations"])
+@pytest.mark.parametrize(("headers", "n_before"), [([], FEW), (["x-ekiben-deadline-ms: 5000"], 1)])
+def test_what_would_wait_in_vain_for_a_slow_model_makes_no_cycle(
+    champion, plain, row, monkeypatch, path, headers, n_before
+):
+    late = request(json.dumps({"rows": [row]}).encode(), "content-type: application/json", *headers, path=path)
+
+    async def refused(server, adapter):
+        loop = asyncio.get_running_loop()
+        with let_go(adapter), ExitStack() as kept:
+            for _ in range(n_before):
+                ours = kept.enter_context((await server.connect())[0])
+                await loop.sock_sendall(ours, plain)
+                await turns()
+            assert await asyncio.to_thread(adapter.began.wait, PATIENCE_S)
+            assert len(server.state.tasks) == n_before
+            ours, protocol = await server.connect()
+            with ours:
+                await loop.sock_sendall(ours, late)
+                came = await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S)
+            adapter.go.set()
+            await server.answered()
+        await turns()
+        return came, protocol.cycle is not None
+
+    found = {}
+    for kind in (Wire, HttpToolsProtocol):
+        slow, server = held(champion), Server(kind)
+        told = {"paces": {"champion": slowly(30.0)}, "timeout_s": PATIENCE_S}
+        with living(plane_of({"champion": slow}, unit=None, **told), monkeypatch), heard(server):
+            came, made_cycle = asyncio.run(refused(server, slow.adapter))
+            found[kind] = came, sorted((line["status"], line["endpoint"], line["code"]) for line in server.told())
+            server.close()
+        assert made_cycle is (kind is HttpToolsProtocol)
+    assert found[Wire] == found[HttpToolsProtocol]
+    assert found[Wire][0].startswith(b"HTTP/1.1 429 ")
+    assert b"retry-after: 30" in found[Wire][0]
 
 
 def test_spans_are_made_where_somebody_configured_them(alone, plain, monkeypatch):

@@ -27,7 +27,7 @@ from ekiben.pacing import Share, Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
-from ekiben.waiting import Until, deadline_s, too_large, too_many
+from ekiben.waiting import Patience, Until, deadline_s, too_large, too_many
 
 DEADLINE = b"x-ekiben-deadline-ms"
 ENCODING, AS_IT_IS = b"content-encoding", b"identity"
@@ -88,8 +88,8 @@ class Endpoint:
         self._turns = Turns(plane.spec.threads, plane.paces)
         # what is read and written does not wait behind models, nor is it counted among what they have to do
         self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
-        is_quick = lane is not None and spans is None and any(arm.plan for arm in lane.arms.values())
-        self.most_at_once = min(SMALL_BYTES, self._most_bytes) if is_quick else 0  # bytes of a body for `at_once`
+        self._has_plans = lane is not None and any(arm.plan for arm in lane.arms.values())
+        self.most_at_once = min(SMALL_BYTES, self._most_bytes) if spans is None else 0  # bytes of a body for `at_once`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -115,12 +115,12 @@ class Endpoint:
         self.tell(outcome, headers, perf_counter() - began, span)
 
     def at_once(self, named: Headers, headers: Mapping[bytes, bytes], body: bytes) -> Outcome | None:
-        """Answer a whole request without waiting; None, with nothing done, leaves it to `__call__`."""
-        lane = self._lane
-        if lane is None or not is_plain(headers) or not _has_time(headers.get(DEADLINE)):
-            return None
+        """Answer or refuse a whole request without waiting; None, with nothing done, leaves it to `__call__`."""
         if self.n_asked >= self._most:
             return self._crowded()
+        lane = self._lane
+        if lane is None or not self._has_plans or not is_plain(headers) or not _has_time(headers.get(DEADLINE)):
+            return self._hopeless(headers)
         try:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
             if asked is None or not lane.is_quick(asked):
@@ -157,19 +157,16 @@ class Endpoint:
     # ── a request's way ──
 
     async def _outcome(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, began: float) -> Outcome:
-        waits_s = self._timeout_s
-        if (asked_ms := headers.get(DEADLINE)) is not None:
-            found = deadline_s(asked_ms)
-            if isinstance(found, Answer):
-                return self._refused(found)
-            waits_s = min(waits_s, found)
-        until = Until(began, waits_s, receive, self._patience_s if asked_ms is None else None)
+        waits = self._waits(headers)
+        if isinstance(waits, Answer):
+            return self._refused(waits)
+        until = Until(began, *waits, receive)
         if (barred := self._barred(headers, until)) is not None:
             return self._refused(barred)
         body = await until.body(self._most_bytes)
         if isinstance(body, Answer):
             return self._refused(body)
-        if asked_ms is not None and until.left_s <= 0:
+        if DEADLINE in headers and until.left_s <= 0:
             return self._refused(until.late())
         lane = self._lane
         if lane is not None and is_plain(headers):
@@ -181,7 +178,20 @@ class Endpoint:
                     return outcome
         return await self._slowly(scope, body, until)
 
-    def _barred(self, headers: Mapping[bytes, bytes], until: Until) -> Answer | None:
+    def _hopeless(self, headers: Mapping[bytes, bytes]) -> Outcome | None:
+        """Refuse what would wait in vain for the only model; None lets it come the usual way."""
+        waits = self._waits(headers)
+        barred = waits if isinstance(waits, Answer) else self._barred(headers, Patience(perf_counter(), *waits))
+        return None if barred is None else self._refused(barred)
+
+    def _waits(self, headers: Mapping[bytes, bytes]) -> tuple[float, float | None] | Answer:
+        """Read how long a request is waited for, and within how long its answer is wanted where its caller has not said it."""
+        if (asked_ms := headers.get(DEADLINE)) is None:
+            return self._timeout_s, self._patience_s
+        found = deadline_s(asked_ms)
+        return found if isinstance(found, Answer) else (min(self._timeout_s, found), None)
+
+    def _barred(self, headers: Mapping[bytes, bytes], until: Patience) -> Answer | None:
         """Refuse, before its body costs anything, what is too large, too late, or would be."""
         length = headers.get(b"content-length", b"")
         if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope
 from ekiben import codecs, paging
 from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
-from ekiben.endpoints import DEADLINE, SMALL_BYTES, Endpoint, as_outcome, cookies_of, is_plain
+from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of, is_plain
 from ekiben.errors import SpecError
 from ekiben.explaining import refusals, rungs, wishes
 from ekiben.explaining.answering import Begun, Found
@@ -61,7 +61,6 @@ class Explained(Endpoint):
         self._patience_s, self._line = min(self._patience_s, plane.spec.budgets.explain_ms / 1000), asyncio.Lock()
         self._n_coming = 0  # that have their bodies, and are on their way to a process
         self._turned = (0.0, 0)  # when the last turn was over, and how many requests had come
-        self.most_at_once = min(SMALL_BYTES, self._most_bytes) if self._spans is None else 0
 
     def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
         """Explain by the plan where that takes no time, and refuse without a look at the body where nothing else can be."""
@@ -122,7 +121,7 @@ class Explained(Endpoint):
         if is_plain and not paging.may_want(headers.get(b"accept")):
             rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
             return await super()._outcome(scope, rest, receive, began)
-        until = Until(began, self._timeout_s, receive)
+        until = Until(began, self._timeout_s, None, receive)
         body = await until.body(self._most_bytes)
         return self._refused(body) if isinstance(body, Answer) else await self._in_time(scope, body, until, wish)
 

@@ -20,32 +20,68 @@ FEW = 4  # that may wait for a slow model in turn, where nobody has said until w
 LONGEST_RETRY_S = 30
 
 
-class Until:
+class Patience:
     """When one request is given up, and what is told then.
 
     Parameters
     ----------
     began, waits_s
         When it came, by `perf_counter`, and how many seconds it may take from there.
-    receive
-        Where its body comes from, and after it the news that its caller has left.
     patience_s
         Within how many seconds the answer is wanted, where the caller has not said it; None where it has.
     """
 
-    __slots__ = ("_began", "_patience_s", "_receive", "_waits_s")
+    __slots__ = ("_began", "_patience_s", "_waits_s")
 
-    def __init__(self, began: float, waits_s: float, receive: Receive, patience_s: float | None = None) -> None:
-        self._began, self._waits_s, self._receive, self._patience_s = began, waits_s, receive, patience_s
+    def __init__(self, began: float, waits_s: float, patience_s: float | None = None) -> None:
+        self._began, self._waits_s, self._patience_s = began, waits_s, patience_s
 
     @property
     def left_s(self) -> float:
         """How many seconds are left; below 0 when none are."""
         return self._began + self._waits_s - perf_counter()
 
+    def in_vain(self, expected_s: float, n_before: int) -> Answer | None:
+        """Refuse what would wait too long behind others; None lets it wait.
+
+        Who finds nobody before it is never refused, so that a slow model is asked, and measured, all the same.
+        """
+        if n_before < (1 if self._patience_s is None else FEW):
+            return None
+        wanted_s = self._waits_s if self._patience_s is None else min(self._patience_s, self._waits_s)
+        if expected_s <= SAFELY * (self._began + wanted_s - perf_counter()):
+            return None
+        says = (
+            f"An answer must be there within {wanted_s:g} s. It would not be, after those before it. Come back later."
+        )
+        return too_many(says, expected_s)
+
+    def late(self) -> Answer:
+        """Say that the answer was not there in time."""
+        says = f"An answer must be there within {self._waits_s:g} s. It was not. Send fewer rows."
+        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
+
+
+class Until(Patience):
+    """The patience for a request that comes in parts, and whose caller may leave.
+
+    Parameters
+    ----------
+    began, waits_s, patience_s
+        As of every `Patience`.
+    receive
+        Where its body comes from, and after it the news that its caller has left.
+    """
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, began: float, waits_s: float, patience_s: float | None, receive: Receive) -> None:
+        super().__init__(began, waits_s, patience_s)
+        self._receive = receive
+
     def sooner(self, waits_s: float) -> Until:
         """Give an earlier end, some seconds from now."""
-        return Until(perf_counter(), min(waits_s, self.left_s), self._receive)
+        return Until(perf_counter(), min(waits_s, self.left_s), None, self._receive)
 
     async def body(self, most_bytes: int) -> bytes | Answer:
         """Read the body up to a limit; give the refusal itself when it is larger, late or cut off."""
@@ -88,26 +124,6 @@ class Until:
         finally:
             work.cancel()
             gone.cancel()
-
-    def in_vain(self, expected_s: float, n_before: int) -> Answer | None:
-        """Refuse what would wait too long behind others; None lets it wait.
-
-        Who finds nobody before it is never refused, so that a slow model is asked, and measured, all the same.
-        """
-        if n_before < (1 if self._patience_s is None else FEW):
-            return None
-        wanted_s = self._waits_s if self._patience_s is None else min(self._patience_s, self._waits_s)
-        if expected_s <= SAFELY * (self._began + wanted_s - perf_counter()):
-            return None
-        says = (
-            f"An answer must be there within {wanted_s:g} s. It would not be, after those before it. Come back later."
-        )
-        return too_many(says, expected_s)
-
-    def late(self) -> Answer:
-        """Say that the answer was not there in time."""
-        says = f"An answer must be there within {self._waits_s:g} s. It was not. Send fewer rows."
-        return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
 
 
 def deadline_s(asked_ms: bytes) -> float | Answer:
