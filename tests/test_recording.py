@@ -178,6 +178,30 @@ def test_a_key_of_hashes_that_was_cut_short_is_refused(tmp_path, left):
     assert [path.name for path in tmp_path.iterdir()] == ["hashes.key"]
 
 
+class Moving(type(Path())):
+    """A folder whose only segment goes on to what is next after each look that is taken for one kind."""
+
+    def glob(self, pattern):
+        found = list(super().glob(pattern))
+        for before, after in ((WHOLE, PACKED), (OPEN, WHOLE)):
+            for path in self.iterdir():
+                if path.name.endswith(before):
+                    path.rename(path.with_name(f"one{after}"))
+                    return found
+        return found
+
+
+@pytest.mark.parametrize("state", [OPEN, WHOLE, PACKED])
+def test_a_segment_that_is_closed_and_packed_meanwhile_is_listed_once(tmp_path, state):
+    (tmp_path / f"one{state}").touch()
+    assert [path.name.partition(".")[0] for path in segments(Moving(tmp_path))] == ["one"]
+
+
+def test_a_folder_that_was_deleted_is_tidied_without_a_word(tmp_path):
+    tidy(tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_a_segment_that_was_deleted_is_told_of(recorder):
     folder = filled(recorder, 3, 10_000)
     (seen,) = segments(folder)

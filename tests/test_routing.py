@@ -76,9 +76,10 @@ def test_the_share_of_a_stranger_is_refused_with_the_nearest_arm():
 )
 def test_the_loop_chooses_what_python_chooses(route, units):
     with pytest.MonkeyPatch.context() as without:
-        by_loop = chooser(route)
+        arms = {arm: arm for arm in route.weights}
+        by_loop = chooser(route, arms)
         without.setattr(routing, "loops", None)
-        assert [*map(by_loop, units)] == [*map(chooser(route), units)]
+        assert [*map(by_loop, units)] == [*map(chooser(route, arms), units)]
 
 
 @built

@@ -1043,6 +1043,7 @@ static PyObject *loops_strongest(PyObject *self, PyObject *const *args, Py_ssize
 
 enum { AT_FILE, AT_SIZE, AT_MOST, AT_LOOK, N_SEGMENT }; /* places in what is known of a segment */
 enum { TORN = -2 };                                     /* in place of an open file */
+enum { SMALL = 4096 };                                  /* bytes that are copied sooner than gathered by the system */
 static uint32_t crcs[8][256];    /* of a byte, and of a byte that up to seven others follow */
 
 static void crcs_made(void) {
@@ -1109,12 +1110,18 @@ static PyObject *loops_kept(PyObject *self, PyObject *const *args, Py_ssize_t n_
         memcpy(known, segment.buf, sizeof known);
         int64_t size = payload.len + 8;
         if (known[AT_FILE] >= 0 && known[AT_SIZE] + size < known[AT_MOST] && ns <= known[AT_LOOK]) {
-            uint8_t frame[8];
-            int file = (int)known[AT_FILE];
+            uint8_t frame[8 + SMALL];
+            int file = (int)known[AT_FILE], is_small = payload.len <= SMALL;
             little(frame, (uint32_t)payload.len);
             little(frame + 4, crc_of(payload.buf, payload.len));
-            struct iovec parts[2] = {{frame, 8}, {payload.buf, (size_t)payload.len}};
-            ssize_t written = writev(file, parts, 2);
+            ssize_t written;
+            if (is_small) {
+                memcpy(frame + 8, payload.buf, (size_t)payload.len);
+                written = write(file, frame, (size_t)size);
+            } else {
+                struct iovec parts[2] = {{frame, 8}, {payload.buf, (size_t)payload.len}};
+                written = writev(file, parts, 2);
+            }
             done = written == size;
             if (done) {
                 known[AT_SIZE] += size;

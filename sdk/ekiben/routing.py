@@ -171,14 +171,15 @@ def choose(route: Route, unit: str) -> Choice:
     return Choice(arm=winner.arm, propensity=winner.share, unit=unit)
 
 
-def chooser(route: Route) -> Callable[[str], str]:
-    """Give what names the arm that `choose` chooses, for who asks often.
+def chooser(route: Route, given: Mapping[str, T]) -> Callable[[str], T]:
+    """Give what finds, for a unit, what is given for the arm that `choose` chooses; for who asks often.
 
-    >>> chooser(canary(stable="champion", canary="challenger", percent=10))("customer-7")
-    'champion'
+    >>> route = canary(stable="champion", canary="challenger", percent=10)
+    >>> chooser(route, {"champion": "the old one", "challenger": "the new one"})("customer-7")
+    'the old one'
     """
     pulls = _pulls(route)
-    return _picks(pulls, [pull.arm for pull in pulls])
+    return _picks(pulls, [given[pull.arm] for pull in pulls])
 
 
 def only(arm: str) -> Route:

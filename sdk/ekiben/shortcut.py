@@ -18,12 +18,13 @@ from ekiben.dialects import JSON
 from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
 from ekiben.reading import Reader, reader
-from ekiben.recording.keeping import Keeper
+from ekiben.recording.writing import Fields
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
 HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
+Keep = Callable[[Fields], None]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -114,13 +115,13 @@ class Lane:
 
     def __init__(self, plane: DataPlane, read: Reader, *, part: str) -> None:
         self.plane, self._read, self._part = plane, read, f',"{part}":'.encode()
-        self._keeper = plane.keeper if part == "predictions" else None
+        self._keep = None if plane.keeper is None else plane.keeper.keep
         self._all = _picker(read.fields(read.names))
         weights = plane.spec.route.weights
         compiled = part == "predictions"
         self.arms = {arm: Arm(plane, arm, read, compiled=compiled) for arm in weights if weights[arm] > 0}
         self._only = next(iter(self.arms.values())) if len(self.arms) == 1 else None
-        self._choose = routing.chooser(plane.spec.route)
+        self._choose = routing.chooser(plane.spec.route, self.arms)
         unit = plane.spec.unit
         self._source = None if unit is None else unit.source
         self._unit_name = "" if unit is None else unit.name
@@ -144,7 +145,7 @@ class Lane:
         elif self._source == "cookie" and not (unit := cookies.get(self._unit_name, "")):
             unit = new_id()
             cookie = cookie_of(self._unit_name, unit)
-        arm = self._only or self.arms[self._choose(unit or asked_id)]
+        arm = self._only or self._choose(unit or asked_id)
         return Asked(asked_id, arm, read, unit, cookie, perf_counter())
 
     def is_quick(self, asked: Asked) -> bool:
@@ -193,8 +194,8 @@ class Lane:
             return None
         if arm.texts and not (len(rows) == 1 and all(map(contains, arm.seen, arm.of_texts(rows[0])))):
             self._count_unseen(arm, rows)
-        if self._keeper is not None:
-            self._keep(self._keeper, asked, rows, recorded)
+        if self._keep is not None:
+            self._record(self._keep, asked, rows, recorded, "predict")
         if self.plane.is_watched:
             self.plane.watch(self._read.columns(asked.body))
         return self._outcome(asked, encoded, len(rows), more)
@@ -217,9 +218,10 @@ class Lane:
         return self._told(asked, rows, found)
 
     def _told(self, asked: Asked, rows: Sequence[Sequence[Any]], found: Found) -> Outcome:
-        keeper, (explanations, said, kept) = self.plane.keeper, self._why(asked.arm, found)
-        if keeper is not None and kept:
-            self._keep(keeper, asked, rows, b"[" + b",".join([b"{" + kept + b"}"] * len(rows)) + b"]", of="explain")
+        explanations, said, kept = self._why(asked.arm, found)
+        if self._keep is not None and kept:
+            how = b"[" + b",".join([b"{" + kept + b"}"] * len(rows)) + b"]"
+            self._record(self._keep, asked, rows, how, "explain")
         return self._outcome(asked, explanations, len(rows), said)
 
     def _why(self, arm: Arm, found: Found) -> tuple[bytes, bytes, bytes]:
@@ -236,13 +238,11 @@ class Lane:
         explanations = self.plane.encoded_of(found.explanations, found.explanations)
         return explanations, said + ms, kept + ms + b"}" if kept else b""
 
-    def _keep(
-        self, keeper: Keeper, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes, *, of: str = "predict"
-    ) -> None:
+    def _record(self, keep: Keep, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes, of: str) -> None:
         arm = asked.arm
         kept = rows if arm.takes_all else list(map(self._all, asked.body.rows))
-        unit, us = asked.unit or None, (perf_counter() - asked.began) * 1e6
-        keeper.keep((asked.id, time_ns(), of, arm.name, unit, arm.propensity, us, kept, encoded))
+        us = (perf_counter() - asked.began) * 1e6
+        keep((asked.id, time_ns(), of, arm.name, asked.unit or None, arm.propensity, us, kept, encoded))
 
     def columns(self, asked: Asked) -> dict[str, list[Any]]:
         """Give the columns of a request, as the data plane takes them."""
@@ -257,8 +257,8 @@ class Lane:
             If a number in it is not finite, or the decision cannot be recorded.
         """
         encoded = self.plane.encoded(found)
-        if self._keeper is not None:
-            self._keep(self._keeper, asked, list(map(self._all, asked.body.rows)), encoded)
+        if self._keep is not None:
+            self._record(self._keep, asked, list(map(asked.arm.values, asked.body.rows)), encoded, "predict")
         return self._outcome(asked, encoded, len(asked.body.rows))
 
     def count_unseen(self, asked: Asked) -> None:

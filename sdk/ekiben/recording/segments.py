@@ -104,9 +104,9 @@ def decisions(header: Header, record: Record) -> Iterator[Decision]:
 def segments(folder: Path) -> list[Path]:
     """List the segments of a folder, the oldest first; one that is being packed is listed once."""
     found: dict[str, Path] = {}
-    for ending in (PACKED, WHOLE, OPEN):  # a plain one is there until its packed one is whole
+    for ending in (OPEN, WHOLE, PACKED):  # as it goes: what became the next between two looks is found by the later one
         for path in folder.glob(f"*{ending}"):
-            found[path.name.removesuffix(ending)] = path
+            found.setdefault(path.name.removesuffix(ending), path)
     return [found[name] for name in sorted(found)]
 
 
