@@ -217,6 +217,18 @@ def test_another_worker_cancels_the_work_and_a_result_that_comes_then_is_not_kep
     assert one.look(ticket, "").state == "cancelled"
 
 
+def test_what_a_worker_answered_before_it_ended_is_not_lost_to_who_looked_meanwhile(worker, monkeypatch):
+    one, other = worker(), worker()
+    ticket = one.open("", lambda: None)
+
+    def ends(_worker):
+        one.settle(ticket, "done", 200, b"{}")
+        return False
+
+    monkeypatch.setattr(other, "_lives", ends)
+    assert (other.look(ticket, "").state, other.look(ticket, "").body) == ("done", b"{}")
+
+
 def test_a_ticket_whose_worker_has_ended_says_so(worker, tmp_path):
     program = (
         "import sys; from pathlib import Path; from ekiben.explaining.tickets import Tickets\n"

@@ -105,6 +105,18 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(t
     assert [known.judge(bearer(token), "read") for token in (old, new)] == ["unauthorized", None]
 
 
+def test_a_file_that_changes_while_it_is_read_first_is_read_again(tmp_path, monkeypatch):
+    (old, first), (new, second) = make("old", ["read"]), make("new", ["read"])
+    file, read = tmp_path / "keys.toml", keys._read
+    file.write_text(first)
+    monkeypatch.setenv(keys.FILE, str(file))
+    monkeypatch.setattr(keys, "LOOKED_S", -1)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(keys, "_read", lambda file: (read(file), file.write_text(first + second))[0])
+        known = of_environment()
+    assert [known.judge(bearer(token), "read") for token in (old, new)] == [None, None]
+
+
 def test_keys_are_added_to_a_file_of_its_owner_s(tmp_path):
     file = tmp_path / "keys.toml"
     tokens = []

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from ekiben.errors import SpecError
 
@@ -148,6 +147,9 @@ def _faults(name: str, entry: object) -> Iterator[str]:
         yield "until must be a moment with its offset, such as 2027-01-01T00:00:00Z"
 
 
+Stamp = tuple[int, int, int]
+
+
 class Keys:
     """The keys of a running service; a file of them is read again when it changes.
 
@@ -157,6 +159,8 @@ class Keys:
         The keys.
     file
         Where they come from, to be looked at again; None for keys that stay.
+    seen
+        What `stamp_of` gave of the file before it was read.
 
     Examples
     --------
@@ -169,8 +173,8 @@ class Keys:
     'unauthorized'
     """
 
-    def __init__(self, known: Sequence[Key], file: Path | None = None) -> None:
-        self._file, self._looked, self._seen = file, monotonic(), _stamp(file)
+    def __init__(self, known: Sequence[Key], file: Path | None = None, seen: Stamp | None = None) -> None:
+        self._file, self._looked, self._seen = file, monotonic(), seen
         self._hold(known)
 
     def _hold(self, known: Sequence[Key]) -> None:
@@ -193,7 +197,7 @@ class Keys:
 
     def _look(self) -> None:
         """Read the file again if it is another one; what cannot be read leaves the keys as they were."""
-        self._looked, stamp = monotonic(), _stamp(self._file)
+        self._looked, stamp = monotonic(), stamp_of(self._file)
         if stamp == self._seen:
             return
         self._seen = stamp
@@ -215,12 +219,13 @@ def token_of(authorization: bytes | None) -> bytes | None:
     return token.strip() or None if scheme.lower() == b"bearer" else None
 
 
-def _stamp(file: Path | None) -> Any:
+def stamp_of(file: Path | None) -> Stamp | None:
+    """Tell one writing of a file from another; None for none. It is taken before the file is read, so that no change is missed."""
     try:
         told = file.stat() if file is not None else None
     except OSError:
         return None
-    return told and (told.st_mtime_ns, told.st_size, told.st_ino)
+    return None if told is None else (told.st_mtime_ns, told.st_size, told.st_ino)
 
 
 def _read(file: Path | None) -> tuple[Key, ...]:
@@ -249,5 +254,6 @@ def of_environment() -> Keys | None:
         raise SpecError(f"Keys must come from {FILE} or from {TEXT}. Both are set.")
     if name:
         file = Path(name)
-        return Keys(_read(file), file)
+        seen = stamp_of(file)
+        return Keys(_read(file), file, seen)
     return Keys(parse(text)) if text else None

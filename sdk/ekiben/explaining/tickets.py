@@ -158,6 +158,9 @@ class Tickets:
         if head.state != "running" and time() - head.at > self._keep_s:
             return Seen(state="unknown")
         lost = head.state == "running" and not self._lives(head.worker)
+        if lost:  # unless its worker answered between the two looks, and then ended
+            head, body = self._read(ticket) or found
+            lost = head.state == "running"
         if self._kept is not None and head.state in ("done", "failed"):
             kept = self._kept.find(ticket, head.worker)
             lost, body = kept is None, kept or b""
