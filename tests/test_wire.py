@@ -3,8 +3,10 @@
 import asyncio
 import json
 import logging
+import os
 import re
 import socket
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
@@ -19,6 +21,10 @@ import ekiben as ek
 from ekiben import keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
 from ekiben.front import Front
+from ekiben.recording.keeping import Keeper
+from ekiben.recording.reading import read
+from ekiben.recording.segments import Header, segments
+from ekiben.recording.writing import Recorder
 from ekiben.waiting import FEW
 from ekiben.wire import Wire
 from planes import held, let_go, plane_of, slowly
@@ -34,8 +40,8 @@ class Counted(Wire):
 
     n = n_known = 0
 
-    def _answers(self, endpoint):
-        done = super()._answers(endpoint)
+    def _answers(self, endpoint, **how):
+        done = super()._answers(endpoint, **how)
         Counted.n += done
         return done
 
@@ -172,13 +178,29 @@ def heard(server):
         observing._print = before
 
 
-@pytest.fixture(params=["field", "cookie", "none"])
-def live(champion, challenger, monkeypatch, request):
-    unit = {"field": "customer_id", "cookie": "cookie:visitor", "none": None}[request.param]
+@pytest.fixture(params=["field", "cookie", "none", "synced"])
+def live(champion, challenger, monkeypatch, request, tmp_path):
+    unit = {"field": "customer_id", "cookie": "cookie:visitor"}.get(request.param)
     arms = {"champion": champion, "challenger": challenger}
     route = routing.only("champion") if request.param == "cookie" else routing.split(champion=1, challenger=1)
     with living(plane_of(arms, unit=unit, route=route, timeout_s=TIMEOUT_S), monkeypatch) as plane:
+        if request.param == "synced":
+            plane.keeper = keeper_of(plane, tmp_path)
         yield plane
+
+
+def keeper_of(plane, folder):
+    """Make what records the decisions of a plane, and waits for the disk."""
+    columns = plane.contract.signature.inputs.names
+    return Keeper(Recorder(folder / "risk", Header(service="risk", columns=columns, arms={}), sync=True), columns)
+
+
+@pytest.fixture
+def synced(alone, tmp_path, monkeypatch):
+    """A service that waits for the disk before it answers, and how often it did."""
+    alone.keeper, waits, wait = keeper_of(alone, tmp_path), [], os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (waits.append(file), wait(file)))
+    return SimpleNamespace(folder=tmp_path / "risk", waits=waits, recorder=alone.keeper._recorder)
 
 
 @pytest.fixture
@@ -385,11 +407,11 @@ def test_who_offers_http_2_is_answered_all_the_same(alone, plain, row):
 def test_a_body_behind_another_offer_is_not_read_as_a_request(alone, plain):
     hidden = b"GET /schema HTTP/1.1\r\nhost: a\r\n\r\n"
     head = request(b"", "connection: Upgrade", "upgrade: other/1", length=len(hidden))
-    for segments in ([head + hidden], [head, hidden], [head, None, hidden]):
+    for parts in ([head + hidden], [head, hidden], [head, None, hidden]):
         server = Server(Wire)
-        came = asyncio.run(server.converse([*segments, None]))
+        came = asyncio.run(server.converse([*parts, None]))
         server.close()
-        assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"400"], segments
+        assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"400"], parts
 
 
 # ── heads that were read before
@@ -670,6 +692,98 @@ def test_spans_are_made_where_somebody_configured_them(alone, plain, monkeypatch
     assert len(made) == 2
 
 
+# ── where a record waits for the disk
+
+
+async def asked_together(server, segments):
+    """Send each segment on a connection of its own, all before the server looks, and give what came."""
+    loop = asyncio.get_running_loop()
+    with ExitStack() as kept:
+        clients = [kept.enter_context((await server.connect())[0]) for _ in segments]
+        for client, segment in zip(clients, segments, strict=True):
+            await loop.sock_sendall(client, segment)
+        return [await asyncio.wait_for(loop.sock_recv(client, 1 << 16), PATIENCE_S) for client in clients]
+
+
+def recorded(folder):
+    return [record.id for path in segments(folder) for record in read(path)[1]]
+
+
+def ids(came):
+    return [json.loads(each.partition(b"\r\n\r\n")[2])["id"] for each in came]
+
+
+def test_all_that_come_at_once_wait_for_the_disk_once(synced, plain, monkeypatch):
+    monkeypatch.setattr(observing, "_ids", deque())
+
+    async def story():
+        server = Server(Wire)
+        first = await asked_together(server, [plain])
+        synced.waits.clear()
+        return server, first, await asked_together(server, [plain] * 12)
+
+    server, first, came = asyncio.run(story())
+    assert {each[:12] for each in came} == {b"HTTP/1.1 200"}
+    assert len(synced.waits) == 1
+    assert sorted(recorded(synced.folder)) == sorted(ids(first + came))
+    assert server.state.total_requests == 13
+    server.close()
+
+
+def test_where_the_disk_takes_no_record_all_that_waited_for_it_are_refused(synced, plain, monkeypatch):
+    monkeypatch.setattr(observing, "_ids", deque())
+
+    async def story():
+        server = Server(Wire)
+        first = await asked_together(server, [plain])
+        synced.recorder.barred = "The disk is full."
+        refused = await asked_together(server, [plain] * 3)
+        synced.recorder.barred = ""
+        return server, refused, first + await asked_together(server, [plain] * 3)
+
+    server, refused, answered = asyncio.run(story())
+    assert {each[:12] for each in refused} == {b"HTTP/1.1 503"}
+    assert all(b"not_recorded" in each for each in refused)
+    assert {each[:12] for each in answered} == {b"HTTP/1.1 200"}
+    assert sorted(recorded(synced.folder)) == sorted(ids(answered))
+    server.close()
+
+
+@pytest.mark.parametrize("leaves", ["it sends no more", "it is gone", "the server ends", "it asks for something else"])
+def test_whatever_becomes_of_a_connection_what_is_held_is_sent_before(synced, plain, leaves):
+    async def story():
+        server, loop = Server(Wire), asyncio.get_running_loop()
+        await asked_together(server, [plain])
+        ours, protocol = await server.connect()
+        other, _ = await server.connect()
+        with ours, other:
+            await loop.sock_sendall(other, plain)
+            protocol.data_received(plain)
+            assert protocol._held_by is not None
+            assert len(recorded(synced.folder)) == 1
+            if leaves == "it sends no more":
+                ours.shutdown(socket.SHUT_WR)
+            elif leaves == "it is gone":
+                ours.close()
+            elif leaves == "the server ends":
+                protocol.shutdown()
+            else:
+                protocol.data_received(b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n")
+            theirs = await asyncio.wait_for(loop.sock_recv(other, 1 << 16), PATIENCE_S)
+            await server.answered()
+            await turns()
+            came = b"" if leaves == "it is gone" else ours.recv(1 << 16)
+        server.close()
+        return theirs, came, server.state.total_requests
+
+    theirs, came, n_requests = asyncio.run(story())
+    assert theirs.startswith(b"HTTP/1.1 200 ")
+    assert came.startswith(b"HTTP/1.1 200 " if leaves != "it is gone" else b"")
+    assert (b"HTTP/1.1 404 " in came) is (leaves == "it asks for something else")
+    assert len(recorded(synced.folder)) == 3
+    assert n_requests == 3 + (leaves == "it asks for something else")
+
+
 def test_a_connection_that_is_kept_and_not_used_is_closed_in_time(alone, plain):
     async def ask():
         ours, protocol = await Server(Wire, timeout_keep_alive=0.05).connect()
@@ -702,5 +816,5 @@ def test_a_decision_that_cannot_be_recorded_is_refused_in_the_one_shape(alone, p
     def keep(*_):
         raise ek.EkibenError("No room.")
 
-    monkeypatch.setattr(alone, "keeper", SimpleNamespace(keep=keep, close=list))
+    monkeypatch.setattr(alone, "keeper", SimpleNamespace(keep=keep, append=None, close=list))
     assert talked([plain, None]).came.startswith(b"HTTP/1.1 500")

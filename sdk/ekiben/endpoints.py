@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,16 @@ BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hang
 SMALL_BYTES = 8192  # a body of so many is read at once; a larger one in a thread, so that the others do not wait
 
 Columns = dict[str, list[Any]]
+
+
+class Connection(Protocol):
+    """Where an answer goes."""
+
+    def send(self, endpoint: Endpoint, outcome: Outcome, headers: Mapping[bytes, bytes], began: float, /) -> None:
+        """Send the answer to a request that began then, and tell of it."""
+
+
+Held = tuple[Connection, Outcome, Mapping[bytes, bytes], float]
 
 
 class Endpoint:
@@ -89,6 +99,8 @@ class Endpoint:
         # what is read and written does not wait behind models, nor is it counted among what they have to do
         self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
         self._has_plans = lane is not None and any(arm.plan for arm in lane.arms.values())
+        self.holds = lane is not None and self._has_plans and lane.holds
+        self._held: list[Held] = []
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if spans is None else 0  # bytes of a body for `at_once`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,15 +119,20 @@ class Endpoint:
             try:
                 outcome = await self._outcome(scope, headers, receive, began)
             except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
-                outcome = self._refused(self.plane.refused(self.name, failure))
+                outcome = self._failed(failure)
             finally:
                 self.n_asked -= 1
         await send({"type": "http.response.start", "status": outcome.status, "headers": outcome.headers})
         await send({"type": "http.response.body", "body": outcome.body})
         self.tell(outcome, headers, perf_counter() - began, span)
 
-    def at_once(self, named: Headers, headers: Mapping[bytes, bytes], body: bytes) -> Outcome | None:
-        """Answer or refuse a whole request without waiting; None, with nothing done, leaves it to `__call__`."""
+    def at_once(
+        self, named: Headers, headers: Mapping[bytes, bytes], body: bytes, *, held: bool = False
+    ) -> Outcome | None:
+        """Answer or refuse a whole request without waiting; None, with nothing done, leaves it to `__call__`.
+
+        What is held must be handed to `hold`, which records it.
+        """
         if self.n_asked >= self._most:
             return self._crowded()
         lane = self._lane
@@ -128,9 +145,26 @@ class Endpoint:
             share = self._share
             share.others_at = asked.began
             share.n_come += 1
-            return lane.planned(asked)
+            return lane.planned(asked, held=held)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
-            return self._refused(self.plane.refused(self.name, failure))
+            return self._failed(failure)
+
+    def hold(self, to: Connection, outcome: Outcome, headers: Mapping[bytes, bytes], began: float) -> None:
+        """Send an answer once its record is on the disk, with those of all that come in the same pass of the loop."""
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self.release)
+        self._held.append((to, outcome, headers, began))
+
+    def release(self) -> None:
+        """Write the records of the answers that are held, and send them; where that cannot be, refuse them all."""
+        held, self._held = self._held, []
+        try:
+            if self._lane is not None:
+                self._lane.commit()
+        except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+            held = [each if each[1].code != "ok" else (each[0], self._failed(failure), *each[2:]) for each in held]
+        for to, outcome, headers, began in held:
+            to.send(self, outcome, headers, began)
 
     def tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], taken: float, span: Any = None) -> None:
         """Write a request's line, by which it is counted too, and end its span."""
@@ -307,6 +341,9 @@ class Endpoint:
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
         """Do in a thread what asks no model."""
         return _in_thread(self._reading, act, *given)
+
+    def _failed(self, failure: Exception) -> Outcome:
+        return self._refused(self.plane.refused(self.name, failure))
 
     def _crowded(self) -> Outcome:
         """Refuse one more than are answered at once."""

@@ -18,7 +18,7 @@ from ekiben.dialects import JSON
 from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
 from ekiben.reading import Reader, reader
-from ekiben.recording.writing import Fields
+from ekiben.recording.writing import Fields, framed
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
@@ -115,7 +115,9 @@ class Lane:
 
     def __init__(self, plane: DataPlane, read: Reader, *, part: str) -> None:
         self.plane, self._read, self._part = plane, read, f',"{part}":'.encode()
-        self._keep = None if plane.keeper is None else plane.keeper.keep
+        self._keep: Keep | None = None if plane.keeper is None else plane.keeper.keep
+        self._append = None if plane.keeper is None else plane.keeper.append
+        self._staged: list[bytes] = []  # records of answers that are held
         self._all = _picker(read.fields(read.names))
         weights = plane.spec.route.weights
         compiled = part == "predictions"
@@ -127,6 +129,26 @@ class Lane:
         self._unit_name = "" if unit is None else unit.name
         self._header = self._unit_name.encode()
         self._most_explained = plane.spec.limits.explain_rows
+
+    @property
+    def holds(self) -> bool:
+        """Whether answers wait for those that come with them, as recording one takes as long as recording many."""
+        return self._append is not None and self.plane.keeper is not None and self.plane.keeper.syncs
+
+    def commit(self) -> None:
+        """Record what is held, by one write.
+
+        Raises
+        ------
+        RecordsError
+            If it cannot be recorded, any of it.
+        """
+        frames, self._staged = b"".join(self._staged), []
+        if frames and self._append is not None:
+            self._append(frames, time_ns())
+
+    def _stage(self, record: Fields) -> None:
+        self._staged.append(framed(record))
 
     def admit(self, body: bytes, headers: Mapping[bytes, bytes], cookies: Mapping[str, str]) -> Asked | None:
         """Read a body and choose who answers it; None for what the data plane must look at."""
@@ -172,8 +194,8 @@ class Lane:
             for name, arm in self.arms.items()
         )
 
-    def planned(self, asked: Asked) -> Outcome | None:
-        """Answer by the arm's plan; None where it has no answer."""
+    def planned(self, asked: Asked, *, held: bool = False) -> Outcome | None:
+        """Answer by the arm's plan; None where it has no answer. What is held is recorded by `commit`."""
         arm, why = asked.arm, self._read.asks_why(asked.body)
         rows: Sequence[Sequence[Any]] = list(map(arm.values, asked.body.rows))
         if why:
@@ -195,7 +217,7 @@ class Lane:
         if arm.texts and not (len(rows) == 1 and all(map(contains, arm.seen, arm.of_texts(rows[0])))):
             self._count_unseen(arm, rows)
         if self._keep is not None:
-            self._record(self._keep, asked, rows, recorded, "predict")
+            self._record(self._stage if held else self._keep, asked, rows, recorded, "predict")
         if self.plane.is_watched:
             self.plane.watch(self._read.columns(asked.body))
         return self._outcome(asked, encoded, len(rows), more)

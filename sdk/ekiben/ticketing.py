@@ -62,7 +62,7 @@ class Explained(Endpoint):
         self._n_coming = 0  # that have their bodies, and are on their way to a process
         self._turned = (0.0, 0)  # when the last turn was over, and how many requests had come
 
-    def at_once(self, named: Sent, headers: Headers, body: bytes) -> Outcome | None:
+    def at_once(self, named: Sent, headers: Headers, body: bytes, *, held: bool = False) -> Outcome | None:  # noqa: ARG002 -- holds none
         """Explain by the plan where that takes no time, and refuse without a look at the body where nothing else can be."""
         lane, explaining = self._lane, self.plane.explaining
         self._share.n_come += 1
@@ -75,7 +75,7 @@ class Explained(Endpoint):
         try:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else {})
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
-            return self._refused(self.plane.refused(self.name, failure))
+            return self._failed(failure)
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
         if not self._share.has_room(len(asked.body.rows)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
@@ -46,6 +47,8 @@ KNOWN = {
     "on_body": (["self", "body"], {"body"}),
     "on_message_complete": (["self"], {"more_body"}),
     "on_response_complete": (["self"], {"total_requests", "pipeline", "timeout_keep_alive"}),
+    "eof_received": (["self"], set()),
+    "shutdown": (["self"], {"cycle", "transport", "close"}),
     "send_400_response": (["self", "msg"], {"default_headers"}),
     "timeout_keep_alive_handler": (["self"], {"transport"}),
 }
@@ -86,6 +89,7 @@ class Wire(HttpToolsProtocol):
         self._goes_on, self._is_deaf, self._n_stuck = False, False, 0
         self._is_between, self._has_answered = True, False  # whether no request has begun, and one was answered at once
         self._used = 0.0  # when a request that was known by its head was answered
+        self._held_by: Endpoint | None = None  # what is to send an answer on this connection
         self._too_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -102,6 +106,8 @@ class Wire(HttpToolsProtocol):
         """Read a segment; what it leaves unfinished is uvicorn's."""
         if self._is_deaf:
             return
+        if self._held_by is not None:
+            self._release()
         was_between = self._is_between
         if was_between and self._answers_known(data):
             return
@@ -131,7 +137,7 @@ class Wire(HttpToolsProtocol):
         if endpoint is None or not fits or self.flow.write_paused:
             return False
         self.headers, self._by_name, self._body = head.headers, head.by_name, data[end:]
-        if not self._answers(endpoint):
+        if not self._answers(endpoint, held=endpoint.holds):
             return False
         self._n_stuck = 0
         if self._too_late is not None:
@@ -229,22 +235,47 @@ class Wire(HttpToolsProtocol):
         )
         return endpoint if is_usual else None
 
-    def _answers(self, endpoint: Endpoint) -> bool:
-        """Answer the request that has arrived whole, and tell whether that was done."""
+    def _answers(self, endpoint: Endpoint, *, held: bool = False) -> bool:
+        """Answer the request that has arrived whole, and tell whether that was done; what is held is sent with what follows."""
         began, headers = perf_counter(), self._by_name
         if why_not(endpoint.name, self.headers) is not None:
             return False
-        outcome = endpoint.at_once(self.headers, headers, self._body)
+        outcome = endpoint.at_once(self.headers, headers, self._body, held=held)
         if outcome is None:
             return False
-        self.transport.write(_written(outcome, self.server_state.default_headers))
+        if held:
+            self._held_by, self._used = endpoint, began
+            endpoint.hold(self, outcome, headers, began)
+        else:
+            self.send(endpoint, outcome, headers, began)
+        return True
+
+    def send(self, endpoint: Endpoint, outcome: Outcome, headers: Mapping[bytes, bytes], began: float) -> None:
+        """Send an answer, and wait for the next request."""
+        self._held_by = None
+        if not self.transport.is_closing():
+            self.transport.write(_written(outcome, self.server_state.default_headers))
         if self.timeout_keep_alive_task is None:
             self.on_response_complete()
         else:  # it goes on to wait, and looks by itself when it was used last: another timer for each request costs more
             self.server_state.total_requests += 1
         self._used = perf_counter()
         endpoint.tell(outcome, headers, self._used - began)
-        return True
+
+    def _release(self) -> None:
+        """Send what is held for this connection, before anything else happens to it."""
+        if self._held_by is not None:
+            self._held_by.release()
+
+    def eof_received(self) -> None:
+        """Answer who sends no more, and may still listen."""
+        self._release()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """Answer, and close the connection."""
+        self._release()
+        super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that was not used for so long."""

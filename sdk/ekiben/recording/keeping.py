@@ -45,6 +45,10 @@ class Keeper:
     keep
         Record a decision, given as the fields of its record, before its answer leaves. It raises `RecordsError` if that
         cannot be, where that refuses the request.
+    append
+        Record several decisions, as `framed` wrote them one behind the other, by one write; None where each is recorded alone.
+    syncs
+        Whether a write waits for the disk.
 
     Raises
     ------
@@ -76,6 +80,8 @@ class Keeper:
         self._recorder, self._ended = recorder, ended
         is_whole = refuse and not self._acts and self._of_unit is None
         self.keep: Callable[[Fields], None] = recorder.write if is_whole else self._keep
+        self.append = recorder.append if is_whole else None
+        self.syncs = recorder.syncs
 
     def _keep(self, record: Fields) -> None:
         """Record a decision as its columns may be kept."""

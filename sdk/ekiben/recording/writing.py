@@ -29,14 +29,14 @@ if os.name == "posix":
 logger = logging.getLogger("ekiben")
 SEGMENT_BYTES, SEGMENT_S = 64_000_000, DAY_S  # then the next one is begun
 LOOKED_NS = 1_000_000_000  # how often its age is looked at, and whether it is still there
-_encode, _framed, _append = msgspec.msgpack.Encoder().encode, FRAME.pack, os.write
+_encode, _append = msgspec.msgpack.Encoder().encode, os.write
 _kept = None if loops is None else loops.kept
 FILE, SIZE, LOOK, TORN = 0, 1, 3, -2  # places in what `loops.kept` is told of a segment, and what it says of its file
 Fields = tuple[Any, ...]  # those of a Record in their order; a tuple costs less to make
 
 
 class Recorder:
-    """The segment that one process writes: each record by one write, before its answer leaves.
+    """The segment that one process writes: each record before its answer leaves, by one write or with others by one.
 
     A record that was written survives its process, however that ends. A torn one, which a full disk left, is cut off again.
 
@@ -72,7 +72,7 @@ class Recorder:
         segment_bytes: int = SEGMENT_BYTES,
         may_go: Callable[[Path], bool] = lambda _path: True,
     ) -> None:
-        self.folder, self._header, self._sync = folder, header, sync
+        self.folder, self._header, self.syncs = folder, header, sync
         self._limits, self._segment_bytes = (keep_bytes, keep_s, may_go), segment_bytes
         self._lock, self._file, self._path, self._barred = threading.Lock(), -1, folder, ""
         self._acquire, self._release = self._lock.acquire, self._lock.release
@@ -101,12 +101,9 @@ class Recorder:
         RecordsError
             If it is not on its way to the disk: there is no room, or the next segment cannot be begun.
         """
-        try:
-            payload = _encode(record)
-        except OverflowError:  # an integer of more than 64 bits, where a column takes any number
-            payload = _encode(_narrowed(record))
+        payload = _packed(record)
         if _kept is None or not _kept(self._state, payload, record[1]):
-            self._write(payload, record[1])
+            self.append(_framed(payload), record[1])
 
     @property
     def barred(self) -> str:
@@ -119,18 +116,23 @@ class Recorder:
         self._barred = why
         self._let_go()
 
-    def _write(self, payload: bytes, now_ns: int) -> None:
-        """Append a record with all that may be needed before and after it."""
-        frame = _framed(len(payload), crc32(payload)) + payload
+    def append(self, frames: bytes, now_ns: int) -> None:
+        """Append records, each as `framed` wrote it, by one write: all of them, or none.
+
+        Raises
+        ------
+        RecordsError
+            If they are not on their way to the disk.
+        """
         self._hold()
         try:
             if self._file < 0 or self._barred:
                 self._may_begin()
             elif now_ns > self._state[LOOK]:
                 self._look(now_ns)
-            written = _append(self._file, frame)
-            if written < len(frame) or self._sync:
-                self._settle(written, len(frame))
+            written = _append(self._file, frames)
+            if written < len(frames) or self.syncs:
+                self._settle(written, len(frames))
             self._state[SIZE] += written
             if self._state[SIZE] >= self._segment_bytes:
                 self._turn_over()
@@ -148,7 +150,7 @@ class Recorder:
                 self._end()  # nothing may follow a torn record: whoever reads would stop at it
 
     def _let_go(self) -> None:
-        if not self._sync and not self._barred:
+        if not self.syncs and not self._barred:
             self._state[FILE] = self._file
         self._release()
 
@@ -238,6 +240,22 @@ class Recorder:
             target=tidy, args=(self.folder, *self._limits), name="ekiben-records", daemon=True
         )
         self._tidying.start()
+
+
+def framed(record: Fields) -> bytes:
+    """Write a record, given as its fields, as a segment holds it."""
+    return _framed(_packed(record))
+
+
+def _framed(payload: bytes) -> bytes:
+    return FRAME.pack(len(payload), crc32(payload)) + payload
+
+
+def _packed(record: Fields) -> bytes:
+    try:
+        return _encode(record)
+    except OverflowError:  # an integer of more than 64 bits, where a column takes any number
+        return _encode(_narrowed(record))
 
 
 def _narrowed(value: Any) -> Any:
