@@ -38,6 +38,7 @@ def test_a_query_is_read_and_an_empty_one_wishes_nothing():
         method="sampling", columns=("age", "job"), top=2, seed=7, wait_s=0.5
     )
     assert wishes.read("columns=a%20b").columns == ("a b",)
+    assert wishes.read("columns=a,%22b,%20c%22").columns == ("a", "b, c")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def test_a_query_is_read_and_an_empty_one_wishes_nothing():
         ("wait=1e99", "`wait` must be a number of seconds from 0"),
         ("columns=a,a", "must name each column once"),
         ("columns=", "must name each column once"),
+        ("columns=a,%22b", "must name each column once"),
         ("columns=" + "a" * 9000, "A query may hold 8,192 bytes"),
     ],
 )

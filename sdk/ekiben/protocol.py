@@ -1,7 +1,9 @@
-"""Bodies of requests and answers: rows, predictions, refusals."""
+"""What requests and answers hold: rows, predictions, refusals, names in a query."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -151,3 +153,26 @@ def _flat(name: str, answered: Mapping[str, Any]) -> dict[str, Any]:
     values = {part: answered[part].values() if part == "scores" else [answered[part]] for part in of.parts}
     made = {key: item for part in of.parts for key, item in zip(of.columns_of(part), values[part], strict=True)}
     return made | {key: item for key, item in answered.items() if key not in PARTS}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as one line of CSV: those that hold a comma or a quotation mark stand in quotation marks.
+
+    >>> listed(["age", "town, street"])
+    'age,"town, street"'
+    """
+    made = io.StringIO()
+    csv.writer(made, lineterminator="").writerow(names)
+    return made.getvalue()
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Read what `listed` wrote; nothing where that is none.
+
+    >>> names_in('age,"town, street"'), names_in('"age')
+    (('age', 'town, street'), ())
+    """
+    try:
+        return tuple(next(csv.reader([text], strict=True), ()))
+    except csv.Error:
+        return ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import httpx
 
+from ekiben import protocol
 from ekiben.client import frames
 from ekiben.client.asking import Ask, Asking, Part, Steps, T
 from ekiben.client.frames import Answered
@@ -416,7 +417,7 @@ def _next(act: Send) -> tuple[Ask | float | None, Any]:
 def _wish(*, columns: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
     if isinstance(columns, str):
         raise SpecError(f"The 'columns' must be a list of names. Got the text {columns!r}. Did you mean [{columns!r}]?")
-    return {**rest, "columns": None if columns is None else ",".join(columns)}
+    return {**rest, "columns": None if columns is None else protocol.listed(columns)}
 
 
 def _sent(ask: Ask) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers import UNITS, takes_units
+from ekiben.protocol import names_in
 
 KNOWN = ("method", "units", "columns", "top", "seed", "wait")
 LONGEST = 8192  # bytes of a query
@@ -77,10 +78,11 @@ def read(query: str) -> Wish:
     if len({*names}) < len(names):
         raise SpecError("A query of /explain must name each thing once. Got one twice.")
     told = dict(found)
-    columns = tuple(told["columns"].split(",")) if "columns" in told else ()
-    if len({*columns}) < len(columns) or "" in columns:
+    columns = names_in(told.get("columns", ""))
+    if len({*columns}) < len(columns) or "" in columns or ("columns" in told and not columns):
         raise SpecError(
-            "`columns` must name each column once, with commas between: ?columns=age,job. Got something else."
+            "`columns` must name each column once, with commas between, and in quotation marks where its name holds one: "
+            '?columns=age,"town, street". Got something else.'
         )
     return Wish(
         method=told.get("method"),
