@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 import ekiben as ek
 from ekiben import keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
+from ekiben.endpoints import SMALL_BYTES
 from ekiben.front import Front
 from ekiben.recording.keeping import Keeper
 from ekiben.recording.reading import read
@@ -645,10 +646,12 @@ def test_one_too_many_at_once_is_told_so(champion, plain, monkeypatch):
 
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/risk/infer", "/invocations"])
 @pytest.mark.parametrize(("headers", "n_before"), [([], FEW), (["x-ekiben-deadline-ms: 5000"], 1)])
+@pytest.mark.parametrize("n_rows", [1, 200])
 def test_what_would_wait_in_vain_for_a_slow_model_makes_no_cycle(
-    champion, plain, row, monkeypatch, path, headers, n_before
+    champion, plain, row, monkeypatch, path, headers, n_before, n_rows
 ):
-    late = request(json.dumps({"rows": [row]}).encode(), "content-type: application/json", *headers, path=path)
+    late = request(json.dumps({"rows": [row] * n_rows}).encode(), "content-type: application/json", *headers, path=path)
+    assert (len(late) > SMALL_BYTES) is (n_rows > 1)
 
     async def refused(server, adapter):
         loop = asyncio.get_running_loop()
@@ -661,8 +664,15 @@ def test_what_would_wait_in_vain_for_a_slow_model_makes_no_cycle(
             assert len(server.state.tasks) == n_before
             ours, protocol = await server.connect()
             with ours:
-                await loop.sock_sendall(ours, late)
-                came = await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S)
+                came = b""
+                for _ in range(2):  # on the same connection
+                    for part in (late,) if n_rows == 1 else (late[:100], late[100:-9], late[-9:]):
+                        await loop.sock_sendall(ours, part)
+                        await turns()
+                    came += await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S)
+                if server.kind is Wire:
+                    assert protocol.timeout_keep_alive_task is not None
+                    assert protocol._too_late is None
             adapter.go.set()
             await server.answered()
         await turns()
@@ -678,8 +688,39 @@ def test_what_would_wait_in_vain_for_a_slow_model_makes_no_cycle(
             server.close()
         assert made_cycle is (kind is HttpToolsProtocol)
     assert found[Wire] == found[HttpToolsProtocol]
-    assert found[Wire][0].startswith(b"HTTP/1.1 429 ")
-    assert b"retry-after: 30" in found[Wire][0]
+    assert found[Wire][0].count(b"HTTP/1.1 429 ") == found[Wire][0].count(b"retry-after: 30") == 2
+
+
+def test_what_is_announced_as_too_large_makes_no_cycle_and_who_follows_is_answered(champion, plain, row, monkeypatch):
+    limits = spec.Limits(max_body_mb=0.01)
+    large = request(json.dumps({"rows": [row] * 300}).encode(), "content-type: application/json")
+    with living(plane_of({"champion": champion}, unit=None, limits=limits), monkeypatch):
+        assert tasks_of(Server(Wire), large)[0] == 0
+        came = talked([large[:9000], large[9000:-5], large[-5:] + plain, None, plain, None]).came
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"413", b"200", b"200"]
+
+
+def test_a_body_that_is_skipped_must_end_in_time(champion, row, monkeypatch):
+    monkeypatch.setattr(wire, "HEAD_S", 0.05)
+    large = request(json.dumps({"rows": [row] * 300}).encode(), "content-type: application/json")
+
+    async def trickle():
+        ours, _ = await Server(Wire).connect()
+        loop, came = asyncio.get_running_loop(), b""
+        with ours:
+            await loop.sock_sendall(ours, large[:9000])
+            for byte in large[9000:9200]:  # 2 s of them
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    await loop.sock_sendall(ours, bytes([byte]))
+                await asyncio.sleep(0.01)
+            with suppress(ConnectionResetError):
+                while part := await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S):
+                    came += part
+        return came
+
+    limits = spec.Limits(max_body_mb=0.01)
+    with living(plane_of({"champion": champion}, unit=None, limits=limits), monkeypatch):
+        assert asyncio.run(trickle()).startswith(b"HTTP/1.1 413 ")
 
 
 def test_spans_are_made_where_somebody_configured_them(alone, plain, monkeypatch):

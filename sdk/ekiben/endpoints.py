@@ -133,11 +133,11 @@ class Endpoint:
 
         What is held must be handed to `hold`, which records it.
         """
+        lane = self._lane
         if self.n_asked >= self._most:
             return self._crowded()
-        lane = self._lane
         if lane is None or not self._has_plans or not is_plain(headers) or not _has_time(headers.get(DEADLINE)):
-            return self._hopeless(headers)
+            return self.hopeless(headers)
         try:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
             if asked is None or not lane.is_quick(asked):
@@ -212,8 +212,10 @@ class Endpoint:
                     return outcome
         return await self._slowly(scope, body, until)
 
-    def _hopeless(self, headers: Mapping[bytes, bytes]) -> Outcome | None:
-        """Refuse what would wait in vain for the only model; None lets it come the usual way."""
+    def hopeless(self, headers: Mapping[bytes, bytes]) -> Outcome | None:
+        """Refuse by its head what is one too many, or would wait in vain for the only model; None lets it come the usual way."""
+        if self.n_asked >= self._most:
+            return self._crowded()
         waits = self._waits(headers)
         barred = waits if isinstance(waits, Answer) else self._barred(headers, Patience(perf_counter(), *waits))
         return None if barred is None else self._refused(barred)

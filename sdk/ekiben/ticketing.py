@@ -66,8 +66,8 @@ class Explained(Endpoint):
         """Explain by the plan where that takes no time, and refuse without a look at the body where nothing else can be."""
         lane, explaining = self._lane, self.plane.explaining
         self._share.n_come += 1
-        if self.n_asked >= self._most:
-            return self._crowded()
+        if (refused := self.hopeless(headers)) is not None:
+            return refused
         if explaining is not None and self._all_apart:
             return self._handed_on(None if explaining.pool.takes(self._n_coming) else self._refused(self._no_room))
         if lane is None or DEADLINE in headers or not is_plain(headers) or paging.may_want(headers.get(b"accept")):
@@ -81,6 +81,10 @@ class Explained(Endpoint):
         if not self._share.has_room(len(asked.body.rows)):
             return self._handed_on(self._in_vain(self._patience_s))
         return self._too_fast() or self._by_plan(lane, asked)
+
+    def hopeless(self, headers: Headers) -> Outcome | None:  # noqa: ARG002 -- a deadline is when a ticket is due
+        """Refuse what is one too many."""
+        return self._crowded() if self.n_asked >= self._most else None
 
     def _handed_on(self, refused: Outcome | None) -> Outcome | None:
         """Count what is left to the usual way until that has begun with it: others come in the same pass of the loop."""

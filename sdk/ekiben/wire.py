@@ -90,6 +90,7 @@ class Wire(HttpToolsProtocol):
         self._is_between, self._has_answered = True, False  # whether no request has begun, and one was answered at once
         self._used = 0.0  # when a request that was known by its head was answered
         self._held_by: Endpoint | None = None  # what is to send an answer on this connection
+        self._skips = False  # a body whose request was turned away by its head
         self._too_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -122,7 +123,7 @@ class Wire(HttpToolsProtocol):
             self._hand_over()
         if not self._goes_on:
             self._stuck(len(data))
-        elif self._too_late is not None or self._n_stuck:
+        elif (self._too_late is not None or self._n_stuck) and not self._skips:
             self._n_stuck = 0
             self._wait_no_more()
 
@@ -193,21 +194,25 @@ class Wire(HttpToolsProtocol):
         """Look whether the front may answer at once; the body is to come."""
         self._goes_on = True
         self._endpoint, self._is_first = self._found() if self._is_first else None, False
-        if self._endpoint is None:
+        if self._endpoint is None and not self._skips:
             super().on_headers_complete()
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._goes_on = True
-        if self._endpoint is None:
-            super().on_body(body)
-        else:
+        if self._endpoint is not None:
             self._body += body
+        elif not self._skips:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Answer, or leave it to uvicorn."""
         self._goes_on = self._is_between = True
+        if self._skips:
+            self._skips = False
+            self._begin_to_rest()
+            return
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             if self._answers(endpoint):
@@ -217,7 +222,7 @@ class Wire(HttpToolsProtocol):
         super().on_message_complete()
 
     def _found(self) -> Endpoint | None:
-        """Give what may answer at once the request whose head has arrived."""
+        """Give what may answer at once the request whose head has arrived; turn away by its head what waits in vain."""
         if self._front is None or (endpoint := self._front.endpoint_at_once(self.url)) is None:
             return None
         parser, headers, before = self.parser, dict(self.headers), cast("RequestResponseCycle | None", self.cycle)
@@ -226,14 +231,36 @@ class Wire(HttpToolsProtocol):
             (before is None or before.response_complete)
             and len(length) < 8
             and length.isdigit()
-            and 0 < int(length) <= endpoint.most_at_once
+            and int(length) > 0
             and ODD.isdisjoint(headers)
             and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
         )
-        return endpoint if is_usual else None
+        if not is_usual:
+            return None
+        if int(length) > endpoint.most_at_once:
+            self._turn_away(endpoint)
+            return None
+        return endpoint
+
+    def _turn_away(self, endpoint: Endpoint) -> None:
+        """Refuse a large request by its head, where it would be refused in any case, and skip its body."""
+        began, headers = perf_counter(), self._by_name
+        if why_not(endpoint.name, self.headers) is None and (outcome := endpoint.hopeless(headers)) is not None:
+            self._skips = True
+            self.send(endpoint, outcome, headers, began)
+            self._begin_to_rest()
+
+    def _begin_to_rest(self) -> None:
+        """Wait for the next request, or for the end of a body that is skipped."""
+        self._wait_no_more()
+        if self._skips:
+            self._wait_for_head()
+        elif self.timeout_keep_alive_task is None:
+            wait = self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, wait)
 
     def _answers(self, endpoint: Endpoint, *, held: bool = False) -> bool:
         """Answer the request that has arrived whole, and tell whether that was done; what is held is sent with what follows."""
