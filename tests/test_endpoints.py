@@ -17,6 +17,8 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401 -- the i
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 
 from asking import Caller, ask
 from ekiben import pack, protocol, routing, shortcut, tables, ticketing
@@ -27,6 +29,9 @@ from ekiben.dialects.rows import Rows
 from ekiben.endpoints import Endpoint
 from ekiben.errors import EkibenError
 from ekiben.explaining.answering import Explaining
+from ekiben.explaining.apart import Pool
+from ekiben.explaining.messages import Done
+from ekiben.explaining.wishes import PLAIN
 from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.metering import meter
 from ekiben.models import Answers
@@ -999,6 +1004,45 @@ def test_who_is_explained_by_a_process_is_on_its_way_to_it_until_it_is_there(apa
     assert posted(served.endpoint, {"rows": [row]}, path="/explain").status == 500
     assert began == ([1] if isinstance(hooks, _Prepares) else [0])  # in the same step, where no hook wants a thread
     assert served.endpoint._n_coming == 0
+
+
+@pytest.fixture(scope="module")
+def logarithmic():
+    """A model of two columns, one by its logarithm: it refuses a row whose number the logarithm loses."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"size": rng.uniform(0.5, 9, 200), "age": rng.uniform(18, 90, 200)})
+    model = make_pipeline(FunctionTransformer(np.log), SVC()).fit(X, X["size"] * 10 + X["age"] > 100)
+    return pack(model, name="risk", reference=X, explainer="sampling", overview=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
+@pytest.mark.parametrize("made", [replace, unplanned], ids=["by its plan", "by itself"])
+@pytest.mark.parametrize("wait", ["wait=0", "wait=0.01"], ids=["not waited for", "late"])
+def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(
+    front, logarithmic, monkeypatch, made, wait
+):
+    monkeypatch.setattr(Pool, "start", lambda _pool: None)  # its work is never done
+    told, quiet = [], lambda *_: None
+    counted = SimpleNamespace(explained=lambda *what: told.append(what[2]), explaining=quiet, killed=quiet)
+    served = front(made=_explain, plane=plane_of({"champion": made(logarithmic)}, unit=None))
+    plane = served.plane
+    explaining = Explaining(replace(plane.spec, explain=Explain(nearest=1.0)), plane.packages, counted)
+    monkeypatch.setattr(plane, "explaining", explaining)
+    row = {"size": 3.0, "age": 60.0}
+    columns = {name: [value] for name, value in row.items()}
+    begun = explaining.begin("champion", columns, PLAIN, 1.0)
+    one = {"kind": "attribution", "contributions": {"size": 1.0, "age": 0.0}}
+    explaining.found(begun, Done(explanations=[one], method="sampling", is_exact=False, ms=1.0))
+    begun.job.cancel()
+
+    near = posted(served.endpoint, {"rows": [row | {"size": 4.0}]}, path=f"/explain?{wait}")
+    assert (near.status, near.json["rung"], near.json["explanations"]) == (200, "cached", [one])
+    for size in (-3.0, 0.0):
+        refused = posted(served.endpoint, {"rows": [row, row | {"size": size}]}, path=f"/explain?{wait}")
+        assert code(refused) == (422, "unanswerable")
+    assert told == ["sampled", "cached"]
+    assert all(job.is_cancelled for line in explaining.pool._waiting for job in line)
+    explaining.close()
 
 
 def test_of_those_that_come_in_one_pass_only_as_many_wait_as_have_their_turn_in_time(front, row):

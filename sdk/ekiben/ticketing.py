@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from starlette.types import Receive, Scope
 
-from ekiben import codecs, paging
+from ekiben import codecs, paging, shortcut
 from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
 from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of, is_plain
@@ -275,16 +275,50 @@ class Explained(Endpoint):
         if isinstance(begun, Found):
             return self.plane.explained(routed, begun)
         if begun.is_later:
-            return _now(self.plane, routed, begun) or _later(self.plane, routed, begun, owner)
+            return await self._nearest(routed, begun, until) or _later(self.plane, routed, begun, owner)
         work = asyncio.wrap_future(begun.job.future)
         done = await until.sooner(left_s).done(asyncio.shield(work))
         if isinstance(done, Done):
             return self.plane.explained(routed, begun.of.found(begun, done))
         work.add_done_callback(_heard)
         if done.code == "timeout":
-            return _now(self.plane, routed, begun) or _later(self.plane, routed, begun, owner)
+            return await self._nearest(routed, begun, until) or _later(self.plane, routed, begun, owner)
         begun.job.cancel()
         return done  # type: ignore[no-any-return]
+
+    async def _nearest(self, routed: Routed, begun: Begun, until: Until) -> Answer | None:
+        """Answer with what explains the nearest row, where one is near enough and the model answers this one, and end the work."""
+        found = begun.of.nearest(begun)
+        if found is None:
+            return None
+        try:
+            refused = await self._unanswered(begun, until)
+        except Exception:
+            begun.job.cancel()
+            raise
+        if refused is not None and refused.code in ("timeout", "too_many_requests"):
+            return None  # nobody knows yet
+        begun.job.cancel()
+        if refused is not None:
+            return refused
+        begun.of.counted.explained(begun.arm, found.method, "cached", found.elapsed_ms / 1e3)
+        return self.plane.explained(routed, found)
+
+    async def _unanswered(self, begun: Begun, until: Until) -> Answer | None:
+        """Ask the model whether it answers rows that it has not been asked about; what it refuses is raised.
+
+        Raises
+        ------
+        Refusal
+            If it has no answer for one of them.
+        """
+        arm, columns = begun.arm, begun.columns
+        if shortcut.at_once(self.plane, arm, columns) is not None:
+            return None
+        until = until.sooner(begun.of.budget_s)
+        work = self._in_turn(arm, n_rows(columns), until, self.plane.check_answered, arm, columns)
+        refused: Answer | None = work if isinstance(work, Answer) else await until.done(work)
+        return refused
 
 
 def _heard(work: asyncio.Future[Done]) -> None:
@@ -333,15 +367,6 @@ def _too_much(share: float | None, waits_s: float) -> Answer:
 
 
 # ── what comes later ──
-
-
-def _now(plane: DataPlane, routed: Routed, begun: Begun) -> Answer | None:
-    """Answer with what explains the nearest row, where one is near enough, and end the work."""
-    found = begun.of.nearest(begun)
-    if found is None:
-        return None
-    begun.job.cancel()
-    return plane.explained(routed, found)
 
 
 def _later(plane: DataPlane, routed: Routed, begun: Begun, owner: str) -> Answer:

@@ -244,6 +244,19 @@ class DataPlane(Arms):
         headers, n = {"content-type": JSON, **routed.headers}, n_rows(routed.columns)
         return Answer(status=HTTPStatus.OK, body=body, headers=headers, choice=routed.choice, rows=n)
 
+    def check_answered(self, arm: str, columns: Mapping[str, list[Any]]) -> None:
+        """See that a model has an answer for columns as it takes them, which no hook changes any more.
+
+        Raises
+        ------
+        Refusal
+            If it has none, or a number in it is not finite.
+        """
+        package = self.packages[arm]
+        with self._answering(package):
+            found = package.predictions(columns)
+        self.encoded(found)
+
     def keep_explained(self, routed: Routed, found: Found) -> None:
         """Record an explanation before it leaves: what it takes to make it again, and not the explanation itself."""
         if self.keeper is None or self.explaining is None:

@@ -202,15 +202,16 @@ class Explaining:
         )
 
     def nearest(self, begun: Begun) -> Found | None:
-        """Give what explains the nearest rows that are known, where the spec allows one so far away."""
+        """Give what explains the nearest rows that are known, where the spec allows one so far away.
+
+        Whether the model answers the rows themselves is not asked here.
+        """
         package, method = self.packages[begun.arm], begun.choice.method
         if self._nearby is None:
             return None
         found = self._nearby.find(_key(package, begun), _rows(begun), self._spans[begun.arm])
         if found is None:
             return None
-        seconds = perf_counter() - begun.began
-        self.counted.explained(begun.arm, method, "cached", seconds)
         return Found(
             arm=begun.arm,
             method=method,
@@ -218,7 +219,7 @@ class Explaining:
             why=f"{begun.choice.why}; {english('why', 'near')}",
             units=begun.wish.units,
             explanations=[wishes.told(each, begun.wish) for each in found[0]],
-            elapsed_ms=seconds * 1e3,
+            elapsed_ms=(perf_counter() - begun.began) * 1e3,
             seed=begun.wish.seed,
             distance=round(found[1], 6),
         )
