@@ -31,6 +31,7 @@ from ekiben.errors import EkibenError
 from ekiben.explaining.answering import Explaining
 from ekiben.explaining.apart import Pool
 from ekiben.explaining.messages import Done
+from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import PLAIN
 from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.metering import meter
@@ -1015,19 +1016,35 @@ def logarithmic():
     return pack(model, name="risk", reference=X, explainer="sampling", overview=False)
 
 
+@pytest.fixture
+def idle(front, monkeypatch, tmp_path):
+    """Make an endpoint beside a process that never begins; on which rungs was explained is told in a list."""
+    monkeypatch.setattr(Pool, "start", lambda _pool: None)
+    made = []
+
+    def make(package, **settings):
+        told, quiet = [], lambda *_: None
+        counted = SimpleNamespace(
+            explained=lambda *what: told.append(what[2]), explaining=quiet, killed=quiet, ticket=quiet
+        )
+        served = front(made=_explain, plane=plane_of({"champion": package}, unit=None))
+        tickets = Tickets(tmp_path, keep_s=60, most=10, most_bytes=1e6)
+        spec = replace(served.plane.spec, explain=Explain(**settings))
+        explaining = Explaining(spec, served.plane.packages, counted, tickets)
+        made.append(explaining)
+        monkeypatch.setattr(served.plane, "explaining", explaining)
+        return served, explaining, told
+
+    yield make
+    for each in made:
+        each.close()
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
 @pytest.mark.parametrize("made", [replace, unplanned], ids=["by its plan", "by itself"])
 @pytest.mark.parametrize("wait", ["wait=0", "wait=0.01"], ids=["not waited for", "late"])
-def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(
-    front, logarithmic, monkeypatch, made, wait
-):
-    monkeypatch.setattr(Pool, "start", lambda _pool: None)  # its work is never done
-    told, quiet = [], lambda *_: None
-    counted = SimpleNamespace(explained=lambda *what: told.append(what[2]), explaining=quiet, killed=quiet)
-    served = front(made=_explain, plane=plane_of({"champion": made(logarithmic)}, unit=None))
-    plane = served.plane
-    explaining = Explaining(replace(plane.spec, explain=Explain(nearest=1.0)), plane.packages, counted)
-    monkeypatch.setattr(plane, "explaining", explaining)
+def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(idle, logarithmic, made, wait):
+    served, explaining, told = idle(made(logarithmic), nearest=1.0)
     row = {"size": 3.0, "age": 60.0}
     columns = {name: [value] for name, value in row.items()}
     begun = explaining.begin("champion", columns, PLAIN, 1.0)
@@ -1042,7 +1059,13 @@ def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(
         assert code(refused) == (422, "unanswerable")
     assert told == ["sampled", "cached"]
     assert all(job.is_cancelled for line in explaining.pool._waiting for job in line)
-    explaining.close()
+
+
+def test_who_finds_no_process_that_is_ready_gets_a_ticket_at_once(idle, logarithmic):
+    served, _, told = idle(logarithmic)
+    later = posted(served.endpoint, {"rows": [{"size": 3.0, "age": 60.0}]}, path="/explain")
+    assert (later.status, later.json["why"]) == (202, "the process that explains is not ready yet")
+    assert (later.headers["retry-after"], told) == ("3", ["later"])  # once it is ready, it draws for a second
 
 
 def test_of_those_that_come_in_one_pass_only_as_many_wait_as_have_their_turn_in_time(front, row):

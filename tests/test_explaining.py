@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import msgspec
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ import ekiben as ek
 from ekiben import explainers
 from ekiben.errors import SpecError
 from ekiben.explaining import child, nearby, rungs, tickets, wishes
-from ekiben.explaining.apart import Broken, Full, Job, Pool
+from ekiben.explaining.apart import STARTS_S, Broken, Full, Job, Pool
 from ekiben.explaining.messages import Known, Task, Warm
 from ekiben.explaining.nearby import Nearby
 from ekiben.explaining.tickets import Tickets
@@ -132,6 +134,13 @@ def test_a_method_that_is_named_is_never_replaced():
 def test_who_waits_before_one_counts():
     assert chosen(1200, waits_ms=100).rung == "sampled"
     assert chosen(1200, waits_ms=1190).rung == "later"
+
+
+def test_who_finds_no_process_that_is_ready_is_told_so_where_it_would_wait_too_long():
+    for known in ({}, SLOW):
+        choice = chosen(1200, known=known, waits_ms=2000, is_warm=False)
+        assert (choice.rung, choice.why) == ("later", "the process that explains is not ready yet")
+    assert chosen(5000, known={}, waits_ms=2000, is_warm=False).rung == "exact"
 
 
 def test_what_was_not_measured_yet_is_tried():
@@ -344,12 +353,50 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
         for job in waiting:
             assert job.future.result(PATIENCE_S).explanations[0]["contributions"] == wanted.contributions
 
+        (process,) = psutil.Process().children()
+        process.kill()
+        until(lambda: not pool.is_warm, PATIENCE_S)
+        assert pool.waits_ms() == 1e3 * pool.started_s  # of the one that is to come
+
         wrong = msgspec.structs.replace(task, digest="0" * 64)
         with pytest.raises(Broken) as refused:
             pool.submit(Job(wrong)).future.result(PATIENCE_S)
         assert refused.value.code == "internal"
+
+        unwanted = pool.submit(Job(task, until=time.monotonic() + 3600))
+        assert _begun(unwanted)
+        unwanted.cancel()
+        until(lambda: ended == ["cancelled", "crashed", "cancelled"], PATIENCE_S)
+        until(lambda: pool.is_warm, PATIENCE_S)  # another takes its place before anybody asks
     finally:
         pool.close()
+
+
+def test_a_process_that_is_not_warm_yet_is_waited_for(monkeypatch, tmp_path):
+    never = tmp_path / "never"
+    never.write_text("#!/bin/sh\nexec sleep 10000\n")
+    never.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(never))
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9, warm=[Warm(folder="x", digest="0", most_ms=1.0)])
+    try:
+        assert (pool.is_warm, pool.waits_ms()) == (False, 1e3 * STARTS_S)  # before it begins
+        pool.start()
+        assert pool.waits_ms() >= 1e3 * STARTS_S / 2
+        assert not pool.is_warm
+        pool.started_s = 0.0  # what takes longer than the last one may take as long again
+        assert pool.waits_ms() > 0
+    finally:
+        pool.close()
+
+
+def test_a_task_waits_for_the_process_that_is_free_first():
+    pool = Pool(2, most_waiting=9, longest_s=60, most_bytes=4e9)
+    pool._slots = [SimpleNamespace(left_ms=lambda: 5000.0), SimpleNamespace(left_ms=lambda: 0.0)]
+    assert pool.waits_ms() == 0
+    pool.known["0", "anchor"] = Known(ms=1000)
+    for waits_ms in (2000, 4000, 5000, 6000):
+        pool._waiting[0].append(Job(Task(folder="x", digest="0", method="anchor", columns={"age": [1, 2]})))
+        assert pool.waits_ms() == waits_ms
 
 
 def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(monkeypatch):

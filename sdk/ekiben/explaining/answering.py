@@ -154,6 +154,7 @@ class Explaining:
             n_rows=n_rows,
             left_ms=left_s * 1e3,
             waits_ms=self.pool.waits_ms(),
+            is_warm=self.pool.is_warm,
         )
         if wish.units is not None:
             told = english("why", "unawaited") if left_s <= 0 else english("why", "scaling", units=repr(wish.units))

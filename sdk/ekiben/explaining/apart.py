@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import select
@@ -29,6 +30,7 @@ READ_S = 120.0  # how long it may take to read a package: it goes last on a busy
 LEFT_S = 2.0  # a task that nobody wants is let end when it takes no longer: another process costs more
 ENDED_S = 5.0  # how long one that was killed may take to be gone
 LONGEST_PAUSE_S = 30.0
+STARTS_S = 2.0  # how long a process takes to read its packages and to be measured, where none has done it yet
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -113,6 +115,7 @@ class Pool:
         self._slots: list[_Slot] = []
         self._n = n
         self.known: dict[tuple[str, str], Known] = {}  # by digest and method
+        self.started_s: float | None = None  # how long the last process took until it was warm
 
     @property
     def n_waiting(self) -> int:
@@ -129,16 +132,32 @@ class Pool:
         return not self.is_full and self.n_waiting + self.n_busy + n_coming < self._most + self._n
 
     @property
+    def is_warm(self) -> bool:
+        """Whether a process is ready to explain, as soon as it is free."""
+        return any(slot.is_warm for slot in self._slots)
+
+    @property
     def n_busy(self) -> int:
         """How many processes are at work."""
         return sum(slot.is_busy for slot in self._slots)
 
     def waits_ms(self) -> float:
-        """Estimate how long a new task waits, by what those before it cost."""
+        """Estimate how long a new task waits: until a process is free that is warm, by what the tasks before it cost."""
         with self._some:
-            ahead = sum(self.cost_ms(job) for job in self._waiting[0])
-            ahead += sum(slot.left_ms() for slot in self._slots)
-        return ahead / self._n
+            free_ms = [slot.left_ms() for slot in self._slots] or [self.starts_ms()] * self._n
+            heapq.heapify(free_ms)
+            for job in self._waiting[0]:
+                heapq.heapreplace(free_ms, free_ms[0] + self.cost_ms(job))
+        return free_ms[0]
+
+    def starts_ms(self, began: float | None = None) -> float:
+        """Estimate how long it takes until a process is warm that began to start then; None for one that has not begun.
+
+        What takes longer than was expected may take as long again.
+        """
+        ran_s = 0.0 if began is None else monotonic() - began
+        left_s = (STARTS_S if self.started_s is None else self.started_s) - ran_s
+        return 1e3 * (max(left_s, ran_s) if self.started_s is None or left_s < 0 else left_s)
 
     def cost_ms(self, job: Job) -> float:
         """Estimate what a task costs; 0 where nothing was measured."""
@@ -212,23 +231,33 @@ class _Slot:
         self._pool, self._process, self._worker = pool, None, None
         self._job: Job | None = None
         self._n_failed, self._pauses_until, self._is_first = 0, 0.0, True
+        self._is_warm, self._starts = False, None
         self._thread = threading.Thread(target=self._run, daemon=True, name="ekiben-explaining")
         self._thread.start()
 
     _process: subprocess.Popen[bytes] | None
     _worker: socket.socket | None
+    _starts: float | None  # when the process began to start that is not warm yet
 
     @property
     def is_busy(self) -> bool:
         return self._job is not None
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether a process lives, and has read what it needs."""
+        process = self._process
+        return self._is_warm and process is not None and process.poll() is None
+
     def left_ms(self) -> float:
-        """Estimate for how long it is still at work."""
+        """Estimate for how long it is still at work, or on its way to be warm."""
         job = self._job
+        pauses = monotonic() < self._pauses_until  # a task is told at once that there is none
+        starts_ms = 0.0 if self.is_warm or pauses else self._pool.starts_ms(self._starts)
         if job is None:
-            return 0.0
+            return starts_ms
         ran_ms = 0.0 if job.began is None or job.until is not None else (monotonic() - job.began) * 1e3
-        return max(0.0, self._pool.cost_ms(job) - ran_ms)
+        return starts_ms + max(0.0, self._pool.cost_ms(job) - ran_ms)
 
     def join(self) -> None:
         self._thread.join(ENDED_S)
@@ -250,7 +279,14 @@ class _Slot:
                     job.future.set_result(found)
                 finally:
                     self._job = None
+                self._restarted()
         self._end("")
+
+    def _restarted(self) -> None:
+        """Let another process take the place of one that was ended, before anybody asks."""
+        if self._worker is None and not self._pool.is_closed:
+            with suppress(Broken):
+                self._ready()
 
     def _done(self, job: Job) -> Done:
         """Have one task done, or say why it is not."""
@@ -260,6 +296,7 @@ class _Slot:
         if job.until is not None:
             task = msgspec.structs.replace(task, seconds=max(0.0, job.until - job.began))
         told = self._asked(worker, task, self._pool.longest_s, lambda: job.is_cancelled and self._lasts(job))
+        self._is_warm, self._starts = True, None  # one that had nothing to read before, too
         if isinstance(told, Failed):
             if told.code == "memory":
                 self._end("memory")
@@ -310,6 +347,7 @@ class _Slot:
             raise Broken("crashed", "")
         if self._worker is not None:
             self._end("crashed")  # while it had nothing to do
+        self._starts = began = monotonic()
         self._process, self._worker = _started("first" if self._is_first else "next")
         self._is_first = False
         for message in self._pool.warm:
@@ -323,6 +361,8 @@ class _Slot:
             elif isinstance(told, Failed):
                 logger.error("an explanation could not be tried at the start: %s %s", told.code, told.says)
         self._n_failed = 0
+        if self._pool.warm:
+            self._is_warm, self._starts, self._pool.started_s = True, None, monotonic() - began
         return self._worker
 
     def _pause(self) -> None:
@@ -333,6 +373,7 @@ class _Slot:
     def _end(self, why: str) -> None:
         """End the process, and say why; the next task gets another."""
         process, worker, self._process, self._worker = self._process, self._worker, None, None
+        self._is_warm, self._starts = False, None
         if process is None or worker is None:
             return
         worker.close()

@@ -35,6 +35,7 @@ def choose(
     n_rows: int,
     left_ms: float,
     waits_ms: float = 0.0,
+    is_warm: bool = True,
 ) -> Choice:
     """Choose by what was measured; a method that a caller names is never replaced by another.
 
@@ -48,6 +49,8 @@ def choose(
         How many rows are explained.
     left_ms, waits_ms
         How long the caller waits, and how long others are before it, in milliseconds.
+    is_warm
+        Whether there is a process that others are before; otherwise one is on its way, and is waited for.
 
     Examples
     --------
@@ -65,6 +68,8 @@ def choose(
     if needs_ms <= left_ms:
         rung: Rung = "exact" if found.exact else "sampled"
         return Choice(rung=rung, method=method, why=said(method, "draws" if found.draws else FITS[rung]))
+    if not is_warm:
+        return Choice(rung="later", method=method, why=english("why", "starting"))
     short = english("why", "short", method=repr(method), needs=f"{needs_ms:.0f}", left=f"{left_ms:.0f}")
     other = known(SAMPLING)
     if found.exact and wished is None and other is not None and waits_ms + SLACK * n_rows * other.ms <= left_ms:
