@@ -958,9 +958,9 @@ def apart(front, monkeypatch):
     return make
 
 
-def in_one_pass(endpoint, row, n):
+def in_one_pass(endpoint, row, n, *, n_rows=1):
     """Ask so often before the loop sees anything else; None for what is left to the usual way."""
-    body, named = sent({"rows": [row]})
+    body, named = sent({"rows": [row] * n_rows})
     headers = [(name.encode(), value.encode()) for name, value in named.items()]
 
     async def asked():
@@ -1077,6 +1077,57 @@ def test_of_those_that_come_in_one_pass_only_as_many_wait_as_have_their_turn_in_
     assert share.n_waiting == 0
 
 
+def test_of_requests_of_several_rows_fewer_have_their_turn_in_time(front, row):
+    served = front(made=_explain)
+    served.endpoint._share.took(0.009)
+    served.endpoint._share.passed()
+    assert in_one_pass(served.endpoint, row, 20, n_rows=10) == [*[None] * 7, *["too_many_explanations"] * 13]
+    assert served.endpoint._share.rows_waiting == 0
+
+
+@pytest.mark.parametrize("path", ["/explain", "/explain?top=2"])
+def test_the_rows_of_those_that_wait_are_counted_by_every_way(front, row, path):
+    served = front(made=_explain)
+    served.endpoint._share.took(0.009)
+    served.endpoint._share.passed()
+
+    async def several():
+        return await asyncio.gather(*[post(served.endpoint, {"rows": [row] * 10}, path=path) for _ in range(20)])
+
+    assert sorted(each.status for each in asyncio.run(several())) == [200] * 7 + [429] * 13
+    assert served.endpoint._share.rows_waiting == 0
+
+
+def test_what_a_row_took_when_it_was_tried_is_known_before_the_first_request(front, monkeypatch):
+    plane = front(made=_explain).plane
+    assert ticketing.shared(plane).expected_s(10) == 0
+    monkeypatch.setattr(plane, "explaining", SimpleNamespace(quick={"champion": 0.5, "challenger": 0.2}))
+    assert ticketing.shared(plane).expected_s(10) == pytest.approx(0.005)
+    assert _Opened(plane).share.expected_s(10) == pytest.approx(0.005)
+
+
+def test_a_deadline_counts_from_when_the_request_came_though_its_body_comes_with_those_of_others(front, row):
+    served = front(made=_explain)
+    served.endpoint._share.took(0.01)
+    body, named = sent({"rows": [row] * 10}, x_ekiben_deadline_ms="700")
+    n, here = 20, asyncio.Event()
+
+    class Together(Caller):
+        async def receive(self):
+            if served.endpoint.n_asked == n:
+                here.set()
+            await here.wait()
+            return await super().receive()
+
+    async def several():
+        asking = [ask(served.endpoint, "POST", "/explain", headers=named, caller=Together(body)) for _ in range(n)]
+        return await asyncio.gather(*asking)
+
+    statuses = [each.status for each in asyncio.run(several())]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= FEW
+
+
 def test_all_that_wait_are_counted_before_the_first_has_its_turn(front, row):
     served = front(made=_explain)
     served.endpoint._share.took(1.0)
@@ -1122,7 +1173,8 @@ def test_explanations_of_several_rows_are_measured_as_so_many(front, row):
     served = front(made=_explain)
     measured = []
     served.endpoint._share = SimpleNamespace(
-        n_come=0, n_waiting=0, spent_s=0.0, is_long=lambda _n: True, waits_s=lambda: 0.0, turned=lambda _s: None,
+        n_come=0, n_waiting=0, spent_s=0.0, is_long=lambda _n: True, waits_s=lambda: 0.0, turned=lambda *_: None,
+        joined=lambda _n: None, left=lambda _n: None,
         took=lambda _s, n: measured.append(n), passed=lambda: None,
     )  # fmt: skip
     assert posted(served.endpoint, {"rows": [row] * 3}, path="/explain?top=2").status == 200

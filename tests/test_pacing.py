@@ -160,6 +160,20 @@ def test_a_turn_is_expected_behind_those_that_wait():
     assert share.expected_s() == pytest.approx(10 * 0.1)  # of which all is theirs
 
 
+def test_those_that_wait_count_by_their_rows():
+    share = Share(0.5, clock=Clock(), row_s=0.002)
+    share.joined(1)
+    share.joined(30)
+    assert share.expected_s() == pytest.approx(31 * 0.002)
+    assert share.expected_s(9) == pytest.approx(40 * 0.002)
+    share.turned(0.5, 10)  # with what it let go first
+    assert share.expected_s() == pytest.approx(31 * 0.05)
+    share.left(30)
+    assert share.expected_s() == pytest.approx(0.05)
+    share.left(1)
+    assert (share.expected_s(), share.n_waiting, share.rows_waiting) == (0, 0, 0)
+
+
 def test_a_turn_is_expected_to_be_as_long_as_those_before_it_with_what_they_let_go_first():
     share = Share(0.5, clock=Clock())
     share.took(0.001)

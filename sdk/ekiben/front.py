@@ -25,7 +25,6 @@ from ekiben.endpoints import Endpoint
 from ekiben.explaining.tickets import owner_of
 from ekiben.keys import Keys, token_of
 from ekiben.observing import AccessLog, Line, new_id
-from ekiben.pacing import Share
 from ekiben.shortcut import Headers, Lane
 from ekiben.ticketing import Explained
 
@@ -166,7 +165,7 @@ class _Opened:
     def __init__(self, plane: DataPlane) -> None:
         self.plane, self.spans = plane, tracing.found(Front.tracers)
         self.log, self.batchers = AccessLog(plane.spec.log.access, count=self._count), shortcut.batchers(plane)
-        self.share = Share(plane.spec.limits.explain_share)
+        self.share = ticketing.shared(plane)
         self.endpoints = {self._path(path): make(self) for path, make in ASKED_BY_POST.items()}
         self.pages = {self._path(path): make for path, make in PAGES.items()}
         if VERTEX:

@@ -49,7 +49,7 @@ class Pace:
         self._rows_rows = KEPT * self._rows_rows + rows * rows
         self._rows_seconds = KEPT * self._rows_seconds + rows * seconds
 
-    def expected_s(self, rows: int) -> float:
+    def expected_s(self, rows: float) -> float:
         """Tell how many seconds some rows will take together; 0 while nothing was measured."""
         if not self._rows:
             return 0.0
@@ -174,13 +174,15 @@ class Share:
         Of the time, above 0 and up to 1.
     clock
         Tells the seconds.
+    row_s
+        How many seconds one row was measured to take; 0 where nobody knows.
 
     Attributes
     ----------
     others_at
         When the other work was asked for last, by the clock.
-    n_waiting
-        How many pieces wait for their turn.
+    n_waiting, rows_waiting
+        How many pieces wait for their turn, and of how many rows they are.
     n_come
         Grows with each request that comes, of either kind.
     spent_s
@@ -195,13 +197,17 @@ class Share:
     (0.296, 0.0)
     """
 
-    __slots__ = ("_clock", "_free_at", "_pace", "_share", "_turns", "n_come", "n_waiting", "others_at", "spent_s")
+    __slots__ = (
+        "_clock", "_free_at", "_pace", "_share", "_turns", "n_come", "n_waiting", "others_at", "rows_waiting", "spent_s"
+    )  # fmt: skip
 
-    def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self, share: float, clock: Callable[[], float] = perf_counter, *, row_s: float = 0.0) -> None:
         self._share, self._clock = share, clock
         self._pace, self._turns = Pace(), Pace()
         self._free_at = self.others_at = -math.inf
-        self.spent_s, self.n_waiting, self.n_come = 0.0, 0, 0
+        self.spent_s, self.n_waiting, self.rows_waiting, self.n_come = 0.0, 0, 0, 0
+        if row_s:
+            self._pace.took(row_s, 1)
 
     @property
     def is_shared(self) -> bool:
@@ -215,10 +221,23 @@ class Share:
             return 0.0
         return max(0.0, self._free_at - now - AT_ONCE_S / self._share)
 
-    def expected_s(self) -> float:
-        """Tell in how many seconds a piece would have its turn, behind those that wait."""
-        each = self._pace.expected_s(1) / (self._share if self.is_shared else 1.0)
-        return self.waits_s() + self.n_waiting * max(each, self._turns.expected_s(1))
+    def expected_s(self, n_rows: int = 0) -> float:
+        """Tell in how many seconds a piece of so many rows would be done, behind those that wait; of none, would have its turn."""
+        n, rows = self.n_waiting + (n_rows > 0), max(self.rows_waiting, self.n_waiting) + n_rows
+        if not n:
+            return self.waits_s()
+        part = self._share if self.is_shared else 1.0
+        return self.waits_s() + n * max(self._pace.expected_s(rows / n) / part, self._turns.expected_s(rows / n))
+
+    def joined(self, n_rows: int) -> None:
+        """Count a piece as one that waits."""
+        self.n_waiting += 1
+        self.rows_waiting += n_rows
+
+    def left(self, n_rows: int) -> None:
+        """Count a piece no more."""
+        self.n_waiting -= 1
+        self.rows_waiting -= n_rows
 
     def is_long(self, n_rows: int) -> bool:
         """Tell whether a piece of so many rows would keep other work waiting."""
@@ -235,10 +254,10 @@ class Share:
         """Take note that the loop has seen what else has come."""
         self.spent_s = 0.0
 
-    def turned(self, seconds: float) -> None:
-        """Take note of how long a turn was, with what it let go first."""
-        known_s = self._turns.expected_s(1) or seconds
-        self._turns.took(min(seconds, 2 * known_s), 1)  # the machine's own pauses are no measure
+    def turned(self, seconds: float, n_rows: int = 1) -> None:
+        """Take note of how long the turn of so many rows was, with what it let go first."""
+        known_s = self._turns.expected_s(n_rows) or seconds
+        self._turns.took(min(seconds, 2 * known_s), n_rows)  # the machine's own pauses are no measure
 
     def took(self, seconds: float, n_rows: int = 1) -> None:
         """Take note of a piece that was done."""

@@ -26,7 +26,7 @@ from ekiben.explaining.apart import Broken
 from ekiben.explaining.messages import Done
 from ekiben.explaining.tickets import Seen, Tickets
 from ekiben.explaining.wishes import PLAIN, Wish
-from ekiben.pacing import RECENT_S, Rate
+from ekiben.pacing import RECENT_S, Rate, Share
 from ekiben.protocol import ARM, ID, MODEL
 from ekiben.shortcut import Asked, Lane, Outcome
 from ekiben.shortcut import Headers as Sent
@@ -78,24 +78,24 @@ class Explained(Endpoint):
             return self._failed(failure)
         if asked is None or not self.plane.explains_at_once(asked.arm.name):
             return None
-        if not self._share.has_room(len(asked.body.rows)):
-            return self._handed_on(self._in_vain(self._patience_s))
+        if not self._share.has_room(n := len(asked.body.rows)):
+            return self._handed_on(self._in_vain(self._patience_s, n), n)
         return self._too_fast() or self._by_plan(lane, asked)
 
     def hopeless(self, headers: Headers) -> Outcome | None:  # noqa: ARG002 -- a deadline is when a ticket is due
         """Refuse what is one too many."""
         return self._crowded() if self.n_asked >= self._most else None
 
-    def _handed_on(self, refused: Outcome | None) -> Outcome | None:
+    def _handed_on(self, refused: Outcome | None, n_rows: int = 1) -> Outcome | None:
         """Count what is left to the usual way until that has begun with it: others come in the same pass of the loop."""
         if refused is None:
-            self._share.n_waiting += 1
+            self._share.joined(n_rows)
             self._n_coming += 1
-            asyncio.get_running_loop().call_soon(self._begins)
+            asyncio.get_running_loop().call_soon(self._begins, n_rows)
         return refused
 
-    def _begins(self) -> None:
-        self._share.n_waiting -= 1
+    def _begins(self, n_rows: int) -> None:
+        self._share.left(n_rows)
         self._n_coming -= 1
 
     @cached_property
@@ -121,26 +121,30 @@ class Explained(Endpoint):
             wish = _wish(scope, headers)
         except (Refusal, SpecError) as reason:
             return self._refused(_wrong(self.plane, reason))
-        is_plain = not scope.get("query_string") and not (DEADLINE in headers and self._share.expected_s())
-        if is_plain and not paging.may_want(headers.get(b"accept")):
-            rest = {name: value for name, value in headers.items() if name != DEADLINE}  # it says when a ticket is due
-            return await super()._outcome(scope, rest, receive, began)
+        if not scope.get("query_string") and not paging.may_want(headers.get(b"accept")):
+            return await super()._outcome(scope, headers, receive, began)
         until = Until(began, self._timeout_s, None, receive)
         body = await until.body(self._most_bytes)
         return self._refused(body) if isinstance(body, Answer) else await self._in_time(scope, body, until, wish)
+
+    def _waits(self, headers: Headers) -> tuple[float, float | None] | Answer:
+        """Read within how long the answer is wanted: a deadline says here when a ticket is due, and gives nothing up."""
+        found = deadline_s(headers[DEADLINE]) if DEADLINE in headers else self._patience_s
+        return found if isinstance(found, Answer) else (self._timeout_s, min(found, self._patience_s))
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Explain by the plan, in this thread, when it is its turn; None leaves it to the slower way."""
         if not self.plane.explains_at_once(asked.arm.name):
             return None
-        if (refused := self._in_vain(self._patience_s)) is not None:
+        n = len(asked.body.rows)
+        if (refused := self._in_vain(until.patience_s, n)) is not None:
             return refused
-        found = await until.done(self._in_line(self._by_plan_in_turn(lane, asked)))
+        found = await until.done(self._in_line(self._by_plan_in_turn(lane, asked), n))
         return self._refused(found, asked) if isinstance(found, Answer) else found
 
     async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome:
-        async with self._turn():
-            if not self._share.is_long(len(asked.body.rows)):
+        async with self._turn(n := len(asked.body.rows)):
+            if not self._share.is_long(n):
                 return self._by_plan(lane, asked)
             steps = lane.explained_by_row(asked)
             while (outcome := self._stepped(steps, asked)) is None:
@@ -174,16 +178,16 @@ class Explained(Endpoint):
             asyncio.get_running_loop().call_soon(self._share.passed)
         self._share.took(seconds, n_rows)
 
-    def _in_vain(self, patience_s: float) -> Outcome | None:
-        """Refuse what would wait too long for its turn, or with too many; None lets it wait."""
+    def _in_vain(self, patience_s: float, n_rows: int) -> Outcome | None:
+        """Refuse rows that would come too late behind those that wait, or with too many; None lets them wait."""
         share = self._share
-        if share.n_waiting < FEW or (self.n_asked < self._most and share.expected_s() <= SAFELY * patience_s):
+        if share.n_waiting < FEW or (self.n_asked < self._most and share.expected_s(n_rows) <= SAFELY * patience_s):
             return None
         part = self.plane.spec.limits.explain_share if share.is_shared else None
         return self._refused(_too_much(part, share.expected_s()))
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, n_rows: int) -> AsyncIterator[None]:
         """Wait until explanations may take more of this thread's time, each behind those that came before."""
         share = self._share
         came = perf_counter(), share.n_come
@@ -192,17 +196,14 @@ class Explained(Endpoint):
             await self._rested(n_come)
             yield
             self._turned = perf_counter(), share.n_come
-            share.turned(self._turned[0] - since_s)
+            share.turned(self._turned[0] - since_s, n_rows)
 
-    def _in_line(self, turn: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+    def _in_line(self, turn: Coroutine[Any, Any, T], n_rows: int) -> asyncio.Future[T]:
         """Let a turn come, and count it as one that waits from now on until it is over, or given up."""
-        self._share.n_waiting += 1
+        self._share.joined(n_rows)
         work = asyncio.ensure_future(turn)
-        work.add_done_callback(self._left)
+        work.add_done_callback(lambda _done: self._share.left(n_rows))
         return work
-
-    def _left(self, _: object) -> None:
-        self._share.n_waiting -= 1
 
     async def _rested(self, n_come: int) -> None:
         """Wait until explanations may take more of the time, and let go first what comes from such a count on."""
@@ -231,10 +232,12 @@ class Explained(Endpoint):
             language = paging.wanted(dict(scope["headers"]))
             wait_s = self.plane.spec.budgets.explain_ms / 1000 if wish.wait_s is None else wish.wait_s
             by = min(until.left_s, wait_s - (self._timeout_s - until.left_s))
-            is_here = self.plane.is_here(routed.choice.arm, wish)
-            if is_here and (refused := self._in_vain(min(by, self._patience_s))) is not None:
+            is_here, n = self.plane.is_here(routed.choice.arm, wish), n_rows(routed.columns)
+            if is_here and (refused := self._in_vain(min(by, self._patience_s), n)) is not None:
                 return refused
-            begin = self._in_line(self._begun_in_turn(routed, wish, by)) if is_here else self._begun(routed, wish, by)
+            begin = (
+                self._in_line(self._begun_in_turn(routed, wish, by), n) if is_here else self._begun(routed, wish, by)
+            )
             begun = await until.done(asyncio.ensure_future(begin))
             if isinstance(begun, Answer):
                 return self._refused(begun)
@@ -262,8 +265,8 @@ class Explained(Endpoint):
             self._n_coming -= 1
 
     async def _begun_in_turn(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
-        async with self._turn():
-            if (n := n_rows(routed.columns)) > 1 and self._share.is_long(n):
+        async with self._turn(n := n_rows(routed.columns)):
+            if n > 1 and self._share.is_long(n):
                 found: Found | Begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
             else:
                 found = self.plane.begin(routed, wish, left_s)
@@ -319,6 +322,12 @@ class Explained(Endpoint):
         work = self._in_turn(arm, n_rows(columns), until, self.plane.check_answered, arm, columns)
         refused: Answer | None = work if isinstance(work, Answer) else await until.done(work)
         return refused
+
+
+def shared(plane: DataPlane) -> Share:
+    """Make what explanations by the plan may take of this thread's time, by what a row of the slowest arm took when it was tried."""
+    quick = {} if plane.explaining is None else plane.explaining.quick
+    return Share(plane.spec.limits.explain_share, row_s=max(quick.values(), default=0.0) / 1e3)
 
 
 def _heard(work: asyncio.Future[Done]) -> None:

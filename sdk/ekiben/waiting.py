@@ -41,6 +41,15 @@ class Patience:
         """How many seconds are left; below 0 when none are."""
         return self._began + self._waits_s - perf_counter()
 
+    @property
+    def patience_s(self) -> float:
+        """How many seconds are left within which the answer is wanted; below 0 when none are."""
+        return self._began + self._wanted_s - perf_counter()
+
+    @property
+    def _wanted_s(self) -> float:
+        return self._waits_s if self._patience_s is None else min(self._patience_s, self._waits_s)
+
     def in_vain(self, expected_s: float, n_before: int) -> Answer | None:
         """Refuse what would wait too long behind others; None lets it wait.
 
@@ -48,12 +57,9 @@ class Patience:
         """
         if n_before < (1 if self._patience_s is None else FEW):
             return None
-        wanted_s = self._waits_s if self._patience_s is None else min(self._patience_s, self._waits_s)
-        if expected_s <= SAFELY * (self._began + wanted_s - perf_counter()):
+        if expected_s <= SAFELY * self.patience_s:
             return None
-        says = (
-            f"An answer must be there within {wanted_s:g} s. It would not be, after those before it. Come back later."
-        )
+        says = f"An answer must be there within {self._wanted_s:g} s. It would not be, after those before it. Come back later."
         return too_many(says, expected_s)
 
     def late(self) -> Answer:
