@@ -926,3 +926,124 @@ def test_a_service_refuses_to_explain_a_row_whose_number_a_step_lost_as_it_refus
             told = asked_in(plane, path, body, {"content-type": "application/json"})
             assert (told.status, json.loads(told.body)["error"]["code"]) == (422, "unanswerable")
     plane.close()
+
+
+# ── rows that the model answers, and its plan does not ──────────────────────────────────────────────────────────────
+
+
+BOOSTED = {
+    "xgboost": XGBClassifier(n_estimators=5, max_depth=3),
+    "xgboost of three": XGBClassifier(n_estimators=5, max_depth=3),
+    "xgboost's target": XGBRegressor(n_estimators=5, max_depth=3),
+    "lightgbm": LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1),
+    "lightgbm of three": LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1),
+}
+ENDLESS = [(1e39, 3.0), (-1e300, 3.0), (2.0, 1e39), (1e39, -1e39)]
+
+
+def _debts(n_classes=2):
+    X = pd.DataFrame(np.random.default_rng(0).uniform(0.1, 5, size=(200, 2)), columns=["debt", "age"])
+    return X, np.digitize(X["debt"] + X["age"] / 3, [2.5, 4] if n_classes == 3 else [3])
+
+
+def _by_library(last, matrix):
+    """Give what the library itself says; XGBoost's says so of numbers alone that 32 bits hold, on the same side of every split."""
+    adapter = models.find(last)
+    matrix = np.clip(matrix, -3e38, 3e38) if adapter.library == "xgboost" else matrix
+    margins = adapter.margin(last, matrix)[0]
+    return adapter.contributions(last, matrix)[0][margins.argmax()], margins.max()
+
+
+def _is_alike(one, parts, margin):
+    assert list(one.contributions.values()) == pytest.approx(parts[:-1].tolist(), abs=1e-9)
+    assert (one.base_value, one.value) == (pytest.approx(parts[-1]), pytest.approx(margin, abs=1e-6))
+    assert one.faithfulness_error < 1e-5
+
+
+@pytest.mark.parametrize("name", BOOSTED)
+def test_a_number_that_32_bits_cannot_hold_is_explained_where_the_model_answers_it(name):
+    X, y = _debts(3 if name.endswith("three") else 2)
+    model = BOOSTED[name].fit(X, y)
+    package = ek.pack(model, name="debts", reference=X, explainer="trees", overview=False)
+    assert package.explains_by_plan
+    rows = pd.DataFrame(ENDLESS, columns=list(X))
+    columns = {each: rows[each].tolist() for each in rows}
+    several = package.explanations(columns)
+    for i, row in enumerate(ENDLESS):
+        (one,) = package.explain(rows.iloc[[i]])
+        assert dict(one.contributions) == dict(several[i].contributions)
+        _is_alike(one, *_by_library(model, np.array([row])))
+    mixed = package.explain(pd.concat([X.head(12), rows], ignore_index=True))
+    for one, alone in zip(mixed[:12], package.explain(X.head(12)), strict=True):
+        assert dict(one.contributions) == dict(alone.contributions)  # whoever comes beside them
+    task = Task(folder=str(package.folder), digest=package.digest, method="trees", columns=columns)
+    told = child._safely(child.Held().answered, task)
+    assert told.explanations[0]["contributions"] == dict(several[0].contributions)
+
+
+@pytest.mark.parametrize("last", [BOOSTED["xgboost"], BOOSTED["lightgbm"]], ids=["xgboost", "lightgbm"])
+@pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
+def test_an_infinite_number_that_a_step_made_is_explained_where_the_model_answers_it(last):
+    X, y = _debts()
+    model = make_pipeline(FunctionTransformer(np.log), last).fit(X, y)
+    package = ek.pack(model, name="debts", reference=X, explainer="trees", overview=False)
+    row = X.head(1).assign(debt=0.0)
+    package.predict(row)
+    (one,) = package.explain(row)
+    _is_alike(one, *_by_library(model[-1], np.log(row.to_numpy())))
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
+def test_rows_of_the_reference_that_only_the_model_answers_do_not_keep_it_from_being_packed():
+    X, y = _debts()
+    X.loc[::9, "debt"] = 0.0
+    model = make_pipeline(FunctionTransformer(np.log), BOOSTED["lightgbm"]).fit(X, y)
+    package = ek.pack(model, name="debts", reference=X, overview=False)
+    assert package.method == "trees"
+    for i in range(2):  # such a row, and another
+        row = X.iloc[[i]]
+        _is_alike(package.explain(row)[0], *_by_library(model[-1], np.log(row.to_numpy())))
+
+
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (RandomForestClassifier(3, random_state=0), "trees"),
+        (GradientBoostingRegressor(n_estimators=3), "trees"),
+        (make_pipeline(FunctionTransformer(np.exp), StandardScaler(), BOOSTED["lightgbm"]), "trees"),
+        (BOOSTED["xgboost"], "trees-interventional"),
+    ],
+    ids=["forest", "boosting", "a step that refuses", "interventional"],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered in exp:RuntimeWarning")
+def test_what_the_model_refuses_is_not_explained_by_its_library(model, method):
+    X, y = _debts()
+    package = ek.pack(model.fit(X, y), name="debts", reference=X, explainer=method, overview=False)
+    with pytest.raises(compiling.NO_ANSWER):
+        package.explain(X.head(1).assign(debt=1e39))
+
+
+def test_a_booster_that_is_asked_by_a_matrix_refuses_what_is_too_large_and_so_do_its_explanations():
+    X, y = _debts()
+    booster = XGBRegressor(n_estimators=5).fit(X, y).get_booster()
+    package = ek.pack(booster, name="debts", reference=X, explainer="trees", overview=False)
+    for act in (package.predict, package.explain):
+        with pytest.raises(compiling.NO_ANSWER):
+            act(X.head(1).assign(debt=1e39))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+@pytest.mark.parametrize("n_rows", [1, 12])
+def test_a_service_explains_what_its_model_answers_in_place_of_the_plan(n_rows):
+    X, y = _debts()
+    plane, headers = None, {"content-type": "application/json"}
+    for model, status in ((BOOSTED["xgboost"], 200), (RandomForestClassifier(3, random_state=0), 422)):
+        package = ek.pack(model.fit(X, y), name="debts", reference=X, explainer="trees", overview=False)
+        plane = plane_of({"champion": package}, unit=None, limits=Limits(explain_rows=12, explain_per_s=1.0))
+        asked = tables.as_rows(pd.concat([X.head(n_rows - 1), X.head(1).assign(debt=1e39)]))
+        for path, more in (("/explain", {}), ("/explain?top=1", {}), ("/predict", {"explain": True})):
+            told = asked_in(plane, path, json.dumps({"rows": asked} | more).encode(), headers)
+            assert told.status == status, told.body
+            if status == 200:
+                assert len(told.json["explanations"]) == n_rows
+        plane.close()

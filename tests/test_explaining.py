@@ -416,7 +416,8 @@ def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(
 
 def test_a_number_that_no_tree_can_hold_is_the_callers_fault_in_a_process_too():
     X = pd.DataFrame({"income": [1.0, 2.0, 3.0, 4.0] * 10, "age": [4.0, 3.0, 2.0, 1.0] * 10})
-    package = ek.pack(XGBClassifier(n_estimators=3).fit(X, [0, 1] * 20), name="x", reference=X, overview=False)
+    booster = XGBClassifier(n_estimators=3).fit(X, [0, 1] * 20).get_booster()  # it refuses such a number itself
+    package = ek.pack(booster, name="x", reference=X, overview=False)
     columns = {"income": [1e64], "age": [1.0]}
     task = Task(folder=str(package.folder), digest=package.digest, method=package.method, columns=columns)
     failed = child._safely(child.Held().answered, task)

@@ -160,6 +160,10 @@ class Rate:
         self._left -= 1
         return 0.0
 
+    def give_back(self) -> None:
+        """Count one less that was let in."""
+        self._left += 1
+
 
 class Share:
     """How much of one thread's time some work may take while other work is asked of it, too.

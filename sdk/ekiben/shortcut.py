@@ -207,7 +207,7 @@ class Lane:
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
             if why:
-                explained = self.plane.beside(arm.name, rows)
+                explained = self.plane.beside(arm.name, rows, at_once=True)
                 arm.why_us = explained.elapsed_ms * 1e3 / len(rows)
                 explanations, said, kept = self._why(arm, explained)
                 more = b"".join((b',"explanations":', explanations, said))
@@ -231,7 +231,7 @@ class Lane:
             If there is no explanation, a number in it is not finite, or it cannot be recorded.
         """
         rows = list(map(asked.arm.values, asked.body.rows))
-        return self._told(asked, rows, self.plane.beside(asked.arm.name, rows))
+        return self._told(asked, rows, self.plane.beside(asked.arm.name, rows, at_once=True))
 
     def explained_by_row(self, asked: Asked) -> Generator[None, None, Outcome]:
         """Explain as `explained` does, and let others go first between two rows."""

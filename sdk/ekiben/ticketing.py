@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from starlette.types import Receive, Scope
 
 from ekiben import codecs, paging, shortcut
-from ekiben.dataplane import DataPlane, n_rows
+from ekiben.dataplane import DataPlane, Unplanned, n_rows
 from ekiben.dialects import JSON, Answer, Refusal, Request, Routed, refuse
 from ekiben.endpoints import DEADLINE, Endpoint, as_outcome, cookies_of, is_plain
 from ekiben.errors import SpecError
@@ -80,7 +80,11 @@ class Explained(Endpoint):
             return None
         if not self._share.has_room(n := len(asked.body.rows)):
             return self._handed_on(self._in_vain(self._patience_s, n), n)
-        return self._too_fast() or self._by_plan(lane, asked)
+        if (refused := self._too_fast()) is not None:
+            return refused
+        if (outcome := self._by_plan(lane, asked)) is None and self._rate is not None:
+            self._rate.give_back()  # it comes the usual way
+        return outcome
 
     def hopeless(self, headers: Headers) -> Outcome | None:  # noqa: ARG002 -- a deadline is when a ticket is due
         """Refuse what is one too many."""
@@ -142,13 +146,16 @@ class Explained(Endpoint):
         found = await until.done(self._in_line(self._by_plan_in_turn(lane, asked), n))
         return self._refused(found, asked) if isinstance(found, Answer) else found
 
-    async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome:
+    async def _by_plan_in_turn(self, lane: Lane, asked: Asked) -> Outcome | None:
         async with self._turn(n := len(asked.body.rows)):
             if not self._share.is_long(n):
                 return self._by_plan(lane, asked)
             steps = lane.explained_by_row(asked)
-            while (outcome := self._stepped(steps, asked)) is None:
-                await self._rested(self._share.n_come)
+            try:
+                while (outcome := self._stepped(steps, asked)) is None:
+                    await self._rested(self._share.n_come)
+            except Unplanned:
+                return None
             return outcome
 
     def _stepped(self, steps: Generator[None, None, Outcome], asked: Asked) -> Outcome | None:
@@ -158,15 +165,20 @@ class Explained(Endpoint):
             return next(steps)
         except StopIteration as done:
             return cast("Outcome", done.value)
+        except Unplanned:
+            raise
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
         finally:
             self._took(perf_counter() - began)
 
-    def _by_plan(self, lane: Lane, asked: Asked) -> Outcome:
+    def _by_plan(self, lane: Lane, asked: Asked) -> Outcome | None:
+        """Explain by the plan alone; None leaves it to the slower way."""
         began = perf_counter()
         try:
             return lane.explained(asked)
+        except Unplanned:
+            return None
         except Exception as failure:  # noqa: BLE001 -- told by the data plane, as its own way tells it
             return self._refused(self.plane.refused(self.name, failure), asked)
         finally:
@@ -266,13 +278,23 @@ class Explained(Endpoint):
 
     async def _begun_in_turn(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
         async with self._turn(n := n_rows(routed.columns)):
+            begun: Found | Begun
             if n > 1 and self._share.is_long(n):
-                found: Found | Begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
+                begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
+            elif (found := self._begun_here(routed, wish, left_s)) is None:
+                return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
             else:
-                found = self.plane.begin(routed, wish, left_s)
-            if isinstance(found, Found):
-                self._took(found.elapsed_ms / 1e3, len(found.explanations))
-            return found
+                begun = found
+            if isinstance(begun, Found):
+                self._took(begun.elapsed_ms / 1e3, len(begun.explanations))
+            return begun
+
+    def _begun_here(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun | None:
+        """Explain by the plan; None where that has no answer, and more may be asked than the plan."""
+        try:
+            return self.plane.begin(routed, wish, left_s, at_once=True)
+        except Unplanned:
+            return None
 
     async def _answered(self, routed: Routed, begun: Found | Begun, until: Until, left_s: float, owner: str) -> Answer:
         if isinstance(begun, Found):

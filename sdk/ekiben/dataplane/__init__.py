@@ -15,7 +15,7 @@ import msgspec
 
 from ekiben import arrow, codecs, protocol, routing, schema
 from ekiben.dataplane import units
-from ekiben.dataplane.arms import Arms, HookError, Hooks, n_rows, rows_of
+from ekiben.dataplane.arms import Arms, HookError, Hooks, Unplanned, n_rows, rows_of
 from ekiben.dataplane.shadows import MAX_WATCHED, Watcher
 from ekiben.dataplane.units import cookie_of
 from ekiben.dialects import JSON, Answer, Dialect, Refusal, Request, Routed, bounded, refuse
@@ -34,7 +34,7 @@ from ekiben.recording.keeping import Keeper
 from ekiben.routing import Route
 from ekiben.spec import ServiceSpec
 
-__all__ = ["MAX_WATCHED", "DataPlane", "Hooks", "cookie_of", "n_rows"]
+__all__ = ["MAX_WATCHED", "DataPlane", "Hooks", "Unplanned", "cookie_of", "n_rows"]
 
 logger = logging.getLogger("ekiben")
 _encode = msgspec.json.Encoder().encode

@@ -59,6 +59,10 @@ class HookError(EkibenError, RuntimeError):
     """A hook gave what no model takes; its words hold no values."""
 
 
+class Unplanned(EkibenError):  # noqa: N818 -- nothing is wrong
+    """Rows that a plan cannot explain at once, and more than the plan may be asked about."""
+
+
 class Arms:
     """The packages of a service's arms, asked as its spec and its hooks say.
 
@@ -127,11 +131,13 @@ class Arms:
         answered = packages.table(package.answers(rows), package.signature, rows.index)
         return protocol.predictions(tables.as_records(answered), package.signature)
 
-    def begin(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
-        """Explain at once, or begin what the time allows.
+    def begin(self, routed: Routed, wish: Wish, left_s: float, *, at_once: bool = False) -> Found | Begun:
+        """Explain at once, or begin what the time allows; `at_once` explains here by the plan alone.
 
         Raises
         ------
+        Unplanned
+            If that is not enough.
         Refusal, SpecError
             If it cannot be explained, or not now, or not as it is wished.
         """
@@ -143,7 +149,7 @@ class Arms:
         self._refuse_wide(arm, wish)
         rows = self._asked(routed.columns, package)
         if self.explaining is None or self.is_here(arm, wish):
-            return self._explained_here(arm, rows, wish)
+            return self._explained_here(arm, rows, wish, at_once=at_once)
         columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
         try:
             return self.explaining.begin(arm, columns, wish, left_s)
@@ -154,20 +160,20 @@ class Arms:
         """Tell whether this process itself explains."""
         return self.explaining is None or self.explaining.is_quick(arm, wish)
 
-    def beside(self, arm: str, rows: Sequence[Sequence[Any]]) -> Found:
-        """Explain at once what is predicted for rows, in the order of the model's columns, by the plan."""
+    def beside(self, arm: str, rows: Sequence[Sequence[Any]], *, at_once: bool = False) -> Found:
+        """Explain what is predicted for rows, in the order of the model's columns; `at_once` by the plan alone."""
         self._refuse_wide(arm, PLAIN)
-        return self._made_here(arm, lambda package: package.documents(rows), PLAIN)
+        return self._made_here(arm, rows, PLAIN, at_once=at_once)
 
     def row_by_row(self, arm: str, rows: Sequence[Sequence[Any]]) -> Generator[None, None, Found]:
-        """Explain as `beside` does, and let others go first between two rows."""
+        """Explain as `beside` does at once, and let others go first between two rows."""
         self._refuse_wide(arm, PLAIN)
         made: list[dict[str, Any]] = []
         seconds = 0.0
         for row in rows:
             if made:
                 yield
-            documents, took_s = self._documents(arm, partial(Package.documents, rows=[row]))
+            documents, took_s = self._documents(arm, partial(Package.documents, rows=[row]), at_once=True)
             made, seconds = [*made, *documents], seconds + took_s
         return answering.here(self.packages[arm], arm, made, PLAIN, seconds, self.explaining)
 
@@ -197,20 +203,21 @@ class Arms:
         method, names = wish.method or package.method, package.schema.names
         return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in self.hidden])
 
-    def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish) -> Found:
+    def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish, *, at_once: bool) -> Found:
         if isinstance(rows, Mapping):
-            listed = rows_of(rows, self.packages[arm])
-            return self._made_here(arm, lambda package: package.documents(listed), wish)
-        return self._made_here(
-            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed))), wish
+            return self._made_here(arm, rows_of(rows, self.packages[arm]), wish, at_once=at_once)
+        made, seconds = self._documents(
+            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed)))
         )
+        return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
 
-    def _made_here(self, arm: str, make: Callable[[Package], list[dict[str, Any]]], wish: Wish) -> Found:
-        made, seconds = self._documents(arm, make)
+    def _made_here(self, arm: str, rows: Sequence[Sequence[Any]], wish: Wish, *, at_once: bool) -> Found:
+        make = Package.documents if at_once else Package.documents_of_all
+        made, seconds = self._documents(arm, partial(make, rows=rows), at_once=at_once)
         return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
 
     def _documents(
-        self, arm: str, make: Callable[[Package], list[dict[str, Any]]]
+        self, arm: str, make: Callable[[Package], list[dict[str, Any]]], *, at_once: bool = False
     ) -> tuple[list[dict[str, Any]], float]:
         """Make what travels, and tell how long it took."""
         package, began = self.packages[arm], time.perf_counter()
@@ -219,6 +226,8 @@ class Arms:
         except ExplainError as reason:
             raise refusals.unexplainable(str(reason)) from reason
         except (ValueError, ArithmeticError) as reason:
+            if at_once and package.explains_beyond:
+                raise Unplanned from reason
             raise _unanswerable(package, reason) from reason
 
     def _shown(self, arm: str, found: Found) -> Found:

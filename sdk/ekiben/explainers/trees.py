@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ekiben.compiling import Grown
+from ekiben.compiling import NO_ANSWER, Grown, Row
+from ekiben.compiling.translating import is_of
 from ekiben.errors import ExplainError, IntegrityError, UnsupportedModelError
 from ekiben.explainers._columns import Folding, Rows, dense, feature_owners, matching_owners, named, refuse_wide
 from ekiben.explainers._context import Context, Matrix, Transform
@@ -19,7 +20,8 @@ from ekiben.explainers._outputs import explains, measured_units, picked
 from ekiben.explainers.shapley import Broken, Prepared, features_of
 from ekiben.explanations import Explanation, Units, from_json
 from ekiben.explanations.attribution import gap, template
-from ekiben.tables import as_columns
+from ekiben.models.lightgbm import Boosted
+from ekiben.tables import as_columns, as_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,7 @@ class Trees:
     by_plan: ClassVar[bool] = True
     named: ClassVar[str] = "tree-path-dependent"
     says: ClassVar[dict[str, bool]] = {}
+    beyond: ClassVar[bool] = True  # whether rows that a plan has no answer for may be explained by the model's library
 
     context: Context
     engine: Prepared | Library
@@ -95,6 +98,7 @@ class Trees:
     @classmethod
     def _fit_grown(cls, grown: Grown, context: Context, reference: pd.DataFrame) -> tuple[Prepared, Rows, Units]:
         """Prepare the trees of a plan, whose features are those of the plan: they may lie within what wraps a pipeline."""
+        reference, known = _met(grown, reference), None if context.known is None else _met(grown, context.known)
         n_features, head = int(grown.players.max()) + 1, reference.iloc[:N_CHECKED]
 
         def transform(frame: pd.DataFrame) -> Matrix:
@@ -104,7 +108,7 @@ class Trees:
         margins = grown.numbers(features_of(grown, as_columns(head), len(head)))
         units = measured_units(context, margins, context.scores(head), tolerance=LINK_TOLERANCE)
         second = units == "probability" and margins.shape[1] == 2  # the first is what is missing to 1
-        owners = feature_owners(transform, reference, context.schema, context.known)
+        owners = feature_owners(transform, reference, context.schema, known)
         players, background = cls._players(grown, owners, len(context.names)), cls._background(grown, reference)
         engine = Prepared.of(grown, players, [1] if second else list(range(margins.shape[1])), background)
         _refuse_gaps(engine.broken(head.iloc[:N_TRIED]))
@@ -131,17 +135,57 @@ class Trees:
 
     def explain(self, frame: pd.DataFrame, *, seed: int = 0) -> list[Explanation]:  # noqa: ARG002 -- draws nothing
         """Explain each row, exactly up to 32-bit rounding."""
-        started = perf_counter()
-        return list(map(from_json, self._told(self.engine.broken(self.context.rows(frame)), started)))
+        started, rows = perf_counter(), self.context.rows(frame)
+        try:
+            found = self.engine.broken(rows)
+        except NO_ANSWER:
+            found = self._by_library(rows)
+        return list(map(from_json, self._told(found, started)))
+
+    def _by_library(self, rows: pd.DataFrame) -> list[Broken]:
+        """Let its library break down each row that the plan has no answer for, and the model has one.
+
+        Such are rows with a number that 32 bits cannot hold, or an infinite one that a step made.
+
+        Raises
+        ------
+        PlanError, ArithmeticError, ValueError
+            If the model has none either, or its library does not tell.
+        """
+        found: list[Broken] = []
+        for i in range(len(rows)):
+            row = rows.iloc[[i]]
+            try:
+                found += self.engine.broken(row)
+            except NO_ANSWER as reason:
+                found += self._of_library(row, reason)
+        return found
+
+    def _of_library(self, row: pd.DataFrame, reason: Exception) -> list[Broken]:
+        if not (self.beyond and isinstance(self.engine, Prepared)):
+            raise reason
+        library = _library(self.context, reason)
+        try:
+            self.context.adapter.answers(self.context.live, row)  # what the model refuses is not explained
+            found = library.broken(row)
+        except NO_ANSWER:
+            raise reason from None
+        if len(found[0].parts) != len(self.owners):
+            raise reason
+        _refuse_gaps(found)
+        return found
 
     def explain_columns(self, columns: Sequence[Sequence[Any]], _n_rows: int) -> list[Explanation] | None:
         """Explain rows that come as columns of plain values, without a frame; None where the library is asked."""
         if not isinstance(self.engine, Prepared):
             return None
-        return list(map(from_json, self.documents(list(zip(*columns, strict=True)))))
+        try:
+            return list(map(from_json, self.documents(list(zip(*columns, strict=True)))))
+        except NO_ANSWER:
+            return self.explain(as_frame(dict(zip(self.context.names, columns, strict=True)), self.context.schema))
 
     def documents(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-        """Explain rows of plain values by the plan, and give what travels of the explanations."""
+        """Explain rows of plain values by the plan alone, and give what travels of the explanations."""
         started = perf_counter()
         assert isinstance(self.engine, Prepared)
         return self._told(self.engine.of_rows(rows), started)
@@ -214,6 +258,7 @@ class Interventional(Trees):
     method: ClassVar[str] = "trees-interventional"
     named: ClassVar[str] = "tree-interventional"
     says: ClassVar[dict[str, bool]] = {"by_column": True}
+    beyond: ClassVar[bool] = False  # the libraries' values are path-dependent
 
     @classmethod
     def _players(cls, grown: Grown, owners: Rows, n_columns: int) -> list[int]:
@@ -268,6 +313,26 @@ def _grown(context: Context) -> Grown | None:
     return grown if all(cover is not None and np.isfinite(cover).all() for cover in covers) else None
 
 
+def _met(grown: Grown, rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows that the trees of a plan meet: not those of which a step makes an infinite number, say, which it leaves to the model."""
+    try:
+        grown.numbers(features_of(grown, as_columns(rows), len(rows)))
+    except NO_ANSWER:
+        kept = rows[[_is_met(grown, values) for values in zip(*as_columns(rows), strict=True)]]
+        if not len(kept):
+            raise
+        return kept
+    return rows
+
+
+def _is_met(grown: Grown, values: Sequence[Any]) -> bool:
+    try:
+        grown.met(Row.of(values))
+    except NO_ANSWER:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """Trees that their own library breaks down: XGBoost's or LightGBM's."""
@@ -285,8 +350,16 @@ class Library:
         return self.context.own(found)
 
     def broken(self, frame: pd.DataFrame) -> list[Broken]:
-        """Break the sums of each row down."""
+        """Break the sums of each row down.
+
+        Raises
+        ------
+        ValueError
+            If the model refuses a row: its library may break down more than it answers.
+        """
         matrix = dense(self.transform, frame)
+        if np.abs(matrix).max(initial=0.0, where=matrix == matrix) > np.finfo(np.float32).max:
+            self.context.adapter.answers(self.context.live, frame)
         parts = self.context.adapter.contributions(self.estimator, matrix)
         if parts is None:
             raise ExplainError(_no_trees(Trees.method, self.estimator))
@@ -295,6 +368,17 @@ class Library:
             Broken(margins=row.tolist(), output=int(output), base=float(part[output, -1]), parts=part[output, :-1])
             for row, part, output in zip(margins, own, picked(margins), strict=True)
         ]
+
+
+def _library(context: Context, reason: Exception) -> Library:
+    """Give the library of a model's last step, where it breaks trees down; raise the reason where it does not, or is not here."""
+    try:
+        transform, estimator = context.adapter.steps(context.live)
+    except ImportError:  # an image of plans alone
+        raise reason from None
+    if not (isinstance(estimator, Boosted) or any(is_of(estimator, name) for name in ("lightgbm", "xgboost"))):
+        raise reason
+    return Library(context=context, transform=transform, estimator=estimator)
 
 
 def _no_trees(method: str, estimator: Any) -> str:

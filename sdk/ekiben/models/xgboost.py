@@ -255,8 +255,15 @@ def _texts(kept: Mapping[str, Any]) -> list[str]:
 
 
 def _predict(estimator: Any, matrix: Array, **what: bool) -> Any:
+    import numpy as np
+
     xgboost = require("xgboost", to="explain an XGBoost model")
     booster, missing = _booster(estimator), _missing(estimator)
+    if estimator is not booster and (missing is None or math.isfinite(missing)):
+        largest = np.finfo(
+            np.float32
+        ).max  # a wrapper asks in place, and so takes what is larger: it is beyond every split
+        matrix = np.clip(matrix, -largest, largest)
     data = xgboost.DMatrix(
         matrix,
         missing=math.nan if missing is None else missing,

@@ -328,6 +328,21 @@ class Package(Whole):
         columns = dict(zip(self.schema.names, map(list, zip(*rows, strict=True)), strict=True))
         return [explanations.to_json(each) for each in self.explanations(columns)]
 
+    def documents_of_all(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Explain as `documents` does, and by the model's own library what the plan has no answer for, where the method can."""
+        try:
+            return self.documents(rows)
+        except NO_ANSWER:
+            if not self.explains_beyond:
+                raise
+        columns = dict(zip(self.schema.names, map(list, zip(*rows, strict=True)), strict=True))
+        return [explanations.to_json(each) for each in self.explanations(columns)]
+
+    @property
+    def explains_beyond(self) -> bool:
+        """Whether the model's own library may explain what the plan has no answer for; it takes longer, or has to be read."""
+        return self.explains_by_plan and bool(getattr(self.explainer, "beyond", False))
+
     @cached_property
     def _documents(self) -> Callable[[Sequence[Sequence[Any]]], list[dict[str, Any]]] | None:
         """What explains rows without making an object of each explanation, where the method has such a way."""
