@@ -291,6 +291,101 @@ def test_nine_of_ten_estimators_compile_wholly(compiled):
     assert sum(compiled.values()) >= 0.9 * len(ALL), sorted(name for name, whole in compiled.items() if not whole)
 
 
+# ── labels alone, of many rows at once ──────────────────────────────────────────────────────────────────────────────
+
+TOGETHER = {
+    "nine classes": (SVC(), 9),
+    "nine classes, by chances": (SVC(probability=True, random_state=0), 9),
+    "two classes": (SVC(), 2),
+    "polynomial": (SVC(kernel="poly", degree=4, coef0=1.0), 9),
+    "linear": (SVC(kernel="linear"), 9),
+    "sigmoid": (SVC(kernel="sigmoid"), 9),
+    "nu": (NuSVC(nu=0.05), 3),
+    "neighbours": (KNeighborsClassifier(), 9),
+    "one neighbour": (KNeighborsClassifier(1, algorithm="brute"), 2),
+    "many neighbours": (KNeighborsClassifier(40), 9),
+    "neighbours by their distance": (KNeighborsClassifier(weights="distance"), 9),
+    "neighbours by their distance, in a tree": (KNeighborsClassifier(weights="distance", algorithm="kd_tree"), 9),
+}
+ROW_BY_ROW = {
+    "ties broken": (SVC(break_ties=True), 9),
+    "neighbours by another distance": (KNeighborsClassifier(p=1), 9),
+    "most of all are neighbours": (KNeighborsClassifier(300), 3),
+}
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Rows of four columns, and into how many classes they fall by their angle."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(500, 4)) * [1, 1, 0.1, 10]).add_prefix("c")
+    turn = (np.arctan2(X["c0"], X["c1"]) + np.pi) / (2 * np.pi)
+    return X, lambda n: np.minimum((turn * n).astype(int), n - 1), rng.normal(size=(1500, 4)) * [1, 1, 0.1, 10]
+
+
+def _between(plan, rows):
+    """Give rows between others of another label, as near to where the label changes as numbers are to each other."""
+    low, high = rows[:-1].copy(), rows[1:].copy()
+    of = plan.label_numbers(list(low.T), len(low))
+    differ = of != plan.label_numbers(list(high.T), len(high))
+    low, high, of = low[differ], high[differ], of[differ]
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = plan.answers_by_column(list(middle.T), len(middle))[0].labels == np.array(plan.heads[0].labels)[of]
+        low[same], high[~same] = middle[same], middle[~same]
+    return np.concatenate([low, high])
+
+
+@pytest.mark.parametrize("case", [*TOGETHER, *ROW_BY_ROW])
+def test_many_rows_get_the_labels_that_each_gets_alone_and_few_are_asked_alone(case, crowd, tmp_path, monkeypatch):
+    estimator, n_classes = (TOGETHER | ROW_BY_ROW)[case]
+    X, classes, asked = crowd
+    plan = plan_of(clone(estimator).fit(X, classes(n_classes)), X, tmp_path / "plan")
+    labels, core, alone = np.array(plan.heads[0].labels), plan.heads[0].core, []
+    before = plan.answers_by_column(list(asked.T), len(asked))[0].labels
+    monkeypatch.setattr(core, "_one", lambda row, one=core._one: [alone.append(row), one(row)][1])
+    found = plan.label_numbers(list(asked.T), len(asked))
+    np.testing.assert_array_equal(labels[found], before)
+    assert len(alone) == len(asked) if case in ROW_BY_ROW else len(alone) < 10
+    assert len(plan.label_numbers(list(asked[:0].T), 0)) == 0
+    if "tree" in case:  # rows that are kept themselves
+        own = X.to_numpy()
+        found = plan.label_numbers(list(own.T), len(own))
+        np.testing.assert_array_equal(labels[found], plan.answers_by_row(own.tolist())[0].labels)
+    if isinstance(estimator, SVC | NuSVC):
+        near = _between(plan, asked[:60])
+        alone.clear()
+        found = plan.label_numbers(list(near.T), len(near))
+        assert len(alone) == len(near) > 10  # each may lie on either side by rounding
+        np.testing.assert_array_equal(labels[found], plan.answers_by_row(near.tolist())[0].labels)
+
+
+@pytest.mark.parametrize("estimator", [SVC(), KNeighborsClassifier()], ids=["vectors", "neighbours"])
+def test_numbers_too_large_for_sums_of_squares_get_the_labels_that_each_gets_alone(estimator, crowd, tmp_path):
+    X, classes, asked = crowd
+    plan = plan_of(estimator.fit(X, classes(9)), X, tmp_path / "plan")
+    large = asked[:20] * 10.0 ** np.arange(0, 200, 10)[:, None]
+    with np.errstate(all="ignore"):
+        try:
+            wanted = plan.answers_by_row(large.tolist())[0].labels
+        except PlanError:
+            with pytest.raises(PlanError):
+                plan.label_numbers(list(large.T), len(large))
+        else:
+            np.testing.assert_array_equal(
+                np.array(plan.heads[0].labels)[plan.label_numbers(list(large.T), len(large))], wanted
+            )
+
+
+def test_neighbours_as_near_have_no_label_of_many_rows_either(crowd, tmp_path):
+    X, classes, asked = crowd
+    X = pd.concat([X, X], ignore_index=True)
+    plan = plan_of(KNeighborsClassifier(1).fit(X, [*classes(9)[:500].tolist()] * 2), X, tmp_path / "plan")
+    for ask in (plan.label_numbers, plan.answers_by_column):
+        with pytest.raises(PlanError, match="nearer than the others"):
+            ask(list(asked.T), len(asked))
+
+
 # ── ties ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

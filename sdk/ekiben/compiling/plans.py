@@ -15,6 +15,7 @@ from ekiben.compiling.costs import UNMEASURED, Costs
 from ekiben.compiling.nodes import Doc, Node, Row, Table, Values, links, numbers
 from ekiben.compiling.nodes.columns import Select, Shared
 from ekiben.compiling.nodes.links import Linear
+from ekiben.compiling.nodes.neighbours import Neighbours
 from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.nodes.trees import Trees
 from ekiben.compiling.nodes.voting import chooser, chosen
@@ -308,11 +309,19 @@ class _Head:
         self._listed = _array(self.labels, self.labels)
         self._names = [str(label) for label in output.classes]
         self._chosen = chooser(self.label) if self.label else None
+        self._ask = self._asked()
         self._seen = built.node(self.label["of"]) if self.label and "of" in self.label else None
         if (self.label is None) != ("label" not in output.parts):
             raise KeyError("label")
         if output.parts == ("label", "scores") and self._seen is None:
             self.predict = self._classify  # type: ignore[method-assign]
+
+    def _asked(self) -> Callable[[Table], Array]:
+        """Give what answers many rows by numbers from which their labels follow."""
+        if isinstance(self.core, Linear):
+            return self.core.sums
+        is_largest = isinstance(self.core, Neighbours) and self.label == {"rule": "largest"}
+        return self.core.signs if is_largest or _is_by_signs(self.label) else self.core.block
 
     def parts(self, values: Values) -> tuple[Any, Sequence[float] | None, float | None]:
         """Give label, scores and value of one row."""
@@ -367,7 +376,7 @@ class _Head:
 
     def numbers(self, table: Table) -> Array:
         """Choose the numbers of the labels of many rows; without labels those of the largest scores."""
-        core: Any = self.core.sums(table) if isinstance(self.core, Linear) else self.core.block(table)
+        core: Any = self._ask(table)
         if not np.isfinite(core).all():
             raise PlanError("A plan must answer with finite numbers. It did not.")
         if self.label is None:
@@ -386,6 +395,19 @@ class _Head:
             found["value"] = answer.values.tolist()
         ordered = [found[part] for part in self.output.parts]
         return [dict(zip(self.output.parts, row, strict=True)) for row in zip(*ordered, strict=True)]
+
+
+def _is_by_signs(label: Mapping[str, Any] | None) -> bool:
+    """Tell whether a label follows from nothing but the signs of the core's numbers."""
+    made = {} if label is None else label.get("of", {})
+    if made.get("of", {}).get("op") != "core":
+        return False
+    if made["op"] == "duels":
+        return True
+    shifts = [*made.get("add", [1.0]), made.get("low") or 0.0]
+    return (
+        made["op"] == "stretch" and label is not None and label["rule"] == "above" and not any((label["at"], *shifts))
+    )
 
 
 def _on(told: Mapping[str, Any], part: str, output: Output, built: Building) -> Node | None:

@@ -24,6 +24,7 @@ Fold: TypeAlias = Callable[[Values], float]
 Weigh: TypeAlias = "Callable[[Values], Array]"
 NAN = math.nan
 WIDEST = 4000  # numbers of texts that are made whole for each row, for a step that needs them
+NEAR = 500_000  # numbers that stay in the processor's cache
 WIDE = 200  # from here on a sum goes through those alone that are not 0
 
 
@@ -127,6 +128,11 @@ class Node:
         """Answer many rows: an array of shape (n_rows, width), or for a raw node one sequence a column."""
         raise NotImplementedError
 
+    def signs(self, table: Table) -> Array:
+        """Answer many rows, maybe quicker, by numbers of the same signs as those of `block`; what counts has the same largest, too."""
+        found: Array = self.block(table)
+        return found
+
     def fold(self, weights: Sequence[float]) -> Fold:
         """Give the function that weighs and adds up the numbers of one row; `weights` has one a number."""
         row, kept = self.row, tuple(weights)
@@ -211,6 +217,12 @@ class Finite(Of):
         found = np.array([self._row(values)], dtype=np.float64)
         made: list[float] = self.apply(finite(found))[0].tolist()
         return made
+
+
+def in_parts(matrix: Array, width: int) -> list[Array]:
+    """Cut rows into parts for which so many numbers a row, made of each, stay near."""
+    n_rows = max(1, NEAR // max(width, 1))
+    return [matrix[i : i + n_rows] for i in range(0, len(matrix), n_rows)]
 
 
 def finite(matrix: Array) -> Array:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ekiben.compiling.nodes import Finite, Node, Values, finite
+from ekiben.compiling.nodes import Finite, Node, Table, Values, finite, in_parts
 
 if TYPE_CHECKING:
     from ekiben.models import Array
 
 Kernel: TypeAlias = "Callable[[Array], Array]"  # a row's numbers → one number for each row that is kept
+ROUNDED = 1e-9  # of the largest number that takes part: more than sums in another order lie apart
 
 
 class Alike(Finite):
@@ -23,7 +24,9 @@ class Alike(Finite):
         self, of: Node, kernel: Mapping[str, Any], vectors: Any, coef: Any, intercept: Sequence[float]
     ) -> None:
         super().__init__(of)
-        self._kernel = made(kernel, np.array(vectors, dtype=np.float64))
+        held = np.array(vectors, dtype=np.float64)
+        self._kernel, self._many = made(kernel, held), many(kernel, held)
+        self._n_vectors = len(held)
         self._coef, self._intercept = np.array(coef, dtype=np.float64), np.array(intercept, dtype=np.float64)
         self.width = len(self._intercept)
         if self._coef.shape[0] != self.width:
@@ -35,6 +38,22 @@ class Alike(Finite):
 
     def apply(self, matrix: Array) -> Array:
         return np.array([self._one(row) for row in matrix]).reshape(len(matrix), self.width)
+
+    def signs(self, table: Table) -> Array:
+        """Ask about many rows at once, and about each alone of which a number may be on either side of zero by rounding."""
+        if self._many is None:
+            return self.block(table)
+        matrix = finite(self.of.block(table))
+        most = np.abs(self._coef).sum(axis=1)
+        parts = [np.zeros((0, self.width))]
+        for part in in_parts(matrix, self._n_vectors):
+            alike, bound = self._many(part)
+            found = alike @ self._coef.T + self._intercept
+            unsure = ROUNDED * (bound[:, None] * most + np.abs(self._intercept))
+            again = ~(np.abs(found) > unsure).all(axis=1)  # or not finite
+            found[again] = self.apply(part[again])
+            parts.append(found)
+        return np.concatenate(parts)
 
     def _one(self, row: Array) -> Array:
         found: Array = self._coef @ self._kernel(row) + self._intercept
@@ -194,4 +213,75 @@ KERNELS: dict[str, Callable[[Mapping[str, Any], Array], Kernel]] = {
     "sigmoid": _tanh,
     "sum": _both,
     "white": _constant,
+}
+
+
+# ── of many rows at once, up to rounding ────────────────────────────────────────────────────────────────────────────
+
+Many: TypeAlias = "Callable[[Array], tuple[Array, Array]]"  # rows → how alike each is to each vector, and at most
+
+
+def many(doc: Mapping[str, Any], vectors: Array) -> Many | None:
+    """Make what tells how alike many rows are to each of `vectors`, up to rounding, where there is a quicker way than row by row.
+
+    For each row it gives a number beside: what rounding leaves of each is small beside that.
+    """
+    make = MANY.get(doc["kernel"])
+    return None if make is None else make(doc, vectors)
+
+
+def _many_near(doc: Mapping[str, Any], vectors: Array) -> Many:
+    gamma, scale = float(doc["gamma"]), np.array(doc.get("scale") or 1.0)
+    held = vectors / scale
+    turned, norms = np.ascontiguousarray(held.T), (held * held).sum(axis=1)
+    largest = norms.max(initial=0.0)
+
+    def near(rows: Array) -> tuple[Array, Array]:
+        scaled = rows / scale
+        own = (scaled * scaled).sum(axis=1)
+        apart = scaled @ turned
+        apart *= -2.0
+        apart += norms
+        apart += own[:, None]
+        np.maximum(apart, 0.0, out=apart)
+        apart *= -gamma
+        return np.exp(apart, out=apart), 1.0 + gamma * (own + largest)
+
+    return near
+
+
+def _many_bent(doc: Mapping[str, Any], vectors: Array) -> Many:
+    """Of what follows from the products of a row with the vectors: linear, polynomial, sigmoid."""
+    name, turned = doc["kernel"], np.ascontiguousarray(vectors.T)
+    gamma, add = float(doc.get("gamma", 1.0)), float(doc.get("add", 0.0))
+    longest = float(np.sqrt((vectors * vectors).sum(axis=1).max(initial=0.0)))
+
+    def bent(rows: Array) -> tuple[Array, Array]:
+        found = rows @ turned
+        found *= gamma
+        found += add
+        bound = abs(gamma) * longest * np.sqrt((rows * rows).sum(axis=1)) + abs(add)
+        if name == "sigmoid":
+            return np.tanh(found, out=found), 1.0 + bound
+        if name == "poly":
+            power = int(doc["degree"])
+            return _power(found, power), np.maximum(bound, 1.0) ** power * max(power, 1)
+        return found, bound
+
+    return bent
+
+
+def _power(found: Array, power: int) -> Array:
+    """Multiply numbers with themselves: quicker than any power."""
+    made = np.ones_like(found)
+    for _ in range(power):
+        made *= found
+    return made
+
+
+MANY: dict[str, Callable[[Mapping[str, Any], Array], Many]] = {
+    "linear": _many_bent,
+    "poly": _many_bent,
+    "rbf": _many_near,
+    "sigmoid": _many_bent,
 }

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekiben.compiling.nodes import Finite, Node, Values, finite
+from ekiben.compiling.nodes import Finite, Node, Table, Values, finite, in_parts
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
     from ekiben.models import Array
 
+TIED = "The nearest rows must be nearer than the others. Got some as near."
+AT_ONE = "A row must be apart from those that the model keeps. Got one that is not."
 CLOSE = 1e-9  # two distances, relative to the larger numbers they are made of, that a library may see either way
 
 
@@ -41,6 +43,7 @@ class Neighbours(Finite):
         self._known = np.array(known, dtype=np.float64)
         self._n, self._radius, self._power = n, radius, power
         self._inverse, self._exact = inverse, exact
+        self._counts = bool((self._known == np.round(self._known)).all())
         self.width = self._known.shape[1]
 
     def row(self, values: Values) -> Sequence[float]:
@@ -59,6 +62,47 @@ class Neighbours(Finite):
             return made
         return _by_distance(known, distances[nearest])
 
+    def signs(self, table: Table) -> Array:
+        """Look for the nearest of many rows at once, and at each alone of which two numbers may be the largest by rounding."""
+        n = self._n
+        if self._power != 2 or n is None or self.width < 2 or 8 * n >= len(self._norms):
+            return self.block(table)
+        parts = [self._together(part, n) for part in in_parts(finite(self.of.block(table)), len(self._norms))]
+        return np.concatenate([np.zeros((0, self.width)), *parts])
+
+    def _together(self, rows: Array, n: int) -> Array:
+        """Look closely at those rows alone that may be among the n + 1 nearest."""
+        own = (rows * rows).sum(axis=1)
+        if not np.isfinite(own).all():
+            return self.apply(rows)
+        rough = rows @ self._held
+        rough *= -2.0
+        rough += self._norms
+        rough += own[:, None]
+        n_groups = min(len(self._norms), max(64, 8 * (n + 1)))
+        grouped = rough[:, : len(self._norms) // n_groups * n_groups].reshape(len(rows), -1, n_groups).min(axis=1)
+        most = np.partition(grouped, n, axis=1)[:, n] + CLOSE * (own + self._norms.max())  # there are n + 1 up to here
+        places, near = np.nonzero(rough <= most[:, None])
+        apart = np.abs(self._held[:, near] - rows.T[:, places])
+        squared = np.add.reduce(apart * apart, axis=0)
+        if self._inverse and not self._exact and (squared < CLOSE * (self._norms[near] + own[places])).any():
+            raise PlanError(AT_ONE)
+        distances = np.sqrt(squared)
+        order = np.lexsort((distances, places))
+        starts = np.searchsorted(places, np.arange(len(rows)))
+        nth, beyond = distances[order[starts + n - 1]], distances[order[starts + n]]
+        if (beyond - nth <= CLOSE * beyond).any():
+            raise PlanError(TIED)
+        nearest = order[starts[:, None] + np.arange(n)]
+        weights = 1.0 / distances[nearest] if self._inverse else np.ones(nearest.shape)
+        found = (self._known[near[nearest]] * weights[:, :, None]).sum(axis=1) / weights.sum(axis=1)[:, None]
+        second, first = np.partition(found, (-2, -1), axis=1)[:, -2:].T
+        unsure = ~(first - second > CLOSE * np.abs(first))  # or not finite, where a row is one of those that are kept
+        if not self._inverse and self._counts:
+            unsure[:] = False  # counts are the same in any order
+        found[unsure] = self.apply(rows[unsure])
+        return np.asarray(found)
+
     def _distances(self, row: Array) -> Array:
         """Give the distances, and see that they are no smaller than what a library's rounding leaves of them."""
         apart = np.abs(self._held - row[:, None])
@@ -68,7 +112,7 @@ class Neighbours(Finite):
             return np.asarray(np.add.reduce(apart**self._power, axis=0) ** (1 / self._power))
         squared = np.add.reduce(apart * apart, axis=0)
         if self._inverse and not self._exact and (squared < CLOSE * (self._norms + float(row @ row))).any():
-            raise PlanError("A row must be apart from those that the model keeps. Got one that is not.")
+            raise PlanError(AT_ONE)
         return np.asarray(np.sqrt(squared))
 
     def _nearest(self, distances: Array) -> Array:
@@ -77,7 +121,7 @@ class Neighbours(Finite):
             return np.arange(len(distances))
         order = np.argpartition(distances, (n - 1, n))
         if _same(distances[order[n - 1]], distances[order[n]]):
-            raise PlanError("The nearest rows must be nearer than the others. Got some as near.")
+            raise PlanError(TIED)
         return order[:n]
 
     def _within(self, distances: Array) -> Array:

@@ -109,6 +109,12 @@ class Duels(ByRow):
             votes[first if number > 0 else second] += 1.0
         return votes
 
+    def apply(self, matrix: Array) -> Array:
+        won = matrix > 0
+        firsts, seconds = (np.eye(self.width)[[pair[side] for pair in self._pairs]] for side in (0, 1))
+        made: Array = won @ firsts + ~won @ seconds  # counts, and so the same in any order
+        return made
+
 
 class Confidence(ByRow):
     """Votes for each class with, between them, the sum of the confidences; the first half of the numbers are votes.
