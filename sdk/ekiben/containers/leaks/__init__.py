@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import configparser
 import fnmatch
 import getpass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from ekiben.containers.leaks import files, views
+from ekiben.containers.leaks import files, pieces, views
 from ekiben.containers.leaks.forms import OPEN, Rule
 from ekiben.containers.leaks.rules import RULES, SURE
 from ekiben.containers.leaks.unpacking import Entry, entries
@@ -29,6 +30,8 @@ MOST_TOLD = 20
 SHORTEST = 8  # letters of a value of the environment that is looked for
 SECRET_NAMES = re.compile(r"(?i)pass(word|wd)?|secret|token|api_?key|access_?key|credential|(^|_)dsn($|_)")
 INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX")
+HEADS = pieces.heads(SURE)
+ROT13 = bytes(ord(codecs.encode(chr(each), "rot13")) for each in range(256))
 # Names that many machines share say nothing of this one.
 COMMON = re.compile(
     r"root|user|admin|ubuntu|debian|jovyan|runner|vscode|codespace|build|builder|app|nobody|ekiben|bentoml|python|docker|"
@@ -218,8 +221,10 @@ def kinds(entry: Entry, rules: Sequence[Rule], known: Sequence[Literal]) -> set[
             kinds |= files.by_head(chunk)
         for number, view in enumerate(views.of(chunk) if mild else (chunk,)):
             kinds |= _in_bytes(view, rules, known)
+            kinds |= {*pieces.kinds_in(view, HEADS)} if mild else set()
             kinds |= {"a data file"} if number and files.holds_rows(view) else set()
-        kinds |= _in_bytes(chunk[::-1], SURE, ()) if mild else set()
+        for turned in (chunk[::-1], chunk.translate(ROT13)) if mild else ():
+            kinds |= _in_bytes(turned, SURE, ())
     return kinds
 
 

@@ -15,7 +15,7 @@ _FORMS = (
     rule(
         "a private key",
         "private",
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s+[A-Za-z0-9+/]{40,}",
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|[\s\"',+#*>|-])+[A-Za-z0-9+/]{40,}",
         mild=True,
     ),
     rule("a private key", "ssh2", r"---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----", mild=True),
