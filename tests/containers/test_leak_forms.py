@@ -498,6 +498,20 @@ HARMLESS = {
     "whom to ask": ("README.md", "risk@example.com\nml@example.com\n"),
     "a picture": ("a.svg", '<svg><path d="M 10 10 L 20 20 L 30 30"/><text x="1" y="2">a</text></svg>'),
     "words on data": ("README.md", "A FeatureCollection has features. BEGIN:VCARD begins a card. import sqlite3\n"),
+    "a colour of a token": ("a.py", "COLOURS = {'white': '#d4d2c8'}\nSTYLES = {'token': COLOURS['white']}\n"),
+    "texts that code puts together": (
+        "a.py",
+        (
+            'KIND = "key" + "_" + "id"\nHEADS = ["AKIA", "ASIA", "AROA", "AIDA", "ANPA"]\nMARK = "".join(chr(c) for c in range(65, 91))\n'
+            'NAME = f"{KIND}_{1}"\nWORDS = "%s of %s" % ("a token", "no form")\nurl = "https://" + host + "/" + path\n'
+        ),
+    ),
+    "lines that begin with a head": ("a.md", "sk-learn\nhf_hub\nghp_\nabcdefghijklmnopqrstuvwxyzabcdefghijklmnop\n"),
+    "numbers that are letters too": ("a.json", json.dumps({"ages": [*range(32, 99)], "bits": ["0110", "1001"] * 30})),
+    "several values of a name": (
+        "a.py",
+        "url = fetch()\nif not url:\n    url = 'github.com/x'\nurl = f'ssh://{url}'\n",
+    ),
     "colours": ("a.py", "COLOURS = ['#ff0000', '#00ff00', '#0000ff']\nSALT = 'ab' * 3\n"),
     "words on registries": ("README.md", "registry = the place where models are; channels:\n - email\n - phone\n"),
     "hosts": ("c.toml", 'host = "0.0.0.0"\nserver = "uvicorn"\nhostname = "localhost"\n'),
