@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ekiben.containers import leaks
-from ekiben.containers.leaks import Machine
+from ekiben.containers.leaks import Machine, folding
 
 # Secrets are made here, in parts, so that this file holds none of them.
 DRAW = random.Random("pieces")
@@ -531,3 +531,19 @@ def test_a_secret_is_found_whatever_holds_it(tmp_path, planted):
 def test_a_file_that_has_no_business_in_an_image_is_found(tmp_path, planted):
     name, data, kind = FILES[planted]
     assert kind in kinds_in(tmp_path, name, data)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 'a' * 999999999 + 'b'",
+        "x = '%999999999d' % 1 + '{:999999999}'.format(1) + '%*d' % (999999999, 1)",
+        "x = ''.join(chr(c) for c in range(10 ** 9)) + str(bytes(10 ** 9))",
+        "x = ''.join(''.join(''.join(chr(65) for a in range(4000)) for b in range(4000)) for c in range(4000))",
+        "x = 'a'" + ".replace('b', 'c')" * 3000,
+        "x = __import__('os').getenv('HOME') + open('a').read() + exec('b' + c)",
+        "x = 'a' + (",
+    ],
+)
+def test_code_that_makes_too_much_or_does_something_is_left_as_it_is(source):
+    assert not [*folding.folded(source.encode())]
