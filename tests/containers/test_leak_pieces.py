@@ -428,7 +428,7 @@ FILES = {  # of kinds that have no business there, also under another name
     ".env of production": ("prod.env", "A=1", SECRETS),
     ".env under another name": ("settings.txt", f"DATABASE_PASS{'WORD'}={PASSWORD}\nMODE=1\n", LOGIN),
     ".npmrc": (".npmrc", "a=1", LOGINS),
-    ".npmrc under another name": ("npm.txt", f"//registry.npmjs.org/:_auth{'Token'}={mixed(36)}\n", "a login of npm"),
+    ".npmrc under another name": ("npm.txt", f"//npm.example.com/:_auth{'Token'}={mixed(36)}\n", "a login of npm"),
     ".pypirc": (".pypirc", "[pypi]", LOGINS),
     ".pypirc under another name": ("upload.txt", f"[pypi]\nusername = alice\npassword = {PASSWORD}\n", LOGIN),
     "netrc under another name": ("logins.txt", f"machine git.example.com login alice pass{'word'} {PASSWORD}\n", NETRC),
