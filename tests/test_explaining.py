@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import msgspec
 import pandas as pd
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -353,8 +352,7 @@ def test_a_process_explains_what_the_package_explains_is_ended_when_nobody_wants
         for job in waiting:
             assert job.future.result(PATIENCE_S).explanations[0]["contributions"] == wanted.contributions
 
-        (process,) = psutil.Process().children()
-        process.kill()
+        pool._slots[0]._process.kill()
         until(lambda: not pool.is_warm, PATIENCE_S)
         assert pool.waits_ms() == 1e3 * pool.started_s  # of the one that is to come
 

@@ -547,3 +547,10 @@ def test_a_file_that_has_no_business_in_an_image_is_found(tmp_path, planted):
 )
 def test_code_that_makes_too_much_or_does_something_is_left_as_it_is(source):
     assert not [*folding.folded(source.encode())]
+
+
+@pytest.mark.parametrize("join", ["\\\n", "%20", "&#32;", "\\x41", "\u200b"])
+def test_half_a_word_beside_what_is_joined_is_not_taken_for_another(tmp_path, join):
+    lines = [f"A={join} B\n{'.' * n} WORKDIR /home/bentoml/bento\n{'-' * 700}\n" for n in range(200, 290)]
+    (tmp_path / "notes.txt").write_text("".join(lines))
+    assert leaks.scan(tmp_path, own=Machine()) == ()

@@ -50,6 +50,7 @@ _ENTITY = re.compile(rb"&#x?[0-9a-fA-F]{2,6};")
 _SOFT = re.compile(rb"=(?:\r?\n|[0-9A-F]{2}(?:=[0-9A-F]{2}){3,}|(?<=\w=)(?:20|3D)(?=[A-Za-z_-]))")
 _JOINED = re.compile(rb"([\"'])[ \t]*(?:\+[ \t]*)?(?:\\?\r?\n[ \t]*)?(?:\+[ \t]*)?\1")
 _CONTINUED = re.compile(rb"\\\r?\n[ \t]*")
+_SPACE = re.compile(rb"\s")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BACKSLASH = re.compile(rb"\\")
 _ESCAPED = re.compile(rb"\\(?:u00(?=[0-7])|U000000(?=[0-7])|x(?=[2-7]))([0-7][0-9a-fA-F])")
@@ -173,16 +174,23 @@ def _joined(chunk: bytes) -> Iterator[bytes]:
 
 
 def _around(pattern: re.Pattern[bytes], chunk: bytes) -> Iterator[bytes]:
-    """Give what stands around each match, where matches are near each other as one."""
+    """Give what stands around each match in whole words, where matches are near each other as one."""
     start = end = 0
     for match in pattern.finditer(chunk):
         if match.start() > end:
             if end:
-                yield chunk[start:end]
+                yield _in_words(chunk, start, end)
             start = max(end, match.start() - NEAR)
         end = match.end() + NEAR
     if end:
-        yield chunk[start:end]
+        yield _in_words(chunk, start, end)
+
+
+def _in_words(chunk: bytes, start: int, end: int) -> bytes:
+    """Cut a piece out where no word is cut, or one that is longer than any: half of a path is another."""
+    first = max(chunk.rfind(space, max(0, start - NEAR), start) for space in (b" ", b"\n"))
+    last = _SPACE.search(chunk, end, end + NEAR)
+    return chunk[start if first < 0 else first : end if last is None else last.start()]
 
 
 def _percent(chunk: bytes) -> Iterator[bytes]:
