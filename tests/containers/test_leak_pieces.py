@@ -484,9 +484,13 @@ FILES = {  # of kinds that have no business there, also under another name
     "a host": ("a.txt", "http://mlflow" + ".corp:5000/api", HOST),
     "the machine": ("a.txt", "ran on gpu-box-17.", "the name of this machine"),
     "the machine in rows": ("a.py", "HOST = 'GPU-BOX-17'", "the name of this machine"),
-    "an index": ("r.txt", "--extra-index-" + "url https://pkgs.example.com/simple\nx==1\n", INDEX),
-    "an index of poetry": ("p.toml", '[[tool.poetry.source]]\nname = "x"\nurl = "https://pkgs.example.com/"\n', INDEX),
-    "an index with a login": ("r.txt", f"--index-url https://bot:{PASSWORD}@pkgs.example.com/simple\n", ADDRESS),
+    "an index": ("r.txt", "--extra-index-" + "url https://wheels.example.com/simple\nx==1\n", INDEX),
+    "an index of poetry": (
+        "p.toml",
+        '[[tool.poetry.source]]\nname = "x"\nurl = "https://wheels.example.com/"\n',
+        INDEX,
+    ),
+    "an index with a login": ("r.txt", "--index-" + f"url https://bot:{PASSWORD}@wheels.example.com/simple\n", ADDRESS),
     "a database in bytes": ("a.bin", b"\x00\x01" + DSN.encode() + b"\x00", ADDRESS),
 }
 
