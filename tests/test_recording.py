@@ -322,7 +322,7 @@ def test_the_loop_appends_what_python_appends(tmp_path):
     path = tmp_path / "one"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     state, wanted = array("q", [file, 0, 10**9, 5]), b""
-    for n in range(300):
+    for n in (*range(300), 4095, 4096, 4097, 70_000):
         payload = random.Random(n).randbytes(n)
         assert loops.kept(state, payload, 5)
         wanted += FRAME.pack(n, crc32(payload)) + payload

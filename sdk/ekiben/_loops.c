@@ -7,6 +7,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <poll.h>
 #include <stdint.h>
@@ -1062,8 +1065,42 @@ static void crcs_made(void) {
     }
 }
 
-/* The CRC-32 of zlib, eight bytes at a time. */
+#if defined(__x86_64__)
+/* Products without carries, as "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction" (Gopal et al., Intel, 2009)
+   has them: sixteen bytes at a time, and no table that other work has pushed out of the caches. */
+__attribute__((target("pclmul,sse4.1")))
+static uint32_t crc_by_products(const uint8_t *bytes, Py_ssize_t n) {
+    const __m128i by_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0), by_4 = _mm_set_epi64x(0, 0x163cd6124);
+    const __m128i divisor = _mm_set_epi64x(0x1f7011641, 0x1db710641), low = _mm_set_epi32(0, 0, 0, -1);
+    uint8_t first[32] = {0};                /* zeros in front change nothing: so no byte is left over at the end */
+    Py_ssize_t odd = (n - 1) % 16 + 1;
+    memcpy(first + 16 - odd, bytes, (size_t)odd + 16);
+    for (int k = 0; k < 4; k++) {
+        first[16 - odd + k] ^= 0xff;
+    }
+    __m128i sum = _mm_loadu_si128((const __m128i *)first), next = _mm_loadu_si128((const __m128i *)(first + 16));
+    for (Py_ssize_t at = odd; at < n; at += 16) {
+        if (at > odd) {
+            next = _mm_loadu_si128((const __m128i *)(bytes + at));
+        }
+        __m128i ahead = _mm_xor_si128(_mm_clmulepi64_si128(sum, by_16, 0x00), _mm_clmulepi64_si128(sum, by_16, 0x11));
+        sum = _mm_xor_si128(ahead, next);
+    }
+    sum = _mm_xor_si128(_mm_srli_si128(sum, 8), _mm_clmulepi64_si128(sum, by_16, 0x10));
+    sum = _mm_xor_si128(_mm_srli_si128(sum, 4), _mm_clmulepi64_si128(_mm_and_si128(sum, low), by_4, 0x00));
+    __m128i times = _mm_clmulepi64_si128(_mm_and_si128(sum, low), divisor, 0x10);
+    sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_and_si128(times, low), divisor, 0x00));
+    return ~(uint32_t)_mm_extract_epi32(sum, 1);
+}
+#endif
+
+/* The CRC-32 of zlib: by products where the processor has them and there are enough bytes, else by tables, eight at a time. */
 static uint32_t crc_of(const uint8_t *bytes, Py_ssize_t n) {
+#if defined(__x86_64__)
+    if (n >= 32 && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1")) {
+        return crc_by_products(bytes, n);
+    }
+#endif
     uint32_t crc = 0xffffffff;
     for (; n >= 8; n -= 8, bytes += 8) {
         crc ^= (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
