@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import time
@@ -10,13 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from isal import isal_zlib
+
 from ekiben.recording.segments import OPEN, PACKED, WHOLE
 
 if os.name == "posix":
     import fcntl
 
 DAY_S = 86_400
-LEVEL = 1  # of compression: the best takes 7 µs a record in place of 3, as much as the third of a request, and saves a fourteenth
+LEVEL = 2  # of compression, from 0 to 3: the best takes a third more and saves a hundredth
+GZIP = 31  # the window's largest size, and gzip's head and end around what is packed
 PIECE = 1 << 20  # bytes that are compressed in one go; between two, who answers must give the interpreter away
 
 
@@ -85,8 +87,10 @@ def _pack(path: Path) -> None:
     with suppress(OSError):
         try:
             with path.open("rb") as plain, beside.open("wb") as file:
-                with gzip.GzipFile("", "wb", compresslevel=LEVEL, fileobj=file, mtime=0) as packed:
-                    shutil.copyfileobj(plain, packed, PIECE)
+                packer = isal_zlib.compressobj(LEVEL, wbits=GZIP)
+                while piece := plain.read(PIECE):
+                    file.write(packer.compress(piece))
+                file.write(packer.flush())
                 file.flush()
                 os.fsync(file.fileno())
             shutil.copystat(path, beside)
