@@ -33,7 +33,7 @@ def tree_of(rng, n_splits, n_features, target):
     )
 
 
-def forest_of(seed=0, *, n_trees=3, n_splits=4, bits=64, strict=False):
+def forest_of(seed=0, *, n_trees=3, n_splits=4, n_features=5, bits=64, strict=False):
     rng = np.random.default_rng(seed)
-    trees = [constant(0.5, 1), *(tree_of(rng, n_splits, 5, i % 2) for i in range(n_trees))]
-    return grow(trees, n_features=5, n_targets=2, strict=strict, bits=bits)
+    trees = [constant(0.5, 1), *(tree_of(rng, n_splits, n_features, i % 2) for i in range(n_trees))]
+    return grow(trees, n_features=n_features, n_targets=2, strict=strict, bits=bits)

@@ -468,6 +468,7 @@ static PyObject *loops_powers(PyObject *self, PyObject *args) {
 
 enum { QUESTIONS = 8 };          /* of a branch: the bits of a byte */
 enum { BRANCHES_AT_ONCE = 32 };  /* whose rows are on their way from memory together */
+enum { LANES = 2 };              /* sums that branches are added to in turn: none waits for the one before it */
 #if defined(__GNUC__)
 #define NEAR(place) __builtin_prefetch(place)
 #else
@@ -477,14 +478,16 @@ enum { BRANCHES_AT_ONCE = 32 };  /* whose rows are on their way from memory toge
 typedef struct {
     Py_ssize_t n_features, n_bits, n_branches, n_slots, n_players;
     int strict, narrow, single;  /* single: the table has numbers of 32 bits */
+    int few;                     /* whether 16 bits hold the place of every bit, and 8 every player */
     double *edges;               /* the thresholds of all features, one after the other */
     int64_t *edge;               /* where those of each feature begin; one more is the end */
     uint8_t *answers;            /* for each feature a row of bytes for each bin, and one for a missing number */
     int64_t *answer;             /* where those of each feature begin; one more is the end */
     int64_t *width;              /* bytes of a row */
-    int32_t *slots;              /* where the bit of each question is; the last eight bits are always 0 */
-    int64_t *begins;             /* where the rows of each branch begin */
-    int32_t *owners;             /* of each slot; one beyond the players for none */
+    void *slots;                 /* where the bit of each question is; the last eight bits are always 0 */
+    int32_t *begins;             /* where the rows of each branch begin */
+    void *owners;                /* of each slot; one beyond the players for none */
+    int32_t *widest;             /* of the branches that are looked up together: up to which slot one has an owner */
     Py_buffer table;
 } Tables;
 
@@ -501,6 +504,7 @@ static void tables_free(Tables *tables) {
         free(tables->slots);
         free(tables->begins);
         free(tables->owners);
+        free(tables->widest);
         if (tables->table.obj != NULL) {
             PyBuffer_Release(&tables->table);
         }
@@ -519,12 +523,22 @@ static void *copied(const Py_buffer *given) {
     return made == NULL ? NULL : memcpy(made, given->buf, (size_t)given->len);
 }
 
-static int32_t *narrowed(const Py_buffer *given) {
+/* Give 64-bit integers in so many bytes each: 1, 2 or 4. */
+static void *narrowed(const Py_buffer *given, size_t size) {
     Py_ssize_t n = given->len / 8;
     const int64_t *values = given->buf;
-    int32_t *made = malloc((size_t)n * sizeof *made + 1);
+    void *made = malloc((size_t)n * size + 1);
+    uint8_t *bytes = made;
+    uint16_t *small = made;
+    int32_t *large = made;
     for (Py_ssize_t i = 0; made != NULL && i < n; i++) {
-        made[i] = (int32_t)values[i];
+        if (size == 1) {
+            bytes[i] = (uint8_t)values[i];
+        } else if (size == 2) {
+            small[i] = (uint16_t)values[i];
+        } else {
+            large[i] = (int32_t)values[i];
+        }
     }
     return made;
 }
@@ -569,17 +583,30 @@ static int took_branches(Tables *made, const Py_buffer *given) {
         return 0;
     }
     int64_t n_rows = made->table.len / size / made->n_slots;
-    made->slots = narrowed(&given[SLOTS]), made->begins = copied(&given[BEGINS]), made->owners = narrowed(&given[OWNERS]);
-    int fits = made->slots != NULL && made->begins != NULL && made->owners != NULL
-        && made->table.len == n_rows * made->n_slots * size;
+    const int64_t *slots = given[SLOTS].buf, *begins = given[BEGINS].buf, *owners = given[OWNERS].buf;
+    int fits = made->table.len == n_rows * made->n_slots * size && n_rows < INT32_MAX;
     for (Py_ssize_t i = 0; fits && i < n; i++) {
         int64_t most = 0;        /* the largest byte that this branch can get */
         for (int k = 0; k < QUESTIONS; k++) {
-            most |= (int64_t)(made->slots[i * QUESTIONS + k] < made->n_bits - 8) << k;
+            most |= (int64_t)(slots[i * QUESTIONS + k] < made->n_bits - 8) << k;
         }
-        fits = made->begins[i] >= 0 && made->begins[i] < n_rows - most;
+        fits = begins[i] >= 0 && begins[i] < n_rows - most;
     }
-    return fits;
+    if (!fits) {
+        return 0;
+    }
+    made->few = made->n_bits <= UINT16_MAX && made->n_players <= UINT8_MAX;
+    made->slots = narrowed(&given[SLOTS], made->few ? 2 : 4), made->owners = narrowed(&given[OWNERS], made->few ? 1 : 4);
+    made->begins = narrowed(&given[BEGINS], 4);
+    made->widest = calloc((size_t)(n / BRANCHES_AT_ONCE + 1), sizeof *made->widest);
+    for (Py_ssize_t i = 0; made->widest != NULL && i < n; i++) {
+        int32_t *widest = &made->widest[i / BRANCHES_AT_ONCE], wide = (int32_t)made->n_slots;
+        while (wide > *widest && owners[i * made->n_slots + wide - 1] == made->n_players) {
+            wide--;
+        }
+        *widest = wide > *widest ? wide : *widest;
+    }
+    return made->slots != NULL && made->begins != NULL && made->owners != NULL && made->widest != NULL;
 }
 
 PyDoc_STRVAR(tables_doc,
@@ -633,63 +660,99 @@ static int64_t bin_of(const Tables *tables, Py_ssize_t feature, double number) {
     return low;
 }
 
+/* Add the rows of some branches, of which `wide` numbers have owners, to the sums of the lanes in turn. */
+static inline void added(const Tables *tables, Py_ssize_t start, Py_ssize_t n, const int32_t *at, int few, int single, Py_ssize_t wide,
+                         double *sums) {
+    Py_ssize_t n_slots = tables->n_slots, n_sums = tables->n_players + 1;
+    const float *low = tables->table.buf;
+    const double *high = tables->table.buf;
+    const uint8_t *small = (const uint8_t *)tables->owners + (few ? start * n_slots : 0);
+    const int32_t *large = (const int32_t *)tables->owners + (few ? 0 : start * n_slots);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        double *lane = sums + i % LANES * n_sums;
+        for (Py_ssize_t j = 0; j < wide; j++) {
+            Py_ssize_t from = at[i] * n_slots + j;
+            lane[few ? small[i * n_slots + j] : large[i * n_slots + j]] += single ? (double)low[from] : high[from];
+        }
+    }
+}
+
 /* Add up what the branches say for the answers of one row: a few rows of the table are asked for before the first is read. */
-static void looked_up(const Tables *tables, const uint8_t *bits, double *sums) {
-    Py_ssize_t n_slots = tables->n_slots;
-    const float *narrow = tables->table.buf;
-    const double *wide = tables->table.buf;
+static inline void gathered(const Tables *tables, const uint8_t *bits, int few, int single, double *sums) {
     const char *bytes = tables->table.buf;
-    Py_ssize_t row = n_slots * (tables->single ? 4 : 8);
+    Py_ssize_t row = tables->n_slots * (single ? 4 : 8);
+    const uint16_t *small = tables->slots;
+    const int32_t *large = tables->slots;
     for (Py_ssize_t start = 0; start < tables->n_branches; start += BRANCHES_AT_ONCE) {
         Py_ssize_t left = tables->n_branches - start, n = left < BRANCHES_AT_ONCE ? left : BRANCHES_AT_ONCE;
-        int64_t at[BRANCHES_AT_ONCE];
+        int32_t at[BRANCHES_AT_ONCE];
         for (Py_ssize_t i = 0; i < n; i++) {
-            const int32_t *slot = tables->slots + (start + i) * QUESTIONS;
+            Py_ssize_t slot = (start + i) * QUESTIONS;
             int asked = 0;
             for (int k = 0; k < QUESTIONS; k++) {
-                asked |= bits[slot[k]] << k;
+                asked |= bits[few ? small[slot + k] : large[slot + k]] << k;
             }
             at[i] = tables->begins[start + i] + asked;
             NEAR(bytes + at[i] * row);
             NEAR(bytes + at[i] * row + row - 1);
         }
-        const int32_t *owner = tables->owners + start * n_slots;
-        for (Py_ssize_t i = 0; i < n; i++, owner += n_slots) {
-            const float *low = narrow + at[i] * n_slots;
-            const double *high = wide + at[i] * n_slots;
-            for (Py_ssize_t j = 0; j < n_slots; j++) {
-                sums[owner[j]] += tables->single ? (double)low[j] : high[j];
-            }
+        switch (tables->widest[start / BRANCHES_AT_ONCE]) { /* so that the usual widths are known when this is compiled */
+            case 4: added(tables, start, n, at, few, single, 4, sums); break;
+            case 5: added(tables, start, n, at, few, single, 5, sums); break;
+            case 6: added(tables, start, n, at, few, single, 6, sums); break;
+            case 7: added(tables, start, n, at, few, single, 7, sums); break;
+            case 8: added(tables, start, n, at, few, single, 8, sums); break;
+            default: added(tables, start, n, at, few, single, tables->widest[start / BRANCHES_AT_ONCE], sums);
         }
     }
 }
 
-PyDoc_STRVAR(parts_doc,
-"parts(tables, numbers, sums)\n--\n\n"
-"Break the sum for one row down: add to `sums`, float64 of shape (n_players + 1,), what each feature adds; the last is none.");
+static void looked_up(const Tables *tables, const uint8_t *bits, double *sums) {
+    if (tables->few && tables->single) {
+        gathered(tables, bits, 1, 1, sums);
+    } else if (tables->few) {
+        gathered(tables, bits, 1, 0, sums);
+    } else if (tables->single) {
+        gathered(tables, bits, 0, 1, sums);
+    } else {
+        gathered(tables, bits, 0, 0, sums);
+    }
+}
 
-static PyObject *loops_parts(PyObject *self, PyObject *args) {
-    PyObject *capsule, *given;
-    Py_buffer made;
+PyDoc_STRVAR(parts_doc,
+"parts(tables, numbers)\n--\n\n"
+"Break the sum for one row down: what each feature adds to it, as a list.");
+
+static PyObject *loops_parts(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOw*", &capsule, &given, &made)) {
+    Tables *tables = n_args == 2 ? PyCapsule_GetPointer(args[0], TABLES) : NULL;
+    if (tables == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "parts(tables, numbers)");
+        }
         return NULL;
     }
-    Tables *tables = PyCapsule_GetPointer(capsule, TABLES);
-    PyObject *numbers = tables == NULL ? NULL : PySequence_Fast(given, "numbers must be a sequence");
-    uint8_t *bits = numbers == NULL ? NULL : malloc((size_t)tables->n_bits);
-    int fits = bits != NULL, is_list = numbers != NULL && PyList_Check(numbers);
-    if (fits && ((is_list ? PyList_Size(numbers) : PyTuple_Size(numbers)) != tables->n_features
-                 || made.len != (tables->n_players + 1) * 8)) {
-        PyErr_SetString(PyExc_ValueError, "A row must have one number for each feature.");
-        fits = 0;
+    PyObject *numbers = PySequence_Fast(args[1], "numbers must be a sequence");
+    if (numbers == NULL) {
+        return NULL;
     }
-    uint8_t *bit = bits;
-    for (Py_ssize_t i = 0; fits && i < tables->n_features; i++) {
+    Py_ssize_t n_sums = tables->n_players + 1;
+    double *sums = malloc((size_t)(LANES * n_sums) * sizeof *sums + (size_t)tables->n_bits);
+    uint8_t *bits = (uint8_t *)(sums + LANES * n_sums), *bit = bits;
+    PyObject *found = NULL;
+    int is_list = PyList_Check(numbers);
+    if (sums == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if ((is_list ? PyList_Size(numbers) : PyTuple_Size(numbers)) != tables->n_features) {
+        PyErr_SetString(PyExc_ValueError, "A row must have one number for each feature.");
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < tables->n_features; i++) {
         double number = PyFloat_AsDouble(is_list ? PyList_GetItem(numbers, i) : PyTuple_GetItem(numbers, i));
         if (number == -1.0 && PyErr_Occurred()) {
-            fits = 0;
-            break;
+            goto done;
         }
         number = tables->narrow ? (double)(float)number : number;
         int64_t n_edges = tables->edge[i + 1] - tables->edge[i];
@@ -699,19 +762,20 @@ static PyObject *loops_parts(PyObject *self, PyObject *args) {
             memcpy(bit, spread[told[j]], 8);
         }
     }
-    if (fits) {
-        memset(bit, 0, 8);
-        looked_up(tables, bits, made.buf);
-    } else if (!PyErr_Occurred()) {
-        PyErr_NoMemory();
+    memset(bit, 0, 8);
+    memset(sums, 0, (size_t)(LANES * n_sums) * sizeof *sums);
+    looked_up(tables, bits, sums);
+    found = PyList_New(tables->n_players);
+    for (Py_ssize_t i = 0; found != NULL && i < tables->n_players; i++) {
+        PyObject *part = PyFloat_FromDouble(sums[i] + sums[i + n_sums]);
+        if (part == NULL || PyList_SetItem(found, i, part) < 0) {
+            Py_CLEAR(found);
+        }
     }
-    free(bits);
-    Py_XDECREF(numbers);
-    PyBuffer_Release(&made);
-    if (!fits) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+done:
+    free(sums);
+    Py_DECREF(numbers);
+    return found;
 }
 
 /* ── lines ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
@@ -1183,7 +1247,7 @@ static PyMethodDef methods[] = {
     {"rows", loops_rows, METH_VARARGS, rows_doc},
     {"powers", loops_powers, METH_VARARGS, powers_doc},
     {"tables", loops_tables, METH_VARARGS, tables_doc},
-    {"parts", loops_parts, METH_VARARGS, parts_doc},
+    {"parts", (PyCFunction)(void (*)(void))loops_parts, METH_FASTCALL, parts_doc},
     {"folded", loops_folded, METH_VARARGS, folded_doc},
     {"kept", (PyCFunction)(void (*)(void))loops_kept, METH_FASTCALL, kept_doc},
     {"pulls", loops_pulls, METH_O, pulls_doc},

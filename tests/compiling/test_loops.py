@@ -8,6 +8,7 @@ import zipfile
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_what_is_no_forest_is_no_forest():
         lambda: loops.row(None, [0.0]),
         lambda: loops.row(taken),
         lambda: loops.rows(None, np.zeros(5), np.zeros(2)),
-        lambda: loops.parts(taken, [0.0], np.zeros(2)),
+        lambda: loops.parts(taken, [0.0]),
         lambda: loops.rows(taken, np.zeros((1, N_FEATURES)), b"no room to write"),
         lambda: loops.forest(1, 1, False, ()),
         lambda: loops.forest(1, 1, False, (1,) * 11),
@@ -209,9 +210,9 @@ def test_what_is_no_forest_is_no_forest():
 # ── tables
 
 
-def table_of(seed, *, bits=64, strict=False, single=False):
-    forest = forest_of(seed, n_trees=30, n_splits=6, bits=bits, strict=strict)
-    bins = Bins.of(forest)
+def table_of(seed, *, bits=64, strict=False, single=False, players=(), **shape):
+    forest = forest_of(seed, **{"n_trees": 30, "n_splits": 6, "bits": bits, "strict": strict} | shape)
+    bins = Bins.of(forest, players)
     leaves = np.where(forest.leaf_target == 1, forest.leaf_weight, 0.0)
     with pytest.MonkeyPatch.context() as patched:
         if single:
@@ -228,10 +229,56 @@ def test_what_features_add_is_the_same_to_the_bit(monkeypatch, bits, strict, sin
         forest, table = table_of(seed, bits=bits, strict=strict, single=single)
         assert (table.table.dtype == np.float32) == single
         rows = odd_rows(forest, np.random.default_rng(seed)).tolist()
-        quick = [table.row(row).tobytes() for row in rows]
-        with monkeypatch.context() as without:
-            without.setattr(tables, "loops", None)
-            assert [table.row(row).tobytes() for row in rows] == quick
+        assert same_without(monkeypatch, table, rows)
+
+
+def same_without(monkeypatch, table, rows):
+    """Tell whether numpy gives what the inner loops give; `==` of lists takes 0.0 and -0.0 for the same, and bytes do not."""
+    assert table._taken is not None
+    quick = np.array([table.row(row) for row in rows]).tobytes()
+    with monkeypatch.context() as without:
+        without.setattr(tables, "loops", None)
+        return np.array([table.row(row) for row in rows]).tobytes() == quick
+
+
+@built
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize(("n_features", "owned"), [(2, {2}), (9, {4, 5, 6, 7}), (12, {4, 5, 6, 7, 8})])
+def test_branches_of_any_number_of_features_add_the_same_to_the_bit(monkeypatch, n_features, owned, single):
+    forest, table = table_of(1, single=single, n_features=n_features, n_trees=150, n_splits=8)
+    n_owned = (table.owners.reshape(len(table.begins), -1) < n_features).sum(axis=1)
+    assert (np.diff(n_owned) <= 0).all()  # those of as many features are next to each other
+    assert owned <= set(n_owned.tolist())
+    assert same_without(monkeypatch, table, odd_rows(forest, np.random.default_rng(0), 50).tolist())
+
+
+@built
+@pytest.mark.parametrize("single", [False, True])
+def test_more_players_than_a_byte_counts_add_the_same_to_the_bit(monkeypatch, single):
+    forest, table = table_of(1, single=single, players=[0, 255, 256, 257, 70_000])
+    rows = odd_rows(forest, np.random.default_rng(0), 50).tolist()
+    assert same_without(monkeypatch, table, rows)
+    plain = table_of(1, single=single)[1]
+    assert [table.row(row)[256:258] for row in rows] == [plain.row(row)[2:4] for row in rows]
+
+
+@built
+def test_tables_that_were_packed_in_any_order_of_branches_add_up_as_well(monkeypatch):
+    forest, table = table_of(1, n_features=9, n_trees=60, n_splits=8)
+    order = np.random.default_rng(0).permutation(len(table.begins))
+    slots, owners = (each.reshape(len(order), -1)[order].ravel() for each in (table.slots, table.owners))
+    mixed = replace(table, slots=slots, begins=table.begins[order], owners=owners)
+    rows = odd_rows(forest, np.random.default_rng(0), 50).tolist()
+    assert same_without(monkeypatch, mixed, rows)
+    np.testing.assert_allclose(
+        [mixed.row(row) for row in rows], [table.row(row) for row in rows], rtol=1e-12, atol=1e-13
+    )
+
+
+def test_large_tables_are_kept_in_32_bits_and_small_ones_in_64():
+    small, large = table_of(1)[1], table_of(1, n_features=9, n_trees=150, n_splits=8)[1]
+    assert small.table.nbytes <= filling.EXACT_BYTES < 2 * large.table.nbytes
+    assert (small.table.dtype, large.table.dtype) == (np.float64, np.float32)
 
 
 @built
@@ -263,17 +310,20 @@ def test_tables_that_lead_astray_are_refused_or_stay_within_their_arrays(which, 
     with suppress(ValueError):
         taken = loops.tables(found.n_players, False, False, False, table, tuple(parts))
     for row in ([0.0] * N_FEATURES, [9.0] * N_FEATURES, [float("nan")] * N_FEATURES) if taken else ():
-        loops.parts(taken, row, np.zeros(found.n_players + 1))
+        assert len(loops.parts(taken, row)) == found.n_players
 
 
 @built
 def test_a_row_that_does_not_fit_the_tables_is_refused():
     _, found = table_of(0)
-    for row, sums in (([0.0], np.zeros(6)), ([0.0] * N_FEATURES, np.zeros(2))):
+    for row in ([0.0], [0.0] * (N_FEATURES + 1), ()):
         with pytest.raises(ValueError, match="one number for each feature"):
-            loops.parts(found._taken, row, sums)
-    with pytest.raises(TypeError):
-        loops.parts(found._taken, ["a"] * N_FEATURES, np.zeros(found.n_players + 1))
+            loops.parts(found._taken, row)
+    for row in (["a"] * N_FEATURES, None):
+        with pytest.raises(TypeError):
+            loops.parts(found._taken, row)
+    with pytest.raises(TypeError, match="parts"):
+        loops.parts(found._taken)
 
 
 # ── sums of weighed features

@@ -105,6 +105,8 @@ class Grown(Sums):
     def met(self, row: Row) -> tuple[Sequence[float], list[float]]:
         """Give the features of one row, and add up the leaves for them."""
         features, summed = self.node.met(row)
+        if len(self.keep) == 1:  # nearly every model
+            return features, [summed[self.keep[0]] / self.by]
         return features, self._kept(summed)
 
     def one(self, features: Sequence[float]) -> list[float]:

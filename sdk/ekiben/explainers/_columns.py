@@ -276,12 +276,12 @@ class Folding:
     def __init__(self, owners: Rows, names: Sequence[str]) -> None:
         self._names, self._owners, self._n = list(names), owners, len(names)
         self._is_plain = owners.tolist() == list(range(self._n))
-        self._free = np.flatnonzero(owners < 0)
-        self._owned = np.where(owners < 0, self._n, owners)
-        self._places: list[int] = self._owned.tolist()
-        self._has_free = len(self._free) > 0
+        self._free: list[int] = np.flatnonzero(owners < 0).tolist()
+        self._places: list[int] = np.where(owners < 0, self._n, owners).tolist()
+        n_parts = len(self._places)
+        self._told = (array("d", [1.0]) * n_parts, array("q", self._places), array("d", [0.0]) * (self._n + 1), 0.0)
 
-    def __call__(self, parts: Matrix) -> dict[str, float]:
+    def __call__(self, parts: Sequence[float]) -> dict[str, float]:
         """Add the parts of the features of one row up.
 
         Raises
@@ -289,10 +289,13 @@ class Folding:
         ExplainError
             If a feature that no known value moves takes part: its column holds a value that the reference lacks.
         """
-        if self._has_free:
+        if self._free:
             self._refuse_moved(parts)
-        totals = parts if self._is_plain else np.bincount(self._owned, parts, self._n + 1)
-        return dict(zip(self._names, totals.tolist(), strict=False))
+        if self._is_plain:
+            totals = parts
+        else:
+            totals = self.summed(parts) if loops is None else loops.folded(parts, *self._told)[1]
+        return dict(zip(self._names, totals, strict=False))
 
     def summed(self, parts: Sequence[float]) -> list[float]:
         """Add parts up, the last number what no column owns."""
@@ -311,7 +314,7 @@ class Folding:
         ExplainError
             As above, when it is asked.
         """
-        places, n, has_free = self._places, self._n, self._has_free
+        places, n, has_free = self._places, self._n, bool(self._free)
         told = (array("d", weights).tobytes(), array("q", places).tobytes(), array("d", starts).tobytes())
 
         def weighed(row: Sequence[float]) -> tuple[float, list[float]]:
@@ -324,8 +327,8 @@ class Folding:
 
         return weighed
 
-    def _refuse_moved(self, parts: Matrix) -> None:
-        if np.abs(parts[self._free]).max() > 1e-9 * np.abs(parts).max():
+    def _refuse_moved(self, parts: Sequence[float]) -> None:
+        if max(abs(parts[i]) for i in self._free) > 1e-9 * max(map(abs, parts)):
             self._refuse()
 
     def _refuse(self) -> None:

@@ -154,7 +154,7 @@ class Linear:
             features = self.features(as_frame(dict(zip(self.context.names, columns, strict=True)), self.context.schema))
         fold = Folding(self.owners, self.context.names)
         moved = finite((features - self.means)[:, None] * self.weights)
-        told = [[list(fold(parts).values()) for parts in row] for row in moved]
+        told = [[list(fold(parts).values()) for parts in row] for row in moved.tolist()]
         return np.array(told).transpose(0, 2, 1), np.array(self.sums.bases)
 
     def _said(self, output: int, n_outputs: int) -> dict[str, Any]:

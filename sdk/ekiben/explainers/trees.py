@@ -191,25 +191,24 @@ class Trees:
         return self._told(self.engine.of_rows(rows), started)
 
     def _told(self, found: list[Broken], started: float) -> list[dict[str, Any]]:
-        folded = [self.fold(each.parts) for each in found]
+        told = list(map(self._document, found))
         elapsed_ms = (perf_counter() - started) * 1e3 / max(len(found), 1)
-        return [
-            {
-                **self._said(each.output, len(each.margins)),
-                "base_value": each.base,
-                "value": (value := each.margins[each.output]),
-                "contributions": contributions,
-                "faithfulness_error": gap(each.base, value, contributions.values()),
-                "elapsed_ms": elapsed_ms,
-            }
-            for each, contributions in zip(found, folded, strict=True)
-        ]
+        for document in told:
+            document["elapsed_ms"] = elapsed_ms
+        return told
+
+    def _document(self, broken: Broken) -> dict[str, Any]:
+        margins, output, base, parts = broken
+        told = (self.said.get(output) or self._said(output, len(margins))).copy()
+        told["base_value"], told["value"] = base, margins[output]
+        contributions = told["contributions"] = self.fold(parts)
+        told["faithfulness_error"] = gap(base, margins[output], contributions.values())
+        return told
 
     def _said(self, output: int, n_outputs: int) -> dict[str, Any]:
-        """Give what travels of an output but for the numbers."""
-        if (known := self.said.get(output)) is None:
-            told = explains(self.context, self.units, output, n_outputs)
-            known = self.said[output] = template(method=self.named, **told)
+        """Give what travels of an output but for the numbers, and remember it."""
+        told = explains(self.context, self.units, output, n_outputs)
+        known = self.said[output] = template(method=self.named, **told)
         return known
 
     def save(self, folder: Path) -> None:
@@ -364,9 +363,11 @@ class Library:
         if parts is None:
             raise ExplainError(_no_trees(Trees.method, self.estimator))
         own, margins = self.context.own(np.asarray(parts, dtype=np.float64)), self._margins(matrix)
+        chosen = picked(margins)
+        told = own[np.arange(len(own)), chosen].tolist()
         return [
-            Broken(margins=row.tolist(), output=int(output), base=float(part[output, -1]), parts=part[output, :-1])
-            for row, part, output in zip(margins, own, picked(margins), strict=True)
+            Broken(margins=row, output=output, base=base, parts=parts)
+            for row, (*parts, base), output in zip(margins.tolist(), told, chosen.tolist(), strict=True)
         ]
 
 
@@ -392,7 +393,7 @@ def _refuse_gaps(found: list[Broken]) -> None:
     """See that contributions add up to the sum of the leaves."""
     for each in found:
         value = each.margins[each.output]
-        gap = abs(each.base + float(each.parts.sum()) - value)
+        gap = abs(each.base + sum(each.parts) - value)
         if not gap <= TOLERANCE * max(1.0, abs(value)):
             raise ExplainError(
                 f"Contributions must add up to the margin within {TOLERANCE:g}. Got a gap of {gap:.3g}. "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 LEAVES_AT_ONCE = 2_000
-EXACT_BYTES = 16_000_000  # up to here numbers are kept in 64 bits
+EXACT_BYTES = 1_000_000  # up to here numbers are kept in 64 bits: they stay near all the same
 
 
 def tabulated(found: list[Branch], bins: Bins, background: Array | None = None) -> Tables:
@@ -35,8 +35,10 @@ def tabulated(found: list[Branch], bins: Bins, background: Array | None = None) 
     background
         Bins of rows, of shape (n_rows, n_features): the values are interventional then, and path-dependent without.
     """
+    asked = [(branch, sorted({bins.players[feature] for feature in branch.features})) for branch in found]
+    asked.sort(key=lambda each: -len(each[1]))  # so that those of as many players are added up together
+    found, players = [branch for branch, _ in asked], [own for _, own in asked]
     answers, slots = _asked(found, bins)
-    players = [sorted({bins.players[feature] for feature in branch.features}) for branch in found]
     n_slots = max(map(len, players), default=0) or 1
     sizes = np.array([1 << len(branch.questions) for branch in found], dtype=np.int64)
     begins = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)[: len(found)]

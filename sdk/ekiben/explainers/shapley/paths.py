@@ -235,8 +235,8 @@ class Paths:
         summed = [(part.share.prod(axis=1)[:, None] * part.value).sum(axis=0) for part in parts]
         self.base: list[float] = np.sum(summed, axis=0).tolist()  # what the forest gives on average, for each number
 
-    def row(self, features: Sequence[float], number: int = 0) -> Array:
-        """Break one of the sums for a row down: shape (n_features,)."""
+    def row(self, features: Sequence[float], number: int = 0) -> list[float]:
+        """Break one of the sums for a row down: one number for each feature."""
         bins = np.array(self.bins.row(features))
         gaps = bins < 0
         total = np.zeros(self.n_features)
@@ -244,7 +244,8 @@ class Paths:
             if part.feature.shape[1]:
                 added = _added(part, bins, gaps if gaps.any() else None) * part.value[:, number, None]
                 total += np.bincount(part.feature.ravel(), weights=added.ravel(), minlength=self.n_features)
-        return total
+        broken: list[float] = total.tolist()
+        return broken
 
     def save(self, folder: Path) -> None:
         """Write the paths, one array for each of their parts and for how many features lie on them."""

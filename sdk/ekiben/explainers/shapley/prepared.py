@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 FEW = 8  # rows whose features are made one by one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(NamedTuple):
     """One row's sums, the one that is explained, and what each player added to it from its base on."""
 
     margins: Sequence[float]
     output: int
     base: float
-    parts: Array
+    parts: Sequence[float]
 
 
 def features_of(grown: Grown, columns: Sequence[Sequence[Any]], n_rows: int) -> Array:
@@ -87,13 +86,15 @@ class Prepared:
         return [self._row(row, self.grown.one(row)) for row in features_of(self.grown, columns, len(rows)).tolist()]
 
     def _row(self, features: Sequence[float], told: Sequence[float]) -> Broken:
-        margins = [told[number] for number in self.numbers]
-        output = max(range(len(margins)), key=margins.__getitem__)
+        if len(self.numbers) == 1:  # nearly every model
+            margins, output = [told[self.numbers[0]]], 0
+        else:
+            margins = [told[number] for number in self.numbers]
+            output = max(range(len(margins)), key=margins.__getitem__)
         if isinstance(self.parts, Paths):
-            parts = self.parts.row(features, output)
-            return Broken(margins=margins, output=output, base=self.parts.base[output], parts=parts)
+            return Broken(margins, output, self.parts.base[output], self.parts.row(features, output))
         table = self.parts[output]
-        return Broken(margins=margins, output=output, base=table.base, parts=table.row(features))
+        return Broken(margins, output, table.base, table.row(features))
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from ekiben.loops import loops
 if TYPE_CHECKING:
     from ekiben.models import Array
 
+LANES = 2  # sums that branches are added to in turn
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """What the trees of one output add to each feature of a row, looked up.
 
@@ -79,20 +82,26 @@ class Tables:
         except ValueError:
             raise IntegrityError(_UNFIT) from None
 
-    def row(self, features: Sequence[float]) -> Array:
-        """Break the sum for a row down: shape (n_features,)."""
+    def row(self, features: Sequence[float]) -> Sequence[float]:
+        """Break the sum for a row down: one number for each feature."""
         if loops is not None and self._taken is not None:
-            parts: Array = np.zeros(self.n_players + 1)
-            loops.parts(self._taken, features, parts)
-            return parts[:-1]
+            parts: list[float] = loops.parts(self._taken, features)
+            return parts
         bins, answers = self.bins.row(features), self.answers
         told = [answers[i][bins[i]] for i in range(len(bins))]
         bits = np.unpackbits(np.concatenate([*told, _NONE]), bitorder="little")
         asked = np.packbits(bits.take(self.slots), bitorder="little")  # eight a branch: a byte
-        found = self.table.take(self.begins + asked, axis=0)
-        n_players = self.n_players
-        summed: Array = np.bincount(self.owners, weights=found.ravel(), minlength=n_players + 1)[:n_players]
+        found, n = self.table.take(self.begins + asked, axis=0), self.n_players + 1
+        lanes = np.bincount(self._places, weights=found.ravel(), minlength=LANES * n).reshape(LANES, n)
+        summed: list[float] = lanes.sum(axis=0)[:-1].tolist()
         return summed
+
+    @cached_property
+    def _places(self) -> Array:
+        """Where each slot is added: branches take the lanes in turn, as in the inner loops."""
+        n_branches, n = len(self.begins), self.n_players + 1
+        lanes = np.arange(n_branches) % LANES * n
+        return self.owners + np.repeat(lanes, self.table.shape[1])
 
     def save(self, folder: Path, stem: str) -> None:
         """Write the arrays."""
