@@ -67,8 +67,8 @@ class Meter:
     def _settle(self) -> None:
         """Count the explanations that were taken."""
         told: dict[tuple[str, str, str], list[float]] = {}
-        for _ in range(len(self._taken)):  # what is taken meanwhile is counted next time
-            with suppress(IndexError):  # somebody else counts, too
+        with suppress(IndexError):  # somebody else counts, too
+            for _ in range(len(self._taken)):  # what is taken meanwhile is counted next time
                 key, seconds = self._taken.popleft()
                 told.setdefault(key, []).append(seconds)
         for key, times in told.items():

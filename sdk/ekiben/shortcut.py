@@ -14,6 +14,7 @@ from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
 from ekiben.compiling import Plan, Row
 from ekiben.dataplane import DataPlane, cookie_of, n_rows
+from ekiben.dataplane.arms import Explain
 from ekiben.dialects import JSON
 from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
@@ -58,7 +59,8 @@ class Arm:
         self.headers = [(b"content-type", JSON.encode()), *((key.encode(), value.encode()) for key, value in told)]
         head = codecs.encode({"id": "", "arm": name, "model": self.model})
         self.head, self.tail = head[:7], head[7:-1]  # {"id":" and ","arm":"…","model":"…"
-        self.why: tuple[bytes, bytes] | None = None  # what an answer and a record say of explanations by the plan
+        self.explain: Explain | None = None  # by the plan, once somebody asks why
+        self.why = (b"", b"")  # what an answer and a record say of explanations by the plan
         self.why_us = QUICK_MS * 1e3  # what explaining one row took last; before, the most that it may take
 
 
@@ -207,10 +209,10 @@ class Lane:
                 encoded = codecs.encode(found)
             more, recorded = b"", encoded
             if why:
-                explained = self.plane.beside(arm.name, rows, at_once=True)
-                arm.why_us = explained.elapsed_ms * 1e3 / len(rows)
-                explanations, said, kept = self._why(arm, explained)
-                more = b"".join((b',"explanations":', explanations, said))
+                made, seconds = (arm.explain or self._explainer(arm))(rows)
+                arm.why_us = seconds * 1e6 / len(rows)
+                explanations, said, kept = self._why(arm, made, seconds * 1e3)
+                more = b',"explanations":' + explanations + said
                 recorded = _with(encoded, found, kept) if kept else encoded
         except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
             return None
@@ -240,25 +242,27 @@ class Lane:
         return self._told(asked, rows, found)
 
     def _told(self, asked: Asked, rows: Sequence[Sequence[Any]], found: Found) -> Outcome:
-        explanations, said, kept = self._why(asked.arm, found)
+        self._explainer(asked.arm)
+        explanations, said, kept = self._why(asked.arm, found.explanations, found.elapsed_ms)
         if self._keep is not None and kept:
             how = b"[" + b",".join([b"{" + kept + b"}"] * len(rows)) + b"]"
             self._record(self._keep, asked, rows, how, "explain")
         return self._outcome(asked, explanations, len(rows), said)
 
-    def _why(self, arm: Arm, found: Found) -> tuple[bytes, bytes, bytes]:
-        """Write what an arm's plan explained: the explanations, what an answer says of them, and what the record of each keeps.
-
-        All but the first is the same each time, up to the milliseconds that it took.
-        """
-        if arm.why is None:
-            untimed = msgspec.structs.replace(found, explanations=[{}], elapsed_ms=0.0)
+    def _explainer(self, arm: Arm) -> Explain:
+        """Give what explains an arm's rows, and write what is the same of every explanation, up to the milliseconds that it took."""
+        if arm.explain is None:
+            untimed = self.plane.untimed(arm.name)
             audit = self.plane.why(untimed)
             # all but the time, which is the last: without its 0.0 and what closes it
             arm.why = b"," + _encode(untimed.told())[1:-4], _encode(audit[0])[1:-5] if audit else b""
-        (said, kept), ms = arm.why, _encode(round(found.elapsed_ms, 3))
-        explanations = self.plane.encoded_of(found.explanations, found.explanations)
-        return explanations, said + ms, kept + ms + b"}" if kept else b""
+            arm.explain = self.plane.explainer(arm.name)
+        return arm.explain
+
+    def _why(self, arm: Arm, made: Sequence[dict[str, Any]], elapsed_ms: float) -> tuple[bytes, bytes, bytes]:
+        """Write what an arm's plan explained: the explanations, what an answer says of them, and what the record of each keeps."""
+        (said, kept), ms = arm.why, _encode(round(elapsed_ms, 3))
+        return self.plane.encoded_of(made, made), said + ms, kept + ms + b"}" if kept else b""
 
     def _record(self, keep: Keep, asked: Asked, rows: Sequence[Sequence[Any]], encoded: bytes, of: str) -> None:
         arm = asked.arm

@@ -33,6 +33,7 @@ NOT_SHOWN = (
 )
 
 Columns = Mapping[str, list[Any]]
+Explain = Callable[[Sequence[Sequence[Any]]], tuple[list[dict[str, Any]], float]]
 
 
 class Hooks:
@@ -165,6 +166,29 @@ class Arms:
         self._refuse_wide(arm, PLAIN)
         return self._made_here(arm, rows, PLAIN, at_once=at_once)
 
+    def explainer(self, arm: str) -> Explain:
+        """Give what explains rows of an arm by its plan alone, and tells how many seconds it took; it is for arms of which all may be told."""
+        documents, counts = self.packages[arm].documents, self._counts(arm)
+
+        def explain(rows: Sequence[Sequence[Any]]) -> tuple[list[dict[str, Any]], float]:
+            began = time.perf_counter()
+            made = documents(rows)
+            seconds = time.perf_counter() - began
+            counts(seconds)
+            return made, seconds
+
+        return explain
+
+    def untimed(self, arm: str) -> Found:
+        """Give what is told of every explanation of an arm by its plan, but for the time that it took."""
+        return answering.here(self.packages[arm], arm, [{}], PLAIN, 0.0)
+
+    def _counts(self, arm: str) -> Callable[[float], None]:
+        if self.explaining is None:
+            return lambda _seconds: None
+        found = self.untimed(arm)
+        return partial(self.explaining.counted.explained_here, arm, found.method, found.rung)
+
     def row_by_row(self, arm: str, rows: Sequence[Sequence[Any]]) -> Generator[None, None, Found]:
         """Explain as `beside` does at once, and let others go first between two rows."""
         self._refuse_wide(arm, PLAIN)
@@ -173,7 +197,7 @@ class Arms:
         for row in rows:
             if made:
                 yield
-            documents, took_s = self._documents(arm, partial(Package.documents, rows=[row]), at_once=True)
+            documents, took_s = self._documents(arm, Package.documents, [row], at_once=True)
             made, seconds = [*made, *documents], seconds + took_s
         return answering.here(self.packages[arm], arm, made, PLAIN, seconds, self.explaining)
 
@@ -206,23 +230,21 @@ class Arms:
     def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish, *, at_once: bool) -> Found:
         if isinstance(rows, Mapping):
             return self._made_here(arm, rows_of(rows, self.packages[arm]), wish, at_once=at_once)
-        made, seconds = self._documents(
-            arm, lambda package: list(map(explanations.to_json, package.explainer.explain(rows, seed=wish.seed)))
-        )
+        made, seconds = self._documents(arm, _explained, rows, wish.seed)
         return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
 
     def _made_here(self, arm: str, rows: Sequence[Sequence[Any]], wish: Wish, *, at_once: bool) -> Found:
         make = Package.documents if at_once else Package.documents_of_all
-        made, seconds = self._documents(arm, partial(make, rows=rows), at_once=at_once)
+        made, seconds = self._documents(arm, make, rows, at_once=at_once)
         return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
 
     def _documents(
-        self, arm: str, make: Callable[[Package], list[dict[str, Any]]], *, at_once: bool = False
+        self, arm: str, make: Callable[..., list[dict[str, Any]]], *given: Any, at_once: bool = False
     ) -> tuple[list[dict[str, Any]], float]:
         """Make what travels, and tell how long it took."""
         package, began = self.packages[arm], time.perf_counter()
         try:
-            return make(package), time.perf_counter() - began
+            return make(package, *given), time.perf_counter() - began
         except ExplainError as reason:
             raise refusals.unexplainable(str(reason)) from reason
         except (ValueError, ArithmeticError) as reason:
@@ -249,6 +271,10 @@ def n_rows(columns: Mapping[str, list[Any]]) -> int:
 def rows_of(columns: Columns, package: Package) -> list[tuple[Any, ...]]:
     """Turn columns into rows, in the order in which a model takes them."""
     return list(zip(*(columns[name] for name in package.schema.names), strict=True))
+
+
+def _explained(package: Package, rows: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
+    return list(map(explanations.to_json, package.explainer.explain(rows, seed=seed)))
 
 
 def _seen(package: Package) -> dict[str, frozenset[Any]]:
