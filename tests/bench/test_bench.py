@@ -149,8 +149,9 @@ def test_a_goal_is_met_missed_or_not_measured():
 def test_what_explanations_cost_is_told_as_it_is_found(tmp_path):
     said = []
     bench = explaining.Bench(folder=tmp_path, plan=explaining.SHORT, say=said.append)
-    found = explaining.together(bench)
-    (line,) = said
-    assert line.startswith("together, p50 ms, round 1 of 1: predict ")
-    assert set(found) == {"predict", "with explanations", "explain"}
-    assert all(value > 0 for value in found.values())
+    for name, (model, frame) in explaining.explained_at_once().items():
+        found = explaining.together(bench, name, model, frame)
+        assert said.pop().startswith(f"{name} together, p50 ms, round 1 of 1: predict ")
+        assert not said
+        assert set(found) == {"predict", "with explanations", "explain", "ratio"}
+        assert all(value > 0 for value in found.values())
