@@ -19,6 +19,7 @@ from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
 from asking import Caller, ask
 from ekiben import pack, protocol, routing, shortcut, tables, ticketing
@@ -28,6 +29,7 @@ from ekiben.dialects import Request
 from ekiben.dialects.rows import Rows
 from ekiben.endpoints import Endpoint
 from ekiben.errors import EkibenError
+from ekiben.explainers.trees import Trees
 from ekiben.explaining.answering import Explaining
 from ekiben.explaining.apart import Pool
 from ekiben.explaining.messages import Done
@@ -990,6 +992,34 @@ class _Prepares(Hooks):
 
 def test_what_is_explained_here_is_not_refused_where_no_process_has_room(apart, row):
     assert in_one_pass(apart(0, is_quick=True, hooks=_Prepares()).endpoint, row, 1) == [None]
+
+
+@pytest.fixture(scope="module")
+def boosted():
+    """A model of XGBoost, whose plan has no answer for a number that 32 bits cannot hold."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"size": rng.uniform(0.5, 9, 200), "age": rng.uniform(18, 90, 200)})
+    model = XGBClassifier(n_estimators=5, max_depth=3).fit(X, X["size"] * 10 + X["age"] > 100)
+    return pack(model, name="risk", reference=X, explainer="trees", overview=False)
+
+
+@pytest.mark.parametrize("hooks", [Hooks(), _Prepares()], ids=["none", "preprocess"])
+def test_a_row_that_only_a_library_explains_keeps_nobody_waiting(front, boosted, monkeypatch, hooks):
+    served = front(made=_explain, plane=plane_of({"champion": boosted}, unit=None, hooks=hooks))
+    of_library, threads = Trees._of_library, []
+
+    def noted_thread(*given):
+        threads.append(threading.current_thread())
+        return of_library(*given)
+
+    monkeypatch.setattr(Trees, "_of_library", noted_thread)
+    for size, n_threads in ((3.0, 0), (1e39, 1)):
+        answer = posted(served.endpoint, {"rows": [{"size": size, "age": 60.0}]}, path="/explain")
+        (one,) = answer.json["explanations"]
+        assert (answer.status, one["method"]) == (200, "tree-path-dependent")
+        assert one["contributions"].keys() == {"size", "age"}
+        assert len(threads) == n_threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("hooks", [Hooks(), _Named(), _Prepares()], ids=["none", "unit_of", "preprocess"])

@@ -228,10 +228,13 @@ class Arms:
         return wishes.n_told(wish, method, [name for name in names if method != "examples" or name not in self.hidden])
 
     def _explained_here(self, arm: str, rows: Columns | pd.DataFrame, wish: Wish, *, at_once: bool) -> Found:
+        package = self.packages[arm]
         if isinstance(rows, Mapping):
-            return self._made_here(arm, rows_of(rows, self.packages[arm]), wish, at_once=at_once)
+            return self._made_here(arm, rows_of(rows, package), wish, at_once=at_once)
+        if at_once and package.explains_beyond:  # whose frame its library might explain, in milliseconds
+            return self._made_here(arm, list(zip(*tables.as_columns(rows), strict=True)), wish, at_once=True)
         made, seconds = self._documents(arm, _explained, rows, wish.seed)
-        return answering.here(self.packages[arm], arm, made, wish, seconds, self.explaining)
+        return answering.here(package, arm, made, wish, seconds, self.explaining)
 
     def _made_here(self, arm: str, rows: Sequence[Sequence[Any]], wish: Wish, *, at_once: bool) -> Found:
         make = Package.documents if at_once else Package.documents_of_all
