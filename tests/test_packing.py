@@ -444,6 +444,52 @@ def test_a_missing_value_is_taken_where_the_model_takes_it_though_the_reference_
 # ── findings
 
 
+def _with_gaps(kinds):
+    """Make a frame whose texts lack a value in ways of `kinds`, and a target that tells those ways apart."""
+    texts = np.array(["a", "b", *kinds] * 20, dtype=object)
+    frame = pd.DataFrame({"size": np.arange(len(texts), dtype=float), "kind": texts})
+    return frame, frame["size"] + [{"a": 0, "b": 10}.get(each, 50 if each is None else -50) for each in texts]
+
+
+def _by_kind(frame, target, *, encoder=None):
+    encoder = encoder or OneHotEncoder(handle_unknown="ignore")
+    columns = ColumnTransformer([("kind", encoder, ["kind"])], remainder="passthrough")
+    return make_pipeline(columns, Ridge(0.01)).fit(frame, target)
+
+
+@pytest.mark.parametrize("kinds", [(None, np.nan), (np.nan, None)], ids=str)
+def test_missing_values_of_two_kinds_that_the_model_tells_apart_are_refused(kinds):
+    frame, target = _with_gaps(kinds)
+    with pytest.raises(SpecError, match=r"one kind of missing value.* Got .* in 'kind'\. Use one, and fit again: X\['kind'\]"):
+        ek.pack(_by_kind(frame, target), name="gaps", reference=frame)
+
+
+def test_missing_values_of_two_kinds_that_the_model_answers_alike_are_taken():
+    frame = pd.DataFrame({"size": pd.Series([1.0, 2.5, None, np.nan] * 10, dtype=object)})
+    model = make_pipeline(SimpleImputer(), LinearRegression()).fit(frame, range(40))
+    packed = ek.pack(model, name="gaps", reference=frame)
+    assert packed.predict(frame)["value"].tolist() == pytest.approx(model.predict(frame).tolist())
+
+
+def test_a_model_that_tells_none_from_nan_is_told_where_the_reference_shows_neither():
+    frame, target = _with_gaps((None,))
+    model, full = _by_kind(frame, target), frame.dropna()
+    packed = ek.pack(model, name="gaps", reference=full)
+    (finding,) = [each for each in packed.manifest["findings"] if "None" in each]
+    assert finding.startswith("The model answers None otherwise than NaN in 'kind'")
+    assert not [each for each in ek.pack(model, name="gaps", reference=frame).manifest["findings"] if "None" in each]
+
+
+@pytest.mark.parametrize("scalar", [np.int64, np.float32, np.bool_])
+def test_a_column_of_numpy_s_scalars_is_packed_as_one_of_python_s_own(scalar):
+    cells = [scalar(each % 2) for each in range(40)]
+    frame = pd.DataFrame({"size": np.arange(40.0), "kind": pd.Series(cells, dtype=object)})
+    model = LinearRegression().fit(frame, np.arange(40.0))
+    packed = ek.pack(model, name="scalars", reference=frame)
+    assert packed.predict(frame)["value"].tolist() == pytest.approx(model.predict(frame).tolist())
+    assert {type(each["row"]["kind"]) for each in packed.examples} == {type(scalar(0).item())}
+
+
 def test_a_package_without_held_out_rows_says_that_it_has_no_metrics():
     package = flat()
     assert package.metrics == {}

@@ -205,6 +205,8 @@ def _plain(value: Any) -> Any:
         return None
     if is_date(value):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if getattr(value, "ndim", None) == 0:  # numpy's scalars, which a column of objects may hold
+        return value.item()
     items = plain_list(value)
     return value if items is None else [_plain(item) for item in items]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben import describing, proving, tables, trusting
 from ekiben.errors import SpecError, UnsupportedModelError
 from ekiben.packages import Package, build, carried, inspect
+from ekiben.packing import gaps
 from ekiben.packing.live import live_of
 from ekiben.packing.manifest import describe, whence, with_what_it_carries
 from ekiben.packing.writing import compile_plan, write_model, write_overview, write_parts
@@ -137,6 +138,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
                 *manifest["findings"],
                 *live.notes,
                 *describing.doubts(live.code, method),
+                *gaps.doubts(live.model, live.adapter, live.rows, live.signature),
                 *notes,
                 *unasked,
                 *told,

@@ -10,6 +10,7 @@ from ekiben import models, probing, slicing, tables
 from ekiben.errors import EkibenError, SchemaError, SpecError, UnsupportedModelError
 from ekiben.models import Adapter
 from ekiben.packages import ask, table
+from ekiben.packing import gaps
 from ekiben.packing.inventing import blurred
 from ekiben.schema import Output, Schema, Signature
 
@@ -68,6 +69,7 @@ def live_of(
         rows = tables.conform(reference, signature.inputs)
     except SchemaError as misfit:
         raise SpecError(f"The 'reference' must fit what the 'contract' declares.\n{misfit}") from misfit
+    gaps.refuse_two_kinds(model, adapter, reference, rows, signature)
     return Live(
         model=model,
         bound=bound,
