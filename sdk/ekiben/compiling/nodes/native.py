@@ -155,11 +155,21 @@ def reached(model: Any, path: Sequence[str]) -> Any:
     return getattr(model, "best_estimator_", model)
 
 
+STEPS = ("steps", "transformers_", "transformer_list")
+FITTED = ("regressor_", "estimator_", "estimator", "final_estimator_")  # one, by the name of its attribute
+SEVERAL = ("estimators_", "calibrated_classifiers_")
+
+
 def steps_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Give the named steps of a pipeline, a transformer of columns or a union."""
+    """Give the named steps of a pipeline, a transformer of columns or a union, or the models that a committee holds."""
     model = getattr(model, "best_estimator_", model)
-    for holder in ("steps", "transformers_", "transformer_list"):
+    for holder in STEPS:
         held = getattr(model, holder, None)
         if isinstance(held, list):
             yield from ((str(each[0]), each[1]) for each in held if isinstance(each, tuple) and len(each) > 1)
             return
+    yield from ((holder, getattr(model, holder)) for holder in FITTED if hasattr(model, holder))
+    for holder in SEVERAL:
+        held = getattr(model, holder, None)
+        if isinstance(held, list):
+            yield from ((f"{holder}[{i}]", each) for i, each in enumerate(held))
