@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import VotingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 import ekiben as ek
 from ekiben import cards
@@ -121,11 +122,18 @@ def test_a_column_s_name_does_not_break_a_table_in_markdown(nasty):
 
 def test_a_regressor_s_card_has_no_labels():
     rows = pd.DataFrame({"rooms": [2.0, 3.0, 4.0]})
-    from sklearn.linear_model import LinearRegression
-
     package = ek.pack(
         LinearRegression().fit(rows, [1.0, 2.0, 3.0]), name="flat", reference=rows, holdout=(rows, [1, 2, 3])
     )
     assert "LinearRegression, a regressor" in str(package)
     assert {"MAE", "RMSE", "R²"} <= set(str(package).split())
     assert "classes" not in str(package)
+
+
+def test_a_kind_of_step_that_a_plan_asks_is_named_once():
+    rows = pd.DataFrame({"rooms": [2.0, 3.0, 4.0, 7.0], "floor": [1.0, 2.0, 2.0, 4.0]})
+    each = make_pipeline(FunctionTransformer(lambda rows: rows * 2), LinearRegression())
+    both = VotingRegressor([("one", each), ("other", each)]).fit(rows, [1.0, 2.0, 3.0, 4.0])
+    package = ek.pack(both, name="flat", reference=rows)
+    assert package.manifest["plan"]["native"] == ["FunctionTransformer"] * 2
+    assert re.search(r"yes but for FunctionTransformer, (equal|at most)", " ".join(str(package).split()))

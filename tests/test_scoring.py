@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -87,6 +88,18 @@ def test_csv_brings_back_the_frame_that_was_written(tmp_path):
     package = ek.pack(make_pipeline(columns, LinearRegression()).fit(rows, target), name="cats", reference=rows)
     rows.to_csv(tmp_path / "in.csv", index=False)
     score(package, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=200)
+    assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), package.predict(rows))
+
+
+def test_an_empty_field_of_csv_is_an_empty_text_where_the_column_must_hold_one(tmp_path):
+    texts = ["", "a cake", "a pie", "NA"] * 25
+    rows = pd.DataFrame({"weight": np.arange(100.0), "recipe": texts})
+    words = TfidfVectorizer(token_pattern=r"\w+")
+    model = make_pipeline(make_column_transformer((words, "recipe"), remainder="passthrough"), LinearRegression())
+    package = ek.pack(model.fit(rows, range(100)), name="cakes", reference=rows)
+    assert not package.schema["recipe"].nullable
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    score(package, tmp_path / "in.csv", tmp_path / "out.parquet")
     assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), package.predict(rows))
 
 

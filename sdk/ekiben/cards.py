@@ -113,7 +113,7 @@ def _compiled(plan: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         return
     told = plan["certificate"]
     tried, apart = told["reference_rows"] + told["edge_rows"], told["largest_difference"]
-    but = f" but for {', '.join(plan['native'])}" if plan.get("native") else ""
+    but = f" but for {', '.join(dict.fromkeys(plan['native']))}" if plan.get("native") else ""
     yield "compiled", f"yes{but}, {'equal to the bit' if not apart else f'at most {apart:.0e} apart'} in {tried:,} rows"
 
 

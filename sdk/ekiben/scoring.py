@@ -227,10 +227,15 @@ def _is_text(column: Column) -> bool:
 
 
 def _spelled(column: Column | None) -> Set[str]:
-    """Tell which spellings of a missing value are texts of a column: those that it knows, and all but none where it must hold one."""
+    """Tell which spellings of a missing value are texts of a column: those that it knows, and all where it must hold one.
+
+    An empty field is an empty text there, as in CSV over HTTP, and no category.
+    """
     if column is None:
         return set()
-    return set(map(str, column.categories or ())) if column.nullable else GAPS - {""}
+    if column.nullable:
+        return set(map(str, column.categories or ()))
+    return GAPS if column.kind == "text" else GAPS - {""}
 
 
 def _ahead(came: Generator[Any, None, None], schema: Schema, keep: Sequence[str], parts: Path) -> Iterator[_Batch]:
