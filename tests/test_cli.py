@@ -12,6 +12,8 @@ import ekiben as ek
 import pages
 from ekiben import cli, packages
 from ekiben.explanations.reasons import Speaker
+from ekiben.recording.segments import Header
+from ekiben.recording.writing import Recorder
 
 TRAIN = """
 import pandas as pd
@@ -264,3 +266,14 @@ def test_the_command_that_is_installed_is_this_one(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: A package's folder must hold package.json. Got 'nothing', which has none.\n"
+
+
+def test_records_in_json_hold_each_number_in_full(shell, tmp_path):
+    recorder = Recorder(tmp_path / "kept", Header(service="flat", columns=("rooms",), arms={"one": ("flat", "0")}))
+    recorder.write(
+        ("a", 1_764_000_000_123_456_789, "predict", "one", None, 1.0, 9.5, [(2.5,)], b'[{"value":0.1234567890123}]')
+    )
+    recorder.close()
+    code, told, _ = shell("records", "kept", "--json")
+    (row,) = json.loads(told)
+    assert (code, row["output.value"], row["time"]) == (0, 0.1234567890123, "2025-11-24T16:00:00.123456789+00:00")

@@ -1,10 +1,12 @@
 """Decisions in files and in tables of Arrow: what the frame has, in constant memory."""
 
+import json
 import subprocess
 import sys
 import time
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -21,6 +23,11 @@ READ = {
     ".csv": lambda path: pd.read_csv(path, parse_dates=["time"]),
     ".json": lambda path: pd.read_json(path, convert_dates=["time"]),
     ".parquet": pd.read_parquet,
+}
+EXACTLY = {  # without what pandas rounds when it reads
+    ".csv": lambda path: pd.read_csv(path, float_precision="round_trip", dtype={"input.account": str}),
+    ".json": lambda path: pd.DataFrame(json.loads(path.read_text()), dtype=object),
+    ".parquet": lambda path: pq.read_table(path).to_pandas(integer_object_nulls=True),
 }
 
 
@@ -50,6 +57,22 @@ def test_a_file_holds_what_the_frame_holds_in_the_same_order(folder, tmp_path, e
     assert expected["id"].is_unique
     assert_frame_equal(found, expected, check_dtype=False)
     assert [path.name for path in tmp_path.glob("out*")] == [out.name]
+
+
+@pytest.mark.parametrize("ending", READ)
+def test_a_file_holds_each_number_and_moment_in_full(tmp_path, ending):
+    third = b'[{"value":0.3333333333333333}]'
+    recorder = Recorder(tmp_path / "risk", Header(service="risk", columns=("rate", "account"), arms=ARMS))
+    for i, row in enumerate([(0.1 + 0.2, 2**60 + 1), (1e-300, None)]):
+        recorder.write((f"{i}", START + 123_456_789 + i, "predict", "champion", None, 0.5, 12.5, [row], third))
+    recorder.close()
+    recalling.write(tmp_path / "risk", tmp_path / f"out{ending}")
+    found = EXACTLY[ending](tmp_path / f"out{ending}")
+    assert found["output.value"].tolist() == [0.3333333333333333] * 2
+    assert found["input.rate"].tolist() == [0.1 + 0.2, 1e-300]
+    assert int(found["input.account"].iloc[0]) == 2**60 + 1
+    moments = pd.to_datetime(found["time"], utc=True).astype("datetime64[ns, UTC]")
+    assert moments.astype("int64").tolist() == [START + 123_456_789, START + 123_456_790]
 
 
 def test_a_table_of_arrow_holds_what_the_frame_holds(folder):

@@ -26,7 +26,7 @@ VALUES = {
     "numbers": [1.5, 2.0, -0.0],
     "with gaps": [1.5, None, float("nan")],
     "integers": [1, -(2**63), 2**63 - 1],
-    "integers and gaps": [1, None, 2**60 + 1],
+    "integers and gaps": [1, None, 2**53],
     "large integers": [1, 2**63, 2**64 - 1],
     "integers and numbers": [1, 2.5, 2**53 + 1],
     "booleans": [True, False, True],
@@ -87,6 +87,14 @@ def test_a_column_of_any_kind_is_as_pandas_reads_it_from_rows(name, n_rows, tmp_
     monkeypatch.setattr(gathering, "N_ROWS", n_rows)
     written(tmp_path, ("x",), [(value,) for value in VALUES[name]], [ANSWERS["scores"]])
     same(tmp_path)
+
+
+@pytest.mark.parametrize("columns", [("x",), ("x", "y")], ids=["one contract", "two contracts"])
+def test_an_integer_that_is_no_float_stays_what_it_is_beside_a_missing_one(columns, tmp_path):
+    account = 2**60 + 1
+    written(tmp_path, ("x",), [(account,), (None,), (7,)], [ANSWERS["scores"]], seed=1)
+    written(tmp_path, columns, [(account, "a")[: len(columns)]], [ANSWERS["scores"]], seed=2)
+    assert {*ek.records(tmp_path)["input.x"]} == {account, None, 7}
 
 
 @pytest.mark.parametrize("names", [(name,) for name in ANSWERS] + [("values", "fractions"), tuple(ANSWERS)])

@@ -460,7 +460,9 @@ def _by_kind(frame, target, *, encoder=None):
 @pytest.mark.parametrize("kinds", [(None, np.nan), (np.nan, None)], ids=str)
 def test_missing_values_of_two_kinds_that_the_model_tells_apart_are_refused(kinds):
     frame, target = _with_gaps(kinds)
-    with pytest.raises(SpecError, match=r"one kind of missing value.* Got .* in 'kind'\. Use one, and fit again: X\['kind'\]"):
+    with pytest.raises(
+        SpecError, match=r"one kind of missing value.* Got .* in 'kind'\. Use one, and fit again: X\['kind'\]"
+    ):
         ek.pack(_by_kind(frame, target), name="gaps", reference=frame)
 
 

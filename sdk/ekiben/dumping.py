@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ekiben import codecs, gathering
+from ekiben import codecs, gathering, tables
 from ekiben._optional import require
 from ekiben.errors import SpecError
 from ekiben.gathering import FACTS, Gathered
@@ -114,11 +114,21 @@ def _json(parts: Parts, out: Path) -> int:
     with out.open("w", encoding="utf-8") as file:
         file.write("[")
         for frame in _frames(parts):
-            rows = frame.to_json(orient="records", date_format="iso")[1:-1] if len(frame) else ""
+            rows = as_json(frame)[1:-1]
             file.write("," + rows if n and rows else rows)
             n += len(frame)
         file.write("]")
     return n
+
+
+def as_json(frame: Any) -> str:
+    """Write the rows of a frame as JSON, each number and moment in full, where pandas would round both.
+
+    >>> import pandas as pd
+    >>> as_json(pd.DataFrame({"score": [0.1 + 0.2, None]}))
+    '[{"score":0.30000000000000004},{"score":null}]'
+    """
+    return codecs.encode(tables.as_rows(frame)).decode()
 
 
 def _parquet(parts: Parts, out: Path) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 N_ROWS = 2_000  # records that are gathered at once; more take longer, as they leave the processor's caches
 FACTS = ("id", "row", "time", "endpoint", "unit", "arm", "propensity", "model", "digest", "latency_ms")
+EXACT = 2**53  # above, not every integer is a float
 REPEATED = 0.5  # a column with less different texts, as a share of its rows, holds each of them once
 Cells = Any  # the values of a column: an array of numbers, or a list
 Row = tuple[Any, ...]  # the facts of a decision, the time in nanoseconds, then its inputs
@@ -141,8 +142,7 @@ def _of_columns(columns: dict[str, list[Cells]], order: Any) -> pd.DataFrame:
         if all(isinstance(part, np.ndarray) for part in parts):
             made[name] = np.concatenate(parts)
         else:
-            cells = chain.from_iterable(map(_listed, parts))
-            made[name] = pd.DataFrame([(cell,) for cell in cells])[0].to_numpy()  # as pandas reads rows
+            made[name] = _cells(list(chain.from_iterable(map(_listed, parts))))
     if order is not None:
         made = {name: cells[order] for name, cells in made.items()}
     return pd.DataFrame(made)
@@ -157,7 +157,32 @@ def _of_rows(parts: Sequence[Gathered], order: Any) -> pd.DataFrame:
         for part in parts
         for row in zip(*map(_listed, part.columns.values()), strict=True)
     ]
-    return pd.DataFrame(rows if order is None else [rows[i] for i in order])
+    rows = rows if order is None else [rows[i] for i in order]
+    made = pd.DataFrame(rows)
+    for name in made.columns[made.dtypes == float]:
+        cells = [row.get(name) for row in rows]
+        if _are_whole(cells):
+            made[name] = _objects(cells)
+    return made
+
+
+def _cells(cells: list[Any]) -> Any:
+    """Hold values as pandas reads them from rows; but integers that are no floats stay what they are beside missing ones."""
+    import pandas as pd
+
+    return _objects(cells) if _are_whole(cells) else pd.DataFrame([(cell,) for cell in cells])[0].to_numpy()
+
+
+def _are_whole(cells: list[Any]) -> bool:
+    """Tell whether values are integers and missing ones, and a float would lose some of them."""
+    kinds = {*map(type, cells)}
+    return kinds == {int, type(None)} and any(cell is not None and abs(cell) > EXACT for cell in cells)
+
+
+def _objects(cells: list[Any]) -> Any:
+    held = np.empty(len(cells), dtype=object)
+    held[:] = cells
+    return held
 
 
 def _listed(cells: Cells) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import ekiben
-from ekiben import codecs, explanations, keys, recalling, scoring
+from ekiben import codecs, dumping, explanations, keys, recalling, scoring
 from ekiben.cli.arguments import Folder, Json, assignments, number, package_at, tell
 from ekiben.errors import SpecError
 from ekiben.progress import shown
@@ -196,7 +196,7 @@ def records(
         return
     found = ekiben.records(place, since=since, service=service, endpoint=endpoint)
     if json_:
-        typer.echo(found.tail(last).to_json(orient="records", date_format="iso"))
+        typer.echo(dumping.as_json(found.tail(last)))
     else:
         shares = ", ".join(f"{arm} {n:,}" for arm, n in found["arm"].value_counts().items())
         typer.echo(f"{len(found):,} decisions: {shares or 'none'}")

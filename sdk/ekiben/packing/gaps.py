@@ -58,9 +58,7 @@ def doubts(model: Any, adapter: Adapter, rows: pd.DataFrame, signature: Signatur
             nan, none = (_answers(model, adapter, rows, signature, unseen, kind) for kind in ("nan", "none"))
     except Exception:  # noqa: BLE001 -- whatever a model raises at a missing value, it does not answer it otherwise
         return []
-    differ = [
-        repr(column.name) for i, column in enumerate(unseen) if not nan.iloc[[i]].equals(none.iloc[[i]])
-    ]
+    differ = [repr(column.name) for i, column in enumerate(unseen) if not nan.iloc[[i]].equals(none.iloc[[i]])]
     if not differ:
         return []
     return [
