@@ -215,6 +215,12 @@ def test_a_version_that_is_nowhere_is_not_found(tmp_path):
 # ── what is refused
 
 
+def test_the_folder_of_a_package_is_told_how_to_become_an_arm(champion, tmp_path):
+    saved = str(champion.save(tmp_path / "packed"))
+    with pytest.raises(SpecError, match=re.escape(f"Got the folder {saved!r}. Load it: ek.load({saved!r})")):
+        ek.scaffold(tmp_path / "risk", arms={"champion": saved})
+
+
 def test_another_s_folder_is_left_alone(champion, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     words = "must be new, empty, or hold a service of ekiben. Got"

@@ -17,6 +17,7 @@ from ekiben.pinning import Contract, Pin
 from ekiben.refs import ModelRef, parse
 from ekiben.routing import Route
 from ekiben.schema import Schema
+from ekiben.sealing import MANIFEST
 from ekiben.spec import ServiceSpec
 from ekiben.spec.writing import dumps
 from ekiben.values import misfit
@@ -139,6 +140,10 @@ def _package(given: Arm) -> tuple[ModelRef, Package]:
     if not isinstance(given, str | ModelRef):
         raise SpecError(
             f"An arm must be a package, a version or an alias. Got {type(given).__name__}. Pack it: ek.pack(model, …)"
+        )
+    if isinstance(given, str) and (Path(given) / MANIFEST).is_file():
+        raise SpecError(
+            f"An arm must be a package, a version or an alias. Got the folder {given!r}. Load it: ek.load({given!r})"
         )
     ref = parse(given) if isinstance(given, str) else given
     if ref.digest is not None:
