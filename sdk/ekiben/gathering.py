@@ -159,7 +159,7 @@ def _of_rows(parts: Sequence[Gathered], order: Any) -> pd.DataFrame:
     ]
     rows = rows if order is None else [rows[i] for i in order]
     made = pd.DataFrame(rows)
-    for name in made.columns[made.dtypes == float]:
+    for name in map(str, made.select_dtypes("float64")):
         cells = [row.get(name) for row in rows]
         if _are_whole(cells):
             made[name] = _objects(cells)

@@ -61,10 +61,8 @@ def doubts(model: Any, adapter: Adapter, rows: pd.DataFrame, signature: Signatur
     differ = [repr(column.name) for i, column in enumerate(unseen) if not nan.iloc[[i]].equals(none.iloc[[i]])]
     if not differ:
         return []
-    return [
-        f"The model answers None otherwise than NaN in {', '.join(differ)}, where the reference lacks no value. A null becomes "
-        "NaN; to make it None, let the reference hold a row with None."
-    ]
+    told = f"The model answers None otherwise than NaN in {', '.join(differ)}, where the reference lacks no value."
+    return [f"{told} A null becomes NaN; to make it None, let the reference hold a row with None."]
 
 
 def _kinds(values: pd.Series[Any]) -> list[str]:
