@@ -981,6 +981,23 @@ def test_a_number_that_32_bits_cannot_hold_is_explained_where_the_model_answers_
     assert told.explanations[0]["contributions"] == dict(several[0].contributions)
 
 
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (HistGradientBoostingClassifier(max_iter=5), "trees"),
+        (BOOSTED["xgboost"], "trees-interventional"),
+    ],
+    ids=["histogram boosting", "interventional"],
+)
+def test_a_row_that_the_model_alone_answers_is_not_said_to_have_no_answer(model, method):
+    X, y = _debts()
+    package = ek.pack(model.fit(X, y), name="debts", reference=X, explainer=method, overview=False)
+    row = X.head(1).assign(debt=1e300)
+    package.predict(row)
+    with pytest.raises(ExplainError, match=r"The model alone answers this one.* Explain it with the method 'sampling'"):
+        package.explain(row)
+
+
 @pytest.mark.parametrize("last", [BOOSTED["xgboost"], BOOSTED["lightgbm"]], ids=["xgboost", "lightgbm"])
 @pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
 def test_an_infinite_number_that_a_step_made_is_explained_where_the_model_answers_it(last):
@@ -1011,11 +1028,10 @@ def test_rows_of_the_reference_that_only_the_model_answers_do_not_keep_it_from_b
         (RandomForestClassifier(3, random_state=0), "trees"),
         (GradientBoostingRegressor(n_estimators=3), "trees"),
         (make_pipeline(FunctionTransformer(np.exp), StandardScaler(), BOOSTED["lightgbm"]), "trees"),
-        (BOOSTED["xgboost"], "trees-interventional"),
     ],
-    ids=["forest", "boosting", "a step that refuses", "interventional"],
+    ids=["forest", "boosting", "a step that refuses"],
 )
-@pytest.mark.filterwarnings("ignore:.*encountered in exp:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*encountered in (exp|cast):RuntimeWarning")
 def test_what_the_model_refuses_is_not_explained_by_its_library(model, method):
     X, y = _debts()
     package = ek.pack(model.fit(X, y), name="debts", reference=X, explainer=method, overview=False)

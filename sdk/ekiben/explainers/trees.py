@@ -162,12 +162,20 @@ class Trees:
         return found
 
     def _of_library(self, row: pd.DataFrame, reason: Exception) -> list[Broken]:
-        if not (self.beyond and isinstance(self.engine, Prepared)):
+        if not isinstance(self.engine, Prepared):
             raise reason
-        library = _library(self.context, reason)
         try:
+            transform, estimator = self.context.adapter.steps(self.context.live)
             self.context.adapter.answers(self.context.live, row)  # what the model refuses is not explained
-            found = library.broken(row)
+        except (ImportError, *NO_ANSWER):  # ImportError in an image of plans alone
+            raise reason from None
+        if not (self.beyond and _breaks_down(estimator)):
+            raise ExplainError(
+                f"The method {self.method!r} takes rows that a plan answers. The model alone answers this one. {reason} "
+                "Explain it with the method 'sampling'."
+            ) from None
+        try:
+            found = Library(context=self.context, transform=transform, estimator=estimator).broken(row)
         except NO_ANSWER:
             raise reason from None
         if len(found[0].parts) != len(self.owners):
@@ -371,15 +379,9 @@ class Library:
         ]
 
 
-def _library(context: Context, reason: Exception) -> Library:
-    """Give the library of a model's last step, where it breaks trees down; raise the reason where it does not, or is not here."""
-    try:
-        transform, estimator = context.adapter.steps(context.live)
-    except ImportError:  # an image of plans alone
-        raise reason from None
-    if not (isinstance(estimator, Boosted) or any(is_of(estimator, name) for name in ("lightgbm", "xgboost"))):
-        raise reason
-    return Library(context=context, transform=transform, estimator=estimator)
+def _breaks_down(estimator: Any) -> bool:
+    """Tell whether the library of a model's last step breaks its trees down itself."""
+    return isinstance(estimator, Boosted) or any(is_of(estimator, name) for name in ("lightgbm", "xgboost"))
 
 
 def _no_trees(method: str, estimator: Any) -> str:
