@@ -3,64 +3,30 @@
 import base64
 import errno
 import gzip
-import io
 import json
 import lzma
 import marshal
 import os
 import pickle
-import random
 import tempfile
-import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ekiben.containers import leaks
-from ekiben.containers.leaks import Machine
+from leaking import DIGITS, HEX, LOWER, OWN, UPPER, Draw, kinds_in, saved, zipped
 
 # Secrets are made here, in parts, so that this file holds none of them.
+DRAW = Draw("forms")
+data, mixed, some, uuid = DRAW.data, DRAW.mixed, DRAW.some, DRAW.uuid
 ROOT = Path(__file__).parents[2]
-DRAW = random.Random("forms")
-LOWER, DIGITS, HEX = "abcdefghijklmnopqrstuvwxyz", "0123456789", "0123456789abcdef"
-UPPER = LOWER.upper()
 HOME = "/ho" + "me/alice"
-OWN = Machine(texts={"the name of this machine": ("gpu-box-17",)})
 TABLE = "age,job,risk\n" + "31,clerk,low\n" * 60
-
-
-def some(n, letters=LOWER + UPPER + DIGITS):
-    return "".join(DRAW.choice(letters) for _ in range(n))
-
-
-def mixed(n):
-    """Letters of which some are digits."""
-    return some(n - 3) + "a7K"
-
-
-def uuid():
-    return "-".join(some(n, HEX) for n in (8, 4, 4, 4, 12))
-
-
-def data(n):
-    return bytes(DRAW.randrange(256) for _ in range(n))
-
-
-def saved(write):
-    made = io.BytesIO()
-    write(made)
-    return made.getvalue()
 
 
 def compiled(place):
     return b"\xa7\r\r\n" + bytes(12) + marshal.dumps(compile("x = 1", place, "exec"))
-
-
-def zipped(name, text):
-    with zipfile.ZipFile(made := io.BytesIO(), "w") as archive:
-        archive.writestr(name, text)
-    return made.getvalue()
 
 
 PASSWORD, TOKEN = some(5, LOWER) + "7" + some(6, LOWER), "ghp_" + some(36)
@@ -287,6 +253,26 @@ TEXTS = {  # in code and in settings: file, text, kind
     "openssl": ("a.bin", b"Salted__" + data(60), f"{CLOSED} (a file behind a password)"),
     "age": ("a.bin", b"age-encryption.org/v1\n" + data(60), f"{CLOSED} (a file behind a key)"),
 }
+TEXTS |= {  # where a name and its value do not stand side by side, or are no settings
+    "a default of Terraform": ("a.tf", f'variable "db_password" {{\n  default = "{PASSWORD}"\n}}\n', LOGIN),
+    "a value of Helm": ("a.sh", f"helm install credit --set image.tag=1,auth.password={PASSWORD}\n", LOGIN),
+    "Go's short form": ("a.go", f'apiKey := "{PASSWORD}"', LOGIN),
+    "Rust's constant": ("a.rs", f'const TOKEN: &\'static str = "{PASSWORD}";', LOGIN),
+    "SQL's user": ("a.sql", f"CREATE USER scorer WITH PASSWORD '{PASSWORD}';", LOGIN),
+    "MySQL's user": ("a.sql", f"ALTER USER scorer IDENTIFIED BY '{PASSWORD}';", LOGIN),
+    "what stands in for a variable": ("a.py", f'x = os.environ.get("DB_PASSWORD") or "{PASSWORD}"', LOGIN),
+    "what stands in for one in JavaScript": ("a.js", f'const x = process.env.DB_PASSWORD || "{PASSWORD}";', LOGIN),
+    "a comparison": ("a.py", f'if password == "{PASSWORD}":\n    pass\n', LOGIN),
+    "bytes": ("a.py", f'SECRET_KEY = b"{PASSWORD}!"', LOGIN),
+    "a secret of pydantic": (
+        "a.py",
+        f'class S(BaseSettings):\n    api_key: SecretStr = SecretStr("{PASSWORD}")\n',
+        LOGIN,
+    ),
+    "an option of typer": ("a.py", f'def run(token: str = typer.Option("{PASSWORD}")): ...\n', LOGIN),
+    "a key without line ends": ("a.txt", "-----BEGIN PRI" + f"VATE KEY-----{some(64)}{some(64)}", KEY),
+    "the first line of two bytes a letter": ("a.txt", f"password: {PASSWORD}\r\n".encode("utf-16"), LOGIN),
+}
 TEXTS |= {  # the byte before it tells its length, and is a letter for many
     f"a compiled path of {n} letters": ("m.pyc", compiled(f"{HOME}/{'p' * (n - len(HOME) - 4)}.py"), PATH)
     for n in (50, 70, 85, 100, 115)
@@ -323,15 +309,6 @@ NAMES = {
     "a.iso": CLOSED,
     "service.py.rej": "what an editor or a desktop left",
 }
-
-
-def kinds_in(folder, name, text):
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    found = leaks.scan(folder, own=OWN, published=())
-    assert {leak.place.rstrip("!") for leak in found} <= {name}
-    return {leak.kind for leak in found}
 
 
 def test_a_token_of_any_vendor_is_found(tmp_path):
@@ -515,10 +492,37 @@ HARMLESS = {
     "colours": ("a.py", "COLOURS = ['#ff0000', '#00ff00', '#0000ff']\nSALT = 'ab' * 3\n"),
     "words on registries": ("README.md", "registry = the place where models are; channels:\n - email\n - phone\n"),
     "hosts": ("c.toml", 'host = "0.0.0.0"\nserver = "uvicorn"\nhostname = "localhost"\n'),
+    "options and fields": (
+        "a.py",
+        (
+            'p.add_argument("--token", help="the token, see https://x.example.com/a1")\n'
+            'token: str = typer.Option(..., "--token")\nx: SecretStr = Field(default=None, alias="api_key_1")\n'
+            'password: str | None = None\nif token == "endfor" or password == "unset":\n    pass\n'
+        ),
+    ),
+    "what is asked for elsewhere": (
+        "a.go",
+        'token := os.Getenv("API_TOKEN")\nconst p = password ?? "unknown";\nlet apiKey = getKey("name-of-key1");\n',
+    ),
+    "settings without values": (
+        "a.tf",
+        (
+            'variable "db_password" {\n  type = string\n}\nvariable "region" {\n  default = "eu-west-1a"\n}\n'
+            "# helm install x --set image.tag=1.2.3 --set auth.password=$PW\n# ALTER USER scorer WITH PASSWORD :'pw';\n"
+        ),
+    ),
+    "paths of others": (
+        "a.py",
+        'P = Path("/ho" "me") / user / "x"\nQ = os.path.join("/usr", "local", "lib")\nR = 12 / 4\n',
+    ),
+    "styles in lines": (
+        "a.css",
+        "".join(f".c{i} {{ color: #{i:06x}; top: {i}px; left: 0; }}\n" for i in range(40)),
+    ),
     "bytes": ("a.bin", bytes(range(256)) * 400),
     "packed words": ("a.gz", gzip.compress(b"The model answers.\n" * 50)),
     "a pickle": ("a.bin", pickle.dumps({"coef": [0.1] * 50, "names": ["age", "income"]})),
-    "a packed model": ("model.skops", zipped("schema.json", json.dumps({"__class__": "Ridge", "__module__": "x"}))),
+    "a packed model": ("model.skops", zipped({"schema.json": json.dumps({"__class__": "Ridge", "__module__": "x"})})),
     "compiled code": ("m.pyc", compiled("/app/site/ours/module.py")),
 }
 

@@ -1,5 +1,6 @@
 """Leaks that a person put together, cut or turned: in code, over lines, as digits of any base, and within what else files hold."""
 
+import ast
 import base64
 import bz2
 import codecs
@@ -9,7 +10,6 @@ import itertools
 import json
 import lzma
 import pickle
-import random
 import sqlite3
 import struct
 import tarfile
@@ -25,40 +25,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ekiben.containers import leaks
-from ekiben.containers.leaks import Machine, folding
+from ekiben.containers.leaks import CHUNK, Machine, folding, values, views
+from leaking import DIGITS, LOWER, UPPER, Draw, kinds_in, saved, zipped
 
 # Secrets are made here, in parts, so that this file holds none of them.
-DRAW = random.Random("pieces")
-LOWER, DIGITS, HEX = "abcdefghijklmnopqrstuvwxyz", "0123456789", "0123456789abcdef"
-UPPER = LOWER.upper()
-OWN = Machine(texts={"the name of this machine": ("gpu-box-17",)})
+DRAW = Draw("pieces")
+mixed, some = DRAW.mixed, DRAW.some
 LOGIN, KEY, DATA, PATH = "a password or token", "a private key", "a data file", "a path of a machine"
 AWS_KIND, GITHUB_KIND, ADDRESS = "a key of AWS", "a token of GitHub", "an address with a password"
 LOGINS, SECRETS, NOTEBOOK = "a file of logins", "a file of secrets", "a notebook"
-CLOSED = "what cannot be looked into"
 NETRC, INDEX, HOST = "a login of .netrc", "the address of a package index", "the name of a private host"
-
-
-def some(n, letters=LOWER + UPPER + DIGITS):
-    return "".join(DRAW.choice(letters) for _ in range(n))
-
-
-def mixed(n, letters=LOWER + UPPER + DIGITS):
-    """Letters of which some are digits."""
-    return some(n - 4, letters) + "7" + some(1, letters) + "42"
-
-
-def saved(write):
-    made = io.BytesIO()
-    write(made)
-    return made.getvalue()
-
-
-def zipped(files, method=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(made := io.BytesIO(), "w", method) as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return made.getvalue()
 
 
 def tarred(name, data, mode="w"):
@@ -194,6 +170,8 @@ ASSEMBLED = {  # put together by code
         *code(f'password = base64.b64decode("{base64.b64encode(PASSWORD.encode()).decode()}").decode()'),
         LOGIN,
     ),
+    "a path that is joined": (*code('P = os.path.join("/ho" "me", "alice", "credit.csv")'), PATH),
+    "a path of parts": (*code('P = Path("/ho" "me") / "alice" / "credit.csv"'), PATH),
     "a key that a class joins": (
         *code(
             f'K = "\\n".join(["-----BEGIN PRIVATE" + " KEY-----", "{PEM.splitlines()[1]}", "{PEM.splitlines()[2]}"])'
@@ -424,7 +402,6 @@ WRAPPED = {  # what files hold
 for protocol in range(6):
     WRAPPED[f"a pickle of protocol {protocol}"] = ("a.pkl", pickle.dumps({"k": [AWS, 1]}, protocol))
 FILES = {  # of kinds that have no business there, also under another name
-    ".env in a folder": ("conf/.env", "A=1", SECRETS),
     ".env of production": ("prod.env", "A=1", SECRETS),
     ".env under another name": ("settings.txt", f"DATABASE_PASS{'WORD'}={PASSWORD}\nMODE=1\n", LOGIN),
     ".npmrc": (".npmrc", "a=1", LOGINS),
@@ -451,7 +428,6 @@ FILES = {  # of kinds that have no business there, also under another name
         json.dumps({"k": "-----BEGIN PGP PRI" + f"VATE KEY BLOCK-----\nVersion: 1\n\nlQOY{some(60)}\n{some(64)}\n"}),
         KEY,
     ),
-    "a notebook": ("a.ipynb", "{}", NOTEBOOK),
     "a renamed notebook": (
         "a.txt",
         json.dumps({"cells": [{"cell_type": "code", "source": []}], "nbformat": 4}),
@@ -464,8 +440,6 @@ FILES = {  # of kinds that have no business there, also under another name
     ),
     "parquet": ("a.dat", saved(FRAME.to_parquet), DATA),
     "feather": ("a.dat", saved(FRAME.to_feather), DATA),
-    "workbook": ("a.dat", zipped({"xl/workbook.xml": "<x/>", "xl/sharedStrings.xml": "<x/>"}), DATA),
-    "sqlite": ("a.dat", database("x"), DATA),
     "a table": ("a.dat", FRAME.to_csv(), DATA),
     "a table with bars": ("a.dat", FRAME.to_csv(sep="|"), DATA),
     "a table in gzip": ("a.dat", gzip.compress(FRAME.to_csv().encode(), mtime=0), DATA),
@@ -493,13 +467,6 @@ FILES = {  # of kinds that have no business there, also under another name
     "an index with a login": ("r.txt", "--index-" + f"url https://bot:{PASSWORD}@wheels.example.com/simple\n", ADDRESS),
     "a database in bytes": ("a.bin", b"\x00\x01" + DSN.encode() + b"\x00", ADDRESS),
 }
-
-
-def kinds_in(folder, name, data):
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return {leak.kind for leak in leaks.scan(folder, own=OWN, published=())}
 
 
 @pytest.mark.parametrize("planted", ASSEMBLED)
@@ -537,6 +504,12 @@ def test_a_file_that_has_no_business_in_an_image_is_found(tmp_path, planted):
     assert kind in kinds_in(tmp_path, name, data)
 
 
+# Lists of which each holds the one before ten times: a thousand million letters in few.
+LAUGHS = "a = ['xxxxxxxx', 'y']\n" + "".join(
+    f"{new} = [{', '.join([old] * 10)}]\n" for old, new in itertools.pairwise("abcdefghij")
+)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -547,10 +520,58 @@ def test_a_file_that_has_no_business_in_an_image_is_found(tmp_path, planted):
         "x = 'a'" + ".replace('b', 'c')" * 3000,
         "x = __import__('os').getenv('HOME') + open('a').read() + exec('b' + c)",
         "x = 'a' + (",
+        f"{LAUGHS}x = str(j) + 'a'",
+        f"{LAUGHS}x = f'{{j}}b'",
+        f"{LAUGHS}{LAUGHS.upper()}x = j\nx = J",
     ],
 )
 def test_code_that_makes_too_much_or_does_something_is_left_as_it_is(source):
     assert not [*folding.folded(source.encode())]
+
+
+def test_a_long_text_costs_more_steps_than_a_short_one():
+    known = values.Known(names={(0, "x"): "a" * values.MOST_LETTERS})
+    told = [values.value_of(ast.parse("x.title()", mode="eval").body, known) for _ in range(100)]
+    assert told[0] is not None
+    assert told[-1] is None
+
+
+# Each took minutes or for ever, by a pattern that was tried in every way at every place.
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"' + " " * CHUNK,
+        ")" + " " * CHUNK,
+        "abcdefghijkl" * 2 + '"' + " " * CHUNK,
+        '"' + "\\\\n" * 40 + "x",
+        '["#1f77b4", ' * (CHUNK // 12),
+        '"' + "password" * (CHUNK // 8),
+        "https://a/simples" * (CHUNK // 17),
+        ("-----BEGIN PRI" + "VATE KEY-----" + "\n" * 19 + "!") * (CHUNK // 46),
+        "x = f'" + "{a}" * (CHUNK // 3) + "'",
+    ],
+    ids=["spaces", "bracket", "base64", "breaks", "colours", "password", "addresses", "heads", "f-string"],
+)
+def test_no_file_is_looked_through_for_longer_than_its_size_allows(tmp_path, text):
+    assert not kinds_in(tmp_path, "notes.txt", text)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        zlib.compress(bytes(1 << 20)) * 50,
+        gzip.compress(bytes(1 << 20)) * 50,
+        b"X\xfc\x0f\0\0q" * 10_000,  # a pickle's texts, each within the one before
+    ],
+    ids=["zlib", "gzip", "pickle"],
+)
+def test_what_is_unwrapped_of_a_file_comes_to_no_more_than_is_held(monkeypatch, chunk):
+    monkeypatch.setattr(views, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(views, "MOST_TOGETHER", 2 << 20)
+    monkeypatch.setattr(views, "MOST_READ", 8 << 20)
+    sizes = [len(view) for view in views.of(chunk)]
+    assert max(sizes) < 4 << 20
+    assert sum(sizes) < 12 << 20
 
 
 @pytest.mark.parametrize("join", ["\\\n", "%20", "&#32;", "\\x41", "\u200b"])

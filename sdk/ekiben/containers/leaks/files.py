@@ -13,7 +13,7 @@ N_WITHIN = 50
 MOST_LINE = 4096  # bytes of a line of a table
 MARKS = ",;\t|"
 _PAIR = re.compile(r"[^\s,;|<>=(){}\"'`]+[,;|][^\s,;|<>=(){}\"'`]+")
-_NO_ROW = re.compile(r"[\s{\[]|\w+\(|\| `[^`|]+` \| ")  # code, or a line of a card, which has one a column
+_NO_ROW = re.compile(r"[\s{\[]|\w+\(|.*[{}]$|\| `[^`|]+` \| ")  # code, or a line of a card, which has one a column
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:[.,:]\d+)*(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]\w*")
 _SPACES = re.compile(r"\s+")

@@ -14,12 +14,13 @@ from typing import Any
 from ekiben.containers.leaks.values import FOLDED, MOST_LETTERS, Known, done, name_of, parts_of, value_of
 
 AROUND = 100  # bytes of the lines that an expression stands in
+MOST_BRACES = 20_000  # of a chunk: what Python's parser takes for a text with expressions in it is a square
 QUOTED = 5  # letters that a text needs more than it has where it is written in pieces or escapes
 # What only code says, and what puts texts together there.
 _HINTS = re.compile(
-    rb"\b(?:chr|map|bytes|bytearray)\(|b(?:16|32|64|85)decode|unhexlify|fromhex|\[[^\]\n]{0,20}:-?\d\]|[\"']\s*%|"
+    rb"\b(?:chr|map|bytes|bytearray|Path)\(|b(?:16|32|64|85)decode|unhexlify|fromhex|\[[^\]\n]{0,20}:-?\d\]|[\"']\s*%|"
     rb"\.(?:join|format|replace|translate|decode|swapcase|split)\(|[+]=?\s*[rbfRBF]{0,2}[\"'\w]|[\"']\s*\+|\b[fF][\"']|"
-    rb"[\"'][ \t]+[rbfRBF]{0,2}[\"']|\\x[2-7]|[\"'][ \t]*(?:#[^\n]*)?\n[ \t]*[rbfRBF]{0,2}[\"']"
+    rb"[\"'][ \t]+[rbfRBF]{0,2}[\"']|\\x[2-7]|[\"'][ \t]*(?:#[^\n]{0,200})?\n[ \t]*[rbfRBF]{0,2}[\"']"
 )
 
 
@@ -29,7 +30,7 @@ def folded(chunk: bytes) -> Iterator[bytes]:
     >>> [*folded(b'a = "one"\nkey = a + chr(45) + "owt"[::-1]')]
     [b'key = "one-two"']
     """
-    if b"\x00" in chunk or not _HINTS.search(chunk):
+    if b"\x00" in chunk or chunk.count(b"{") > MOST_BRACES or not _HINTS.search(chunk):
         return
     try:
         with warnings.catch_warnings(action="ignore"):  # of what is no escape

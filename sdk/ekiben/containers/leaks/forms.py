@@ -103,7 +103,7 @@ def _bits(value: bytes) -> float:
 
 # The line's end as it is, or as JSON and source code write it.
 END = r"(?:\\[rn]|[\r\n])+"
-BODY = rf"(?:[\w-]+: [^\r\n\\]+{END})*(?:[A-Za-z0-9+/=]|{END}){{20}}"
+BODY = rf"(?:[\w-]+: [^\r\n\\]+{END})*(?:[A-Za-z0-9+/=]|\\[rn]|[\r\n]){{20}}"
 # A text begins where no letter stands before it, or but the one that pickle and marshal write as its length.
 OPEN = r"(?:(?<![A-Za-z0-9_.-])|(?<=[zZ\x8c\xda\xfa][A-Za-z0-9_.-]))"
 SHUT = r"(?![A-Za-z0-9_])"

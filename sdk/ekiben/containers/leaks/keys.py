@@ -15,7 +15,7 @@ _FORMS = (
     rule(
         "a private key",
         "private",
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|[\s\"',+#*>|-])+[A-Za-z0-9+/]{40,}",
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|[\s\"',+#*>|-])*[A-Za-z0-9+/]{40,}",
         mild=True,
     ),
     rule("a private key", "ssh2", r"---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----", mild=True),
@@ -106,7 +106,7 @@ _FORMS = (
         rf"{OPEN}(?:lsv2_[ps][tk]_\w{{32,}}|tvly-[\w-]{{32,}}|pplx-\w{{40,}}|tgp_v1_[\w-]{{40,}})",
         mild=True,
     ),
-    rule("a seed of one-time passwords", "otpauth://", r"otpauth://[^\s\"']*[?&]secret=[A-Z2-7]{16,}"),
+    rule("a seed of one-time passwords", "otpauth://", r"otpauth://[^\s\"']{0,300}[?&]secret=[A-Z2-7]{16,}"),
     rule(
         "a token without a signature's form (PASETO)",
         ".local. .public.",

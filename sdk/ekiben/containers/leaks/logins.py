@@ -10,6 +10,7 @@ _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 # No control character, and three letters at least: two may be how marshal begins the next text.
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
 
+_TELLING = rf"[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}"  # bounded: a name may have no end
 _MANY = "pass secret token key credential"
 _LOGIN = "a password or token"
 # A value that only names another one: a variable of the environment, a field, a part of an object.
@@ -26,16 +27,19 @@ LOGINS = (
         _LOGIN,
         _MANY,
         r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
-        rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}}([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}})\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
+        rf"(?i)(?<![a-z0-9]){_TELLING}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}})\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
         rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
-        rf"(?i)[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s*\]\s*=\s*{_TEXT}",
-        rf"(?i)\b(?:set_?default|get_?env|put_?env|set_?env|define|get|set_?property)\(\s*[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s*,\s*{_TEXT}",
-        rf"(?i)(?<![a-z0-9])\w{{0,40}}{WORDS}\w{{0,40}}[ \t]*:[ \t]*[A-Za-z][\w.\[\], |]{{1,40}}?[ \t]*=[ \t]*{_TEXT}",
+        rf"(?i)[\"']{_TELLING}[\"']\s*\]\s*=\s*{_TEXT}",
+        rf"(?i)(?<![a-z0-9]){_TELLING}[\"')\]]{{0,3}}\s*(?:\bor\b|\|\||\?\?)\s*(?=[\"'][^\"'\s]*\d){_TEXT}",
+        rf"(?i)\bvariable\s+[\"']?{_TELLING}[\"']?\s*\{{[^{{}}]{{0,200}}?\bdefault\s*=\s*{_TEXT}",
+        rf"--set(?:-string)?[ =][\w.=,-]{{0,200}}?(?i:{WORDS})[\w-]{{0,20}}={_VALUE}",
+        rf"(?i)\b(?:set_?default|get_?env|put_?env|set_?env|define|get|set_?property)\(\s*[\"']{_TELLING}[\"']\s*,\s*{_TEXT}",
+        rf"(?i)(?<![a-z0-9])\w{{0,40}}{WORDS}\w{{0,40}}[ \t]*:[ \t]*[A-Za-z&][\w.\[\], |']{{1,40}}?[ \t]*=[ \t]*(?:(?:[a-z]+\.)?(?:Secret(?:Str|Bytes)?|Option|Field)\()?{_TEXT}",
         rf"(?i)\b(?:set|with)_?\w{{0,20}}{WORDS}\w{{0,20}}\(\s*{_TEXT}\s*\)",
         rf"(?i)[\s({{]:[\w-]{{0,40}}{WORDS}[\w-]{{0,40}}\s+{_TEXT}",
-        rf"(?i)<\w+\s(?:key|name)=[\"'][\w.-]*{WORDS}[\w.-]*[\"'][^<>]{{0,80}}>\s*(?![${{<%])[^<>\s]{{6,200}}\s*</",
-        rf"(?i)<key>[\w.-]*{WORDS}[\w.-]*</key>\s*<string>(?![${{<%])[^<>\s]{{6,200}}</string>",
-        rf"(?i)^[ \t]*[\w.-]*{WORDS}[ \t]*:[ \t]*[|>][-+]?[ \t]*\n[ \t]+{_VALUE}[ \t]*\r?$",
+        rf"(?i)<\w+\s(?:key|name)=[\"']{_TELLING}[\"'][^<>]{{0,80}}>\s*(?![${{<%])[^<>\s]{{6,200}}\s*</",
+        rf"(?i)<key>{_TELLING}</key>\s*<string>(?![${{<%])[^<>\s]{{6,200}}</string>",
+        rf"(?i)^[ \t]*[\w.-]{{0,40}}{WORDS}[ \t]*:[ \t]*[|>][-+]?[ \t]*\n[ \t]+{_VALUE}[ \t]*\r?$",
         rf"(?:^[ \t]*|[\s;&|])(?:-[ \t]+|ENV[ \t]+|ARG[ \t]+|-e[ \t]+)?(?:[A-Z][A-Z0-9_]{{0,40}}?)?(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]{{0,20}}=[\"']?{_VALUE}",
         rf"^ENV[ \t]+[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|CREDENTIALS?)[A-Z0-9_]*[ \t]+{_VALUE}",
         rf"(?i)(?<!\w)--[a-z-]{{0,30}}(?:password|passwd|token|api-?key|secret-?key)(?:=|[ \t]+|[\"'],\s*)[\"']?{_VALUE}",
@@ -49,6 +53,12 @@ LOGINS = (
     ),
     rule(
         _LOGIN,
+        "password identified",
+        rf"(?i)\b(?:(?:with|encrypted|set)\s+password|identified\s+(?:with\s+[\"'`\w]+\s+)?by)\s+(?:password\s+)?=?\s*{_TEXT}",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
         "password> token> secret> apikey>",
         r"(?i)<(?:password|token|secret|apiKey)>(?![${<])[^<>\s]{4,200}</",
         mild=True,
@@ -56,13 +66,13 @@ LOGINS = (
     rule(
         _LOGIN,
         "value=",
-        rf"(?i)=\s*[\"'][\w.-]*{WORDS}[\w.-]*[\"']\s+value\s*=\s*[\"'][^\"'\s${{}}]{{6,}}",
+        rf"(?i)=\s*[\"']{_TELLING}[\"']\s+value\s*=\s*[\"'][^\"'\s${{}}]{{6,}}",
         mild=True,
     ),
     rule(
         _LOGIN,
         "value",
-        rf"(?i)name[\"']?\s*:\s*[\"']?[\w.-]*{WORDS}[\w.-]*[\"']?,?\s+[\"']?value[\"']?\s*:\s*[\"']?(?![$<{{%])[^\s\"'{{}}<$]{{6,}}",
+        rf"(?i)name[\"']?\s*:\s*[\"']?{_TELLING}[\"']?,?\s+[\"']?value[\"']?\s*:\s*[\"']?(?![$<{{%])[^\s\"'{{}}<$]{{6,}}",
         mild=True,
     ),
     rule(
@@ -105,7 +115,7 @@ LOGINS = (
     rule(
         _LOGIN,
         _MANY,
-        rf"(?i)(?:\x8c.|X.\x00\x00\x00|U.|V)[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}{_CALLED}{_PICKLED}",
+        rf"(?i)(?:\x8c.|X.\x00\x00\x00|U.|V){_TELLING}{_CALLED}{_PICKLED}",
         mild=True,
         check=is_value,
     ),
@@ -128,7 +138,7 @@ LOGINS = (
     rule(
         _LOGIN,
         "password passwd pwd",
-        r"(?i)^[ \t]*(?:[\w.-]*[._-])?(?:password|passwd|pwd)[ \t]*[=:][ \t]*(?!.*(?:pass|secret|token|string|required|optional|prompt|input|hidden|disabled|unset|example|change))[a-z-]{10,60}[ \t]*\r?$",
+        r"(?i)^[ \t]*(?:[\w.-]{0,40}[._-])?(?:password|passwd|pwd)[ \t]*[=:][ \t]*(?!.*(?:pass|secret|token|string|required|optional|prompt|input|hidden|disabled|unset|example|change))[a-z-]{10,60}[ \t]*\r?$",
         mild=True,
     ),
     rule(_LOGIN, "app_key", r"APP_KEY=base64:[\w+/]{43}=", mild=True),

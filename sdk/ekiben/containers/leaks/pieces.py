@@ -13,19 +13,23 @@ from ekiben.containers.leaks.forms import OPEN, SHUT, Rule, is_mixed
 MOST_BEFORE = 12  # letters that a token has before what it is known by
 LONGEST = 1024  # bytes of one token
 CONTROLS = bytes({*range(32)} - {*b"\t\n\r\f"})
-_NAME = rb"(?:(?:export|const|let|var|set|ENV|ARG|final)[ \t]+)?[\"']?[$\w.-]{1,40}[\"']?[ \t]*(?::[ \t]*\w+[ \t]*)?(?:\+?=|:=?)[ \t]*"
-_BREAK = rb"(?:\\?(?:\r?\n|\\r?\\n|\\n)[ \t]*)+"
-_MARK = rb"(?:-[ \t]+|#+[ \t]*|//[ \t]*|\*[ \t]+|>[ \t]*|\|[ \t]*)?"
+# None of these tries a run of spaces or of line ends in more than one way: a file may hold a million of either.
+_NAME = (
+    rb"(?:(?:export|const|let|var|set|ENV|ARG|final)[ \t]++)?[\"']?[$\w.-]{1,40}[\"']?[ \t]*+"
+    rb"(?::[ \t]*+\w++[ \t]*+)?(?:\+?=|:=?)[ \t]*+"
+)
+_BREAK = rb"(?:(?:\\?\r?\n|(?:\\{1,2}r)?\\{1,3}n)[ \t]*+)++"
+_MARK = rb"(?:-[ \t]++|#++[ \t]*+|//[ \t]*+|\*[ \t]++|>[ \t]*+|\|[ \t]*+)?"
 # What stands between two texts: nothing, a sign, a comma, the end of a line, a call, a name that the next is given.
 _BETWEEN = (
-    rb"(?:[ \t]*[)\]},;+.&|%\\]{0,3}[ \t]*(?:(?:#|//)[^\n\"'`]{0,80}(?=\n))?(?:" + _BREAK + _MARK + rb")?"
-    rb"(?:" + _NAME + rb"|[.\w]{0,12}[(\[{]{1,2}|[+.&|,]{0,2}[ \t]*(?:(?<![\"'`])[rbfuRBFU]{1,2})?))"
+    rb"(?:[ \t]*+[)\]},;+.&|%\\]{0,3}[ \t]*+(?:(?:#|//)[^\n\"'`]{0,80}(?=\n))?(?:" + _BREAK + _MARK + rb")?"
+    rb"(?:" + _NAME + rb"|[.\w]{0,12}[(\[{]{1,2}|[+.&|,]{0,2}[ \t]*+(?:(?<![\"'`])[rbfuRBFU]{1,2})?))"
 )
 GLUE = re.compile(
     rb"\\?[\"'`]" + _BETWEEN + rb"\\?[\"'`]"  # from one text to the next
     rb"|\\?[\"'`]?" + _BREAK + _MARK + rb"(?:" + _NAME + rb")?\\?[\"'`]?"  # from one line to the next
-    rb"|(?:</?\w[^<>]{0,80}>[ \t\r\n]*)+"  # from one element to the next
-    rb"|\)[ \t]*-?\d*(?:\.\d+)?[ \t]*\("  # within a line of a page
+    rb"|(?:</?\w[^<>]{0,80}>[ \t\r\n]*+)++"  # from one element to the next
+    rb"|\)[ \t]*+-?\d*+(?:\.\d++)?[ \t]*+\("  # within a line of a page
 )
 _LETTER = re.compile(rb"[A-Za-z0-9_.-]")
 _OPEN, _SHUT = OPEN.encode("latin-1"), SHUT.encode("latin-1")

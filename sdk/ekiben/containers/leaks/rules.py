@@ -37,7 +37,7 @@ PLACES = (
     rule(
         "the address of a package index",
         "/simple",
-        r"https?://(?!(?:[\w-]+\.)*(?:pypi|pythonhosted)\.org)[^\s\"'<>]+/simple/?(?=[\"'\s]|$)",
+        r"https?://(?!(?:[\w-]+\.)*(?:pypi|pythonhosted)\.org)[^\s\"'<>]{1,300}/simple/?(?=[\"'\s]|$)",
         mild=True,
     ),
     rule(

@@ -15,6 +15,8 @@ from typing import Any
 
 MOST_LETTERS = 1 << 16  # of one value
 MOST_STEPS = 50_000  # of one chunk
+A_STEP = 64  # letters or items of a value cost one step more
+DEEPEST = 2  # lists in lists: one of many may hold the same one as often as it likes, and that again
 LONGEST = 4096  # items that one expression goes through
 _WIDE = re.compile(r"\d{4}")  # a width that a form may ask for
 FAULTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, binascii.Error)
@@ -66,7 +68,19 @@ def value_of(node: ast.AST, known: Known) -> Any:
     known.left -= 1
     read = READERS.get(type(node))
     found = read(node, known) if read is not None and known.left > 0 else None
-    return None if isinstance(found, str | bytes | list) and len(found) > MOST_LETTERS else found
+    n_letters = _size(found)
+    known.left -= min(n_letters, MOST_LETTERS) // A_STEP
+    return None if n_letters > MOST_LETTERS else found
+
+
+def _size(value: Any, left: int = DEEPEST) -> int:
+    """Count letters and items; too many of lists that lie too deep."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if not isinstance(value, list | dict):
+        return 0
+    items = value.values() if isinstance(value, dict) else value
+    return len(value) + sum(_size(each, left - 1) for each in items) if left else MOST_LETTERS + 1
 
 
 def values_of(nodes: Sequence[ast.AST], known: Known) -> list[Any] | None:
@@ -234,6 +248,7 @@ FOLDED = (ast.BinOp, ast.JoinedStr, ast.Subscript, ast.Call)
 OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.Div: lambda left, right: "/".join((left, right)),  # of paths; numbers fit none
     ast.Mod: operator.mod,
     ast.FloorDiv: operator.floordiv,
     ast.BitXor: operator.xor,
@@ -255,6 +270,8 @@ FUNCTIONS: Mapping[str | None, Callable[..., Any]] = {
     "fromhex": bytes.fromhex,
     "unhexlify": binascii.unhexlify,
     "maketrans": str.maketrans,
+    "join": lambda *parts: "/".join(parts),  # of paths
+    "Path": lambda *parts: "/".join(parts),
     "decode": _decoded,
     "b16decode": base64.b16decode,
     "b32decode": base64.b32decode,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import bz2
+import codecs
 import html
 import lzma
 import re
 import string
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +23,8 @@ from ekiben.containers.leaks import digits, folding
 
 MOST_WRAPPED = 3  # one in another
 MOST_BYTES = 8 << 20  # of what one wrapping holds
+MOST_TOGETHER = 32 << 20  # bytes of what lies in wrappings of one kind
+MOST_READ = 128 << 20  # bytes of all views of a chunk
 NEAR = 256  # bytes around what is joined
 FEWEST = 12  # letters, each of its own, that a run of base 85 has at least, and twice as many as one of base 64
 MOST_TRIED = 200  # places of a chunk that may begin something compressed
@@ -33,7 +36,7 @@ POWERS_85 = np.array([85**4, 85**3, 85**2, 85, 1], np.uint64)
 # The end of a line, with what begins the next one of a comment or a list; and what stands between two pieces of base64.
 _LINES = re.compile(
     rb"(?:\\r|\\n|[\r\n])+[ \t]*(?:(?:[#*>|-]|//)[ \t]+)?|"
-    rb"[\"'](?<=[A-Za-z0-9+/]{12}[\"'])[ \t]*,?(?:\s|\\n)*[\"'](?=[A-Za-z0-9+/]{12})"
+    rb"[\"'](?<=[A-Za-z0-9+/]{12}[\"'])[ \t]*+,?(?:\s|\\n)*+[\"'](?=[A-Za-z0-9+/]{12})"
 )
 _DIGESTS = re.compile(rb"sha256[:=][0-9a-f]{64}(?![0-9A-Za-z])")  # of which a lock has hundreds
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
@@ -81,14 +84,24 @@ def of(chunk: bytes) -> Iterator[bytes]:
     >>> any(b"wrapped twice" in view for view in of(b"data: " + wrapped))
     True
     """
-    yield from _read(chunk, MOST_WRAPPED)
+    yield from _at_most(MOST_READ, _read(chunk, MOST_WRAPPED))
+
+
+def _at_most(n_bytes: int, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Give no more once they are so many: what is packed, or overlaps, may come to a thousand times a file's size."""
+    for part in parts:
+        yield part
+        n_bytes -= len(part)
+        if n_bytes < 0:
+            return
 
 
 def _read(chunk: bytes, left: int) -> Iterator[bytes]:
     yield chunk
     if b"\x00" in chunk:
         for n_bytes in (2, 4):  # so many zeros less one end a text, fewer lie between its letters
-            yield chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
+            text = chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
+            yield text[2:] if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else text
         yield b"\n".join(_PRINTED.findall(chunk))
     for part in _around(_BACKSLASH, chunk):  # as JSON and source code write what stands in quotes
         plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), part)
@@ -96,7 +109,7 @@ def _read(chunk: bytes, left: int) -> Iterator[bytes]:
     if left:
         flat = _DIGESTS.sub(b" ", _LINES.sub(b"", chunk))
         for unwrap, given in (*((each, flat) for each in FLAT), *((each, chunk) for each in AS_IT_IS)):
-            if inner := b"\n".join(unwrap(given)):
+            if inner := b"\n".join(_at_most(MOST_TOGETHER, unwrap(given))):
                 yield from _read(inner, left - 1)
 
 
