@@ -520,6 +520,7 @@ LAUGHS = "a = ['xxxxxxxx', 'y']\n" + "".join(
         "x = 'a'" + ".replace('b', 'c')" * 3000,
         "x = __import__('os').getenv('HOME') + open('a').read() + exec('b' + c)",
         "x = 'a' + (",
+        "x = ''.join(chr(200 + c) for c in range(4000))\ny = (x + x + x + x).encode('punycode')",
         f"{LAUGHS}x = str(j) + 'a'",
         f"{LAUGHS}x = f'{{j}}b'",
         f"{LAUGHS}{LAUGHS.upper()}x = j\nx = J",

@@ -18,6 +18,9 @@ MOST_STEPS = 50_000  # of one chunk
 A_STEP = 64  # letters or items of a value cost one step more
 DEEPEST = 2  # lists in lists: one of many may hold the same one as often as it likes, and that again
 LONGEST = 4096  # items that one expression goes through
+_SLOW = re.compile(
+    r"punycode|idna|(?:bz2|zlib)(?:.codec)?|zip", re.IGNORECASE
+)  # codings that take the square of a text, or unpack
 _WIDE = re.compile(r"\d{4}")  # a width that a form may ask for
 FAULTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, binascii.Error)
 
@@ -215,6 +218,8 @@ def _called(node: ast.Call, known: Known) -> Any:
     arguments = values_of(node.args, known)
     values = values_of([each.value for each in node.keywords], known)
     if arguments is None or values is None or any(each.arg is None for each in node.keywords):
+        return None
+    if any(isinstance(each, str) and _SLOW.fullmatch(each) for each in (*arguments, *values)):
         return None
     named = {each.arg or "": value for each, value in zip(node.keywords, values, strict=True)}
     if not isinstance(of, str | bytes):
