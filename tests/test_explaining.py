@@ -1,6 +1,7 @@
 """Explanations within a time: what is wished, which rung the time allows, what is near, and the tickets of what comes later."""
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -408,6 +409,22 @@ def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(
             with pytest.raises(Broken) as told:
                 pool.submit(Job(task)).future.result(PATIENCE_S)
             assert told.value.code == "crashed"
+    finally:
+        pool.close()
+
+
+def test_a_process_that_cannot_be_made_ready_costs_no_slot(monkeypatch):
+    def fail(*_):
+        raise OSError
+
+    monkeypatch.setattr(socket, "socketpair", fail)
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9)
+    task = Task(folder="x", digest="0" * 64, method="sampling", columns={"age": [1]})
+    try:
+        for _ in range(2):
+            with pytest.raises(Broken) as told:
+                pool.submit(Job(task)).future.result(PATIENCE_S)
+            assert told.value.code == "internal"
     finally:
         pool.close()
 

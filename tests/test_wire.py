@@ -790,7 +790,10 @@ def test_where_the_disk_takes_no_record_all_that_waited_for_it_are_refused(synce
     server.close()
 
 
-@pytest.mark.parametrize("leaves", ["it sends no more", "it is gone", "the server ends", "it asks for something else"])
+@pytest.mark.parametrize(
+    "leaves",
+    ["it sends no more", "it is gone", "the server ends", "it asks for something else", "it is closed in time"],
+)
 def test_whatever_becomes_of_a_connection_what_is_held_is_sent_before(synced, plain, leaves):
     async def story():
         server, loop = Server(Wire), asyncio.get_running_loop()
@@ -808,6 +811,9 @@ def test_whatever_becomes_of_a_connection_what_is_held_is_sent_before(synced, pl
                 ours.close()
             elif leaves == "the server ends":
                 protocol.shutdown()
+            elif leaves == "it is closed in time":
+                protocol.timeout_keep_alive = 0
+                protocol.timeout_keep_alive_handler()
             else:
                 protocol.data_received(b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n")
             theirs = await asyncio.wait_for(loop.sock_recv(other, 1 << 16), PATIENCE_S)
@@ -823,6 +829,23 @@ def test_whatever_becomes_of_a_connection_what_is_held_is_sent_before(synced, pl
     assert (b"HTTP/1.1 404 " in came) is (leaves == "it asks for something else")
     assert len(recorded(synced.folder)) == 3
     assert n_requests == 3 + (leaves == "it asks for something else")
+
+
+def test_an_answer_that_cannot_be_sent_keeps_none_behind_it_from_being_sent(synced, plain, monkeypatch):
+    def fail(*_):
+        raise RuntimeError
+
+    async def story():
+        server, loop = Server(Wire), asyncio.get_running_loop()
+        await asked_together(server, [plain])
+        (broken, first), (ours, second) = [await server.connect() for _ in range(2)]
+        with broken, ours:
+            monkeypatch.setattr(first, "send", fail)
+            for protocol in (first, second):
+                protocol.data_received(plain)
+            return await asyncio.wait_for(loop.sock_recv(ours, 1 << 16), PATIENCE_S)
+
+    assert asyncio.run(story()).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_connection_that_is_kept_and_not_used_is_closed_in_time(alone, plain):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
 from ekiben.waiting import Patience, Until, deadline_s, too_large, too_many
 
+logger = logging.getLogger("ekiben")
 DEADLINE = b"x-ekiben-deadline-ms"
 ENCODING, AS_IT_IS = b"content-encoding", b"identity"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
@@ -164,7 +166,10 @@ class Endpoint:
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
             held = [each if each[1].code != "ok" else (each[0], self._failed(failure), *each[2:]) for each in held]
         for to, outcome, headers, began in held:
-            to.send(self, outcome, headers, began)
+            try:
+                to.send(self, outcome, headers, began)
+            except Exception as failure:  # noqa: BLE001 -- those behind it are sent all the same
+                logger.error("an answer could not be sent: %s", type(failure).__name__)
 
     def tell(self, outcome: Outcome, headers: Mapping[bytes, bytes], taken: float, span: Any = None) -> None:
         """Write a request's line, by which it is counted too, and end its span."""

@@ -310,6 +310,7 @@ class Wire(HttpToolsProtocol):
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
         else:
+            self._release()
             super().timeout_keep_alive_handler()
 
     def _hand_over(self) -> None:

@@ -263,8 +263,7 @@ class _Slot:
         self._thread.join(ENDED_S)
 
     def _run(self) -> None:
-        with suppress(Broken):
-            self._ready()  # warm before the first task
+        self._readied()
         while (job := self._pool.next()) is not None:
             if not job.is_cancelled and job.future.set_running_or_notify_cancel():
                 self._job = job
@@ -279,14 +278,19 @@ class _Slot:
                     job.future.set_result(found)
                 finally:
                     self._job = None
-                self._restarted()
+                self._readied()
         self._end("")
 
-    def _restarted(self) -> None:
-        """Let another process take the place of one that was ended, before anybody asks."""
+    def _readied(self) -> None:
+        """Let a process be warm before anybody asks, the first one and each that takes the place of one that was ended."""
         if self._worker is None and not self._pool.is_closed:
-            with suppress(Broken):
+            try:
                 self._ready()
+            except Broken:
+                pass  # the next task is told
+            except Exception as reason:  # noqa: BLE001 -- a slot must not be lost to a fault
+                logger.error("no explaining process could be made ready: %s", type(reason).__name__)
+                self._end("crashed")
 
     def _done(self, job: Job) -> Done:
         """Have one task done, or say why it is not."""
