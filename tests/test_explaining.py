@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from xgboost import XGBClassifier
 
 import ekiben as ek
-from ekiben import explainers
+from ekiben import explainers, protocol
 from ekiben.errors import SpecError
 from ekiben.explaining import child, nearby, rungs, tickets, wishes
 from ekiben.explaining.apart import STARTS_S, Broken, Full, Job, Pool
@@ -41,6 +41,11 @@ def test_a_query_is_read_and_an_empty_one_wishes_nothing():
     )
     assert wishes.read("columns=a%20b").columns == ("a b",)
     assert wishes.read("columns=a,%22b,%20c%22").columns == ("a", "b, c")
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=4))
+def test_names_in_a_query_are_read_as_they_were_written(names):
+    assert protocol.names_in(protocol.listed(names)) == tuple(names)
 
 
 @pytest.mark.parametrize(

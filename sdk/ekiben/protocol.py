@@ -156,14 +156,14 @@ def _flat(name: str, answered: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Write names as one line of CSV: those that hold a comma or a quotation mark stand in quotation marks.
+    """Write names as one row of CSV: those that hold a comma, a quotation mark or a line's end stand in quotation marks.
 
     >>> listed(["age", "town, street"])
     'age,"town, street"'
     """
     made = io.StringIO()
-    csv.writer(made, lineterminator="").writerow(names)
-    return made.getvalue()
+    csv.writer(made, lineterminator="\r\n").writerow(names)  # what may end a row is quoted within one
+    return made.getvalue().removesuffix("\r\n")
 
 
 def names_in(text: str) -> tuple[str, ...]:
