@@ -30,7 +30,7 @@ def forecast(
 @verbs.command()
 def vendor(
     tag: Annotated[str, typer.Argument(help="A bento's tag.")],
-    to: Annotated[Path, typer.Option(help="The folder for the wheels.")],
+    to: Annotated[Path, typer.Option(help="The folder for the wheels.")] = Path("wheels"),
 ) -> None:
     """Collect the wheels of an image by the digests of its lock; a run that was interrupted goes on where it was."""
     with shown() as say:
@@ -44,7 +44,8 @@ def containerize(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="docker, podman or nerdctl; none writes an OCI layout without one. By default the first that runs a container."
+            help="docker, podman or nerdctl; buildah builds alone, and none writes an OCI layout without one. By default the first "
+            "that runs a container."
         ),
     ] = None,
     base: Annotated[

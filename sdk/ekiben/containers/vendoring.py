@@ -46,7 +46,7 @@ class Vendored:
         return f"{len(self.wheels)} wheels, {self.n_bytes / 1e6:,.0f} MB, in {self.folder}{earlier}"
 
 
-def vendor(tag: str, to: str | Path, *, progress: Progress | None = None) -> Vendored:
+def vendor(tag: str, to: str | Path = "wheels", *, progress: Progress | None = None) -> Vendored:
     """Collect the wheels that a bento's image installs into a folder, by the digests of the bento's lock.
 
     What is there already is verified and kept, and what has another digest is fetched again, so that a run that was
@@ -57,7 +57,7 @@ def vendor(tag: str, to: str | Path, *, progress: Progress | None = None) -> Ven
     tag
         The bento's tag.
     to
-        The folder.
+        The folder; by default `wheels` in the current one.
     progress
         Called with a few words before each step.
 
@@ -72,7 +72,7 @@ def vendor(tag: str, to: str | Path, *, progress: Progress | None = None) -> Ven
 
     Examples
     --------
-    >>> vendor("churn:nosuchversion", to="wheels")
+    >>> vendor("churn:nosuchversion")
     Traceback (most recent call last):
     ...
     ekiben.errors.NotFoundError: No bento 'churn:nosuchversion'. ...

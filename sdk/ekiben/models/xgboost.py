@@ -260,9 +260,8 @@ def _predict(estimator: Any, matrix: Array, **what: bool) -> Any:
     xgboost = require("xgboost", to="explain an XGBoost model")
     booster, missing = _booster(estimator), _missing(estimator)
     if estimator is not booster and (missing is None or math.isfinite(missing)):
-        largest = np.finfo(
-            np.float32
-        ).max  # a wrapper asks in place, and so takes what is larger: it is beyond every split
+        # a wrapper asks in place, and so takes what is larger: it is beyond every split
+        largest = np.finfo(np.float32).max
         matrix = np.clip(matrix, -largest, largest)
     data = xgboost.DMatrix(
         matrix,
