@@ -103,14 +103,20 @@ def _read(chunk: bytes, left: int) -> Iterator[bytes]:
             text = chunk.replace(b"\x00" * (2 * n_bytes - 1), b"\n").replace(b"\x00", b"")
             yield text[2:] if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else text
         yield b"\n".join(_PRINTED.findall(chunk))
-    for part in _around(_BACKSLASH, chunk):  # as JSON and source code write what stands in quotes
-        plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), part)
-        yield plain.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
+    if b"\\" in chunk:
+        yield b"\n".join(map(_unescaped, _around(_BACKSLASH, chunk)))
     if left:
-        flat = _DIGESTS.sub(b" ", _LINES.sub(b"", chunk))
-        for unwrap, given in (*((each, flat) for each in FLAT), *((each, chunk) for each in AS_IT_IS)):
+        bare = _DIGESTS.sub(b" ", chunk)
+        flat = _DIGESTS.sub(b" ", _LINES.sub(b"", bare))  # one may be on two lines
+        for unwrap, given in (*((each, flat) for each in FLAT), *((each, bare) for each in AS_IT_IS)):
             if inner := b"\n".join(_at_most(MOST_TOGETHER, unwrap(given))):
                 yield from _read(inner, left - 1)
+
+
+def _unescaped(part: bytes) -> bytes:
+    """Read what stands in quotes as JSON and source code write it."""
+    plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), part)
+    return plain.replace(b'\\"', b'"').replace(b"\\/", b"/").replace(b"\\n", b"\n")
 
 
 def _base64(flat: bytes) -> Iterator[bytes]:
