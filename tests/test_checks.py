@@ -345,9 +345,8 @@ def test_trees_that_prefer_the_first_of_two_copies_break_the_law(people, prepare
     real = Tables.row
 
     def skewed(self, features):
-        parts = real(self, features).copy()
-        parts[: len(parts) // 2] *= 1.001
-        return parts
+        parts = real(self, features)
+        return [part * 1.001 if i < len(parts) // 2 else part for i, part in enumerate(parts)]
 
     monkeypatch.setattr(Tables, "row", skewed)
     told = examine(NAMED["copies_of_a_column_share_alike"], Subject(arm="a", package=package))

@@ -274,6 +274,6 @@ def test_records_in_json_hold_each_number_in_full(shell, tmp_path):
         ("a", 1_764_000_000_123_456_789, "predict", "one", None, 1.0, 9.5, [(2.5,)], b'[{"value":0.1234567890123}]')
     )
     recorder.close()
-    code, told, _ = shell("records", "kept", "--json")
+    code, told, _ = shell("records", tmp_path / "kept", "--json")
     (row,) = json.loads(told)
     assert (code, row["output.value"], row["time"]) == (0, 0.1234567890123, "2025-11-24T16:00:00.123456789+00:00")

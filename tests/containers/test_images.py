@@ -42,6 +42,16 @@ def test_an_image_of_plans_is_small_and_answers_the_same_bits(image):
     assert image.digest in image._repr_html_()
 
 
+def test_what_was_forecast_of_each_layer_stands_beside_what_it_holds(image):
+    base, *ours = image.layers
+    assert base.forecast_bytes is None
+    for layer in ours:
+        assert layer.n_bytes == pytest.approx(layer.forecast_bytes, rel=0.1, abs=500_000)
+        told = f"forecast {layer.forecast_bytes / 1e6:,.1f} MB"
+        assert told in str(image)
+        assert told in image._repr_html_()
+
+
 def test_what_no_arm_asks_for_is_left_out(boxed, image, python_of):
     named = {wheel.name for wheel in boxed.wheels}
     absent = {"scikit-learn", "xgboost-cpu", "pandas", "scipy", "skops", "mlflow", "alibi"}

@@ -139,7 +139,7 @@ def _written(told: Context, name: str, accounts: Accounts, say: Progress) -> Ima
     base = Base(name=f"{LOCAL_BASE}:{tar.stem}", packages=debian.installed_in(tar))
     judged = accounting.before(told, base, accounts, say)
     say("writing the image")
-    made = layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name)
+    made = judged.forecast.within(layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name))
     _look_into(Path(made.ref), told, judged, accounts, say)
     accounting.after(None, made, told, judged, accounts)
     return made
@@ -161,7 +161,7 @@ def _pushed(
     shutil.rmtree(to, ignore_errors=True)
     engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
     _look_into(to, told, judged, accounts, say)
-    made = layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS)
+    made = judged.forecast.within(layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS))
     accounting.after(None, made, told, judged, accounts, commands=commands)
     return made
 
@@ -188,7 +188,7 @@ def _built(
             return _pushed(engine, told, name, commands, judged, accounts, say)
         _look(engine, name, told, judged, accounts, say)
         ran = trying.prove(engine, name, told, say)
-        made = described(engine, name, told.tag, ran=ran)
+        made = judged.forecast.within(described(engine, name, told.tag, ran=ran))
         say("writing what the image is made of beside it")
         accounting.after(engine, made, told, judged, accounts, commands=commands, base=chosen)
         return made

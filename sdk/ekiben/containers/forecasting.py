@@ -7,7 +7,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,22 +105,12 @@ class Forecast:
         ]
         return pd.DataFrame(rows, columns=["name", "version", "layer", "mb", "reasons"])
 
-    def beside(self, image: Image) -> pd.DataFrame:
-        """Set what was forecast beside what a built image's layers hold, in megabytes.
-
-        Parameters
-        ----------
-        image
-            What `ek.containerize` gave.
-        """
-        import pandas as pd
-
-        told, found = self.by_layer(), {layer.holds: layer.n_bytes for layer in image.layers}
-        rows = [
-            {"layer": name, "forecast_mb": told[name] / MB if name in told else None, "mb": found[name] / MB}
-            for name in found
-        ]
-        return pd.DataFrame(rows, columns=["layer", "forecast_mb", "mb"])
+    def within(self, image: Image) -> Image:
+        """Put what was forecast of each layer into a built image, as far as it is known."""
+        told = self.by_layer()
+        return replace(
+            image, layers=tuple(replace(layer, forecast_bytes=told.get(layer.holds)) for layer in image.layers)
+        )
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.tag}  {self.size_mb:,.0f} MB"

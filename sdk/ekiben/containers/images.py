@@ -12,11 +12,17 @@ HOLDS = ("base", "dependencies", "models", "code")  # what each layer holds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer: what it holds, its digest, and its bytes without compression."""
+    """One layer: what it holds, its digest, its bytes without compression, and as many as were forecast of it, if any were."""
 
     holds: str
     digest: str
     n_bytes: int
+    forecast_bytes: int | None = None
+
+    @property
+    def expected(self) -> str:
+        """Say what was forecast of it, if anything was."""
+        return "" if self.forecast_bytes is None else f"  forecast {self.forecast_bytes / MB:,.1f} MB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +109,17 @@ class Image:
 
     def __str__(self) -> str:
         facts = [f"  {fact}" for _, fact in self._facts()]
-        layers = [f"  {layer.holds:<14}{layer.n_bytes / MB:>7,.1f} MB  {layer.digest[:19]}" for layer in self.layers]
+        layers = [
+            f"  {each.holds:<14}{each.n_bytes / MB:>7,.1f} MB  {each.digest[:19]}{each.expected}"
+            for each in self.layers
+        ]
         return "\n".join([f"{self.ref}  {self.digest}", *facts, *layers])
 
     def _repr_html_(self) -> str:
         rows = [(key, fact) for key, fact in self._facts()]
         rows += [
-            (f"layer: {layer.holds}", f"{layer.n_bytes / MB:,.1f} MB {layer.digest[:19]}…") for layer in self.layers
+            (f"layer: {each.holds}", f"{each.n_bytes / MB:,.1f} MB {each.digest[:19]}…{each.expected}")
+            for each in self.layers
         ]
         cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(fact)}</td></tr>" for key, fact in rows)
         return f"<b>{html.escape(self.ref)}</b> <code>{html.escape(self.digest)}</code><table>{cells}</table>"
