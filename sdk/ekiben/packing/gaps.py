@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRIED_ROWS = 1000
-_NAMES: dict[Missing, str] = {"nan": "NaN", "none": "None", "na": "pandas.NA", "nat": "NaT"}
 
 
 def refuse_two_kinds(
