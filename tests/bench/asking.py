@@ -56,9 +56,11 @@ def agreement(contender: Contender, tree: Tree, case: Case) -> dict[str, Any]:
     return {"difference": difference, "agrees": difference <= TOLERANCE}
 
 
-def cost(contender: Contender, tree: Tree, case: Case, *, clients: int, seconds: float) -> dict[str, Any]:
+def cost(
+    contender: Contender, tree: Tree, case: Case, *, clients: int, seconds: float, awake: bool = True
+) -> dict[str, Any]:
     """Load a server for a while, and tell what that cost its whole tree."""
-    work = work_for(contender, tree, case, clients=clients, seconds=seconds)
+    work = work_for(contender, tree, case, clients=clients, seconds=seconds, awake=awake)
     before = tree.cpu_s()
     told = finished(begun(work))
     spent = tree.cpu_s() - before
@@ -68,17 +70,16 @@ def cost(contender: Contender, tree: Tree, case: Case, *, clients: int, seconds:
 
 def cost_beside(contender: Contender, tree: Tree, cheap: Case, slow: Case, *, seconds: float) -> Told:
     """Ask the cheap model by one client, while the slow one is kept busy from before until after."""
-    heavy = begun(work_for(contender, tree, slow, clients=BUSY, seconds=seconds + 2 * WARM_S))
+    heavy = begun(work_for(contender, tree, slow, clients=BUSY, seconds=seconds + 2 * WARM_S, awake=False))
     time.sleep(WARM_S)
-    light = finished(begun(work_for(contender, tree, cheap, clients=1, seconds=seconds)))
+    light = finished(begun(work_for(contender, tree, cheap, clients=1, seconds=seconds, awake=False)))
     finished(heavy)
     return light
 
 
-def work_for(contender: Contender, tree: Tree, case: Case, *, clients: int, seconds: float) -> Work:
-    """Write what a client is to do."""
-    path, bodies = contender.path(case), contender.bodies(case)
-    return Work(port=tree.port, path=path, bodies=bodies, clients=clients, seconds=seconds, core=CORES.client)
+def work_for(contender: Contender, tree: Tree, case: Case, **how: Any) -> Work:
+    """Write what a client is to do, and `how` it does it."""
+    return Work(port=tree.port, path=contender.path(case), bodies=contender.bodies(case), core=CORES.client, **how)
 
 
 def begun(work: Work) -> subprocess.Popen[str]:

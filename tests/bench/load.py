@@ -1,9 +1,10 @@
 """A closed-loop HTTP/1.1 client in a process of its own: every request is answered, and counted, before it ends.
 
 Run as `echo '{"port": …, "path": …, "bodies": […], "clients": 16, "seconds": 2}' | python load.py`; it prints one line of JSON.
-It needs nothing but Python, and one core: on two the server that it measures has the other. It never sleeps: who answers
-somebody that sleeps on the same machine pays for the waking, up to 10 µs, and only where it is the slower of the two. What a
-request costs would jump there, and clients elsewhere are woken by their own machine.
+It needs nothing but Python, and one core: on two the server that it measures has the other. Where it is alone it never
+sleeps: who answers somebody that sleeps on the same machine pays for the waking, up to 10 µs, and only where it is the slower
+of the two. What a request costs would jump there, and clients elsewhere are woken by their own machine. Two that share their
+core must sleep (`awake` is false), or each waits for the other's turn to end, and not for the server.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Work:
     clients: int
     seconds: float
     core: int | None = None
+    awake: bool = True
 
     def requests(self) -> list[bytes]:
         """Write each body as a whole request."""
@@ -126,6 +128,7 @@ class Crowd:
 
     def __init__(self, work: Work) -> None:
         self.requests, self.told, self.poll = work.requests(), Told(), select.epoll()
+        self.sleeps_s = 0.0 if work.awake else WAIT_S
         connections = [Connection(work.port) for _ in range(work.clients)]
         self.asking = {each.socket.fileno(): each for each in connections}
 
@@ -162,7 +165,7 @@ class Crowd:
     def ready(self) -> list[tuple[int, int]]:
         """Look for answers until there are some; none where none comes for too long."""
         ends = time.perf_counter() + WAIT_S
-        while not (ready := self.poll.poll(0)) and time.perf_counter() < ends:
+        while not (ready := self.poll.poll(self.sleeps_s)) and time.perf_counter() < ends:
             pass
         return ready
 

@@ -64,7 +64,7 @@ def beside(run: Run, cheap: Case, slow: Case, among: Sequence[Contender]) -> Non
 
 def neighbour(contender: Contender, tree: Tree, cheap: Case, slow: Case, seconds: float) -> dict[str, Any]:
     """Tell how long the cheap model's answers take, alone and beside the slow one."""
-    alone = asking.cost(contender, tree, cheap, clients=1, seconds=seconds)
+    alone = asking.cost(contender, tree, cheap, clients=1, seconds=seconds, awake=False)
     busy = asking.cost_beside(contender, tree, cheap, slow, seconds=seconds)
     return {"alone_p99_ms": alone["p99_ms"], **busy.counts()}
 

@@ -191,7 +191,7 @@ def method(results: Results) -> str:
   are asked in turn, and those that wait are stopped; {where}.
 - Each client holds one connection, sends a row, waits for its answer, and sends the next of 16 different rows. Every request
   is counted, and so are those under way when the time is over. It waits awake: a server on the same machine would pay for
-  waking it, but only where it is the slower of the two.
+  waking it, but only where it is the slower of the two. Beside a slow model two clients share a core, and sleep.
 - CPU is read from the clocks of all processes of a server, and divided by the requests it answered.
 - Before anything is measured, each contender's probabilities of 16 rows are held against the model's own, to 1e-6. Who
   differs is named, and not compared.

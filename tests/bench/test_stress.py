@@ -199,6 +199,7 @@ def record(scenario):
             "limit": 9,
             "warm_s": 75.0,
             "capacity": 20.0,
+            "capacity_after": 22.0,
             "offered": 200,
             "goodput": 0.95,
             "late": 3,

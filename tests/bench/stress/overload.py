@@ -17,7 +17,7 @@ from traffic.load import Answer, Request, Tally
 
 CLIENTS = 8  # few: a queue that is as long as the time that is granted says nothing of a server
 TIMES = 10
-CAPACITY_S = 6.0  # for which the closed loop asks before
+CAPACITY_S = 6.0  # for which the closed loop asks before, and again after
 WARM_S = 75.0  # a worker may build on its first large requests what it answers later ones with
 IN_TIME_MS = 1000.0
 SHARE = 0.9
@@ -41,10 +41,14 @@ def capacity(url: str, request: Request) -> float:
     pulse = Pulse()
     with loop(url, request, pulse, clients=CLIENTS):
         time.sleep(WARM_S)
-        began = time.perf_counter()
-        time.sleep(CAPACITY_S)
-        ended = time.perf_counter()
-    return pulse.per_second(began, ended)
+        return listened(pulse)
+
+
+def listened(pulse: Pulse) -> float:
+    """Give the good answers a second to a closed loop that is under way."""
+    began = time.perf_counter()
+    time.sleep(CAPACITY_S)
+    return pulse.per_second(began, time.perf_counter())
 
 
 def overload(tree: Tree, request: Request, *, seconds: float, seed: int, patience_s: float) -> dict[str, Any]:
@@ -67,9 +71,12 @@ def overload(tree: Tree, request: Request, *, seconds: float, seed: int, patienc
         most, over = tree.memory_mib(), time.perf_counter()
         with loop(url, request, pulse, clients=CLIENTS):
             back = wait_back(pulse, over, SHARE * before, patience_s)
-    told = outcomes_of(offered.result(), refusals, capacity=before, seconds=seconds)
+            after = None if back is None else listened(pulse)
+    capacity_between = before if after is None else (before + after) / 2
+    told = outcomes_of(offered.result(), refusals, capacity=capacity_between, seconds=seconds)
     memories = {"memory_mib": memory, "memory_most_mib": most, "memory_after_mib": tree.memory_mib()}
-    return {"warm_s": WARM_S, "capacity": before, "back_s": back, **told, **memories, "lives": tree.exit_code() is None}
+    capacities = {"capacity": before, "capacity_after": after}
+    return {"warm_s": WARM_S, **capacities, "back_s": back, **told, **memories, "lives": tree.exit_code() is None}
 
 
 def outcomes_of(tally: Tally, refusals: Refusals, *, capacity: float, seconds: float) -> dict[str, Any]:

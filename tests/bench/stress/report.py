@@ -41,8 +41,9 @@ on 80 % of the requests a second from before are answered again, over two second
 answers are held against its records: each id that was heard must be there once."""
 
 OVERLOAD = """Requests of {n_rows} rows for a slow model. A closed loop of eight clients says what the capacity is; then ten times as much
-arrives for {seconds:g} s, whether or not it is answered. *Goodput* is what was answered within a second, as a share of the capacity; above
-100 %, the server was still warming up, or the machine busy, when its capacity was taken, and nothing is shown. *Late* came after
+arrives for {seconds:g} s, whether or not it is answered. Where it comes back, the capacity is taken again after that, for a machine has quick and
+slow minutes. *Goodput* is what was answered within a second, as a share of the mean of both; well above 100 %, the server was still warming up,
+or the machine busy, when its capacity was taken, and nothing is shown. *Late* came after
 that second, or not within ten. *Limited* is the same server, told to take nine requests at once (`limits.concurrency`,
 `--limit-concurrency`, `max_concurrency`). *Back* is from when on 90 % of the capacity is answered again. Memory is before, at
 the end of the overload, and after."""
@@ -190,7 +191,8 @@ def overload_row(told: Told) -> tuple[str, ...]:
     counts = (f"{told[name]:,}" for name in ("late", "refused", "without_retry_after"))
     failed = f"{told['failed'] + told['dropped']:,}"
     goodput = f"{told['goodput'] * 100:.0f} %"
-    capacity, offered = number(told["capacity"]), f"{told['offered']:,}"
+    capacity = " → ".join(number(told[name]) for name in ("capacity", "capacity_after"))
+    offered = f"{told['offered']:,}"
     return (
         f"{told['warm_s']:g}",
         capacity,
