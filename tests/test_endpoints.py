@@ -39,7 +39,7 @@ from ekiben.front import Front, _explain, _Opened, _predict
 from ekiben.metering import meter
 from ekiben.models import Answers
 from ekiben.observing import AccessLog
-from ekiben.pacing import AT_ONCE_S, Share
+from ekiben.pacing import AT_ONCE_S, Passes, Share
 from ekiben.routing import Route
 from ekiben.spec import Explain, Limits
 from ekiben.ticketing import MOST_BEFORE
@@ -88,8 +88,8 @@ def front(champion, challenger):
         lines = []
         log = AccessLog(write=lambda text: lines.extend(map(json.loads, text.splitlines())), count=plane.observe)
         batchers = shortcut.batchers(plane)
-        shared = Share(plane.spec.limits.explain_share)
-        endpoint = made(SimpleNamespace(plane=plane, log=log, spans=None, batchers=batchers, share=shared))
+        shared = {"share": Share(plane.spec.limits.explain_share), "passes": Passes()}
+        endpoint = made(SimpleNamespace(plane=plane, log=log, spans=None, batchers=batchers, **shared))
         with_ends.extend([plane, *batchers.values(), log])
         return SimpleNamespace(plane=plane, endpoint=endpoint, lines=lines, log=log)
 
@@ -153,6 +153,68 @@ def test_a_plan_that_takes_long_is_asked_in_a_thread(front, champion, row):
     served = front(packages={"champion": with_plan(champion, row_us=10_000)})
     assert posted(served.endpoint, {"rows": [row]}).status == 200
     assert served.plane.packages["champion"].plan.threads != [threading.current_thread()]
+
+
+LONG_US = 0.7e6 * AT_ONCE_S  # of a plan's row: two are too much for one pass
+
+
+@pytest.fixture
+def uneven(front, champion, challenger):
+    """Make an endpoint of an arm that takes long and one that is brief; who was asked is in `asked`, in turn."""
+
+    def make(**settings):
+        asked = []
+
+        def told(arm):
+            return lambda predictions: asked.append(arm) or predictions
+
+        packages = {
+            "champion": with_plan(champion, row_us=LONG_US, change=told("long")),
+            "challenger": with_plan(challenger, change=told("brief")),
+        }
+        served = front(packages=packages, route=BOTH, **settings)
+        units = {arm: routing.unit_for(BOTH, name) for arm, name in (("long", "champion"), ("brief", "challenger"))}
+        return SimpleNamespace(**vars(served), asked=asked, units=units)
+
+    return make
+
+
+def of_arms(served, row, *arms):
+    """Ask arms at the same time."""
+
+    async def asked():
+        documents = [{"rows": [row], "customer_id": served.units[arm]} for arm in arms]
+        return await asyncio.gather(*(post(served.endpoint, document) for document in documents))
+
+    answers = asyncio.run(asked())
+    assert [answer.status for answer in answers] == [200] * len(arms)
+    return served.asked[-len(arms) :]
+
+
+def test_a_brief_plan_does_not_wait_for_all_that_takes_long(uneven, row):
+    served = uneven(limits=Limits(concurrency=2))  # who waits for a turn alone is none of two
+    usual = ["long", "long", "long", "brief"]
+    assert of_arms(served, row, *usual) == usual  # nobody knows that anything brief is asked for
+    assert of_arms(served, row, *usual) == ["long", "brief", "long", "long"]
+    assert served.endpoint.n_asked == 0
+
+
+def test_what_takes_long_is_answered_at_once_where_it_is_the_first_of_a_pass(uneven, row):
+    served = uneven()
+    body, named = sent({"rows": [row], "customer_id": served.units["long"]})
+    headers = {key.encode(): value.encode() for key, value in named.items()}
+
+    async def at_once():
+        return served.endpoint.at_once([*headers.items()], headers, body)
+
+    async def asked():
+        await post(served.endpoint, {"rows": [row], "customer_id": served.units["brief"]})
+        first, second = await at_once(), await at_once()
+        await asyncio.sleep(0)
+        return first, second, await at_once()
+
+    first, second, third = asyncio.run(asked())
+    assert (first.status, second, third.status) == (200, None, 200)
 
 
 def test_where_a_plan_has_no_answer_the_model_itself_is_asked(front, champion, row):

@@ -24,7 +24,7 @@ from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
 from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
-from ekiben.pacing import Share, Turns
+from ekiben.pacing import Passes, Share, Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
@@ -71,6 +71,8 @@ class Endpoint:
         What asks an arm about several requests at once, by the arm; shared by all endpoints.
     share
         What explanations may take of this thread's time, beside predictions; shared by all endpoints.
+    passes
+        What plans that take long may do in one pass of the loop; shared by all endpoints.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class Endpoint:
         lane: Lane | None = None,
         batchers: Mapping[str, Together] | None = None,
         share: Share | None = None,
+        passes: Passes | None = None,
     ) -> None:
         self.plane, self.name, self._log, self._spans = plane, name, log, spans
         self._dialect, self._lane, self._batchers = dialect, lane, batchers or {}
-        self._share = share or Share(plane.spec.limits.explain_share)
+        self._share, self._passes = share or Share(plane.spec.limits.explain_share), passes or Passes()
         self._timeout_s = plane.spec.timeout_s
         self._most_bytes = int(plane.spec.limits.max_body_mb * 1_000_000)
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
@@ -144,7 +147,11 @@ class Endpoint:
             asked = lane.admit(body, headers, cookies_of(named) if self._by_cookie else _NONE)
             if asked is None or not lane.is_quick(asked):
                 return None
-            share = self._share
+            share, passes = self._share, self._passes
+            if not (long_s := lane.long_s(asked)):
+                passes.brief_at = asked.began
+            elif not passes.has_room(long_s):
+                return None
             share.others_at = asked.began
             share.n_come += 1
             return lane.planned(asked, held=held)
@@ -211,8 +218,11 @@ class Endpoint:
         if lane is not None and is_plain(headers):
             asked = lane.admit(body, headers, cookies_of(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
-                is_quick = lane.is_quick(asked)
-                outcome = lane.planned(asked) if is_quick else await self._quickly(lane, asked, until)
+                if lane.is_quick(asked):
+                    await self._others_first(lane.long_s(asked))
+                    outcome = lane.planned(asked)
+                else:
+                    outcome = await self._quickly(lane, asked, until)
                 if outcome is not None:
                     return outcome
         return await self._slowly(scope, body, until)
@@ -241,6 +251,17 @@ class Endpoint:
             return until.late()
         only = self._only
         return None if only is None else until.in_vain(only.expected_s(), only.n_unanswered)
+
+    async def _others_first(self, long_s: float) -> None:
+        """Let others go first, where a plan takes long; who waits for that alone is not one of those that are answered at once."""
+        if not long_s:
+            self._passes.brief_at = perf_counter()
+        elif not self._passes.has_room(long_s):
+            self.n_asked -= 1
+            try:
+                await self._passes.turn(long_s)
+            finally:
+                self.n_asked += 1
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
@@ -319,8 +340,10 @@ class Endpoint:
     async def _found(self, routed: Routed, until: Until) -> Any:
         """Give the predictions for a request, or the answer that refuses it."""
         arm, columns = routed.choice.arm, routed.columns
-        if (found := shortcut.at_once(self.plane, arm, columns)) is not None:
-            return found
+        if (plan := shortcut.quick_plan(self.plane, arm, n_rows(columns))) is not None:
+            await self._others_first(shortcut.long_s(plan, n_rows(columns)))
+            if (found := shortcut.at_once(self.plane, arm, columns)) is not None:
+                return found
         if each := self._batchers.get(arm):
             work = self._together(each, columns, until)
         else:

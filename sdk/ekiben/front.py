@@ -25,6 +25,7 @@ from ekiben.endpoints import Endpoint
 from ekiben.explaining.tickets import owner_of
 from ekiben.keys import Keys, token_of
 from ekiben.observing import AccessLog, Line, new_id
+from ekiben.pacing import Passes
 from ekiben.shortcut import Headers, Lane
 from ekiben.ticketing import Explained
 
@@ -165,7 +166,7 @@ class _Opened:
     def __init__(self, plane: DataPlane) -> None:
         self.plane, self.spans = plane, tracing.found(Front.tracers)
         self.log, self.batchers = AccessLog(plane.spec.log.access, count=self._count), shortcut.batchers(plane)
-        self.share = ticketing.shared(plane)
+        self.share, self.passes = ticketing.shared(plane), Passes()
         self.endpoints = {self._path(path): make(self) for path, make in ASKED_BY_POST.items()}
         self.pages = {self._path(path): make for path, make in PAGES.items()}
         if VERTEX:
@@ -215,7 +216,8 @@ def _invocations(opened: _Opened) -> Endpoint:
 
 def _asked(opened: _Opened, name: str, dialect: Dialect, lane: Lane | None = None) -> Endpoint:
     plane, log, spans = opened.plane, opened.log, opened.spans
-    return Endpoint(plane, name, log, spans, dialect=dialect, lane=lane, batchers=opened.batchers, share=opened.share)
+    shared: dict[str, Any] = {"batchers": opened.batchers, "share": opened.share, "passes": opened.passes}
+    return Endpoint(plane, name, log, spans, dialect=dialect, lane=lane, **shared)
 
 
 # What is asked by POST, by path: another protocol is another line.

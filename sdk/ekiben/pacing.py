@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from collections import defaultdict
@@ -163,6 +164,76 @@ class Rate:
     def give_back(self) -> None:
         """Count one less that was let in."""
         self._left += 1
+
+
+class Passes:
+    """What takes long, and is done by an event loop itself: a millisecond of it in one pass, so that brief work comes in between.
+
+    Where nothing brief was asked for within a second, all is done as it comes.
+
+    Attributes
+    ----------
+    brief_at
+        When something brief was asked for last, by `perf_counter`.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> async def lined_up():
+    ...     passes, told = Passes(), []
+    ...     passes.brief_at = perf_counter()
+    ...
+    ...     async def long(n):
+    ...         if not passes.has_room(0.0008):
+    ...             await passes.turn(0.0008)
+    ...         told.append(n)
+    ...
+    ...     async def brief():
+    ...         await asyncio.sleep(0)
+    ...         told.append("brief")
+    ...
+    ...     await asyncio.gather(long(1), long(2), long(3), brief())
+    ...     return told
+    >>> asyncio.run(lined_up())
+    [1, 2, 'brief', 3]
+    """
+
+    __slots__ = ("_line", "_n_waiting", "_spent_s", "brief_at")
+
+    def __init__(self) -> None:
+        self._spent_s, self._n_waiting, self._line = 0.0, 0, asyncio.Lock()
+        self.brief_at = -math.inf
+
+    def has_room(self, seconds: float) -> bool:
+        """Let a piece be done now, and count it; or tell that it must wait for its turn."""
+        if perf_counter() - self.brief_at > RECENT_S:
+            return True
+        if self._n_waiting or not self._fits(seconds):
+            return False
+        self._took(seconds)
+        return True
+
+    async def turn(self, seconds: float) -> None:
+        """Wait until a piece may be done, behind those that came before it, and count it."""
+        self._n_waiting += 1
+        try:
+            async with self._line:
+                while not self._fits(seconds):  # noqa: ASYNC110 -- the next pass comes by itself
+                    await asyncio.sleep(0)
+                self._took(seconds)
+        finally:
+            self._n_waiting -= 1
+
+    def _fits(self, seconds: float) -> bool:
+        return not self._spent_s or self._spent_s + seconds <= AT_ONCE_S
+
+    def _took(self, seconds: float) -> None:
+        if not self._spent_s:
+            asyncio.get_running_loop().call_soon(self._passed)
+        self._spent_s += seconds
+
+    def _passed(self) -> None:
+        self._spent_s = 0.0
 
 
 class Share:

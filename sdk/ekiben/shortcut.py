@@ -22,6 +22,7 @@ from ekiben.reading import Reader, reader
 from ekiben.recording.writing import Fields, framed
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
+LONG_US = 200.0  # what takes longer lets others go first: that costs who waits some 50 µs
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
 HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
@@ -39,6 +40,18 @@ def cost_us(plan: Plan, n_rows: int) -> float:
     return min(n_rows * plan.row_us, 16 * plan.row_us + n_rows * plan.many_us)
 
 
+def long_s(plan: Plan, n_rows: int) -> float:
+    """Estimate how many seconds a plan takes for some rows; 0 where nobody would notice.
+
+    >>> from types import SimpleNamespace
+    >>> plan = SimpleNamespace(row_us=50.0, many_us=5.0)
+    >>> long_s(plan, 1), long_s(plan, 10)
+    (0.0, 0.0005)
+    """
+    us = plan.row_us if n_rows == 1 else cost_us(plan, n_rows)
+    return us * 1e-6 if us > LONG_US else 0.0
+
+
 class Arm:
     """What the quick lane knows of one arm: how to ask it, and every byte of an answer that never changes."""
 
@@ -48,6 +61,7 @@ class Arm:
         self.name, self.model = name, str(plane.spec.arms[name])
         self.plan = _quick(package.plan) if compiled else None
         self.plan_for = package.plan_for
+        self.row_s = 0.0 if self.plan is None else long_s(self.plan, 1)
         self.values = _picker(read.fields(names))
         self.takes_all = names == read.names
         self.propensity = plane.spec.route.share(name)
@@ -179,6 +193,11 @@ class Lane:
             return plan is not None
         us = cost_us(plan, n) + (n * asked.arm.why_us if self.asks_why(asked) else 0.0)
         return asked.arm.plan_for(n) is not None and us < INLINE_US
+
+    def long_s(self, asked: Asked) -> float:
+        """Tell how many seconds the arm's plan takes for it; 0 where nobody would notice."""
+        arm, n = asked.arm, len(asked.body.rows)
+        return arm.row_s if n == 1 or arm.plan is None else long_s(arm.plan, n)
 
     def asks_why(self, asked: Asked) -> bool:
         """Tell whether a request wants its predictions explained too."""
@@ -338,16 +357,25 @@ def batchers(plane: DataPlane) -> dict[str, Together]:
     }
 
 
+def quick_plan(plane: DataPlane, arm: str, n_rows: int) -> Plan | None:
+    """Give an arm's plan where it takes so little time for some rows that nobody is kept waiting; None where it does not."""
+    package = plane.packages[arm]
+    plan = None if plane.hooks.changed(HOOKS) else _quick(package.plan)
+    if plan is None or package.plan_for(n_rows) is None or cost_us(plan, n_rows) >= INLINE_US:
+        return None
+    return plan
+
+
 def at_once(plane: DataPlane, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
-    """Answer columns by an arm's plan, where that takes so little time that nobody is kept waiting; None where it does not.
+    """Answer columns by an arm's plan, where that takes little time; None where it does not.
 
     What the plan cannot answer is None too: the model itself may take seconds to be built.
     """
-    package, n = plane.packages[arm], n_rows(columns)
-    plan = None if plane.hooks.changed(HOOKS) else _quick(package.plan)
-    if plan is None or package.plan_for(n) is None or cost_us(plan, n) >= INLINE_US:
+    plan = quick_plan(plane, arm, n_rows(columns))
+    if plan is None:
         return None
     try:
-        return plan.predictions(list(zip(*(columns[name] for name in package.schema.names), strict=True)))
+        names = plane.packages[arm].schema.names
+        return plan.predictions(list(zip(*(columns[name] for name in names), strict=True)))
     except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
         return None
