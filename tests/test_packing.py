@@ -158,6 +158,16 @@ def test_another_method_explains_on_request(champion, people):
         champion.explain(row, method="shap")
 
 
+def test_progress_may_be_kept_back_and_must_be_a_function(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    flat(progress=False)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(
+        SpecError, match=re.escape("`progress` must be a function of a text, or False for silence. Got int.")
+    ):
+        flat(progress=2)
+
+
 def test_each_step_is_told():
     said = []
     flat(progress=said.append)

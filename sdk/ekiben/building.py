@@ -22,7 +22,7 @@ ALLOWED = re.compile(
 )
 
 
-def build(folder: str | Path, *, progress: Progress | None = None) -> str:
+def build(folder: str | Path, *, progress: Progress | bool | None = None) -> str:
     """Check a service, build its bento, and run the bento from an empty store before saying that it is done.
 
     Parameters
@@ -30,7 +30,7 @@ def build(folder: str | Path, *, progress: Progress | None = None) -> str:
     folder
         What `scaffold` wrote.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Returns
     -------

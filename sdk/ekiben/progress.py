@@ -8,17 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ekiben.errors import SpecError
+
 Progress = Callable[[str], None]
 
 
 @contextmanager
-def shown(progress: Progress | None = None) -> Iterator[Progress]:
+def shown(progress: Progress | bool | None = None) -> Iterator[Progress]:
     """Give a function that takes a few words before each step.
 
     Parameters
     ----------
     progress
-        Takes the words instead; without it they are shown where somebody watches, and nowhere else.
+        Takes the words instead; False keeps them back. Without it they are shown where somebody watches, and nowhere else.
+
+    Raises
+    ------
+    SpecError
+        If `progress` cannot be called.
 
     Examples
     --------
@@ -28,14 +35,24 @@ def shown(progress: Progress | None = None) -> Iterator[Progress]:
     >>> steps
     ['packing']
     """
-    if progress is not None:
+    if callable(progress):
         yield progress
+    elif progress not in (None, True, False):
+        raise SpecError(
+            f"`progress` must be a function of a text, or False for silence. Got {type(progress).__name__}."
+        )
+    elif progress is False:
+        yield _silent
     elif _in_notebook():
         yield from _in_cell()
     elif sys.stderr.isatty():
         yield from _on_terminal()
     else:
-        yield lambda _words: None
+        yield _silent
+
+
+def _silent(_words: str) -> None:
+    """Say nothing."""
 
 
 def show_link(url: str) -> None:

@@ -111,7 +111,7 @@ class Reproduction:
         yield "environment", not self.differing, told if self.differing else same
 
 
-def reproduce(subject: Package | ModelRef | str | Path, *, progress: Progress | None = None) -> Reproduction:
+def reproduce(subject: Package | ModelRef | str | Path, *, progress: Progress | bool | None = None) -> Reproduction:
     """Build the environment of a package again, from nothing, and see whether it answers as it was recorded.
 
     A fresh virtual environment is filled with the versions that the package recorded, and removed afterwards; its
@@ -122,7 +122,7 @@ def reproduce(subject: Package | ModelRef | str | Path, *, progress: Progress | 
     subject
         A package, its folder, or a version such as `models:/credit_risk/1`.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Returns
     -------

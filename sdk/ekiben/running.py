@@ -165,7 +165,7 @@ def serve(
     port: int | None = None,
     environment: Mapping[str, str] | None = None,
     supervised: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Server:
     """Start a real BentoML server on this machine and give a client of it.
 
@@ -183,7 +183,7 @@ def serve(
     supervised
         Whether BentoML's supervisor stands beside a single worker, and starts another when it dies; several always have it.
     progress
-        Called with a few words while the server starts; a notebook shows the address by itself.
+        Called with a few words while the server starts; a notebook shows the address by itself, unless it is False.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def serve(
     with shown(progress) as say:
         say("starting the service")
         server = Server(named, port=port, environment=environment, supervised=supervised)
-    if progress is None:
+    if progress in (None, True):
         show_link(server.url)
     return server
 

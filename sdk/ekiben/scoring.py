@@ -50,7 +50,7 @@ def score(
     *,
     keep: Sequence[str] = (),
     n_rows: int = N_ROWS,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Scored:
     """Answer every row of a file, and write the answers to another, in their order.
 
@@ -70,7 +70,7 @@ def score(
     n_rows
         Rows of a batch.
     progress
-        Takes a few words after each batch.
+        Takes a few words after each batch; False keeps them from being shown.
 
     Raises
     ------

@@ -25,7 +25,7 @@ __all__ = ["Finding", "Load", "Report", "Subject", "check", "examine", "http_sub
 TIMED_REQUESTS = 100
 
 
-def check(subject: Package | str | Path, *, progress: Progress | None = None) -> Report:
+def check(subject: Package | str | Path, *, progress: Progress | bool | None = None) -> Report:
     """Try every law on a package, or on a service's folder: each arm, and over real HTTP.
 
     Parameters
@@ -33,7 +33,7 @@ def check(subject: Package | str | Path, *, progress: Progress | None = None) ->
     subject
         What `pack` made, or a folder that `scaffold` wrote.
     progress
-        Called with a few words before each law.
+        Called with a few words before each law; False keeps them from being shown.
 
     Returns
     -------

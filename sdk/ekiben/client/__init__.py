@@ -135,7 +135,7 @@ class Client(_Named):
         *,
         unit: str | None = None,
         explain: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> pd.DataFrame:
         """Ask for an answer to each row.
 
@@ -149,7 +149,7 @@ class Client(_Named):
             Whether to ask why in the same request, of an arm that its plan explains at once: what explains is in
             `attrs["explanations"]`. More rows than one request may explain go in several.
         progress
-            Takes a few words after each of several requests.
+            Takes a few words after each of several requests; False keeps them from being shown.
 
         Returns
         -------
@@ -305,7 +305,7 @@ class AsyncClient(_Named):
         *,
         unit: str | None = None,
         explain: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> pd.DataFrame:
         """Ask for an answer to each row, as `Client.predict` does; several requests at once where one may not hold all rows."""
         parts = await self._run(self._asking.explained_parts(frame) if explain else self._asking.parts(frame))

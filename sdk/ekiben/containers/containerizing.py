@@ -38,7 +38,7 @@ def containerize(
     lean: bool = True,
     fresh: bool = False,
     accounts: Accounts | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Image:
     """Build a small, hardened image of a bento, and run it before saying that it is done.
 
@@ -70,7 +70,7 @@ def containerize(
     accounts
         The key that signs, what is allowed with a reason, and where to write what speaks of the image.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Returns
     -------

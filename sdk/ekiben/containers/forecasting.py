@@ -146,7 +146,7 @@ def forecast(
     wheels: str | Path | Sequence[str | Path] = (),
     base: Path | None = None,
     lean: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Forecast:
     """Tell how large a bento's image will be, by package and by reason, and what leaving out an arm or a method saves.
 
@@ -162,7 +162,7 @@ def forecast(
     lean
         Whether what nothing asks for is left out, as `ek.containerize` does.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Raises
     ------

@@ -46,7 +46,7 @@ class Vendored:
         return f"{len(self.wheels)} wheels, {self.n_bytes / 1e6:,.0f} MB, in {self.folder}{earlier}"
 
 
-def vendor(tag: str, to: str | Path = "wheels", *, progress: Progress | None = None) -> Vendored:
+def vendor(tag: str, to: str | Path = "wheels", *, progress: Progress | bool | None = None) -> Vendored:
     """Collect the wheels that a bento's image installs into a folder, by the digests of the bento's lock.
 
     What is there already is verified and kept, and what has another digest is fetched again, so that a run that was
@@ -59,7 +59,7 @@ def vendor(tag: str, to: str | Path = "wheels", *, progress: Progress | None = N
     to
         The folder; by default `wheels` in the current one.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     allow_pickle: Sequence[str] = (),
     contract: Schema | None = None,
     overview: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Package:
     """Make a model servable: learn its contract, fit its explainer, keep examples, prove that it reads back equal.
 
@@ -82,7 +82,7 @@ def pack(  # noqa: PLR0913 -- the widest verb; every one has a default that most
     overview
         Whether the package keeps a report on the model as a whole, of aggregates alone: `package.overview`.
     progress
-        Called with a few words before each step.
+        Called with a few words before each step; False keeps them from being shown.
 
     Returns
     -------

@@ -46,7 +46,7 @@ class Whole:
         n_repeats: int = 10,
         output: str | None = None,
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Importance:
         """Tell how much the model leans on each column: how much worse it gets when the column is shuffled.
 
@@ -66,7 +66,7 @@ class Whole:
         seed
             Seeds the shuffles: the same as those of scikit-learn's `permutation_importance`.
         progress
-            Called with a few words before each step.
+            Called with a few words before each step; False keeps them from being shown.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Whole:
         grid: int = N_VALUES_OF_MAP,
         label: Label | None = None,
         output: str | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Surface:
         """Tell what the model answers on average as two columns take other values together.
 
@@ -161,7 +161,7 @@ class Whole:
         output
             Which of several outputs, by name; by default the first.
         progress
-            Called with a few words before each step.
+            Called with a few words before each step; False keeps them from being shown.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Whole:
         n_rows: int = N_PAIR_ROWS,
         output: str | None = None,
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Interactions:
         """Tell which pairs of columns the model reads together, by Friedman's H statistic.
 
@@ -206,7 +206,7 @@ class Whole:
         seed
             Draws the rows.
         progress
-            Called with a few words before each step.
+            Called with a few words before each step; False keeps them from being shown.
 
         Raises
         ------
