@@ -50,13 +50,26 @@ def test_a_plan_that_is_its_model_holds(forest):
     assert certificate.largest_difference == 0
 
 
-def test_one_score_that_is_off_by_two_millionths_is_found(forest):
-    model, rows, signature = forest
+def off_where(model, is_at):
+    """Make a model whose scores are off by two millionths for some rows of a frame."""
 
     def off(frame):
         (answers,) = models.find(model).answers(model, frame)
-        return (replace(answers, scores=answers.scores + np.array([2e-6, -2e-6]) * (frame.index == 7)[:, None]),)
+        return (replace(answers, scores=answers.scores + np.array([2e-6, -2e-6]) * is_at(frame)[:, None]),)
 
+    return off
+
+
+def test_a_model_that_answers_a_row_otherwise_alone_has_no_plan(forest):
+    model, rows, signature = forest
+    off = off_where(model, lambda frame: frame.index.to_numpy() == 7)
+    with pytest.raises(compiling.NoPlan, match="it answers rows otherwise alone than among others itself"):
+        certified(plan_of(model, signature), off, rows, signature)
+
+
+def test_one_score_that_is_off_by_two_millionths_is_found(forest):
+    model, rows, signature = forest
+    off = off_where(model, lambda frame: frame["income"].to_numpy() == rows["income"][8])
     certificate = certified(plan_of(model, signature), off, rows, signature)
     assert not certificate.holds
     assert 1e-6 < certificate.largest_difference <= 3e-6

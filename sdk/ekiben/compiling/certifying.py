@@ -108,7 +108,8 @@ def certify(
     Raises
     ------
     NoPlan
-        If the plan leaves rows of the reference to the model, or the model refuses too many rows.
+        If the plan leaves rows of the reference to the model, the model refuses too many rows, or answers some otherwise
+        alone than among others, and so otherwise than any plan.
     """
     real = reference.head(MOST_ROWS)
     rows = tables.as_rows(real)
@@ -120,7 +121,7 @@ def certify(
     step = max(1, len(rows) // ALONE)
     for row in (*rows[::step], *made.special, *made.splits[:: max(1, len(made.splits) // ALONE)]):
         tally.alone(row)
-    return Certificate(
+    found = Certificate(
         reference_rows=len(rows),
         edge_rows=len(made.special) + len(made.splits),
         split_points=made.n_points,
@@ -130,6 +131,9 @@ def certify(
         changed_labels=tally.labels,
         changed_refusals=tally.refusals,
     )
+    if not found.holds and tally.wavers(rows[::step]):
+        raise NoPlan("it answers rows otherwise alone than among others itself")
+    return found
 
 
 def _up(value: float) -> float:
@@ -189,6 +193,19 @@ class _Tally:
         if id(row) not in self._known:
             self._known[id(row)] = self._native([row])
         self._compare(self._known[id(row)], ours)
+
+    def wavers(self, rows: Rows) -> bool:
+        """Tell whether the model answers one of these rows otherwise alone than it did among others."""
+        return any(self._changes(self._known.get(id(row)), self._native([row])) for row in rows)
+
+    def _changes(self, among: Found, alone: Found) -> bool:
+        if among is None or alone is None:
+            return among is not alone
+        return any(
+            x is not None and _apart(x, y) > TOLERANCE
+            for a, b in zip(among, alone, strict=True)
+            for x, y in ((a.scores, b.scores), (a.values, b.values))
+        )
 
     def _planned(self, rows: Rows) -> Iterator[tuple[Rows, Found]]:
         """Ask the plan about rows; where it has no answer, first leave those that steps of the model refuse by themselves.
