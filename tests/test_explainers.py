@@ -48,7 +48,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVC, LinearSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier, XGBRegressor
 
 import ekiben as ek
@@ -56,9 +57,10 @@ from ekiben import compiling, explainers, models, schema, tables
 from ekiben.compiling import Row
 from ekiben.errors import ExplainError, IntegrityError, NotFoundError, SchemaError, SpecError
 from ekiben.explainers import Context
-from ekiben.explainers._columns import feature_owners, mosaic, stack
+from ekiben.explainers._columns import Folding, feature_owners, mosaic, stack
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explainers.additive import Additive
+from ekiben.explainers.linear import Sums
 from ekiben.explainers.sampling import Sampling
 from ekiben.explaining import child
 from ekiben.explaining.messages import Task
@@ -701,6 +703,28 @@ def test_more_rounds_of_sampling_make_smaller_errors_and_as_many_give_the_same(i
     assert many.standard_errors == beside[1].standard_errors
     assert sum(many.standard_errors.values()) < 0.7 * sum(few[0].standard_errors.values())
     assert many.faithfulness_error < 1e-9
+
+
+def test_sampling_is_the_same_to_the_bit_on_however_many_threads():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({f"x{i}": rng.normal(size=1000) for i in range(30)})
+    model = DecisionTreeRegressor(random_state=0).fit(X, X.sum(axis=1))
+    sampling, told = Sampling.fit(context_of(model, X), n_pairs=1), []
+    for n_threads in (1, 2):  # a service has one, a notebook as many as there are cores
+        with threadpool_limits(n_threads, user_api="blas"):
+            told.append(timeless(sampling.explain_rounds(X.head(3), n_rounds=25)[0]))
+    assert told[0] == told[1]
+
+
+def test_base_values_of_a_linear_model_are_the_same_to_the_bit_on_however_many_threads():
+    n_features = 100_000
+    rng = np.random.default_rng(0)
+    weights, means = rng.normal(size=(1, n_features)), rng.normal(size=n_features)
+    fold, told = Folding(np.zeros(n_features, dtype=int), ["text"]), []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            told.append(Sums(weights, np.zeros(1), means, fold).bases)
+    assert told[0] == told[1]
 
 
 def test_sampling_draws_until_its_time_is_over_and_one_round_at_least(iris):

@@ -195,7 +195,9 @@ class Sums:
 
     def __init__(self, weights: Matrix, intercepts: Matrix, means: Matrix, fold: Folding) -> None:
         self.n_outputs = len(weights)
-        self.bases: list[float] = (weights @ means + intercepts).tolist()
+        self.bases: list[float] = (
+            (weights * means).sum(axis=1) + intercepts
+        ).tolist()  # not `@`: BLAS adds by its threads
         self._weights: list[list[float]] = weights.tolist()
         self._intercepts: list[float] = intercepts.tolist()
         starts = [fold.summed((-each * means).tolist()) for each in weights]

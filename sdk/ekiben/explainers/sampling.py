@@ -168,9 +168,9 @@ class _Walk:
         return Attribution.of(
             method="permutation-sampling",
             **of.scale.explains(output, of.scores.shape[1]),
-            base_value=float(weights @ of.scores[seen, output]),
+            base_value=float((weights * of.scores[seen, output]).sum()),
             value=self._value,
-            contributions=self._named(weights @ each),
+            contributions=self._named((weights[:, None] * each).sum(axis=0)),  # not `@`: BLAS adds by its threads
             standard_errors=self._named(each.std(axis=0, ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None,
             elapsed_ms=self._seconds * 1e3,
         )
