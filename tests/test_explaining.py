@@ -73,7 +73,7 @@ def test_a_service_is_wished_what_it_offers():
     assert wishes.checked(Wish(method="sampling", columns=("a",)), "trees", ("sampling",), ("a",))
     with pytest.raises(SpecError, match=r"offers: trees\. Got another"):
         wishes.checked(Wish(method="sampling"), "trees", (), ("a",))
-    with pytest.raises(SpecError, match="1 of them are none"):
+    with pytest.raises(SpecError, match="1 of them is none"):
         wishes.checked(Wish(columns=("a", "b")), "trees", (), ("a",))
 
 

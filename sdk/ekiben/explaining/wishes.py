@@ -136,7 +136,8 @@ def checked(
         raise SpecError(f"{says}{nearest(wish.method, allowed)}{asks}")
     if unknown := [name for name in wish.columns if name not in columns]:
         hint = nearest(unknown[0], columns)
-        raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them are none.{hint}")
+        are = "is" if len(unknown) == 1 else "are"
+        raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them {are} none.{hint}")
     if wish.units is not None and wish.units not in scales:
         raise SpecError(f"`units` must be a scale of this model's answers: {', '.join(scales)}. Got another.")
     if wish.units is not None and wish.method not in (None, packed) and not takes_units(wish.method):
