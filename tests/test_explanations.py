@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import ekiben as ek
+from ekiben import fitting
 from ekiben.errors import SpecError
 from ekiben.explanations import (
     Alternative,
@@ -128,12 +129,12 @@ def test_whole_days_are_told_without_a_time_and_midnight_among_hours_with_one():
     one = package.explain(rows.head(1))[0]
     told = {reason.column: reason.text for reason in one.reasons("en")}
     assert told["since"].startswith("since (2024-01-01) ")
-    assert told["at"].startswith("at (2024-01-01T00:00:00) ")
+    assert told["at"].startswith("at (2024-01-01 00:00:00) ")
     for method in ("anchor", "counterfactual", "examples"):
         found = package.explain(rows.head(1), method=method)
         assert not re.search(r"since[^a-z]*T00:00:00", f"{found!r}{found[0].html()}")
     hours = package.explain(rows.head(1).assign(since=pd.Timestamp("2024-01-01T06:00")))[0]
-    assert any("since (2024-01-01T06:00:00)" in reason.text for reason in hours.reasons("en"))
+    assert any("since (2024-01-01 06:00:00)" in reason.text for reason in hours.reasons("en"))
 
 
 def test_what_does_not_add_up_is_measured(attribution):
@@ -369,7 +370,7 @@ def test_reasons_tell_labels_values_and_units(attribution):
         "Annual income (32,000.5 EUR) lowered the chance of 'bad'."
     ]
     assert [str(one) for one in about[0].reasons("fr", side="lowered")] == [
-        "Annual income (32\u202f000,5 EUR) a diminué la probabilité de 'bad'."
+        "Annual income (32\u202f000,5 EUR)\xa0: cela a diminué la probabilité de 'bad'."
     ]
 
 
@@ -379,7 +380,24 @@ def test_a_missing_value_and_a_plain_answer_have_words(sampled):
         "b (yes) raised the answer.",
         "a (not given) raised the answer.",
     ]
-    assert [one.text for one in sampled.reasons("fr", top=1)] == ["b a augmenté la réponse."]
+    assert [one.text for one in sampled.reasons("fr", top=1)] == ["b\xa0: cela a augmenté la réponse."]
+
+
+def test_a_number_without_a_unit_may_be_a_year_or_a_code_and_is_written_without_separators(sampled):
+    row = {"year": 1999, "zip": 94110.0, "pay": 94110, "half": 1999.5, "people": 1234567}
+    one = replace(sampled, contributions=dict.fromkeys(row, 1.0), base_value=0.0, value=5.0, standard_errors=None)
+    (about,) = Explanations([one]).about([row], labels={}, units={"pay": "EUR"})
+    told = ["year (1999)", "zip (94110)", "pay (94,110 EUR)", "half (1,999.5)", "people (1,234,567)"]
+    assert [reason.text.removesuffix(" raised the answer.") for reason in about.reasons(top=5)] == told
+
+
+def test_a_bar_chart_in_a_terminal_fits_eighty_columns(sampled):
+    names = {"the total amount of all outstanding revolving balances at the time of application": 2.0, "年収": -1.0}
+    one = replace(sampled, contributions=names, value=2.0, standard_errors=dict.fromkeys(names, 0.0123))
+    lines = str(one).splitlines()
+    assert max(map(fitting.width, lines)) <= 80
+    assert len({fitting.width(line[: line.index("|")]) for line in lines[1:]}) == 1
+    assert lines[1].startswith("the total a")
 
 
 def test_what_other_columns_add_together_is_no_reason(attribution):

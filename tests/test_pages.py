@@ -183,8 +183,14 @@ def test_bars_of_a_page_begin_where_the_last_one_ended():
     marks = [float(each.attributes["x1"].rstrip("%")) for each in page.all("line", class_="mark")]
     at = marks[0]
     amounts = sorted(attribution().contributions.values(), key=lambda amount: -abs(amount))
-    assert [bar[0] for bar in bars] == ["up" if amount >= 0 else "down" for amount in amounts]
-    for kind, x, width in bars[:3]:
+    assert amounts[-1] == 0.0  # which is no bar, and said to raise nothing
+    assert [bar[0] for bar in bars] == ["up" if amount > 0 else "down" for amount in amounts[:-1]]
+    assert [each.attributes["aria-label"] for each in page.all("svg", role="img")] == [
+        "raised the answer",
+        "raised the answer",
+        "lowered the answer",
+    ]
+    for kind, x, width in bars:
         assert at == pytest.approx(x if kind == "up" else x + width, abs=0.02)
         at = x + width if kind == "up" else x
     assert at == pytest.approx(marks[-1], abs=0.02)
@@ -194,8 +200,8 @@ def test_a_page_tells_values_in_their_units_and_reasons_in_its_language():
     told = about(attribution(), labels={"since": "Client depuis", "Income": "Revenu"}, units={"Income": "EUR"})
     page = pages.read(told.page("fr"))
     assert [each.text for each in page.all("li")] == [
-        "Client depuis (non renseigné) a augmenté la probabilité de 'bad'.",
-        "Job (fixed) a augmenté la probabilité de 'bad'.",
+        "Client depuis (non renseigné)\xa0: cela a augmenté la probabilité de 'bad'.",
+        "Job (fixed)\xa0: cela a augmenté la probabilité de 'bad'.",
     ]
     assert "112\u202f000,5 EUR" in page.text
     assert "−0,130 ± 0,02" in page.text

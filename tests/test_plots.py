@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
+import laid
 from ekiben import drawing
 from ekiben.errors import MissingExtraError, SpecError
 from ekiben.explanations import Explanations
@@ -134,6 +135,85 @@ def test_rows_that_are_alike_mark_what_differs():
     assert {"this row", "same answer", "another answer", "0.250"} <= {*texts_of(figure)}
     many = {f"c{i}": i for i in range(30)}
     assert any("23 more columns" in text for text in texts_of(examples(row=many).plot()))
+
+
+# ── nothing lies on anything else
+
+LONG = "the total amount of all outstanding revolving balances at the time of application"
+PHRASE = "a category whose text goes on and on, as texts that people type often do"
+
+
+def long_rows(n_columns=3):
+    return {f"{LONG} {i}": f"{PHRASE} {i}" for i in range(n_columns)}
+
+
+def long_waterfall():
+    names = long_rows()
+    one = wide(3, contributions=dict.fromkeys(names, 1.0), value=3.5)
+    return about(one, row=names)
+
+
+CROWDED = {
+    "long names": long_waterfall(),
+    "many columns": wide(40),
+    "an error larger than its bar": wide(
+        2, contributions={"a": 0.3, "b": -0.2}, value=0.6, standard_errors={"a": 0.4, "b": 0.1}
+    ),
+    "nothing added": wide(2, contributions={"a": 0.0, "b": -0.0}, value=0.5),
+    "a long rule": about(rule(f"{LONG} == {PHRASE!r}", f"105.00 < {LONG} <= 211.00", label=PHRASE), row={LONG: PHRASE}),
+    "no alternative": counterfactual(outcome="none exists", alternatives=()),
+    "no alternative of a value": counterfactual(outcome="none found", alternatives=(), wanted="at least 200"),
+    "a long change": about(counterfactual(LONG, PHRASE, PHRASE + "!"), units={LONG: "EUR"}),
+    "dates": about(counterfactual("since", "2020-01-01T00:00:00", "2021-01-01T00:00:00")),
+    "wide letters": about(counterfactual("年収" * 9, "会社員" * 6, "自営業" * 6)),
+    "long rows": about(examples(row={**long_rows(12), "member": True}), row=long_rows(12)),
+}
+
+
+@pytest.mark.parametrize("one", CROWDED.values(), ids=CROWDED)
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
+def test_no_text_of_a_picture_lies_on_another(one):
+    assert laid.overlaps(one.plot()) == []
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 12, 40])
+@pytest.mark.parametrize("kind", ["swarm", "bars"])
+def test_no_text_of_a_picture_of_many_lies_on_another(kind, n_columns):
+    row = {f"{LONG} {i}": i for i in range(n_columns)}
+    told = [wide(n_columns, contributions=dict.fromkeys(row, 1.0 + i)) for i in range(3)]
+    told = Explanations(told).about([dict.fromkeys(row, i) for i in range(3)], labels={}, units={})
+    assert laid.overlaps(told.plot(kind)) == []
+
+
+def test_a_long_value_leaves_the_name_of_its_column_to_be_read():
+    labels = [each.get_text() for each in long_waterfall().plot().axes[0].get_yticklabels()]
+    assert len({*labels}) == 3
+    assert [label[:3] + label[label.index("(") - 3 : label.index("(") + 4] for label in labels] == [
+        "the 0 (a c",
+        "the 1 (a c",
+        "the 2 (a c",
+    ]
+    assert max(map(len, labels)) <= 44
+
+
+def test_an_amount_stands_at_the_end_of_its_bar_however_large_its_error():
+    figure = CROWDED["an error larger than its bar"].plot()
+    ends = {text.get_text(): float(text.xy[0]) for text in figure.axes[0].texts}
+    assert ends["+0.300 ± 0.4"] == pytest.approx(0.5 + 0.3 + 0.4)
+    assert ends["−0.200 ± 0.1"] == pytest.approx(0.8)
+
+
+def test_no_zero_has_a_sign():
+    one = about(wide(2, contributions={"a": 0.0, "b": -0.0}, value=0.5), row={"b": -0.0})
+    said = texts_of(one.plot())
+    assert said.count("+0.00") == 2
+    assert "b (0)" in said
+    assert "−0.00" not in f"{one} {one.html()}"
+
+
+def test_a_picture_of_changes_tells_the_unit_of_a_column():
+    figure = about(counterfactual("Income", 80, 112), labels={"Income": "Pay"}, units={"Income": "EUR"}).plot()
+    assert "Pay (EUR)" in texts_of(figure)
 
 
 # ── many at once

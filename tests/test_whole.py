@@ -21,11 +21,13 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
 import ekiben as ek
+import laid
 from ekiben.errors import SchemaError, SpecError
 from ekiben.explainers.whole.asking import Table
 from ekiben.explainers.whole.importance import importance
 from ekiben.overviews import Curve, Importance, Interactions, Overview, Surface, Surrogate
 from ekiben.overviews._showing import plain
+from ekiben.overviews.surrogate import Branch
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "packages").iterdir())
 SILENT = {"progress": lambda _: None}
@@ -454,6 +456,87 @@ def test_pictures_show_what_values_hold(values):
     conditions = [each.condition for _, each in tree.tree.walk() if each.condition]
     words = [text.get_text() for text in tree.plot().axes[0].texts]
     assert all(any(word.startswith(condition[:10]) for word in words) for condition in conditions)
+
+
+LONG = "the total amount of all outstanding revolving balances"
+
+
+def curve_of(labels=(), grid=(0.0, 10_000.0, 19_700.0, None), **changes):
+    n = max(len(labels), 1)
+    told = {
+        "column": LONG,
+        "method": "partial-dependence",
+        "output": "probability",
+        "is_ordered": True,
+        "averages": tuple(tuple(0.1 * i + 0.01 * i * k for k in range(len(grid))) for i in range(1, n + 1)),
+        "shares": (1 / len(grid),) * len(grid),
+        "lines": (),
+        "n_rows": 60,
+    }
+    return Curve(labels=tuple(labels), grid=grid, **{**told, **changes})
+
+
+def leaf(condition, *branches):
+    return Branch(condition=condition, share=0.5, values=(0.9,), branches=branches)
+
+
+def tree_of(depth):
+    """A tree of the longest conditions."""
+    told = f"{LONG} is one of 'a category of words', 'another category'"
+    root = leaf(told)
+    for _ in range(depth):
+        root = leaf(told, root, leaf(told))
+    root = replace(root, condition="")
+    return Surrogate(
+        form="tree", output="probability", labels=(), r2=0.5, agreement=0.9, n_fitted=100, n_tested=100, tree=root
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        curve_of(),
+        curve_of("abcde"),
+        curve_of(grid=("a long category of words", "another category of words", "a third one", None), is_ordered=False),
+        curve_of(grid=("2020-01-01T00:00:00", "2021-01-01T00:00:00", "2022-01-01T00:00:00", None)),
+        tree_of(3),
+        tree_of(8),
+    ],
+    ids=["a gap", "classes", "categories", "dates", "a tree", "a deep tree"],
+)
+def test_no_text_of_a_picture_of_a_model_lies_on_another(found):
+    assert laid.overlaps(found.plot()) == []
+
+
+@pytest.mark.parametrize("depth", [1, 3, 8])
+def test_conditions_of_a_tree_end_before_its_bars_begin(depth):
+    figure = tree_of(depth).plot()
+    words = [box for told, box in laid.boxes(figure) if told.endswith("%)")]
+    bars = [bar.get_window_extent() for bar in figure.axes[0].patches]
+    assert len(words) == 2 * depth
+    assert not [box for box in words for bar in bars if laid.lie_on(box, bar)]
+
+
+def test_a_picture_of_many_classes_says_how_many_it_draws_and_a_class_keeps_its_colour():
+    first, last = (0.9, 0.0, 0.9, 0.0), (0.1, 0.1, 0.1, 0.1)
+    moves = ((0.5, 0.4, 0.5, 0.4),) * 3
+    colours = []
+    for averages in ((first, *moves, last), (last, *moves, first)):
+        axes = curve_of("abcde", averages=averages).plot().axes[0]
+        legend = axes.get_legend()
+        assert legend.get_title().get_text() == "4 of 5 classes"
+        drawn = {line.get_label(): line.get_color() for line in axes.lines if not line.get_label().startswith("_")}
+        assert len({*drawn.values()}) == 4
+        colours.append(drawn)
+    assert [sorted(drawn) for drawn in colours] == [["a", "b", "c", "d"], ["b", "c", "d", "e"]]
+    assert {name: colours[0][name] for name in "bcd"} == {name: colours[1][name] for name in "bcd"}
+    assert curve_of("abc").plot().axes[0].get_legend().get_title().get_text() == ""
+
+
+def test_names_of_classes_stand_beside_the_curves():
+    figure = curve_of("abcde").plot()
+    figure.canvas.draw()
+    assert figure.axes[0].get_legend().get_window_extent().x0 > figure.axes[0].get_window_extent().x1
 
 
 def test_a_notebook_draws_them_in_the_colour_of_its_text(values):

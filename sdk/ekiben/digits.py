@@ -13,6 +13,7 @@ def digits(amount: float, n: int, sign: str = "") -> str:
     >>> digits(0.123456, 3), digits(229964.47, 4), digits(-33812.6, 3, "+")
     ('0.123', '229,964', '-33,813')
     """
+    amount += 0.0  # no zero has a sign
     told = format(amount, f"{sign}.{n}g")
     plus = "+" if "+" in sign else ""
     return format(amount, f"{plus},.0f") if "e+" in told and abs(amount) < LARGEST else told

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ekiben import fitting
 from ekiben.digits import digits
 from ekiben.errors import SpecError
 from ekiben.explanations.cards import SHOWN_COLUMNS, n_shown
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 Units = Literal["log-odds", "margin", "probability", "indicator", "target"]
 
-TEXT_BAR = 18  # characters of the longest bar in a terminal
+TEXT_WIDTH = 80  # columns of a terminal
+TEXT_BAR = 18  # of them for the longest bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,9 @@ class Attribution(Shown):
         age                ████|                   −0.500
         """
         lines = _lines(self)
-        wide, widest = max((len(name) for name, _, _ in lines), default=0), _widest(lines)
+        longest = TEXT_WIDTH - 2 * TEXT_BAR - len(" | ") - max((len(_told(*line[1:])) for line in lines), default=0)
+        lines = [(fitting.short(name, longest), amount, error) for name, amount, error in lines]
+        wide, widest = max((fitting.width(name) for name, *_ in lines), default=0), _widest(lines)
         head = f"{self.output} = {_number(self.value)} from a base of {_number(self.base_value)}"
         return "\n".join([head, *(_text_bar(*line, wide, widest) for line in lines)])
 
@@ -187,10 +191,14 @@ class Attribution(Shown):
         >>> one.plot().axes[0].get_title("left")
         'rent = 2.50'
         """
+        from ekiben.plots.texts import LONGEST
         from ekiben.plots.waterfall import waterfall
 
-        speaker = Speaker.of("en")
-        told = [(speaker.column(name, self.subject), amount, error) for name, amount, error in _lines(self)]
+        speaker, subject = Speaker.of("en"), self.subject
+        told = [
+            (fitting.named(subject.label(name), speaker.measured(name, subject), LONGEST), amount, error)
+            for name, amount, error in _lines(self)
+        ]
         return waterfall(
             told, base_value=self.base_value, value=self.value, output=self.output, units=self.units, ax=ax
         )
@@ -234,8 +242,11 @@ def _widest(lines: Sequence[Line]) -> float:
 def _text_bar(name: str, amount: float, error: float | None, wide: int, widest: float) -> str:
     bar = "█" * round(TEXT_BAR * abs(amount) / widest)
     left, right = ("", bar) if amount >= 0 else (bar, "")
-    doubt = "" if error is None else f" ± {digits(error, 2)}"
-    return f"{name:<{wide}} {left:>{TEXT_BAR}}|{right:<{TEXT_BAR}} {_number(amount, '+')}{doubt}"
+    return f"{fitting.padded(name, wide)} {left:>{TEXT_BAR}}|{right:<{TEXT_BAR}} {_told(amount, error)}"
+
+
+def _told(amount: float, error: float | None) -> str:
+    return _number(amount, "+") + ("" if error is None else f" ± {digits(error, 2)}")
 
 
 def _number(amount: float, sign: str = "") -> str:

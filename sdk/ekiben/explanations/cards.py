@@ -56,7 +56,8 @@ def _attribution(one: Any, speaker: Speaker) -> str:
     rows, at = [_end(say["start"], one.base_value, places, speaker, known)], one.base_value
     for label, value, amount, error in told:
         amounts = speaker.amount(amount, "+") + ("" if error is None else f" ± {speaker.written(digits(error, 2))}")
-        drawn = _svg(places.bar(at, amount, error), speaker.words["page"]["raised" if amount >= 0 else "lowered"])
+        side = say["raised" if amount > 0 else "lowered"] if amount else ""
+        drawn = _svg(places.bar(at, amount, error), side)
         rows.append(_row(label, value, drawn, amounts, known))
         at += amount
     rows.append(_end(say["end"], one.value, places, speaker, known))
@@ -103,7 +104,7 @@ class _Places:
     def bar(self, at: float, amount: float, error: float | None) -> str:
         """Draw a step, and its error across its end."""
         ends = sorted((self.of_value(at), self.of_value(at + amount)))
-        drawn = _rect(ends[0], max(ends[1] - ends[0], 0.4), "up" if amount >= 0 else "down")
+        drawn = _rect(ends[0], max(ends[1] - ends[0], 0.4), "up" if amount > 0 else "down") if amount else ""
         if error is None:
             return drawn
         middle = BAR_HEIGHT / 2
@@ -171,7 +172,8 @@ def _share(name: str, share: float, interval: Sequence[float], one: Any, speaker
 
 def _counterfactual(one: Any, speaker: Speaker) -> str:
     say, subject, ways = speaker.words["page"], one.subject, one.alternatives
-    head = f"<p>{escape(say['wanted'])}: <b>{escape(speaker.retold('wanted', one.wanted))}</b></p>"
+    wanted = f"<b>{escape(speaker.retold('wanted', one.wanted))}</b>"
+    head = f"<p>{_template(say['pair'], name=escape(say['wanted']), told=wanted)}</p>"
     if not ways:
         return f"{head}<p>{escape(say[one.outcome.replace(' ', '_')])}</p>" if one.outcome != "found" else head
     names = list(dict.fromkeys(change.column for way in ways for change in way.changes))
@@ -215,7 +217,12 @@ def _answer(answer: Any, score: float | None, speaker: Speaker) -> str:
 def _examples(one: Any, speaker: Speaker) -> str:
     say, subject = speaker.words["page"], one.subject
     columns = list(dict.fromkeys(name for each in (*one.alike, *one.unlike) for name in each.row))
-    heads = [("side", ""), ("", say["answer"]), ("number", say["distance"]), *(("", subject.label(n)) for n in columns)]
+    heads = [
+        ("side", ""),
+        ("", say["answer"]),
+        ("number", say["distance"]),
+        *(("value", subject.label(n)) for n in columns),
+    ]
     rows = []
     if subject.values:
         cells = "".join(_cell(subject.told(name, subject.values.get(name)), speaker) for name in columns)
@@ -241,7 +248,7 @@ def _unlike(each: Any, subject: Subject) -> set[str]:
 
 
 def _cell(value: Any, speaker: Speaker, differs: bool = False) -> str:
-    return f"<td{_class('changed' if differs else '')}>{escape(speaker.value(value))}</td>"
+    return f"<td{_class('value changed' if differs else 'value')}>{escape(speaker.value(value))}</td>"
 
 
 # ── parts ──

@@ -167,6 +167,10 @@ class Counterfactual(Shown):
             for each in way.changes
         )
 
+    def _column(self, name: str) -> str:
+        label, unit = self.subject.label(name), self.subject.units.get(name)
+        return f"{label} ({unit})" if unit else label
+
     def plot(self, *, ax: Axes | None = None) -> Figure:
         """Draw the row beside its alternatives, with what changes marked; `ax` as in every `plot`."""
         from ekiben.plots.cards import Cell, table
@@ -180,7 +184,7 @@ class Counterfactual(Shown):
             afters = [
                 Cell(text=said(told(way[name].after)), mark=UP, bold=True) if name in way else Cell() for way in ways
             ]
-            rows.append([Cell(text=self.subject.label(name)), Cell(text=said(told(before))), *afters])
+            rows.append([Cell(text=self._column(name)), Cell(text=said(told(before))), *afters])
         answers = [_scored(self.before, self.score), *(_scored(way.answer, way.score) for way in self.alternatives)]
         rows.append([Cell(text="answer"), *(Cell(text=each, bold=True) for each in answers)])
         if ways:

@@ -26,13 +26,13 @@ def page(found: Sequence[Any], language: str = "en") -> str:
     else:
         head, parts = say["answers"].format(n=len(found)), ""
         for n, (one, answer) in enumerate(zip(found, answers, strict=True), start=1):
-            told = f"<h2>{escape(say['nth'].format(n=n))}: {escape(answer)}</h2>"
+            told = f"<h2>{escape(speaker.pair(say['nth'].format(n=n), answer))}</h2>"
             parts += f"<article>{told}{_sections(one, speaker, language, 'h3')}</article>"
     return (
         f'<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f"<title>{escape(say['title'])}: {escape(head)}</title><style>{SHEET}</style></head>\n"
+        f"<title>{escape(speaker.pair(say['title'], head))}</title><style>{SHEET}</style></head>\n"
         f'<body class="ek"><main>{_header(say["title"], head)}{parts}</main></body></html>\n'
     )
 
@@ -61,7 +61,9 @@ def _answer(one: Any, facts: Facts, speaker: Speaker) -> str:
     """Say what was answered: by the prediction where it is known, or by what is explained."""
     told = dict(_outputs(facts.prediction))
     if told:
-        named = [f"{name}: {speaker.value(each)}" if name else speaker.value(each) for name, each in told.items()]
+        named = [
+            speaker.pair(name, speaker.value(each)) if name else speaker.value(each) for name, each in told.items()
+        ]
         return ", ".join(named)
     if one.kind == WHY:
         return f"{speaker.scale(one)} = {speaker.amount(one.value)}"
@@ -85,7 +87,7 @@ def _scores(prediction: Mapping[str, Any], speaker: Speaker) -> str:
     for name, each in of_one:
         found = each.get("scores") if isinstance(each, Mapping) else None
         for label, score in found.items() if isinstance(found, Mapping) else ():
-            told = f"{name}: {label}" if name else str(label)
+            told = speaker.pair(name, str(label)) if name else str(label)
             rows.append(
                 f'<tr><th scope="row" class="name">{escape(told)}</th><td class="bar">'
                 f'<svg width="100%" height="16" aria-hidden="true"><rect class="track" width="100%" y="2" height="12" rx="2"/>'

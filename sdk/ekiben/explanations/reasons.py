@@ -15,6 +15,8 @@ from ekiben.errors import SpecError, nearest
 from ekiben.moments import day
 
 WORDS = Path(__file__).parent / "words"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
+LARGEST_CODE = 100_000  # a year or a postal code lies below it
 Side = Literal["raised", "lowered"]
 
 
@@ -173,9 +175,10 @@ class Speaker:
         """Say the row's value of a column in its unit; empty where it is not known."""
         if name not in subject.values:
             return ""
-        told, unit = self.value(subject.told(name, subject.values[name])), subject.units.get(name)
-        is_there = unit and not is_missing(subject.values[name])
-        return self.words["column"]["measured"].format(value=told, unit=unit) if is_there else told
+        value, unit = subject.told(name, subject.values[name]), subject.units.get(name)
+        if unit and not is_missing(value):
+            return self.words["column"]["measured"].format(value=self.value(value), unit=unit)
+        return f"{value + 0.0:.0f}" if _may_be_a_code(value) else self.value(value)
 
     def value(self, value: Any) -> str:
         """Say a value: a number as it is written here, anything else as it is."""
@@ -183,10 +186,13 @@ class Speaker:
             return self.words["column"]["missing"]
         if isinstance(value, bool):
             return self.words["column"]["yes" if value else "no"]
-        return self.number(value) if isinstance(value, int | float) else str(value)
+        if isinstance(value, int | float):
+            return self.number(value)
+        return value.replace("T", " ", 1) if isinstance(value, str) and MOMENT.fullmatch(value) else str(value)
 
     def number(self, value: float) -> str:
         """Write a number with at most two decimals, or three digits where it is below 1."""
+        value += 0.0  # no zero has a sign
         told = f"{value:,.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
         if "." in told and "e" not in told:
             told = told.rstrip("0").rstrip(".")
@@ -199,6 +205,14 @@ class Speaker:
         '−0,500'
         """
         return self.written(digits(amount, 3, f"{sign}#").rstrip(".")).replace("-", "−")
+
+    def pair(self, name: str, told: str) -> str:
+        """Put a colon between what something is called and what it is.
+
+        >>> Speaker.of("en").pair("Wanted", "good")
+        'Wanted: good'
+        """
+        return self.words["page"]["pair"].format(name=name, told=told)
 
     def share(self, share: float) -> str:
         """Write a share of 1 as a percentage."""
@@ -222,6 +236,11 @@ def english(part: str, name: str, **told: Any) -> str:
 def is_missing(value: Any) -> bool:
     """Tell whether a value is none: None, or not a number."""
     return value is None or (isinstance(value, float) and value != value)
+
+
+def _may_be_a_code(value: Any) -> bool:
+    """Tell whether a number without a unit may be a year or a postal code, which is written without separators."""
+    return type(value) in (int, float) and 0 <= value < LARGEST_CODE and value == int(value)
 
 
 @cache

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ekiben.fitting import short, width
 from ekiben.plots import style
-from ekiben.plots.texts import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 LINE = 0.3  # inches
 WIDEST = 26  # characters of a cell
-CHARACTER = 0.078  # inches
+CHARACTER, BOLD, SMALL, TITLE = 0.078, 0.089, 0.071, 0.098  # inches
+CONDITION, HERE = 56, 24  # characters of a condition, and of the row's value beside it
+BOTH = 68  # characters of the two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,10 @@ def rule(
         across = axes.get_yaxis_transform()
         for place, (condition, value) in enumerate(lines):
             y = place - n_lines - 0.2
-            axes.text(0.0, y, short(condition, 56), transform=across, va="center", family="monospace")
-            axes.text(1.0, y, f"this row: {short(value)}" if value else "", transform=across, va="center", ha="right")
+            here = short(value, HERE)
+            told = short(condition, min(CONDITION, BOTH - width(here)))
+            axes.text(0.0, y, told, transform=across, va="center", family="monospace")
+            axes.text(1.0, y, f"this row: {here}" if here else "", transform=across, va="center", ha="right")
         for place, each in enumerate(shares):
             y = 1.6 * place + 0.6
             axes.plot([0, 1], [y, y], color=style.SOFT, linewidth=4, alpha=0.25, solid_capstyle="round")
@@ -101,11 +105,11 @@ def table(
 
         from ekiben.plots import figures
 
-        texts = [list(head), *([each.text for each in row] for row in rows)]
-        widths = [
-            CHARACTER * min(WIDEST, max(len(cell) for cell in column)) + 0.3 for column in zip(*texts, strict=True)
-        ]
-        axes = figures.axes(ax, max(sum(widths), 4.0), LINE * (len(rows) + 1) + 0.6)
+        cells = [[Cell(text=name) for name in head], *rows]
+        widths = [0.3 + max(map(_inches, column)) for column in zip(*cells, strict=True)]
+        title = short(title, 90)
+        whole = max(sum(widths), 4.0, SMALL * width(note) + 0.3, TITLE * width(title))
+        axes = figures.axes(ax, whole, LINE * (len(rows) + 1) + 0.6)
         starts = [sum(widths[:place]) for place in range(len(widths))]
         for start, name in zip(starts, head, strict=True):
             axes.text(start + 0.1, 0, short(name, WIDEST), va="center", fontsize=9)
@@ -116,10 +120,14 @@ def table(
                     axes.add_patch(Rectangle((start, y - 0.36), 0.045, 0.72, color=cell.mark, linewidth=0))
                 weight = "bold" if cell.bold else "normal"
                 axes.text(start + 0.1, y, short(cell.text, WIDEST), va="center", fontweight=weight)
-        axes.set_xlim(0, max(sum(widths), 4.0))
+        axes.set_xlim(0, whole)
         if note:
             axes.text(0.1, len(rows) + 1, note, va="center", fontsize=9)
         axes.set_ylim(len(rows) + (1.6 if note else 0.6), -0.6)
         axes.set_axis_off()
-        axes.set_title(short(title, 90), pad=6)
+        axes.set_title(title, pad=6)
         return figures.of(axes)
+
+
+def _inches(cell: Cell) -> float:
+    return (BOLD if cell.bold else CHARACTER) * width(short(cell.text, WIDEST))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LONGEST = 36  # characters of a name
 MOST_CURVES = 4
 WIDTH = 6.4
+TITLE = 64  # characters
+ROOM = 50  # characters of all names below a picture, which has a legend or a scale beside it
+APART = 0.13  # of the width, between the last number below a curve and the word for a missing one
 MAP = "cividis"  # rises evenly in lightness, for every eye
 STRIP = 0.07  # of the height, for the shares of rows
 
@@ -55,7 +58,7 @@ def bars(
         for place, (low, high) in enumerate(intervals[:n]):
             ax.plot([low, high], [place, place], color=style.INK, linewidth=1.4, solid_capstyle="butt")
         ends = [max(0.0, value, *(intervals[i] if intervals else ())) for i, value in enumerate(shown)]
-        told = notes or [digits(value, 3) for value in shown]
+        told = notes or [digits(value, 3).replace("-", "−") for value in shown]
         for place, (end, note) in enumerate(zip(ends, told, strict=False)):
             ax.annotate(note, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
         ax.set_yticks(places, [short(name) for name in names])
@@ -72,6 +75,7 @@ def bars(
 
 def headed(ax: Axes, title: str, words: str) -> None:
     """Write a title, and plain words below it."""
+    title = short(title, TITLE)
     ax.set_title(f"{title}\n" if words else title)
     if words:
         ax.annotate(words, (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=9)
@@ -87,19 +91,39 @@ def curve(ax: Axes | None, found: Any) -> Figure:
         gaps = [i for i, value in enumerate(found.grid) if value is None]
         xs, gap_at = _places(found, there)
         strongest = sorted(range(len(found.averages)), key=lambda i: min(found.averages[i]) - max(found.averages[i]))
-        for order, i in enumerate(sorted(strongest[:MOST_CURVES])):
+        drawn = sorted(strongest[:MOST_CURVES])
+        for i, order in zip(drawn, _looks(drawn), strict=True):
             _one_curve(ax, found, i, order, (xs, there), (gap_at, gaps))
         if found.method == "ale":
             ax.axhline(0, color=style.SOFT, linewidth=0.8)
         _name_values(ax, found, xs, there, gap_at if gaps else None)
         _strip(ax, [*xs, *([gap_at] if gaps else [])], [found.shares[i] for i in (*there, *gaps)], xs)
         if found.labels:
-            ax.legend(loc="best", fontsize=9)
+            _name_classes(ax, len(drawn), len(found.labels))
         ax.set_ylabel(short(found.output, 44))
         ax.grid(axis="y")
         ax.set_axisbelow(True)
-        ax.set_title(found.title)
+        ax.set_title(short(found.title, TITLE))
         return figures.of(ax)
+
+
+def _looks(drawn: Sequence[int]) -> list[int]:
+    """Choose the look of each class: its own by its place among all, or the next that is free, so that curves of other columns match.
+
+    >>> _looks([0, 1, 3]), _looks([1, 2, 3, 4]), _looks([0, 1, 4])
+    ([0, 1, 3], [1, 2, 3, 0], [0, 1, 2])
+    """
+    taken: list[int] = []
+    for i in drawn:
+        taken.append(next(look for step in range(MOST_CURVES) if (look := (i + step) % MOST_CURVES) not in taken))
+    return taken
+
+
+def _name_classes(ax: Axes, n_drawn: int, n_classes: int) -> None:
+    """Name the classes beside the curves, and say where some are not drawn: those that move least."""
+    title = f"{n_drawn} of {n_classes} classes" if n_drawn < n_classes else None
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    ax.legend(fontsize=9, title=title, title_fontsize=9, handlelength=2.6, **place)
 
 
 def _places(found: Any, there: Sequence[int]) -> tuple[list[Any], Any]:
@@ -127,7 +151,7 @@ def _one_curve(ax: Axes, found: Any, i: int, order: int, line: tuple[Any, Any], 
         {"linestyle": style.DASHES[order % 4], "linewidth": 2.2} if joined else {"linestyle": "none"}
     )
     marker = "" if joined and len(there) > 1 else "o"
-    label = str(found.labels[i]) if found.labels else None
+    label = short(found.labels[i], 22) if found.labels else None
     ys = found.averages[i]
     ax.plot(xs, [ys[k] for k in there], color=colour, marker=marker, markersize=8, label=label, zorder=3, **shape)
     for k in gaps:
@@ -138,7 +162,7 @@ def _name_values(ax: Axes, found: Any, xs: Sequence[Any], there: Sequence[int], 
     ax.set_xlabel(short(found.column))
     if not found.is_ordered:
         names = [short(found.grid[i], 22) for i in there] + (["missing"] if gap_at is not None else [])
-        steep = sum(map(len, names)) > 60
+        steep = _is_steep(names)
         ax.set_xticks(range(len(names)), names, rotation=30 if steep else 0, ha="right" if steep else "center")
         ax.set_xlim(-0.6, len(names) - 0.4)
         return
@@ -158,11 +182,22 @@ def _name_values(ax: Axes, found: Any, xs: Sequence[Any], there: Sequence[int], 
         )
         edge = (xs[-1] + gap_at) / 2 if xs else gap_at
         ax.axvline(edge, color=style.SOFT, linewidth=0.8, linestyle=":")
-        ax.set_xticks([tick for tick in ax.get_xticks() if not xs or xs[0] <= tick <= edge])
+        last = gap_at - APART * (gap_at - xs[0]) if xs else gap_at
+        ax.set_xticks([tick for tick in ax.get_xticks() if not xs or xs[0] <= tick <= last])
     low = xs[0] if xs else 0.0
     high = gap_at if gap_at is not None else (xs[-1] if xs else 1.0)
     room = 0.04 * ((high - low) or 1.0)
     ax.set_xlim(low - room, high + room)
+
+
+def _is_steep(names: Sequence[str]) -> bool:
+    """Tell whether two names side by side would touch, so that all are turned.
+
+    >>> _is_steep(["yes", "no"]), _is_steep(["a fixed contract of work", "another contract of work", "none"])
+    (False, True)
+    """
+    room = ROOM / max(len(names), 1)
+    return any((len(one) + len(other)) / 2 > room for one, other in itertools.pairwise(names))
 
 
 def _strip(ax: Axes, places: Sequence[Any], shares: Sequence[float], xs: Sequence[Any]) -> None:
@@ -196,7 +231,7 @@ def heat(ax: Axes | None, found: Any) -> Figure:
         rows, columns = ([_cell(value) for value in grid] for grid in found.grids)
         ax = figures.axes(ax, WIDTH, max(3.0, 1.4 + 0.3 * len(rows)))
         drawn = ax.imshow(found.averages, cmap=MAP, aspect="auto", origin="lower", interpolation="nearest")
-        steep = sum(map(len, columns)) > 50
+        steep = _is_steep(columns)
         ax.set_xticks(range(len(columns)), columns, rotation=30 if steep else 0, ha="right" if steep else "center")
         ax.set_yticks(range(len(rows)), rows)
         ax.tick_params(length=0)
@@ -206,7 +241,7 @@ def heat(ax: Axes | None, found: Any) -> Figure:
         ax.set_xlabel(short(found.columns[1]))
         bar = ax.figure.colorbar(drawn, ax=ax, label=short(found.output, 44))
         bar.outline.set_visible(False)
-        ax.set_title(found.title)
+        ax.set_title(short(found.title, TITLE))
         return figures.of(ax)
 
 

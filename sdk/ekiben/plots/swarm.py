@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from ekiben.fitting import short
 from ekiben.plots import style
-from ekiben.plots.texts import number, scale, short
+from ekiben.plots.texts import LONGEST, number, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, ROW, AROUND = 7.6, 0.42, 1.2  # inches
+LEAST = 2.4  # inches of height: the key beside has words of its own
 N_BINS = 90  # points in one of them lie above each other
 HALF = 0.38  # of a row, that points may reach from its middle
 MOST_DRAWN = 300  # points of a column; more become pixels, so that a page stays small
@@ -45,11 +47,11 @@ def swarm(columns: Sequence[Moved], *, output: str, units: str, ax: Axes | None 
     with style.styled():
         from ekiben.plots import figures
 
-        axes = figures.axes(ax, WIDTH, AROUND + ROW * len(columns))
+        axes = figures.axes(ax, WIDTH, max(AROUND + ROW * len(columns), LEAST))
         axes.axvline(0, color=style.SOFT, linewidth=1.0, zorder=1)
         told = [_points(axes, place, each) for place, each in enumerate(columns)]
         _labels(axes, columns, output, units)
-        axes.set_title(f"{_counted(columns)} of {short(output)}", pad=10)
+        axes.set_title(f"{_counted(columns)} of {short(output, LONGEST)}", pad=10)
         if any(told):
             _key(axes)
         return figures.of(axes)
@@ -75,7 +77,7 @@ def means(columns: Sequence[Moved], *, output: str, units: str, ax: Axes | None 
         _labels(axes, columns, output, units)
         axes.set_xlim(0, (max(sizes, default=0.0) or 1.0) * 1.14)
         axes.set_xlabel(f"mean |contribution| to {scale(output, units)}")
-        axes.set_title(f"{_counted(columns)} of {short(output)}", pad=10)
+        axes.set_title(f"{_counted(columns)} of {short(output, LONGEST)}", pad=10)
         return figures.of(axes)
 
 

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from math import isfinite
 
+from ekiben import fitting
 from ekiben.digits import digits
 
 LONGEST = 44  # characters of a label
-
-
-def short(text: str, most: int = LONGEST) -> str:
-    """Leave out the middle of a long text, and write every line break as a space.
-
-    >>> short("the total of all charges since the contract began", 20)
-    'the total o … began'
-    """
-    text = " ".join(text.split())
-    if len(text) <= most:
-        return text
-    kept = most - 3
-    return f"{text[: kept * 2 // 3].rstrip()} … {text[-(kept // 3) :].lstrip()}"
 
 
 def number(amount: float, sign: str = "") -> str:
@@ -38,4 +26,4 @@ def scale(output: str, units: str) -> str:
     >>> scale("log-odds of 'bad'", "log-odds"), scale("rent", "target")
     ("log-odds of 'bad'", 'rent (target)')
     """
-    return short(output) if units in output else f"{short(output)} ({units})"
+    return fitting.short(output, LONGEST) if units in output else f"{fitting.short(output, LONGEST)} ({units})"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INDENT = 0.055  # of the width of the words
-LONGEST = 48
+LONGEST = 46  # characters of a condition at the root, and fewer the deeper it is
+DEEPER = 3
 WORDS = 1.35  # widths of the bars that the words take, left of them
 
 
@@ -31,7 +32,7 @@ def draw(ax: Axes | None, title: str, words: str, root: Any, labels: Sequence[An
         rows: list[int] = []
         for row, ((depth, each), (number, name)) in enumerate(zip(parts, told, strict=True)):
             left = widest * WORDS * (INDENT * depth - 1)
-            ax.text(left, row, _words(each), va="center", ha="left", weight="normal" if depth else "bold")
+            ax.text(left, row, _words(each, depth), va="center", ha="left", weight="normal" if depth else "bold")
             colour = style.GREY if each.branches else drawing.UP if number < 0 else drawing.DOWN
             ax.barh(row, number, height=0.6, color=colour, alpha=0.45 if each.branches else 1.0)
             note = f"{name}{digits(number, 3)}"
@@ -55,9 +56,9 @@ def _join(ax: Axes, x: float, above: int, row: int, length: float) -> None:
     ax.plot([x, x, x + length], [above + 0.35, row, row], color=style.SOFT, linewidth=0.9, solid_joinstyle="miter")
 
 
-def _words(each: Any) -> str:
+def _words(each: Any, depth: int) -> str:
     share = f"{each.share * 100:.0f} %"
-    return f"{short(each.condition, LONGEST)}  ({share})" if each.condition else "all rows"
+    return f"{short(each.condition, LONGEST - DEEPER * depth)}  ({share})" if each.condition else "all rows"
 
 
 def _told(values: Sequence[float], labels: Sequence[Any]) -> tuple[float, str]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ekiben.digits import digits
+from ekiben.fitting import short
 from ekiben.plots import style
-from ekiben.plots.texts import number, scale, short
+from ekiben.plots.texts import LONGEST, number, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,10 +57,10 @@ def waterfall(
             end = at + amount
             if place + 1 < len(steps):
                 axes.plot([end, end], [place - THICK / 2, place + 1 + THICK / 2], color=style.SOFT, lw=0.8, zorder=2)
-            _amount(axes, place, max(at, end) + (error or 0.0), amount, error)
+            _amount(axes, place, max(at, end + (error or 0.0)), amount, error)
             at = end
         _ends(axes, base_value, value)
-        axes.set_yticks(places, [short(label) for label, _, _ in steps])
+        axes.set_yticks(places, [short(label, LONGEST) for label, _, _ in steps])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_ylim(max(len(steps), 1) - 0.4, -1.1)
@@ -68,7 +69,7 @@ def waterfall(
         axes.xaxis.set_major_locator(MaxNLocator(6))
         errors = ", whiskers ± 1 standard error" if any(error is not None for *_, error in steps) else ""
         axes.set_xlabel(f"{scale(output, units)}{errors}")
-        axes.set_title(f"{short(output)} = {number(value)}", pad=10)
+        axes.set_title(f"{short(output, LONGEST)} = {number(value)}", pad=10)
         return figures.of(axes)
 
 
