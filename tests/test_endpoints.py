@@ -1153,6 +1153,25 @@ def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(idl
     assert all(job.is_cancelled for line in explaining.pool._waiting for job in line)
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
+def test_the_record_of_a_nearest_explanation_says_how_that_one_was_made(idle, logarithmic):
+    _, explaining, _ = idle(logarithmic, nearest=1.0)
+    columns = {"size": [3.0], "age": [60.0]}
+    one = {"kind": "attribution", "contributions": {"size": 1.0, "age": 0.0}}
+    first = explaining.begin("champion", columns, replace(PLAIN, seed=7), 1.0)
+    explaining.found(first, Done(explanations=[one], method="sampling", is_exact=False, ms=1.0, rounds=9))
+    second = explaining.begin("champion", columns, replace(PLAIN, seed=8), 1.0)
+    (told,) = explaining.audit(explaining.nearest(second))
+    for begun in (first, second):
+        begun.job.cancel()
+    assert {name: told["explanation"][name] for name in ("rung", "seed", "rounds", "distance")} == {
+        "rung": "cached",
+        "seed": 7,
+        "rounds": 9,
+        "distance": 0.0,
+    }
+
+
 def test_who_finds_no_process_that_is_ready_gets_a_ticket_at_once(idle, logarithmic):
     served, _, told = idle(logarithmic)
     later = posted(served.endpoint, {"rows": [{"size": 3.0, "age": 60.0}]}, path="/explain")

@@ -15,7 +15,7 @@ from ekiben.explainers import is_exact
 from ekiben.explaining import rungs, wishes
 from ekiben.explaining.apart import Job, Pool
 from ekiben.explaining.messages import Done, Known, Task, Warm
-from ekiben.explaining.nearby import Nearby, spans_of
+from ekiben.explaining.nearby import Kept, Nearby, spans_of
 from ekiben.explaining.rungs import Choice, Rung
 from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import PLAIN, Wish
@@ -63,6 +63,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seed: int = 0
     rounds: int | None = None
     distance: float | None = None
+    made: Sequence[
+        tuple[int, int | None]
+    ] = ()  # the seed and the rounds of each, where they are not those that were asked for
 
     def told(self) -> dict[str, Any]:
         """Give what an answer says beside the explanations."""
@@ -190,7 +193,8 @@ class Explaining:
         seconds = perf_counter() - begun.began
         self.counted.explained(begun.arm, done.method, rung, seconds)
         if self._nearby is not None:
-            self._nearby.keep(_key(package, begun), _rows(begun), done.explanations)
+            kept = [Kept(each, begun.wish.seed, done.rounds) for each in done.explanations]
+            self._nearby.keep(_key(package, begun), _rows(begun), kept)
         return Found(
             arm=begun.arm,
             method=done.method,
@@ -220,9 +224,9 @@ class Explaining:
             rung="cached",
             why=f"{begun.choice.why}; {english('why', 'near')}",
             units=begun.wish.units,
-            explanations=[wishes.told(each, begun.wish) for each in found[0]],
+            explanations=[wishes.told(each.explanation, begun.wish) for each in found[0]],
             elapsed_ms=(perf_counter() - begun.began) * 1e3,
-            seed=begun.wish.seed,
+            made=[(each.seed, each.rounds) for each in found[0]],
             distance=round(found[1], 6),
         )
 
@@ -240,6 +244,8 @@ class Explaining:
         told["seed"], told["rounds"], told["distance"] = found.seed, found.rounds, found.distance
         told["ekiben"], told["reference"] = self._made_with[found.arm]
         told["elapsed_ms"] = round(found.elapsed_ms, 3)
+        if found.made:
+            return [{"explanation": told | {"seed": seed, "rounds": rounds}} for seed, rounds in found.made]
         return [{"explanation": told}] * len(found.explanations)
 
     def close(self) -> None:

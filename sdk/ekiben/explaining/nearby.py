@@ -5,10 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST = 256  # rows of each arm and method
 Key = tuple[str, str]  # a package's digest, and a method
+
+
+class Kept(NamedTuple):
+    """What explains a row, and what it takes to make it again."""
+
+    explanation: dict[str, Any]
+    seed: int
+    rounds: int | None
 
 
 class Nearby:
@@ -22,9 +30,9 @@ class Nearby:
 
     def __init__(self, most: float) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._kept: dict[Key, OrderedDict[tuple[Any, ...], dict[str, Any]]] = {}
+        self._kept: dict[Key, OrderedDict[tuple[Any, ...], Kept]] = {}
 
-    def keep(self, key: Key, rows: Sequence[Sequence[Any]], found: Sequence[dict[str, Any]]) -> None:
+    def keep(self, key: Key, rows: Sequence[Sequence[Any]], found: Sequence[Kept]) -> None:
         """Keep what explains some rows."""
         with self._lock:
             kept = self._kept.setdefault(key, OrderedDict())
@@ -33,9 +41,7 @@ class Nearby:
             while len(kept) > MOST:
                 kept.popitem(last=False)
 
-    def find(
-        self, key: Key, rows: Sequence[Sequence[Any]], spans: Sequence[float]
-    ) -> tuple[list[dict[str, Any]], float] | None:
+    def find(self, key: Key, rows: Sequence[Sequence[Any]], spans: Sequence[float]) -> tuple[list[Kept], float] | None:
         """Give what explains the nearest row to each, and how far the farthest is; None where one is too far.
 
         Parameters
