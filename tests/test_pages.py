@@ -239,6 +239,17 @@ def test_a_page_of_several_outputs_and_of_a_value_names_them():
         assert page.all("h1")[0].text == told
 
 
+def test_columns_of_rows_alike_wrap_and_colons_stand_apart_in_french():
+    page = pages.read(about(examples()).page())
+    assert {cell.attributes.get("class") for cell in page.all("td") if cell.text in ("fixed", "no")} == {
+        "value",
+        "value changed",
+    }
+    assert [head.attributes.get("class") for head in page.all("th", scope="col") if head.text in ROW] == ["value"] * 4
+    assert "Souhaité\xa0: une autre" in pages.read(counterfactual().page("fr")).text
+    assert "Wanted: another" in pages.read(counterfactual().page()).text
+
+
 @pytest.mark.parametrize("outcome", ["held already", "none exists", "none found"])
 def test_a_page_without_alternatives_says_why(outcome):
     page = pages.read(counterfactual(outcome=outcome, alternatives=()).page())
