@@ -5,9 +5,12 @@ import base64
 import hashlib
 import json
 import marshal
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
@@ -15,7 +18,7 @@ from types import CodeType
 
 import pytest
 
-from ekiben.containers import context, engines, probes, wheels
+from ekiben.containers import bases, context, engines, probes, wheels
 from ekiben.containers.tools import install, precompile, strip
 from ekiben.containers.wheels import Locked
 from ekiben.errors import BuildError, SpecError
@@ -293,12 +296,44 @@ def test_of_a_base_python_stays_and_no_other_command(tmp_path):
     assert (tmp_path / "out" / "bin").is_symlink()
 
 
+def test_a_base_has_the_same_modes_whatever_the_umask_takes_away(tmp_path):
+    root = tmp_path / "root"
+    for name in ("etc/passwd", "usr/bin/python3.11", "usr/lib/python3.11/os.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x = 1\n")
+    (root / "usr/bin/python3.11").chmod(0o755)
+    modes = []
+    for umask in (0o022, 0o077):
+        before = os.umask(umask)
+        try:
+            (root / "etc/passwd").chmod(0o666 & ~umask)
+            (root / "usr").chmod(0o777 & ~umask)
+            out, tar = tmp_path / f"out-{umask}", tmp_path / f"{umask}.tar"
+            strip.main(str(root), str(out))
+            bases._pack(root, tar)
+        finally:
+            os.umask(before)
+        with tarfile.open(tar) as packed:
+            in_tar = {entry.name: entry.mode for entry in packed}
+        modes.append((in_tar, {path.relative_to(out): path.stat().st_mode & 0o7777 for path in out.rglob("*")}))
+        assert set(in_tar.values()) == {0o755, 0o644}
+    assert modes[0] == modes[1]
+    assert modes[0][1][Path("tmp")] == 0o1777
+
+
 def test_wheels_are_found_by_name_version_and_digest(tmp_path, cache):
     good, other = wheel(tmp_path / "wheels"), wheel(tmp_path / "others", version="2.0")
     digest = hashlib.sha256(good.read_bytes()).hexdigest()
     line = Locked(name="thing", version="1.0", hashes=frozenset([digest]))
     found = wheels.gather([line], [good.parent, other.parent], python="3.11")
     assert (found["thing"].file, found["thing"].sha256) == (good, digest)
+
+
+def test_a_folder_of_wheels_that_is_not_there_is_refused(tmp_path, cache):
+    with pytest.raises(
+        SpecError, match=re.escape(f"The 'wheels' must be folders. There is none at '{tmp_path / 'no'}'.")
+    ):
+        wheels.gather([], [tmp_path, tmp_path / "no"], python="3.11")
 
 
 def test_a_wheel_that_cannot_be_had_is_named_with_no_address(tmp_path, monkeypatch):

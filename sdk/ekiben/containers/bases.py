@@ -127,7 +127,7 @@ def _merge_usr(root: Path) -> None:
 
 
 def _pack(root: Path, target: Path) -> None:
-    """Write a tar with one time, one owner and one order, so that equal packages are equal bytes."""
+    """Write a tar with one time, one owner, two modes and one order, so that equal packages are equal bytes."""
     made = target.with_suffix(".part")
     with tarfile.open(made, "w", format=tarfile.PAX_FORMAT) as packed:
         for path in sorted(root.rglob("*")):
@@ -139,6 +139,8 @@ def _even(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mtime = install.EPOCH
+    if not entry.issym():
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644  # whatever the umask was
     entry.pax_headers = {}
     return entry
 

@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from ekiben.containers.probes import PROGRAMS, kind_of_machine
-from ekiben.errors import BuildError
+from ekiben.errors import BuildError, SpecError
 
 CACHE = "EKIBEN_CACHE"  # a folder for wheels, bases and the settings of engines
 GLIBC = range(5, 37)  # 2.5 to 2.36, that of Debian 12
@@ -95,9 +95,13 @@ def gather(wanted: Sequence[Locked], folders: Sequence[Path], *, python: str) ->
 
     Raises
     ------
+    SpecError
+        If a folder is not there.
     BuildError
         If one is in no folder and cannot be fetched, with the names.
     """
+    if gone := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise SpecError(f"The 'wheels' must be folders. There is none at {', '.join(map(repr, gone))}.")
     own = cache() / "wheels"
     own.mkdir(exist_ok=True)
     found = in_folders(wanted, [*folders, own], python)
@@ -105,9 +109,9 @@ def gather(wanted: Sequence[Locked], folders: Sequence[Path], *, python: str) ->
     if missing:
         told = _fetch(missing, own, python)
         found |= in_folders(missing, [own], python)
-        if gone := [f"{each.name}=={each.version}" for each in missing if each.name not in found]:
+        if lacking := [f"{each.name}=={each.version}" for each in missing if each.name not in found]:
             raise BuildError(
-                f"An image needs a wheel of everything that is locked. There is none of {', '.join(gone)} "
+                f"An image needs a wheel of everything that is locked. There is none of {', '.join(lacking)} "
                 f"for Python {python} on Linux, with the digests of the lock. {told}"
             )
     return found

@@ -148,7 +148,6 @@ def _copy(root: Path, out: Path, name: str) -> None:
         target.symlink_to(source.readlink())
     elif source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
-        target.chmod(source.stat().st_mode & 0o777)
     elif source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -164,8 +163,11 @@ def _compile(out: Path) -> None:
 
 
 def _make_even(out: Path) -> None:
+    """Give every file one time and one of two modes, whatever who builds takes away from others; /tmp has its own."""
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or EPOCH)
     for path in sorted(out.rglob("*"), reverse=True):
+        if not path.is_symlink() and path != out / "tmp":
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         os.utime(path, (epoch, epoch), follow_symlinks=False)
     os.utime(out, (epoch, epoch))
 
