@@ -20,7 +20,7 @@ from ekiben.checks import Subject
 from ekiben.containers import accounting, context, engines, layouts, probes, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
-from ekiben.errors import BuildError, SpecError
+from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.loops import loops
 from traffic.faults import until
 
@@ -298,6 +298,64 @@ def test_a_full_disk_is_told_with_what_to_do(tag, tmp_path, monkeypatch):
 def test_an_engine_that_nobody_knows_is_refused(tag):
     with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl, buildah, none, stock"):
         ek.containerize(tag, engine="dockr")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"image": "Credit Risk:1"}, "The 'image' must be a name of lower case letters"),
+        ({"image": "credit_risk:1:2"}, "Got 'credit_risk:1:2'."),
+        ({"accounts": ek.Accounts(key="no/such.pem")}, "The 'key' must be a PEM file. There is none at 'no/such.pem'."),
+        ({"accounts": ek.Accounts(key=__file__)}, "The 'key' must be a private elliptic-curve key as PEM."),
+        ({"accounts": ek.Accounts(beside="/proc/no")}, "The folder 'beside' must be one that can be written to."),
+        (
+            {"engine": "stock", "accounts": ek.Accounts(key=__file__), "base": "debian", "lean": False},
+            "BentoML's own image takes a bento and a name alone. Leave out base, everything, key.",
+        ),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_before_anything_is_built(given, says, monkeypatch):
+    monkeypatch.setattr(engines, "find", lambda *_: pytest.fail("it looked for an engine"))
+    with pytest.raises((SpecError, NotFoundError), match=re.escape(says)):
+        ek.containerize("churn:1", **given)
+
+
+@pytest.mark.parametrize("name", ["churn", "churn:1", "localhost:5000/risk/churn_2-b.c:v1.0", "GHCR.io/acme/churn:1"])
+def test_a_name_that_engines_take_is_taken(name):
+    with pytest.raises(NotFoundError, match="No bento 'nosuch:1'"):
+        ek.containerize("nosuch:1", image=name)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "-5", "4294967296", "1e9"])
+def test_a_time_that_is_none_is_refused(monkeypatch, moment):
+    monkeypatch.setenv(context.EPOCH, moment)
+    with pytest.raises(SpecError, match=f"SOURCE_DATE_EPOCH must be whole seconds since 1970.*Got '{moment}'"):
+        context.epoch()
+
+
+def test_an_image_that_was_refused_does_not_stay_under_its_name(engine, tag, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise BuildError("The image must start. It ended.")
+
+    name = "localhost/ekiben-test:refused"
+    monkeypatch.setattr(trying, "prove", refuse)
+    with pytest.raises(BuildError, match="must start"):
+        ek.containerize(tag, image=name, base="debian", accounts=ek.Accounts(beside=tmp_path))
+    assert engine.call("image", "inspect", name, check=False).returncode
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_folders_of_the_code_that_are_called_as_bentoml_s_own_are_in_the_image(tmp_path):
+    source = tmp_path / "unpacked"
+    for name in ("env", "apis", "src/wheels", "src/env", "src/apis", "src/lib/wheels", "src/lib/__pycache__"):
+        (source / name).mkdir(parents=True)
+        (source / name / "a.py").write_text("")
+    left = {
+        f"{at}/{name}".removeprefix("./")
+        for at in (".", "src", "src/lib")
+        for name in context._not_served(Path(at), os.listdir(source / at))
+    }
+    assert left == {"env", "apis", "src/wheels", "src/lib/__pycache__"}
 
 
 def test_where_no_engine_is_installed_the_error_says_of_each(tag, monkeypatch, tmp_path):

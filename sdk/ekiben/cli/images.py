@@ -10,6 +10,7 @@ import typer
 
 import ekiben
 from ekiben.cli.arguments import Folder, Json, assignments, tell
+from ekiben.errors import SpecError
 from ekiben.progress import shown
 
 verbs = typer.Typer()
@@ -84,6 +85,8 @@ def containerize(
     The image has no shell, runs as nobody with nothing to write to but /tmp, and answers the bento's examples as its packages
     do. Two builds of one bento have one digest. Nothing is fetched while it is built.
     """
+    if stock and engine not in (None, "stock"):
+        raise SpecError("'--stock' takes the first engine that runs a container here. Leave out --engine.")
     with shown() as say:
         made = ekiben.containerize(
             tag,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from ekiben.containers.forecasting import Forecast
 from ekiben.containers.images import Image
 from ekiben.containers.leaks import layers
 from ekiben.containers.licences import Licence
-from ekiben.errors import BuildError
+from ekiben.errors import BuildError, SpecError
 from ekiben.progress import Progress
 
 LICENCES = "licences.json"
@@ -71,6 +72,29 @@ class Beside:
     sbom: Path
     licences: Path
     attestation: Path
+
+
+def ready(accounts: Accounts) -> None:
+    """Refuse a key that does not sign, and a folder that nothing can be written to, before an image is built.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such key.
+    SpecError
+        If the key signs nothing, or the folder cannot be had.
+    """
+    if accounts.key is not None:
+        attesting.refuse_key(accounts.key, accounts.password)
+    folder = Path(accounts.beside)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as reason:
+        raise SpecError(
+            f"The folder 'beside' must be one that can be written to. Got {str(folder)!r}: {reason.strerror}."
+        ) from None
 
 
 def before(told: Context, base: Base, accounts: Accounts, say: Progress) -> Judged:

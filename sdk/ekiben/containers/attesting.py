@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,16 +79,15 @@ def statement(
     materials, byproducts
         More files that went in, such as the lock, or came out, such as the bill of materials: name → file.
     epoch
-        The time of the build, in seconds since 1970.
+        The time of every file, in seconds since 1970. When it was built is not said: the same image has the same statement.
 
     Examples
     --------
     >>> run = Run(engine="podman", engine_version="4.3.1", commands=[["podman", "build", "."]])
     >>> made = statement(image="churn:1", ids=["ab" * 32], tag="churn:4kz2", run=run, epoch=0)
-    >>> made["subject"], made["predicate"]["runDetails"]["metadata"]["startedOn"]
-    ([{'name': 'churn:1', 'digest': {'sha256': 'abababab...'}}], '1970-01-01T00:00:00Z')
+    >>> made["subject"], made["predicate"]["buildDefinition"]["internalParameters"]["epoch"]
+    ([{'name': 'churn:1', 'digest': {'sha256': 'abababab...'}}], 0)
     """
-    moment = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     needed = [_digested(f"pkg:pypi/{each.name}@{each.version}", each.sha256) for each in wheels]
     needed += [_digested(f"arm:{arm}", digest) for arm, digest in sorted((arms or {}).items())]
     needed += [_digested(name, _sha256(file)) for name, file in sorted((materials or {}).items())]
@@ -117,7 +115,6 @@ def statement(
                         run.engine: run.engine_version,
                     },
                 },
-                "metadata": {"startedOn": moment, "finishedOn": moment},
                 "byproducts": [_digested(name, _sha256(file)) for name, file in sorted((byproducts or {}).items())],
             },
         },
@@ -160,6 +157,19 @@ def write(made: Mapping[str, Any], to: Path, *, key: str | Path | None = None, p
     signatures = [] if key is None else [_signed(payload, Path(key), password)]
     to.write_text(_text(payload, signatures))
     return to
+
+
+def refuse_key(key: str | Path, password: str | None = None) -> None:
+    """Refuse a key that would not sign, before anything is built.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file.
+    SpecError
+        If the file holds no private elliptic-curve key, or the password is not its own.
+    """
+    _signed(b"", Path(key), password)
 
 
 def _text(payload: bytes, signatures: Sequence[Mapping[str, str]]) -> str:

@@ -24,6 +24,8 @@ from ekiben.progress import Progress, shown
 
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 LOCAL_BASE = "localhost/ekiben-base"
+# How engines take a name: a host of a registry, folders, a version.
+NAME = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?", re.ASCII)
 ENGINES = (*engines.BUILDERS, "none", "stock")
 
 
@@ -81,12 +83,21 @@ def containerize(
     NotFoundError
         If there is no such bento.
     SpecError
-        If there is no such engine.
+        If there is no such engine, the image cannot be called so, or BentoML's own image was asked for what it does not do.
     BuildError
-        If no engine runs a container here, the engine refuses, or the image does not start, answers otherwise or does not end.
+        If no engine runs a container here, the engine refuses, or the image does not start, answers otherwise or does not
+        end. An image that was refused is removed.
     """
     if engine is not None and engine not in ENGINES:
         raise SpecError(f"The 'engine' must be one of {', '.join(ENGINES)}. Got {engine!r}.")
+    answered = accounts or Accounts()
+    if engine == "stock":
+        _refuse_of_stock(answered, base=base, wheels=wheels, context=context, everything=not lean, fresh=fresh)
+    if image is not None and not NAME.fullmatch(image):
+        raise SpecError(
+            f"The 'image' must be a name of lower case letters and digits, perhaps with a version, such as churn:1. Got {image!r}."
+        )
+    accounting.ready(answered)
     with shown(progress) as say, _having_room(), _folder(context) as place:
         tag = storing.known_bento(tag)
         if engine == "stock":
@@ -98,11 +109,17 @@ def containerize(
             chosen = engines.find(engine)
         say("collecting the wheels")
         told = _context(tag, place, base, folders, lean=lean)
-        answered = accounts or Accounts()
         name = image or told.tag
         if chosen is None:
             return _written(told, name, answered, say)
         return _built(chosen, told, name, base, answered, say, fresh=fresh)
+
+
+def _refuse_of_stock(accounts: Accounts, **asked: object) -> None:
+    """Refuse what BentoML's own image would go without, and nobody would see."""
+    asked |= {name: getattr(accounts, name) for name in ("key", "allow_licences", "allow_leaks")}
+    if given := sorted(name for name, value in asked.items() if value):
+        raise SpecError(f"BentoML's own image takes a bento and a name alone. Leave out {', '.join(given)}.")
 
 
 @contextmanager
@@ -184,16 +201,27 @@ def _built(
         judged = accounting.before(told, base, accounts, say)
         say(f"building the image with {engine.name}")
         commands = engine.build(told.folder, name, epoch=told.epoch, arguments={"BASE": chosen}, fresh=fresh)
-        if not engine.runs:
-            return _pushed(engine, told, name, commands, judged, accounts, say)
-        _look(engine, name, told, judged, accounts, say)
-        ran = trying.prove(engine, name, told, say)
-        made = judged.forecast.within(described(engine, name, told.tag, ran=ran))
-        say("writing what the image is made of beside it")
-        accounting.after(engine, made, told, judged, accounts, commands=commands, base=chosen)
-        return made
+        with _removed_if_refused(engine, name):
+            if not engine.runs:
+                return _pushed(engine, told, name, commands, judged, accounts, say)
+            _look(engine, name, told, judged, accounts, say)
+            ran = trying.prove(engine, name, told, say)
+            made = judged.forecast.within(described(engine, name, told.tag, ran=ran))
+            say("writing what the image is made of beside it")
+            accounting.after(engine, made, told, judged, accounts, commands=commands, base=chosen)
+            return made
     finally:
         engine.release()
+
+
+@contextmanager
+def _removed_if_refused(engine: Engine, name: str) -> Iterator[None]:
+    """Remove what was built and not proved, or not accounted for: it must not be there to be pushed."""
+    try:
+        yield
+    except BaseException:
+        engine.call("rmi", name, check=False)  # without force: the same image may run here, from an earlier build
+        raise
 
 
 def _packages(engine: Engine, name: str) -> tuple[Debian, ...]:

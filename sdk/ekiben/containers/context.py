@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -32,6 +33,7 @@ from ekiben.errors import BuildError, NotFoundError, SpecError
 
 FILE = "context.json"
 EPOCH = "SOURCE_DATE_EPOCH"
+LATEST = 2**32 - 1  # what a compiled module and gzip have room for
 TOOLS = ("strip.py", "install.py", "precompile.py")
 
 
@@ -119,7 +121,7 @@ def write(
             tag=whole,
             base=base or recipe.PUBLIC_BASE.format(python=python),
             python=python,
-            epoch=int(os.environ.get(EPOCH) or install.EPOCH),
+            epoch=epoch(),
             wheels=tuple(copied(chosen.wheels, folder / "wheels")),
             left_out=chosen.diet.left_out,
             arms=arms,
@@ -128,6 +130,20 @@ def write(
         )
         _lay(source, context)
     return context
+
+
+def epoch() -> int:
+    """Read the time of every file from `SOURCE_DATE_EPOCH`; 1980 where it is not set.
+
+    Raises
+    ------
+    SpecError
+        If it is no time.
+    """
+    told = os.environ.get(EPOCH) or str(install.EPOCH)
+    if not re.fullmatch(r"[0-9]{1,10}", told) or int(told) > LATEST:
+        raise SpecError(f"{EPOCH} must be whole seconds since 1970, {LATEST} at most. Got {told!r}.")
+    return int(told)
 
 
 def _make_room(folder: Path) -> None:
@@ -206,7 +222,7 @@ def _lay(source: Path, context: Context) -> None:
     (source / "models").rename(source / "set-aside")
     shutil.copytree(source / "set-aside", folder / "models")
     shutil.rmtree(source / "set-aside")
-    shutil.copytree(source, folder / "bento", ignore=shutil.ignore_patterns("wheels", "__pycache__", "env", "apis"))
+    shutil.copytree(source, folder / "bento", ignore=lambda at, names: _not_served(Path(at).relative_to(source), names))
     (folder / "tools").mkdir()
     for name in TOOLS:
         (folder / "tools" / name).write_bytes(files("ekiben.containers.tools").joinpath(name).read_bytes())
@@ -219,6 +235,16 @@ def _lay(source: Path, context: Context) -> None:
     )
     (folder / FILE).write_text(json.dumps(_document(context), indent=1) + "\n")
     _make_even(folder, context.epoch)
+
+
+def _not_served(at: Path, names: Iterable[str]) -> set[str]:
+    """Name what BentoML lays beside the code for other ways to run it; a folder of the user's own may be called so.
+
+    >>> sorted(_not_served(Path(), ["apis", "env", "src"])), _not_served(Path("src/lib"), ["apis", "env", "wheels"])
+    (['apis', 'env'], set())
+    """
+    left = {"__pycache__"} | {Path(): {"apis", "env"}, Path("src"): {"wheels"}}.get(at, set())
+    return left.intersection(names)
 
 
 def _make_even(folder: Path, epoch: int) -> None:
