@@ -217,6 +217,19 @@ def test_a_service_without_keys_needs_none(service, tmp_path):
 # ── what is refused
 
 
+@pytest.mark.parametrize("name", ["credit-risk2", "credit-risks", "credit", "redit-risk", "x", "db"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_may_be_called_nearly_as_its_service_is(service, tmp_path, target, name):
+    for at, image in enumerate((f"registry.example.com/risk/{name}:1", f"{name}:1")):
+        folder = deploying.manifests(service, target=target, image=image, out=tmp_path / str(at))
+        assert deploying.validate(folder) > 0
+
+
+def test_two_letters_of_an_image_that_changed_places_are_told(service, tmp_path):
+    with pytest.raises(SpecError, match=r"containers\.0\.image must be spelt 'credit-risk'"):
+        deploying.manifests(service, target="kserve", image="registry.example.com/credti-risk:1", out=tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

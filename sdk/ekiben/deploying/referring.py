@@ -261,8 +261,21 @@ def _unlike_their_object(documents: Documents, names: list[str]) -> Iterator[str
             where = f"{file}: {'.'.join(map(str, path))}"
             if (keys[-1] == "secretName" or keys[-2:] == ("credentials", "name")) and value not in secrets:
                 yield from wording.nearly(where, value, secrets)
-            if keys[-1] == "image" and (last := _repository(value).rpartition("/")[2]) not in names:
-                yield from wording.nearly(where, last, names)
+            if keys[-1] == "image" and (meant := _slipped(_repository(value).rpartition("/")[2], names)):
+                yield f"{where} must be spelt {meant!r}"
+
+
+def _slipped(name: str, known: list[str]) -> str | None:
+    """Give the name that an image would have but for two letters that changed places, or one that stands twice.
+
+    An image may be called nearly as its service is: churn2, churns, or one letter.
+
+    >>> _slipped("chrun", ["churn"]), _slipped("churrn", ["churn"]), _slipped("churn2", ["churn"]), _slipped("x", ["y"])
+    ('churn', 'churn', None, None)
+    """
+    once = [name[:i] + name[i + 1 :] for i in range(1, len(name)) if name[i] == name[i - 1]]
+    swapped = [name[: i - 1] + name[i] + name[i - 1] + name[i + 1 :] for i in range(1, len(name))]
+    return None if name in known else next((each for each in known if each in {*once, *swapped}), None)
 
 
 def _kind_of_name(keys: tuple[str, ...], value: str) -> tuple[str, str]:

@@ -280,7 +280,7 @@ def nearly(where: str, name: str, known: Iterable[str]) -> Iterator[str]:
     ["spec.path must be spelt '/readyz'"]
     """
     others, told = {each.lower(): each for each in sorted(known)}, name.lower()
-    alike = min(_CLOSE, 1 - 1 / len(told)) if told else _CLOSE  # of four letters, one may be another
+    alike = min(_CLOSE, max(0.5, 1 - 1 / len(told))) if told else _CLOSE  # of four letters, one may be another
     close = [each for each in others if sorted(each) == sorted(told)] or get_close_matches(told, [*others], 1, alike)
     if close:
         yield f"{where} must be spelt {others[close[0]]!r}"
