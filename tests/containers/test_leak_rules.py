@@ -147,6 +147,17 @@ PLANTED = {
     "the name of a file": (f"{TOKEN}.txt", "x", "a token of GitHub"),
     "the name of a folder": (f"keys/AKIA{some(16, UPPER + DIGITS)}/a.txt", "x", "a key of AWS"),
     "the machine in a name": ("gpu-box-17.txt", "x", "the name of this machine"),
+    # ways to write a login
+    "a text in three quotes": ("a.py", f'PASS{"WORD"} = """{DRAW.mixed(12)}"""\n', PASSWORD),
+    "a text in three quotes, over lines": ("a.toml", f"pass{'word'} = '''\n{DRAW.mixed(14)}'''\n", PASSWORD),
+    "a property of Spark": ("a.conf", f"spark.hadoop.fs.s3a.secret{'.key'} {DRAW.mixed(40)}\n", PASSWORD),
+    "a signed address": ("a.txt", f"https://b.example.com/k?X-Amz-Sig{'nature'}={DRAW.mixed(64, HEX)}", RANDOM),
+    "a cipher's own key": ("a.py", f'f = Fernet(b"{some(43)}=")\n', KEY),
+    "a client of telephones": ("a.py", f'Client("AC{some(32, HEX)}", "{some(32, HEX)}")\n', PASSWORD),
+    "a store of keys": ("a.sh", f"keytool -genkey -store{'pass'} {DRAW.mixed(10)} -alias x\n", PASSWORD),
+    "a cipher's password": ("a.sh", f"openssl enc -aes-256-cbc -pass pass{':'}{DRAW.mixed(12)} -in a\n", PASSWORD),
+    "a packed file's password": ("a.sh", f"zip {'-P'} {DRAW.mixed(12)} -r out.zip a\n", PASSWORD),
+    "a directory of persons": ("a.py", f'c.simple_bind{"_s"}("cn=admin,dc=x", "{DRAW.mixed(12)}")\n', PASSWORD),
 }
 
 
@@ -162,5 +173,13 @@ def test_what_merely_looks_like_one_is_none(tmp_path):
         "PATTERN = r'\\\\d+\\\\w'\nNOTE = 'default login page'\nSHARE = 'a' 'b'\n# see https://example.com/a?page=2&key=name\n"
     )
     (tmp_path / "HEAD").write_text("ref: an overview\n")
+    (tmp_path / "where.py").write_text(
+        'secret_name = "churn-keys1"\ntoken_url = "https://login.example.com/oauth2/token"\nPASSWORD_FILE = "/run/x1"\n'
+        'password = """The words of a person, which 1 reads."""\nzip(a, b)\nf = Fernet(key)\nclient = Client("AC", "b")\n'
+    )
+    (tmp_path / "page.html").write_text(f'<link integrity="sha384-{some(64)}" href="a.css">\n')
+    (tmp_path / "a.sh").write_text(
+        "keytool -genkey -storepass $STORE_PASS1\nopenssl enc -pass pass:$PW12345\nzip -P $ZIP_PW1 a\n"
+    )
     (tmp_path / "limits.json").write_text(json.dumps([{"name": "age", "least": 18}, {"name": "income", "least": 0}]))
     assert leaks.scan(tmp_path, own=OWN, published=()) == ()

@@ -73,7 +73,7 @@ def rule(
 def is_random(match: re.Match[bytes]) -> bool:
     """Tell whether a value that has a name looks like a key: letters and digits without order, and no digest or identifier."""
     name, value = match["name"].lower(), match["value"]
-    if _DIGESTS.search(name):
+    if _DIGESTS.search(name) or re.match(rb"sha(256|384|512)-", value):  # as pages say what they load
         return False
     if _HEX.fullmatch(value):  # as digests are too: the name must say what it is
         return _KEYS.search(name) is not None and _bits(value.lower()) > HEX_BITS

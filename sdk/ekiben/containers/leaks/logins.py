@@ -11,6 +11,7 @@ _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
 
 _TELLING = rf"[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}"  # bounded: a name may have no end
+_ITSELF = r"(?<!_name)(?<!_file)(?<!_path)(?<!_url)(?<!_uri)"  # and not what tells where a secret is
 _MANY = "pass secret token key credential"
 _LOGIN = "a password or token"
 # A value that only names another one: a variable of the environment, a field, a part of an object.
@@ -27,7 +28,7 @@ LOGINS = (
         _LOGIN,
         _MANY,
         r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
-        rf"(?i)(?<![a-z0-9]){_TELLING}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}})\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
+        rf"(?i)(?<![a-z0-9]){_TELLING}{_ITSELF}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}})\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
         rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
         rf"(?i)[\"']{_TELLING}[\"']\s*\]\s*=\s*{_TEXT}",
         rf"(?i)(?<![a-z0-9]){_TELLING}[\"')\]]{{0,3}}\s*(?:\bor\b|\|\||\?\?)\s*(?=[\"'][^\"'\s]*\d){_TEXT}",
@@ -98,7 +99,7 @@ LOGINS = (
     rule(
         "a value without order, as keys are",
         "key= token= secret= password= auth= signature=",
-        r"[?&](?P<name>[\w.-]{0,20}(?:key|token|secret|password|auth|signature))=(?P<value>[A-Za-z0-9_~.%+-]{20,200})",
+        r"(?i)[?&](?P<name>[\w.-]{0,20}(?:key|token|secret|password|auth|signature))=(?P<value>[A-Za-z0-9_~.%+-]{20,200})",
         mild=True,
         check=is_random,
     ),
@@ -130,8 +131,8 @@ LOGINS = (
     ),
     rule(
         _LOGIN,
-        "auth login",
-        rf"(?i)(?:\bauth\s*=\s*\(|(?:basic|digest)auth\(|\.login\()\s*[\"'][^\"'\s]+[\"']\s*,\s*{_TEXT}",
+        "auth login simple_bind",
+        rf"(?i)(?:\bauth\s*=\s*\(|(?:basic|digest)auth\(|\.login\(|\.simple_bind(?:_s)?\()\s*[\"'][^\"'\s]+[\"']\s*,\s*{_TEXT}",
         mild=True,
     ),
     rule(_LOGIN, "{aqaaabaaaa", r"\{AQAAABAAAA[\w+/=]{20,}\}", mild=True),
@@ -143,6 +144,27 @@ LOGINS = (
     ),
     rule(_LOGIN, "app_key", r"APP_KEY=base64:[\w+/]{43}=", mild=True),
     rule(_LOGIN, "mysql", r"\bmysql(?:dump|admin)?\s[^\n]{0,120}\s-p(?![$-])[^\s\"'-]{6,}", mild=True),
+    rule(
+        _LOGIN,
+        _MANY,
+        rf"(?i)(?<![a-z0-9]){_TELLING}\s{{0,4}}=\s{{0,4}}b?(\"\"\"|''\')\s*(?![${{<%])(?=\S*\d)[^\s\"'\\]{{6,200}}\s*\1",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "secret. password. .key",
+        rf"(?i)^[ \t]*[a-z][\w-]*(?:\.[\w-]+)*\.(?:secret[.-]?key|access[.-]key|password|secret|token)[ \t]+{_VALUE}[ \t]*\r?$",
+        mild=True,
+    ),
+    rule(
+        _LOGIN,
+        "-storepass -keypass -passin -passout -pass",
+        r"\s-(?:(?:(?:src|dest)?(?:store|key)pass)\s+|pass(?:in|out)?\s+pass:)(?!\$)[\"']?(?!\$)(?=\S*\d)[^\s\"'<$]{6,}",
+        mild=True,
+    ),
+    rule(_LOGIN, "zip", r"\b(?:un)?zip\s[^\n]{0,80}?-P\s*[\"']?(?!\$)(?=\S*\d)[^\s\"'$]{6,}", mild=True),
+    rule(_LOGIN, "client(", r"(?i)client\(\s*[\"']AC[0-9a-f]{32}[\"']\s*,\s*[\"'][0-9a-f]{32}[\"']", mild=True),
+    rule("a private key", "fernet(", r"Fernet\(\s*b?[\"'][A-Za-z0-9_-]{43}=[\"']", mild=True),
     rule(_LOGIN, "sshpass", r"\bsshpass\s+-p\s*[\"']?(?!\$)[^\s\"']{4,}", mild=True),
     rule(
         _LOGIN, "login", r"\blogin\s[^\n]{0,120}(?:\s-p|\s--password)[\s=]+[\"']?(?!\$)[^\s\"'-][^\s\"']{5,}", mild=True
