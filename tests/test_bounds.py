@@ -1,10 +1,12 @@
 """How many workers a container starts."""
 
+import http.server
 import json
 import logging
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -79,6 +81,51 @@ def test_nobody_listens_where_nobody_does():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         assert not starting.is_ready(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("first", "environment", "asked", "where"),
+    [
+        ("python3 -m ekiben.starting", {}, "", (3000, "0.0.0.0")),
+        ("python3 -m ekiben.starting serve", {}, "", (8080, "0.0.0.0")),
+        ("python3 -m ekiben.starting serve --port 7001", {}, "", (7001, "0.0.0.0")),
+        ("python3 -m ekiben.starting --host 127.0.0.7", {"BENTOML_PORT": "4000"}, "", (4000, "127.0.0.7")),
+        ("python3 -m ekiben.starting serve", {}, "--port 9000", (9000, "0.0.0.0")),
+        ("python3 -m ekiben.starting", {}, "serve", (8080, "0.0.0.0")),
+        ("docker-init -- python3 -m ekiben.starting serve", {"PORT": "5000"}, "", (5000, "0.0.0.0")),
+        (None, {"BENTOML_HOST": "::"}, "", (3000, "::")),
+    ],
+)
+def test_the_health_check_asks_where_the_first_process_listens(first, environment, asked, where, tmp_path, monkeypatch):
+    for name in (*starting.ASKED_AT, starting.OWN, starting.HOST):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    told = []
+    monkeypatch.setattr(starting, "FIRST", tmp_path / "cmdline")
+    monkeypatch.setattr(starting, "is_ready", lambda *given: bool(told.append(given)))
+    monkeypatch.setattr(sys, "argv", ["starting", "--health", *asked.split()])
+    if first is not None:
+        (tmp_path / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in first.split()))
+    with pytest.raises(SystemExit) as ended:
+        starting.main()
+    assert (told, ended.value.code) == ([where], 1)
+
+
+def test_who_listens_on_one_address_is_asked_there():
+    class Ready(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.7", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert starting.is_ready(server.server_port, "127.0.0.7")
+        assert not starting.is_ready(server.server_port)
+        server.shutdown()
 
 
 def test_an_error_in_the_log_is_one_line_of_json(monkeypatch):

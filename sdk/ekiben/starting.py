@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +26,8 @@ WORKER = "_bentoml_impl.worker.service"
 ASKED_AT = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT")  # SageMaker, Vertex, and those that run any container
 OWN = "BENTOML_PORT"
 PORT, SAGEMAKERS = 3000, 8080  # SageMaker runs an image with `serve`, and asks there
-HOST = "BENTOML_HOST"
+HOST, ANY = "BENTOML_HOST", "0.0.0.0"  # noqa: S104 -- a container's port is published where who runs it says
+FIRST = Path("/proc/1/cmdline")
 BENTO = "BENTO_PATH"
 BACKLOG = 2048
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where a process keeps its counters; a folder of its own where nothing is said
@@ -33,17 +35,11 @@ METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where a process keeps its counters; a fo
 
 def main() -> None:
     """Serve the bento, or the service's folder, that the environment names; or ask it whether it is ready."""
-    parser = argparse.ArgumentParser(prog="ekiben.starting", description="Serve the bento of this image.")
-    parser.add_argument(
-        "command", nargs="?", choices=["serve"], help="what SageMaker adds, which asks at port 8080 then"
-    )
-    parser.add_argument("--host", default=os.environ.get(HOST, "0.0.0.0"), help="the address to listen on")  # noqa: S104
-    parser.add_argument("--port", type=int, help="the port to listen on; by default the environment says which")
-    parser.add_argument("--health", action="store_true", help="exit with 0 if the service that runs here is ready")
-    told = parser.parse_args()
-    number = told.port or port(told.command)
+    told = _told(sys.argv[1:])
     if told.health:
-        sys.exit(0 if is_ready(number) else 1)
+        served = told if told.port or told.command else _told(_of_the_first())
+        sys.exit(0 if is_ready(served.port or port(served.command), served.host) else 1)
+    number = told.port or port(told.command)
     signal.signal(signal.SIGTERM, _end)  # the kernel gives the first process no handler of its own
     following.end_with_caller()
     gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
@@ -51,6 +47,26 @@ def main() -> None:
     n_workers = bounds.workers(wanted(Path(bento)))
     os.environ[bounds.WORKERS] = str(n_workers)
     become(arguments(bento, told.host, number, n_workers))
+
+
+def _told(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ekiben.starting", description="Serve the bento of this image.")
+    parser.add_argument(
+        "command", nargs="?", choices=["serve"], help="what SageMaker adds, which asks at port 8080 then"
+    )
+    parser.add_argument("--host", default=os.environ.get(HOST, ANY), help="the address to listen on")
+    parser.add_argument("--port", type=int, help="the port to listen on; by default the environment says which")
+    parser.add_argument("--health", action="store_true", help="exit with 0 if the service that runs here is ready")
+    return parser.parse_args(given)
+
+
+def _of_the_first() -> list[str]:
+    """Give what the first process of this container was started with, if it is of this module: the port may stand there alone."""
+    try:
+        words = FIRST.read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+    return words[3:] if words[1:3] == ["-m", "ekiben.starting"] else []
 
 
 def port(command: str | None = None) -> int:
@@ -64,9 +80,9 @@ def port(command: str | None = None) -> int:
     return next((int(each) for each in given if each.isdigit()), otherwise)
 
 
-def is_ready(number: int) -> bool:
-    """Ask `/readyz` on this machine."""
-    asked = http.client.HTTPConnection("127.0.0.1", number, timeout=2)
+def is_ready(number: int, host: str = ANY) -> bool:
+    """Ask `/readyz` where the service listens; on this machine's own address where it listens on all."""
+    asked = http.client.HTTPConnection({ANY: "127.0.0.1", "::": "::1"}.get(host, host), number, timeout=2)
     try:
         asked.request("GET", "/readyz")
         return asked.getresponse().status == http.HTTPStatus.OK
