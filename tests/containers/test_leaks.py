@@ -9,6 +9,7 @@ import json
 import lzma
 import marshal
 import pickle
+import pwd
 import random
 import re
 import string
@@ -35,6 +36,7 @@ from ekiben.containers.leaks import Machine
 from ekiben.errors import BuildError, SpecError
 
 SEED = 20261127
+USERS = ("LOGNAME", "USER", "LNAME", "USERNAME")
 NOBODY = Machine()
 
 
@@ -380,3 +382,16 @@ def test_nothing_of_a_real_library_is_taken_for_a_leak(name, tmp_path):
     with tarfile.open(archive, "w") as made:
         made.add(module, f"app/site-packages/{name}", filter=lambda info: None if "__pycache__" in info.name else info)
     assert leaks.scan(archive, own=NOBODY) == ()
+
+
+def test_who_has_a_number_and_no_name_is_looked_for_by_the_rest(monkeypatch):
+    def nobody(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in USERS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setenv("HOME", "/srv/jobs/17")
+    found = leaks.machine().texts
+    assert "/srv/jobs/17" in found["a path of this machine"]
+    assert "the name of a user of this machine" not in found

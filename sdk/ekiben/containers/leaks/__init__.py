@@ -72,7 +72,7 @@ def machine(*folders: Path) -> Machine:
     True
     """
     places = {str(path.resolve()) for path in (Path.cwd(), *folders)}
-    host, user = {socket.gethostname(), socket.getfqdn()}, getpass.getuser()
+    host, user = {socket.gethostname(), socket.getfqdn()}, _user()
     home = str(Path.home())
     texts = {
         "a path of this machine": {p for p in (*places, *_roots(places), home) if p.count("/") > 1},
@@ -259,6 +259,13 @@ def literals(own: Machine) -> Iterator[Literal]:
             for way in ways:
                 bounded = b"(?i)" + OPEN.encode("latin-1") + re.escape(way) + rb"(?![A-Za-z0-9_-])"
                 yield kind, way.lower(), re.compile(bounded)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as many clusters give to a job
+        return ""
 
 
 def _roots(places: Iterable[str]) -> Iterator[str]:
