@@ -183,6 +183,12 @@ def test_a_shell_forecasts_and_collects(tag, tmp_path):
     assert json.loads(ran.output)["parts"]
 
 
+def test_a_shell_that_asks_for_bentoml_s_image_names_no_engine():
+    ran = CliRunner().invoke(cli.app, ["containerize", "churn:1", "--stock", "--engine", "docker"])
+    assert isinstance(ran.exception, SpecError)
+    assert "Leave out --engine." in str(ran.exception)
+
+
 def test_a_wheel_that_no_index_gave_is_looked_at_as_the_user_s_own(told, tmp_path):
     shutil.copytree(told.folder, tmp_path / "box")
     numpy = next(each for each in told.wheels if each.name == "numpy")
