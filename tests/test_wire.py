@@ -593,6 +593,44 @@ def test_a_server_of_another_application_is_left_alone(plain):
 # ── what else holds
 
 
+def in_chunks(sent, *trailers):
+    """Send a body in chunks, and fields behind it."""
+    head, _, body = sent.partition(b"\r\n\r\n")
+    head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head)
+    return head + b"\r\n\r\n%x\r\n%b\r\n0\r\n%b\r\n" % (
+        len(body),
+        body,
+        b"".join(b"%b\r\n" % each for each in trailers),
+    )
+
+
+def test_what_follows_a_body_in_chunks_is_no_header(alone, plain):
+    heads = []
+
+    async def other(scope, receive, send):
+        heads.append([value for name, value in scope["headers"] if name == b"x-customer"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    sent = in_chunks(plain.replace(b"host", b"x-customer: as the proxy says\r\nhost"), b"x-customer: another's")
+    asyncio.run(Server(Wire, app=other).converse([sent, None, plain, None, sent[:-60], sent[-60:]]))
+    assert heads == [[b"as the proxy says"], [], [b"as the proxy says"]]
+
+
+def test_a_key_behind_a_body_lets_nobody_in(alone, plain, monkeypatch):
+    token, lines = keys.make("batch", ["read"])
+    monkeypatch.setattr(Front, "keys", keys.Keys(keys.parse(lines)))
+    shows = b"authorization: Bearer " + token.encode()
+    behind, both = (
+        in_chunks(plain, shows),
+        in_chunks(plain.replace(b"host", shows + b"\r\nhost"), b"authorization: none"),
+    )
+    server = Server(Wire)
+    came = asyncio.run(server.converse([behind, None, both, None]))
+    server.close()
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"401", b"200"]
+
+
 def begun():
     drain = Drain(1)
     drain.has_begun = True

@@ -40,6 +40,7 @@ KNOWN = {
     "connection_lost": (["self", "exc"], {"parser"}),
     "data_received": (["self", "data"], {"_unset_keepalive_if_required", "feed_data", "_unsupported_upgrade_warning"}),
     "on_message_begin": (["self"], {"headers", "url"}),
+    "on_header": (["self", "name", "value"], {"headers"}),
     "on_headers_complete": (
         ["self"],
         {"cycle", "get_http_version", "get_method", "response_complete", "should_keep_alive"},
@@ -70,7 +71,7 @@ class Wire(HttpToolsProtocol):
     """uvicorn's protocol, which asks a `Front` at once for what it answers at once; all else goes uvicorn's own way.
 
     Of the requests of one segment only the first may be answered so: others wait for their turn, and keep nobody waiting.
-    A head that is too long or too late ends its connection, and so does an upgrade that is not known.
+    A head that is too long or too late ends its connection, and so does an upgrade that is not known. Trailers are passed over.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Wire(HttpToolsProtocol):
         self._body, self._is_first = b"", True
         self._goes_on, self._is_deaf, self._n_stuck = False, False, 0
         self._is_between, self._has_answered = True, False  # whether no request has begun, and one was answered at once
+        self._in_head = False  # whether what is read is a head, and not what follows a body in chunks
         self._used = 0.0  # when a request that was known by its head was answered
         self._held_by: Endpoint | None = None  # what is to send an answer on this connection
         self._skips = False  # a body whose request was turned away by its head
@@ -187,12 +189,17 @@ class Wire(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._is_between = False
+        self._is_between, self._in_head = False, True
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. A field behind the body is none: a proxy that sets or removes a header looks at the head alone."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Look whether the front may answer at once; the body is to come."""
-        self._goes_on = True
+        self._goes_on, self._in_head = True, False
         self._endpoint, self._is_first = self._found() if self._is_first else None, False
         if self._endpoint is None and not self._skips:
             super().on_headers_complete()
