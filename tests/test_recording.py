@@ -23,7 +23,7 @@ import ekiben as ek
 from ekiben.errors import IntegrityError, NotFoundError, RecordsError
 from ekiben.loops import loops
 from ekiben.recording import tidying, writing
-from ekiben.recording.keeping import key_of
+from ekiben.recording.keeping import Keeper, key_of
 from ekiben.recording.reading import read
 from ekiben.recording.segments import FRAME, OPEN, PACKED, WHOLE, Header, Record, segments
 from ekiben.recording.tidying import tidy
@@ -304,6 +304,23 @@ def test_nothing_follows_a_torn_record_in_its_segment(recorder):
     one._state[writing.FILE] = writing.TORN  # as where half a record could not be cut off again
     one.write(record(2))
     assert [len(list(read(path)[1])) for path in segments(one.folder)] == [1, 1]
+
+
+def test_what_is_answered_and_not_recorded_is_counted_and_the_log_says_so_once(recorder, caplog):
+    one, lost = recorder(), []
+    keeper = Keeper(one, HEADER.columns, refuse=False, lost=lost.append)
+    for _ in range(2):
+        one.barred = "no room"
+        keeper.keep(record())
+        keeper.keep(record())
+        one.barred = ""
+        keeper.keep(record())
+        keeper.keep(record())
+    assert lost == [1] * 4
+    assert [each.getMessage() for each in caplog.records] == [
+        "decisions are answered that are not recorded: A record must be written before its answer. It was not: no room.",
+        "decisions are recorded again",
+    ] * 2
 
 
 def test_what_is_barred_is_refused_until_it_is_not(recorder):

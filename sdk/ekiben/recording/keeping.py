@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ import msgspec
 from ekiben.errors import RecordsError, SpecError
 from ekiben.recording.writing import Fields, Recorder
 
+logger = logging.getLogger("ekiben")
 KEY_BYTES = 32
 
 
@@ -77,7 +79,7 @@ class Keeper:
         acts = {**dict.fromkeys(hash, self._hashed), **dict.fromkeys(drop, _nothing)}
         self._acts = [(i, acts[name]) for i, name in enumerate(columns) if name in acts]
         self._of_unit = acts.get(unit)
-        self._recorder, self._ended = recorder, ended
+        self._recorder, self._ended, self._loses = recorder, ended, False
         is_whole = refuse and not self._acts and self._of_unit is None
         self.keep: Callable[[Fields], None] = recorder.write if is_whole else self._keep
         self.append = recorder.append if is_whole else None
@@ -92,10 +94,17 @@ class Keeper:
             unit = self._of_unit(unit)
         try:
             self._write((*asked, unit, propensity, us, rows, outputs))
-        except RecordsError:
+        except RecordsError as reason:
             if self._refuse:
                 raise
             self._lost(1)
+            if not self._loses:
+                logger.error("decisions are answered that are not recorded: %s", reason)
+            self._loses = True
+            return
+        if self._loses:
+            self._loses = False
+            logger.warning("decisions are recorded again")
 
     def close(self) -> None:
         """End the records; what was written stays."""
