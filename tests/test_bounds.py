@@ -171,3 +171,9 @@ def test_told_to_end_while_it_is_read_it_ends_well_whatever_is_being_imported(li
     program = TOLD_TO_END.format(live=live)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, written), done.stderr
+
+
+def test_a_folder_that_several_workers_serve_is_named_in_full(monkeypatch, tmp_path):
+    """BentoML joins the path of a folder to itself where it leads from here, and finds none."""
+    monkeypatch.chdir(tmp_path)
+    assert starting.arguments("bentos/risk", "127.0.0.1", 3000, 2)[2] == str(tmp_path / "bentos" / "risk")

@@ -1,6 +1,7 @@
 """What the supervisor is told of its workers' ends, and the parts of BentoML that it stands on."""
 
 import inspect
+import os
 import subprocess
 from types import SimpleNamespace
 
@@ -117,6 +118,19 @@ def test_the_supervisor_of_this_bentoml_is_made_as_it_is_known_here(monkeypatch)
     assert isinstance(made, first)
     assert (made.check_delay, watcher.respawn, {*watcher.hooks}) == (1, True, {"after_spawn", "after_reap"})
     assert made.manage_watchers.__func__ is first.manage_watchers
+
+
+def test_paths_lead_from_where_the_supervisor_was_started(monkeypatch, tmp_path):
+    """The workers run in the service's folder, where a file of keys by its bare name was looked for and not found."""
+    from bentoml._internal.utils import circus
+
+    monkeypatch.setattr(circus, "Arbiter", circus.Arbiter)
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"KEYS_FILE": "keys.toml", "RECORDS": "off", "TICKETS": "", "HOME": "/srv"}.items():
+        monkeypatch.setenv(f"EKIBEN_{name}", value)
+    supervising.attend()
+    told = [os.environ[f"EKIBEN_{name}"] for name in ("KEYS_FILE", "RECORDS", "TICKETS", "HOME")]
+    assert told == [str(tmp_path / "keys.toml"), "off", "", "/srv"]
 
 
 def test_another_bentoml_is_left_alone_and_one_warning_says_so(monkeypatch, caplog):

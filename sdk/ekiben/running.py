@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import httpx
 
-from ekiben import draining, following, keys, recording, spec, starting
+from ekiben import draining, following, keys, recording, rooting, spec, starting
 from ekiben.client import Client
 from ekiben.errors import BuildError, NotFoundError, SpecError
 from ekiben.progress import Progress, show_link, shown
@@ -227,11 +227,12 @@ def serve(
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give a child process this interpreter's own commands first, no telemetry, and no colours, which notebooks ask for."""
+    """Give a child process this interpreter's own commands first, no telemetry, no colours, which notebooks ask for, and whole paths."""
     scripts = str(Path(sys.executable).parent)
     path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
     plain = {name: value for name, value in os.environ.items() if name not in COLOURED}
-    return {**plain, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
+    told = {**plain, "PATH": path, "BENTOML_DO_NOT_TRACK": "True", **(extra or {})}
+    return told | rooting.rooted(told)
 
 
 def _command(target: str, port: int, *, supervised: bool) -> list[str]:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from ekiben import bounds, following
+from ekiben import bounds, following, rooting
 
 WORKER = "_bentoml_impl.worker.service"
 ASKED_AT = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT")  # SageMaker, Vertex, and those that run any container
@@ -45,7 +45,7 @@ def main() -> None:
     gc.disable()  # nothing that is imported becomes garbage; the worker switches it on when it is ready
     bento = os.environ.get(BENTO, ".")
     n_workers = bounds.workers(wanted(Path(bento)))
-    os.environ[bounds.WORKERS] = str(n_workers)
+    os.environ |= {bounds.WORKERS: str(n_workers), **rooting.rooted(os.environ)}
     become(arguments(bento, told.host, number, n_workers))
 
 
@@ -105,7 +105,7 @@ def wanted(bento: Path) -> int:
 def arguments(bento: str, host: str, number: int, n_workers: int) -> list[str]:
     """Give the module to become, and its arguments."""
     if n_workers > 1:
-        return ["bentoml", "serve", bento, "--host", host, "--port", str(number)]
+        return ["bentoml", "serve", str(Path(bento).absolute()), "--host", host, "--port", str(number)]
     os.environ[METRICS] = os.environ.get(METRICS) or tempfile.mkdtemp(prefix="prometheus-")
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -14,6 +14,7 @@ from typing import Any
 from bentoml.exceptions import BentoMLException
 
 from ekiben.following import end_with_caller, end_with_parent
+from ekiben.rooting import rooted
 
 logger = logging.getLogger("bentoml.ekiben")
 
@@ -32,6 +33,7 @@ def attend() -> None:
     left alone, and one warning says so.
     """
     os.environ[SUPERVISOR] = str(os.getpid())
+    os.environ |= rooted(os.environ)  # the workers run in the service's folder
     end_with_caller()
     try:
         from bentoml._internal.utils import circus
