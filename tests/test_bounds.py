@@ -3,6 +3,7 @@
 import http.server
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -177,3 +178,10 @@ def test_a_folder_that_several_workers_serve_is_named_in_full(monkeypatch, tmp_p
     """BentoML joins the path of a folder to itself where it leads from here, and finds none."""
     monkeypatch.chdir(tmp_path)
     assert starting.arguments("bentos/risk", "127.0.0.1", 3000, 2)[2] == str(tmp_path / "bentos" / "risk")
+
+
+def test_a_folder_of_counters_that_is_not_there_is_made(monkeypatch, tmp_path):
+    monkeypatch.setenv(starting.METRICS, str(tmp_path / "run" / "counters"))
+    command = starting.arguments(".", "127.0.0.1", 0, 1)
+    os.close(int(command[command.index("--fd") + 1]))
+    assert (tmp_path / "run" / "counters").is_dir()

@@ -107,6 +107,7 @@ def arguments(bento: str, host: str, number: int, n_workers: int) -> list[str]:
     if n_workers > 1:
         return ["bentoml", "serve", str(Path(bento).absolute()), "--host", host, "--port", str(number)]
     os.environ[METRICS] = os.environ.get(METRICS) or tempfile.mkdtemp(prefix="prometheus-")
+    Path(os.environ[METRICS]).mkdir(parents=True, exist_ok=True)  # without it every path would answer 500
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((host, number))  # the worker listens once it is ready: until then nobody is kept waiting
