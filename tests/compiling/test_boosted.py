@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -55,6 +56,14 @@ LIGHTGBM = {
     "one against all": (lightgbm.LGBMClassifier(objective="multiclassova", **QUIET), "three"),
     "steep": (lightgbm.LGBMClassifier(sigmoid=2.0, **QUIET), "two"),
     "two by shares": (lightgbm.LGBMClassifier(objective="cross_entropy", **QUIET), "bit"),
+    "calibrated": (CalibratedClassifierCV(lightgbm.LGBMClassifier(sigmoid=2.0, **QUIET), cv=2), "two"),
+    "calibrated, three": (CalibratedClassifierCV(lightgbm.LGBMClassifier(**QUIET), cv=2, method="isotonic"), "three"),
+    "calibrated forest": (
+        CalibratedClassifierCV(
+            lightgbm.LGBMClassifier(boosting_type="rf", subsample=0.5, subsample_freq=1, **QUIET), cv=2
+        ),
+        "two",
+    ),
     "value": (lightgbm.LGBMRegressor(**QUIET), "value"),
     "forest": (lightgbm.LGBMRegressor(boosting_type="rf", subsample=0.5, subsample_freq=1, **QUIET), "value"),
     "dart": (lightgbm.LGBMRegressor(boosting_type="dart", **QUIET), "value"),

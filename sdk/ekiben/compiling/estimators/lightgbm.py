@@ -10,6 +10,7 @@ import numpy as np
 from ekiben.compiling.estimators.categories import CUT, Splits, bits, codes
 from ekiben.compiling.estimators.trees import MOST, divided, trees
 from ekiben.compiling.forest import Tree, constant, grow
+from ekiben.compiling.nodes import Doc
 from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, on
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     found = [_tree(_lines(text), i % n_targets, splits, placed.width) for i, text in enumerate(grown)]
     placed, found = splits.put(placed, found)
     forest = grow(found, n_features=placed.width, n_targets=n_targets, strict=False, bits=64)
-    margins = trees(placed, forest, narrow=False)
-    if "average_output" in told:
+    margins = decided = trees(placed, forest, narrow=False)
+    if "average_output" in told:  # its decision function gives the sums all the same
         margins = divided(margins, len(found) // n_targets)
-    return _answered(margins, told.get("objective", ""), model, scope)
+    return _answered(margins, decided.doc, told.get("objective", ""), model, scope)
 
 
 def _settings(model: Any, booster: Any) -> Mapping[str, Any]:
@@ -151,17 +152,18 @@ def _integers(text: str) -> Array:
     return np.array([int(each) for each in text.split()], dtype=np.int64)
 
 
-def _answered(margins: Flow, objective: str, model: Any, scope: Scope) -> list[Head]:
+def _answered(margins: Flow, decision: Doc, objective: str, model: Any, scope: Scope) -> list[Head]:
     """Turn sums into what the objective answers."""
     name, *settings = objective.split() or [""]
     told = dict(each.partition(":")[::2] for each in settings)
     classifies = getattr(model, "classifies", hasattr(model, "predict_proba"))
     if name == "binary" or (name == "cross_entropy" and classifies):
         chance = on(_steep(margins, told), "sigmoid")
-        return [Head(core=chance, label={"rule": "above", "at": 0.5, "strict": True}, scores=chain(1, "pair"))]
+        label = {"rule": "above", "at": 0.5, "strict": True}
+        return [Head(core=chance, label=label, scores=chain(1, "pair"), decision=decision)]
     if name in ("multiclass", "multiclassova"):
         scores = on(margins, "softmax") if name == "multiclass" else on(_steep(margins, told), "sigmoid")
-        return [Head(core=scores, label={"rule": "largest"}, scores=chain(scores.width))]
+        return [Head(core=scores, label={"rule": "largest"}, scores=chain(scores.width), decision=decision)]
     return [Head(core=core, value=chain(1)) for core in each_number(_value(margins, name, told), scope)]
 
 
