@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ekiben as ek
-from ekiben import protocol, routing, schema, tables
+from ekiben import observing, protocol, routing, schema, tables
 from ekiben.arrow import FILE, PARQUET, STREAM
 from ekiben.dataplane import MAX_WATCHED, Hooks
 from ekiben.dataplane.shadows import Watcher
@@ -310,6 +310,22 @@ def test_a_model_that_cannot_answer_rows_that_fit_is_422_without_details(plane, 
     assert error["message"] == "The model must have an answer for rows that fit the contract. It has none for these."
     assert "4711" not in caplog.text
     assert type(failure).__name__ in caplog.text
+
+
+def test_what_comes_with_every_request_is_not_told_in_the_log_each_time(plane, champion, rows, caplog, monkeypatch):
+    def answers(model, frame):
+        raise failures.pop()
+
+    monkeypatch.setattr(observing, "SELDOM_S", PATIENCE_S)
+    served = plane(packages={"champion": bent(champion, answers)})
+    failures = [OSError("no room"), ValueError("secret-4711"), ValueError("secret-4711"), ValueError("secret-4712")]
+    for _ in range(4):
+        served.predict(post({"rows": rows}))
+    told = [each.message.partition(" at ")[0] for each in caplog.records]
+    assert told == [
+        f"{champion.ref} could not answer rows that fit its contract: ValueError",
+        "predict failed: OSError",
+    ]
 
 
 def test_a_method_that_cannot_explain_a_row_is_422_and_says_why(plane, champion, rows):

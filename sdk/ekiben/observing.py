@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import random
 import re
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from time import monotonic
 
 import msgspec
 
@@ -21,6 +23,7 @@ from ekiben.loops import loops
 
 GATHERED_S = 0.2  # how long what was told may wait to be written
 MOST_BYTES = 20_000_000  # of lines; more are dropped: a reader that has stopped must not fill the memory
+SELDOM_S, MOST_WORDS = 1.0, 64
 WHOLE_BYTES = 4096  # what a pipe takes in one piece, so that the lines of two workers do not mix
 # Version 00 has these four parts; a later one may add some; ff is none.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -57,6 +60,36 @@ def trace_of(traceparent: bytes | None) -> str:
     form, trace, parent, more = found.groups()
     is_one = form != b"ff" and not (form == b"00" and more) and trace.strip(b"0") and parent.strip(b"0")
     return trace.decode() if is_one else ""
+
+
+class Seldom:
+    """A log of what may come with every request: the same words at most once a second, then with how often they were kept back.
+
+    Examples
+    --------
+    >>> log = Seldom(print, clock=iter([0.0, 0.1, 0.2, 1.5]).__next__)
+    >>> for _ in range(4):
+    ...     log("there is no room")
+    there is no room
+    there is no room (2 times more)
+    """
+
+    def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = monotonic) -> None:
+        self._write, self._clock, self._lock = write, clock, threading.Lock()
+        self._known: dict[str, tuple[float, int]] = {}  # when each was told last, and how often it was kept back since
+
+    def __call__(self, words: str) -> None:
+        """Tell words, or count that they were kept back."""
+        now = self._clock()
+        with self._lock:
+            at, n = self._known.get(words, (-math.inf, 0))
+            if now - at < SELDOM_S:
+                self._known[words] = at, n + 1
+                return
+            if len(self._known) >= MOST_WORDS:
+                self._known.clear()
+            self._known[words] = now, 0
+        self._write(f"{words} ({n} times more)" if n else words)
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -36,7 +35,6 @@ from ekiben.spec import ServiceSpec
 
 __all__ = ["MAX_WATCHED", "DataPlane", "Hooks", "Unplanned", "cookie_of", "n_rows"]
 
-logger = logging.getLogger("ekiben")
 _encode = msgspec.json.Encoder().encode
 
 Unseen = Callable[[str, str, int], None]
@@ -312,10 +310,10 @@ class DataPlane(Arms):
         if isinstance(failure, SchemaError):
             return refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(failure), faults=failure.faults)
         if isinstance(failure, RecordsError):
-            logger.error("%s was refused: %s", endpoint, failure)
+            self._error(f"{endpoint} was refused: {failure}")
             says = "A decision must be recorded before its answer leaves. It cannot be now. Come back in a second."
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_recorded", says, headers={"retry-after": "1"})
-        logger.error("%s failed: %s", endpoint, failure if isinstance(failure, HookError) else place_of(failure))
+        self._error(f"{endpoint} failed: {failure if isinstance(failure, HookError) else place_of(failure)}")
         return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
 
     # ── a request's way ──
@@ -395,7 +393,7 @@ class DataPlane(Arms):
                 self._predictions(package, self._asked(columns, package))
                 code = "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
-                logger.warning("the shadow %s failed: %s", arm, type(reason).__name__)
+                self._warning(f"the shadow {arm} failed: {type(reason).__name__}")
                 code = "internal"
             self.observe("shadow", arm, code, [time.perf_counter() - began])
 

@@ -20,6 +20,7 @@ from ekiben.explaining import answering, refusals, wishes
 from ekiben.explaining.answering import Begun, Explaining, Found
 from ekiben.explaining.apart import Full
 from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.observing import Seldom
 from ekiben.packages import Package
 from ekiben.spec import ServiceSpec
 
@@ -87,6 +88,7 @@ class Arms:
         self.hidden = {name for each in packages.values() for name in spec.hidden(each.schema)}
         self._at_once = dict[str, bool]()
         self._prepares = "preprocess" in hooks.changed()
+        self._error, self._warning = Seldom(logger.error), Seldom(logger.warning)
 
     def predictions(self, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
         """Answer columns that fit the contract, as the body's `predictions`.
@@ -124,7 +126,12 @@ class Arms:
         try:
             yield
         except (ValueError, ArithmeticError) as reason:
-            raise _unanswerable(package, reason) from reason
+            raise self._unanswerable(package, reason) from reason
+
+    def _unanswerable(self, package: Package, reason: Exception) -> Refusal:
+        self._warning(f"{package.ref} could not answer rows that fit its contract: {type(reason).__name__}")
+        message = "The model must have an answer for rows that fit the contract. It has none for these."
+        return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
 
     def _predictions(self, package: Package, rows: Columns | pd.DataFrame) -> list[dict[str, Any]]:
         if isinstance(rows, Mapping):
@@ -253,7 +260,7 @@ class Arms:
         except (ValueError, ArithmeticError) as reason:
             if at_once and package.explains_beyond:
                 raise Unplanned from reason
-            raise _unanswerable(package, reason) from reason
+            raise self._unanswerable(package, reason) from reason
 
     def _shown(self, arm: str, found: Found) -> Found:
         """Leave out of reference rows what is private, and what the records do not keep in clear."""
@@ -287,9 +294,3 @@ def _seen(package: Package) -> dict[str, frozenset[Any]]:
         for column in package.schema.columns
         if column.categories is not None and not column.is_closed
     }
-
-
-def _unanswerable(package: Package, reason: Exception) -> Refusal:
-    logger.warning("%s could not answer rows that fit its contract: %s", package.ref, type(reason).__name__)
-    message = "The model must have an answer for rows that fit the contract. It has none for these."
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unanswerable", message)
