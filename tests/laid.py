@@ -1,6 +1,6 @@
 """Where the texts of a picture stand: for tests that none lies on another, or on what it must not."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import cos, radians, sin
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,6 +21,19 @@ def overlaps(figure):
     """List the pairs of texts that lie on each other."""
     pairs = combinations(_seen(figure), 2)
     return [(one.get_text(), other.get_text()) for (one, a), (other, b) in pairs if _meet(one, a, other, b)]
+
+
+def struck(figure):
+    """List the texts that an upright line goes through."""
+    found = boxes(figure)
+    return [
+        text
+        for ax in figure.axes
+        for line in ax.lines
+        for (x, y), (u, v) in pairwise(line.get_transform().transform(line.get_xydata()))
+        for text, box in found
+        if x == u and box.x0 < x < box.x1 and min(y, v) < (box.y0 + box.y1) / 2 < max(y, v)
+    ]
 
 
 def lie_on(a, b):

@@ -176,6 +176,14 @@ def test_no_text_of_a_picture_lies_on_another(one):
     assert laid.overlaps(one.plot()) == []
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_no_line_of_a_waterfall_goes_through_an_amount(sign):
+    steps = {"a": 0.1, "b": 0.08, "c": 0.01, "d": 0.006, "e": 0.003, "f": -0.002, "g": 0.0001}
+    added = {name: sign * amount for name, amount in steps.items()}
+    one = wide(7, contributions=added, base_value=0.8, value=0.8 + sum(added.values()))
+    assert laid.struck(one.plot()) == []
+
+
 @pytest.mark.parametrize("n_columns", [1, 2, 12, 40])
 @pytest.mark.parametrize("kind", ["swarm", "bars"])
 def test_no_text_of_a_picture_of_many_lies_on_another(kind, n_columns):
