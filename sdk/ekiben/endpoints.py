@@ -340,14 +340,14 @@ class Endpoint:
     async def _found(self, routed: Routed, until: Until) -> Any:
         """Give the predictions for a request, or the answer that refuses it."""
         arm, columns = routed.choice.arm, routed.columns
-        if (plan := shortcut.quick_plan(self.plane, arm, n_rows(columns))) is not None:
-            await self._others_first(shortcut.long_s(plan, n_rows(columns)))
-            if (found := shortcut.at_once(self.plane, arm, columns)) is not None:
+        if (plan := shortcut.quick_plan(self.plane, arm, n := n_rows(columns))) is not None:
+            await self._others_first(shortcut.long_s(plan, n))
+            if (found := shortcut.by_plan(self.plane, arm, plan, columns)) is not None:
                 return found
         if each := self._batchers.get(arm):
             work = self._together(each, columns, until)
         else:
-            work = self._in_turn(arm, n_rows(columns), until, self.plane.predictions, arm, columns)
+            work = self._in_turn(arm, n, until, self.plane.predictions, arm, columns)
         return work if isinstance(work, Answer) else await until.done(work)
 
     def _together(self, batcher: Batcher[Columns, Any], columns: Columns, until: Until) -> asyncio.Future[Any] | Answer:

@@ -22,7 +22,7 @@ from ekiben.reading import Reader, reader
 from ekiben.recording.writing import Fields, framed
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
-LONG_US = 200.0  # what takes longer lets others go first: that costs who waits some 50 µs
+LONG_US = 200.0  # what takes longer lets others go first: that costs who waits some 0.1 ms
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
 HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
@@ -367,15 +367,15 @@ def quick_plan(plane: DataPlane, arm: str, n_rows: int) -> Plan | None:
 
 
 def at_once(plane: DataPlane, arm: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
-    """Answer columns by an arm's plan, where that takes little time; None where it does not.
-
-    What the plan cannot answer is None too: the model itself may take seconds to be built.
-    """
+    """Answer columns by an arm's plan, where that takes little time; None where it does not, or the plan has no answer."""
     plan = quick_plan(plane, arm, n_rows(columns))
-    if plan is None:
-        return None
+    return None if plan is None else by_plan(plane, arm, plan, columns)
+
+
+def by_plan(plane: DataPlane, arm: str, plan: Plan, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
+    """Answer columns by an arm's plan; None where it has no answer: the model itself may take seconds to be built."""
+    names = plane.packages[arm].schema.names
     try:
-        names = plane.packages[arm].schema.names
         return plan.predictions(list(zip(*(columns[name] for name in names), strict=True)))
     except Exception:  # noqa: BLE001 -- whatever a plan cannot do, the model itself answers or is refused
         return None

@@ -199,6 +199,7 @@ class _Tally:
         return any(self._changes(self._known.get(id(row)), self._native([row])) for row in rows)
 
     def _changes(self, among: Found, alone: Found) -> bool:
+        """Tell whether the scores or values of a row are further apart than a plan's may be from its model's."""
         if among is None or alone is None:
             return among is not alone
         return any(

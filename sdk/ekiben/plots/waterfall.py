@@ -81,6 +81,7 @@ def waterfall(
 
 
 def _amount(amount: float, error: float | None) -> str:
+    """Say what a step added, and how far that may be off."""
     return number(amount, "+") + ("" if error is None else f" ± {digits(error, 2)}")
 
 

@@ -72,8 +72,8 @@ def overload(tree: Tree, request: Request, *, seconds: float, seed: int, patienc
         with loop(url, request, pulse, clients=CLIENTS):
             back = wait_back(pulse, over, SHARE * before, patience_s)
             after = None if back is None else listened(pulse)
-    capacity_between = before if after is None else (before + after) / 2
-    told = outcomes_of(offered.result(), refusals, capacity=capacity_between, seconds=seconds)
+    mean = before if after is None else (before + after) / 2
+    told = outcomes_of(offered.result(), refusals, capacity=mean, seconds=seconds)
     memories = {"memory_mib": memory, "memory_most_mib": most, "memory_after_mib": tree.memory_mib()}
     capacities = {"capacity": before, "capacity_after": after}
     return {"warm_s": WARM_S, **capacities, "back_s": back, **told, **memories, "lives": tree.exit_code() is None}
