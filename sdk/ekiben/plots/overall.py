@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ekiben import drawing
+from ekiben import drawing, fitting
 from ekiben.digits import digits
 from ekiben.moments import DAY, moment
 from ekiben.plots import style
@@ -26,14 +26,12 @@ STRIP = 0.07  # of the height, for the shares of rows
 
 
 def short(name: Any, longest: int = LONGEST) -> str:
-    """Cut a long name in its middle.
+    """Leave out the middle of a long name, whatever it is of.
 
-    >>> short("a" * 30 + "b" * 30, 11)
-    'aaaaa…bbbbb'
+    >>> short(3), short("the total of all charges since", 20)
+    ('3', 'the total o … since')
     """
-    text = str(name)
-    half = (longest - 1) // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+    return fitting.short(str(name), longest)
 
 
 def bars(
