@@ -729,7 +729,9 @@ def test_predictions_may_bring_their_explanations(front, champion, row):
 def test_what_is_recorded_of_explanations_is_the_same_by_both_ways(front, champion, row, n_rows):
     plane, kept = front().plane, []
     plane.explaining = Explaining(plane.spec, {"champion": champion}, meter())
-    plane.keeper = SimpleNamespace(keep=lambda told: kept.append(told[-1]), append=None, close=lambda: None)
+    plane.keeper = SimpleNamespace(
+        keep=lambda told: kept.append(told[-1]), append=None, syncs=False, close=lambda: None
+    )
     served, document = front(plane=plane), {"rows": [row] * n_rows, "customer_id": "c-1"}
     for explain in (True, False):
         assert posted(served.endpoint, {**document, "explain": explain}).status == 200

@@ -18,14 +18,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 import ekiben as ek
-from ekiben import keys, observing, routing, spec, tracing, wire
+from ekiben import endpoints, keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
-from ekiben.endpoints import SMALL_BYTES
+from ekiben.endpoints import ALONE, SMALL_BYTES
 from ekiben.front import Front
 from ekiben.recording.keeping import Keeper
 from ekiben.recording.reading import read
 from ekiben.recording.segments import Header, segments
 from ekiben.recording.writing import Recorder
+from ekiben.shortcut import Lane
 from ekiben.waiting import FEW
 from ekiben.wire import Wire
 from planes import held, let_go, plane_of, slowly
@@ -190,10 +191,10 @@ def live(champion, challenger, monkeypatch, request, tmp_path):
         yield plane
 
 
-def keeper_of(plane, folder):
+def keeper_of(plane, folder, *, sync=True):
     """Make what records the decisions of a plane, and waits for the disk."""
     columns = plane.contract.signature.inputs.names
-    return Keeper(Recorder(folder / "risk", Header(service="risk", columns=columns, arms={}), sync=True), columns)
+    return Keeper(Recorder(folder / "risk", Header(service="risk", columns=columns, arms={}), sync=sync), columns)
 
 
 @pytest.fixture
@@ -202,6 +203,15 @@ def synced(alone, tmp_path, monkeypatch):
     alone.keeper, waits, wait = keeper_of(alone, tmp_path), [], os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda file: (waits.append(file), wait(file)))
     return SimpleNamespace(folder=tmp_path / "risk", waits=waits, recorder=alone.keeper._recorder)
+
+
+@pytest.fixture
+def gathered(alone, tmp_path, monkeypatch):
+    """A service that records its decisions and waits for no disk, and how many records each write of several had."""
+    alone.keeper, sizes = keeper_of(alone, tmp_path, sync=False), []
+    append = alone.keeper.append
+    alone.keeper.append = lambda frames, ns: (sizes.append(len(frames)), append(frames, ns))
+    return SimpleNamespace(folder=tmp_path / "risk", sizes=sizes, recorder=alone.keeper._recorder)
 
 
 @pytest.fixture
@@ -771,7 +781,7 @@ def test_spans_are_made_where_somebody_configured_them(alone, plain, monkeypatch
     assert len(made) == 2
 
 
-# ── where a record waits for the disk
+# ── records that are written together
 
 
 async def asked_together(server, segments):
@@ -807,6 +817,54 @@ def test_all_that_come_at_once_wait_for_the_disk_once(synced, plain, monkeypatch
     assert sorted(recorded(synced.folder)) == sorted(ids(first + came))
     assert server.state.total_requests == 13
     server.close()
+
+
+def test_all_that_come_at_once_are_recorded_by_one_write_and_who_comes_alone_is_not_kept_waiting(
+    gathered, plain, monkeypatch
+):
+    monkeypatch.setattr(observing, "_ids", deque())
+
+    async def story():
+        server, came, written = Server(Wire), [], []
+        for n in (1, 12, 1, *[1] * ALONE, 12, 1, 1):  # the first is not known by its head yet
+            came += await asked_together(server, [plain] * n)
+            written.append(len(gathered.sizes))
+        server.close()
+        return came, written
+
+    came, written = asyncio.run(story())
+    assert {each[:12] for each in came} == {b"HTTP/1.1 200"}
+    assert sorted(recorded(gathered.folder)) == sorted(ids(came))
+    assert written == [0, 1, 2, *[2] * ALONE, 3, 4, 4]  # behind one that was held in vain the next ones are not
+
+
+@pytest.mark.parametrize(("follows", "n_held"), [("what is brief", 2), ("what takes long", 1), ("what comes later", 0)])
+def test_no_answer_is_held_for_long(gathered, plain, monkeypatch, follows, n_held):
+    async def story():
+        server = Server(Wire)
+        await asked_together(server, [plain])
+        (ours, first), (theirs, second) = [await server.connect() for _ in range(2)]
+        with ours, theirs:
+            first.data_received(plain)
+            assert first._held_by is not None
+            if follows == "what takes long":
+                monkeypatch.setattr(Lane, "long_s", lambda *_: 1e-6)
+            elif follows == "what comes later":
+                monkeypatch.setattr(endpoints, "HELD_S", -1.0)
+            second.data_received(plain)
+            held = [each._held_by is not None for each in (first, second)]
+            n_recorded = len(recorded(gathered.folder))
+            await turns()
+            came = [each.recv(1 << 16)[:12] for each in (ours, theirs)]
+        server.close()
+        return held, n_recorded, came
+
+    held, n_recorded, came = asyncio.run(story())
+    assert sum(held) == n_held
+    assert held != [True, False]
+    assert n_recorded == 3 - n_held
+    assert came == [b"HTTP/1.1 200"] * 2
+    assert len(recorded(gathered.folder)) == 3
 
 
 def test_where_the_disk_takes_no_record_all_that_waited_for_it_are_refused(synced, plain, monkeypatch):
@@ -918,5 +976,5 @@ def test_a_decision_that_cannot_be_recorded_is_refused_in_the_one_shape(alone, p
     def keep(*_):
         raise ek.EkibenError("No room.")
 
-    monkeypatch.setattr(alone, "keeper", SimpleNamespace(keep=keep, append=None, close=list))
+    monkeypatch.setattr(alone, "keeper", SimpleNamespace(keep=keep, append=None, syncs=False, close=list))
     assert talked([plain, None]).came.startswith(b"HTTP/1.1 500")

@@ -37,6 +37,8 @@ READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 ANSWERED_IN_JSON = (None, b"*/*", JSON.encode())  # others are looked at for a table's kind
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
 
+HELD_S = 0.0005  # for which answers are held, where their records do not wait for the disk
+ALONE = 15  # requests that are then answered one by one, after an answer that was held and had no company
 SMALL_BYTES = 8192  # a body of so many is read at once; a larger one in a thread, so that the others do not wait
 
 Columns = dict[str, list[Any]]
@@ -104,8 +106,10 @@ class Endpoint:
         # what is read and written does not wait behind models, nor is it counted among what they have to do
         self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
         self._has_plans = lane is not None and any(arm.plan for arm in lane.arms.values())
-        self.holds = lane is not None and self._has_plans and lane.holds
+        self._gathers = lane is not None and self._has_plans and lane.gathers
+        self._syncs = lane is not None and lane.syncs
         self._held: list[Held] = []
+        self._n_alone = 0  # requests that are answered one by one, before one is held again
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if spans is None else 0  # bytes of a body for `at_once`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,21 +156,34 @@ class Endpoint:
                 passes.brief_at = asked.began
             elif not passes.has_room(long_s):
                 return None
+            elif self._held and not self._syncs:
+                self.release()
             share.others_at = asked.began
             share.n_come += 1
             return lane.planned(asked, held=held)
         except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
             return self._failed(failure)
 
+    def holds_next(self) -> bool:
+        """Tell whether the answer to the request that comes now is held, so that one write records it with others; asked once for each."""
+        if not self._n_alone:
+            return self._gathers
+        self._n_alone -= 1
+        return False
+
     def hold(self, to: Connection, outcome: Outcome, headers: Mapping[bytes, bytes], began: float) -> None:
-        """Send an answer once its record is on the disk, with those of all that come in the same pass of the loop."""
+        """Send an answer once its record is written, with those of all that come in the same pass of the loop."""
         if not self._held:
             asyncio.get_running_loop().call_soon(self.release)
         self._held.append((to, outcome, headers, began))
+        if began - self._held[0][3] > HELD_S and not self._syncs:
+            self.release()
 
     def release(self) -> None:
         """Write the records of the answers that are held, and send them; where that cannot be, refuse them all."""
         held, self._held = self._held, []
+        if len(held) == 1 and not self._syncs:
+            self._n_alone = ALONE
         try:
             if self._lane is not None:
                 self._lane.commit()

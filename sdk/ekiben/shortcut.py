@@ -147,9 +147,14 @@ class Lane:
         self._most_explained = plane.spec.limits.explain_rows
 
     @property
-    def holds(self) -> bool:
-        """Whether answers wait for those that come with them, as recording one takes as long as recording many."""
-        return self._append is not None and self.plane.keeper is not None and self.plane.keeper.syncs
+    def gathers(self) -> bool:
+        """Whether the records of several answers may be written together."""
+        return self._append is not None
+
+    @property
+    def syncs(self) -> bool:
+        """Whether a record waits for the disk, which takes as long for one as for many."""
+        return self.plane.keeper is not None and self.plane.keeper.syncs
 
     def commit(self) -> None:
         """Record what is held, by one write.

@@ -140,7 +140,7 @@ class Wire(HttpToolsProtocol):
         if endpoint is None or not fits or self.flow.write_paused:
             return False
         self.headers, self._by_name, self._body = head.headers, head.by_name, data[end:]
-        if not self._answers(endpoint, held=endpoint.holds):
+        if not self._answers(endpoint, held=endpoint.holds_next()):
             return False
         self._n_stuck = 0
         if self._too_late is not None:
