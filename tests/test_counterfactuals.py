@@ -16,7 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
@@ -190,6 +190,16 @@ def test_a_model_without_a_plan_finds_the_same_changes(loan):
     context, X = loan
     by_plan, by_model = (found_by(each, X.iloc[[5]])[0] for each in (context, replace(context, plan=None)))
     assert [each.changes for each in by_model.alternatives] == [each.changes for each in by_plan.alternatives]
+
+
+def test_a_plan_is_asked_for_labels_where_a_model_has_nothing_else(tmp_path, monkeypatch):
+    X, y = penguins_data()
+    model = make_pipeline(prepared(X), SVC(random_state=0)).fit(X, y)
+    context, rows = context_of(model, X, tmp_path), X.dropna().head(4)
+    by_model = timeless(found_by(replace(context, plan=None), rows))
+    assert all(each.alternatives for each in by_model)
+    monkeypatch.delattr(type(context.plan), "answers_by_column")
+    assert timeless(found_by(context, rows)) == by_model
 
 
 def test_a_longer_search_finds_hardly_any_row_that_this_one_missed(case):

@@ -47,8 +47,16 @@ class Asking:
         plan = self.context.plan
         if plan is not None:
             with suppress(*NO_ANSWER):
+                if self._labels_alone:  # a plan may choose them sooner than it has the numbers behind them
+                    labels = np.array(self.context.classes, dtype=object)[plan.label_numbers(columns, n_rows)]
+                    return self._answered(Answers(labels=labels))
                 return self._answered(plan.answers_by_column(columns, n_rows)[self.context.which])
         return self._by_model(columns)
+
+    @property
+    def _labels_alone(self) -> bool:
+        """Whether the explained output is the model's first, and has labels and nothing else."""
+        return self.context.which == 0 and self.context.output.parts == ("label",) and bool(self.context.classes)
 
     def alone(self, columns: Sequence[Sequence[Any]], n_rows: int) -> Answered:
         """Answer each row as a request for it alone is answered."""
