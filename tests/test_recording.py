@@ -339,23 +339,45 @@ def test_the_loop_appends_what_python_appends(tmp_path):
     path = tmp_path / "one"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     state, wanted = array("q", [file, 0, 10**9, 5]), b""
-    for n in (*range(300), 4095, 4096, 4097, 70_000):
-        payload = random.Random(n).randbytes(n)
-        assert loops.kept(state, payload, 5)
-        wanted += FRAME.pack(n, crc32(payload)) + payload
+    for sizes in (*((n,) for n in range(300)), (16_375,), (16_376,), (16_377,), (70_000,), (), (0, 40, 7), (300,) * 60):
+        records = [random.Random(n).randbytes(n) for n in sizes]
+        assert loops.kept(state, tuple(records) if len(sizes) == 1 else records, 5)
+        wanted += b"".join(FRAME.pack(len(each), crc32(each)) + each for each in records)
         assert (path.read_bytes(), state[writing.SIZE]) == (wanted, len(wanted))
     before = list(state)
     state[2] = before[1] + 10
-    for payload, ns in ((b"12", 5), (b"", 6)):  # the one has no room, the other comes too late
-        assert not loops.kept(state, payload, ns)
-    assert loops.kept(state, b"1", 5)
+    for records, ns in (
+        ((b"12",), 5),
+        ((b"", b""), 5),
+        ((b"",), 6),
+    ):  # the last comes too late, the others have no room
+        assert not loops.kept(state, records, ns)
+    assert loops.kept(state, (b"1",), 5)
     os.close(file)
     state[writing.FILE] = -1
-    assert not loops.kept(state, b"", 5)
+    assert not loops.kept(state, (b"",), 5)
     state[writing.FILE] = os.open(path, os.O_RDONLY)
-    assert not loops.kept(state, b"", 5)
+    assert not loops.kept(state, (b"",), 5)
     os.close(state[writing.FILE])
     assert path.read_bytes() == wanted + FRAME.pack(1, crc32(b"1")) + b"1"
+
+
+@built
+def test_the_loop_appends_all_of_several_records_or_none(tmp_path):
+    path = tmp_path / "one"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    state, most = array("q", [file, 0, 10**9, 5]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert loops.kept(state, (b"a" * 90,), 5)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (250, most[1]))
+    try:
+        assert not loops.kept(state, [b"b" * 90] * 3, 5)
+        assert (path.stat().st_size, state[writing.SIZE]) == (98, 98)
+        assert loops.kept(state, [b"c" * 60] * 2, 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        signal.signal(signal.SIGXFSZ, ignored)
+        os.close(file)
 
 
 @built
@@ -363,11 +385,13 @@ def test_the_loop_appends_what_python_appends(tmp_path):
     "given",
     [
         (),
-        (None, b"", 1),
-        (array("q", [1]), b"", 1),
-        (array("q", [1] * 4), "", 1),
-        (b"x" * 32, b"", 1),
-        (array("q", [1] * 4), b"", 2**64),
+        (None, (b"",), 1),
+        (array("q", [1]), (b"",), 1),
+        (array("q", [1] * 4), ("",), 1),
+        (array("q", [1] * 4), [b"", None], 1),
+        (array("q", [1] * 4), 1, 1),
+        (b"x" * 32, (b"",), 1),
+        (array("q", [1] * 4), (b"",), 2**64),
     ],
 )
 def test_what_is_no_segment_takes_no_record(given):

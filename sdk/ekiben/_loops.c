@@ -15,7 +15,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 enum { TOGETHER = 8 };           /* trees that are gone down side by side: none waits for another's memory */
@@ -1110,7 +1109,7 @@ static PyObject *loops_strongest(PyObject *self, PyObject *const *args, Py_ssize
 
 enum { AT_FILE, AT_SIZE, AT_MOST, AT_LOOK, N_SEGMENT }; /* places in what is known of a segment */
 enum { TORN = -2 };                                     /* in place of an open file */
-enum { SMALL = 4096 };                                  /* bytes that are copied sooner than gathered by the system */
+enum { SMALL = 16384 };                                 /* bytes of records that need no memory of their own */
 static uint32_t crcs[8][256];    /* of a byte, and of a byte that up to seven others follow */
 
 static void crcs_made(void) {
@@ -1184,59 +1183,91 @@ static void little(uint8_t *bytes, uint32_t number) {
 }
 
 PyDoc_STRVAR(kept_doc,
-"kept(segment, payload, ns)\n--\n\n"
-"Append a record, with its length and its check before it, by one call of the system; tell whether that was done.\n"
-"`segment` holds four 64-bit integers: the open file, its size, which is changed, the size that it must stay under, and until\n"
-"when it may be written unseen, in nanoseconds since 1970. A file below 0 takes nothing; where half a record could not be cut\n"
-"off again, it becomes -2. The interpreter is kept all the time, so that nothing comes in between.");
+"kept(segment, records, ns)\n--\n\n"
+"Append records, each with its length and its check before it, by one call of the system: all of them, or none; tell whether\n"
+"that was done. `segment` holds four 64-bit integers: the open file, its size, which is changed, the size that it must stay\n"
+"under, and until when it may be written unseen, in nanoseconds since 1970. A file below 0 takes nothing; where half a record\n"
+"could not be cut off again, it becomes -2. The interpreter is kept all the time, so that nothing comes in between.");
+
+/* Tell how many bytes records take with what stands before each; -1, with an error, where one is none. */
+static int64_t framed_size(PyObject *records, Py_ssize_t n, int is_list) {
+    int64_t size = 0;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        Py_ssize_t length = PyBytes_Size(is_list ? PyList_GetItem(records, i) : PyTuple_GetItem(records, i));
+        if (length < 0) {
+            return -1;
+        }
+        if (length > (Py_ssize_t)UINT32_MAX) {
+            PyErr_SetString(PyExc_ValueError, "A record must be less than 4 GB.");
+            return -1;
+        }
+        size += length + 8;
+    }
+    return size;
+}
 
 static PyObject *loops_kept(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
     (void)self;
-    Py_buffer segment, payload;
+    Py_buffer segment;
     int64_t known[N_SEGMENT];
     if (n_args != 3) {
-        PyErr_SetString(PyExc_TypeError, "kept(segment, payload, ns)");
+        PyErr_SetString(PyExc_TypeError, "kept(segment, records, ns)");
         return NULL;
     }
     int64_t ns = PyLong_AsLongLong(args[2]);
-    if ((ns == -1 && PyErr_Occurred()) || PyObject_GetBuffer(args[0], &segment, PyBUF_WRITABLE) < 0) {
+    if (ns == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (PyObject_GetBuffer(args[1], &payload, PyBUF_SIMPLE) < 0) {
-        PyBuffer_Release(&segment);
+    PyObject *records = PySequence_Fast(args[1], "records must be a sequence");
+    if (records == NULL) {
         return NULL;
     }
-    int fits = segment.len == sizeof known && payload.len <= (Py_ssize_t)UINT32_MAX, done = 0;
-    if (fits) {
-        memcpy(known, segment.buf, sizeof known);
-        int64_t size = payload.len + 8;
-        if (known[AT_FILE] >= 0 && known[AT_SIZE] + size < known[AT_MOST] && ns <= known[AT_LOOK]) {
-            uint8_t frame[8 + SMALL];
-            int file = (int)known[AT_FILE], is_small = payload.len <= SMALL;
-            little(frame, (uint32_t)payload.len);
-            little(frame + 4, crc_of(payload.buf, payload.len));
-            ssize_t written;
-            if (is_small) {
-                memcpy(frame + 8, payload.buf, (size_t)payload.len);
-                written = write(file, frame, (size_t)size);
-            } else {
-                struct iovec parts[2] = {{frame, 8}, {payload.buf, (size_t)payload.len}};
-                written = writev(file, parts, 2);
-            }
-            done = written == size;
-            if (done) {
-                known[AT_SIZE] += size;
-            } else if (written > 0 && ftruncate(file, known[AT_SIZE]) < 0) {
-                known[AT_FILE] = TORN;
-            }
-            memcpy(segment.buf, known, sizeof known);
+    int is_list = PyList_Check(records), done = -1;
+    Py_ssize_t n = is_list ? PyList_Size(records) : PyTuple_Size(records);
+    int64_t size = framed_size(records, n, is_list);
+    uint8_t near[SMALL], *frames = near;
+    if (size < 0 || PyObject_GetBuffer(args[0], &segment, PyBUF_WRITABLE) < 0) {
+        goto none;
+    }
+    if (segment.len != sizeof known) {
+        PyErr_SetString(PyExc_ValueError, "A segment must be four integers.");
+        goto end;
+    }
+    memcpy(known, segment.buf, sizeof known);
+    done = 0;
+    if (known[AT_FILE] >= 0 && known[AT_SIZE] + size < known[AT_MOST] && ns <= known[AT_LOOK]) {
+        if (size > SMALL && (frames = malloc((size_t)size)) == NULL) {
+            PyErr_NoMemory();
+            done = -1;
+            goto end;
         }
-    } else {
-        PyErr_SetString(PyExc_ValueError, "A segment must be four integers, and a record less than 4 GB.");
+        uint8_t *to = frames;
+        for (Py_ssize_t i = 0; i < n; i++) {
+            PyObject *record = is_list ? PyList_GetItem(records, i) : PyTuple_GetItem(records, i);
+            const char *bytes = PyBytes_AsString(record);
+            Py_ssize_t length = PyBytes_Size(record);
+            little(to, (uint32_t)length);
+            little(to + 4, crc_of((const uint8_t *)bytes, length));
+            memcpy(to + 8, bytes, (size_t)length);
+            to += 8 + length;
+        }
+        ssize_t written = write((int)known[AT_FILE], frames, (size_t)size);
+        done = written == size;
+        if (done) {
+            known[AT_SIZE] += size;
+        } else if (written > 0 && ftruncate((int)known[AT_FILE], known[AT_SIZE]) < 0) {
+            known[AT_FILE] = TORN;
+        }
+        memcpy(segment.buf, known, sizeof known);
     }
-    PyBuffer_Release(&payload);
+end:
+    if (frames != near) {
+        free(frames);
+    }
     PyBuffer_Release(&segment);
-    return fits ? PyBool_FromLong(done) : NULL;
+none:
+    Py_DECREF(records);
+    return done < 0 ? NULL : PyBool_FromLong(done);
 }
 
 /* ── the module ────────────────────────────────────────────────────────────────────────────────────────────────── */

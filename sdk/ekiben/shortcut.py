@@ -19,7 +19,7 @@ from ekiben.dialects import JSON
 from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
 from ekiben.reading import Reader, reader
-from ekiben.recording.writing import Fields, framed
+from ekiben.recording.writing import Fields, packed
 
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 LONG_US = 200.0  # what takes longer lets others go first: that costs who waits some 0.1 ms
@@ -164,12 +164,12 @@ class Lane:
         RecordsError
             If it cannot be recorded, any of it.
         """
-        frames, self._staged = b"".join(self._staged), []
-        if frames and self._append is not None:
-            self._append(frames, time_ns())
+        staged, self._staged = self._staged, []
+        if staged and self._append is not None:
+            self._append(staged, time_ns())
 
     def _stage(self, record: Fields) -> None:
-        self._staged.append(framed(record))
+        self._staged.append(packed(record))
 
     def admit(self, body: bytes, headers: Mapping[bytes, bytes], cookies: Mapping[str, str]) -> Asked | None:
         """Read a body and choose who answers it; None for what the data plane must look at."""

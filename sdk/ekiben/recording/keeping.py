@@ -48,7 +48,7 @@ class Keeper:
         Record a decision, given as the fields of its record, before its answer leaves. It raises `RecordsError` if that
         cannot be, where that refuses the request.
     append
-        Record several decisions, as `framed` wrote them one behind the other, by one write; None where each is recorded alone.
+        Record several decisions, each as `packed` wrote it, by one write; None where each is recorded alone.
     syncs
         Whether a write waits for the disk.
 

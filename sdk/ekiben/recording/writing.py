@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,9 +101,7 @@ class Recorder:
         RecordsError
             If it is not on its way to the disk: there is no room, or the next segment cannot be begun.
         """
-        payload = _packed(record)
-        if _kept is None or not _kept(self._state, payload, record[1]):
-            self.append(_framed(payload), record[1])
+        self.append((packed(record),), record[1])
 
     @property
     def barred(self) -> str:
@@ -116,14 +114,17 @@ class Recorder:
         self._barred = why
         self._let_go()
 
-    def append(self, frames: bytes, now_ns: int) -> None:
-        """Append records, each as `framed` wrote it, by one write: all of them, or none.
+    def append(self, records: Sequence[bytes], now_ns: int) -> None:
+        """Append records, each as `packed` wrote it, by one write: all of them, or none.
 
         Raises
         ------
         RecordsError
             If they are not on their way to the disk.
         """
+        if _kept is not None and _kept(self._state, records, now_ns):
+            return
+        frames = b"".join([FRAME.pack(len(each), crc32(each)) + each for each in records])
         self._hold()
         try:
             if self._file < 0 or self._barred:
@@ -242,16 +243,8 @@ class Recorder:
         self._tidying.start()
 
 
-def framed(record: Fields) -> bytes:
-    """Write a record, given as its fields, as a segment holds it."""
-    return _framed(_packed(record))
-
-
-def _framed(payload: bytes) -> bytes:
-    return FRAME.pack(len(payload), crc32(payload)) + payload
-
-
-def _packed(record: Fields) -> bytes:
+def packed(record: Fields) -> bytes:
+    """Write a record, given as its fields, as a segment holds it behind its length and its check."""
     try:
         return _encode(record)
     except OverflowError:  # an integer of more than 64 bits, where a column takes any number
