@@ -6,7 +6,9 @@ import pytest
 
 from ekiben import codecs
 from ekiben.errors import SchemaError
+from ekiben.protocol import MAX_FIELDS
 from ekiben.schema import Column, Schema
+from ekiben.values import missing_column
 
 CONTRACT = Schema(
     columns=(
@@ -106,6 +108,24 @@ def test_every_fault_is_told_at_once_by_row_and_column():
         "The column 'age' must hold an integer. Got a missing value in row 3.",
         "The column 'job' must hold a text or null. Got an integer in row 1.",
     ]
+
+
+def test_of_many_faults_the_first_are_told_and_all_are_counted(monkeypatch):
+    wide = Schema(
+        columns=tuple(Column(name=f"x{i}", kind="number", dtype="float64", nullable=False) for i in range(50))
+    )
+    made = []
+    monkeypatch.setattr(
+        codecs, "missing_column", lambda *given, **named: made.append(given) or missing_column(*given, **named)
+    )
+    with pytest.raises(
+        SchemaError, match=re.escape("The column 'x19' is missing in row 0.\n… and 99980 more.")
+    ) as told:
+        codecs.columns_of([{}] * 2000, wide)
+    assert len(made) == len(told.value.faults) == codecs.MOST_TOLD == MAX_FIELDS
+    with pytest.raises(SchemaError, match=re.escape("in row 19.\n… and 1980 more.")) as told:
+        codecs.held({f"x{i}": [0.5] * 2000 if i else [None] * 2000 for i in range(50)}, wide)
+    assert [fault.row for fault in told.value.faults] == [*range(codecs.MOST_TOLD)]
 
 
 def test_a_row_may_carry_the_unit_beside_the_columns():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 
 from ekiben.errors import Fault, SchemaError
 from ekiben.schema import Schema
-from ekiben.values import is_missing, missing_column, twice, value_faults
+from ekiben.values import is_missing, misfits, missing_column, twice, value_fault
 
+MOST_TOLD = 100  # faults of a request that are told one by one; a body of a few kilobytes may have a million
+P = TypeVar("P")
 _encoder = msgspec.json.Encoder()
 
 
@@ -108,7 +112,8 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     Raises
     ------
     SchemaError
-        With every fault: missing and unexpected columns, wrong kinds, missing values, unseen categories.
+        With the first 100 faults and the number of all: missing and unexpected columns, wrong kinds, missing values, unseen
+        categories.
 
     Examples
     --------
@@ -121,29 +126,22 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     ...
     ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a text in row 1.
     """
-    faults: list[Fault] = []
+    found = _Faults()
+    found.add([each for each in enumerate(rows) if not isinstance(each[1], dict)], _no_object)
+    found.refuse()
+    rows, doubled = _by_name(rows, schema)
+    found = _Faults(doubled)
+    required, known = {*schema.names}, {*schema.names, ignore}
     for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            faults.append(
-                Fault(
-                    message=f"A row must be an object. Got {_kind_of(row)} in row {i}.",
-                    row=i,
-                    expected="an object",
-                    got=_kind_of(row),
-                )
-            )
-    if faults:
-        raise SchemaError.of(faults)
-    rows, faults = _by_name(rows, schema)
-    known = {*schema.names, ignore}
-    for i, row in enumerate(rows):
-        if schema.extra == "refuse":
-            faults += [_unexpected(i) for name in row if name not in known][:1]
-        faults += [missing_column(column, row=i) for column in schema.columns if column.name not in row]
+        if schema.extra == "refuse" and not row.keys() <= known:
+            found.add((i,), _unexpected)
+        if not row.keys() >= required:
+            missing = [column for column in schema.columns if column.name not in row]
+            found.add(missing, partial(missing_column, row=i))
     for column in schema.columns:
-        faults += value_faults(column, ((i, row[column.name]) for i, row in enumerate(rows) if column.name in row))
-    if faults:
-        raise SchemaError.of(faults)
+        cells = ((i, row[column.name]) for i, row in enumerate(rows) if column.name in row)
+        found.add(misfits(column, cells), partial(value_fault, column))
+    found.refuse()
     return {name: [row[name] for row in rows] for name in schema.names}
 
 
@@ -162,7 +160,8 @@ def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collectio
     Raises
     ------
     SchemaError
-        With every fault: missing and unexpected columns, wrong kinds, missing values, unseen categories.
+        With the first 100 faults and the number of all: missing and unexpected columns, wrong kinds, missing values, unseen
+        categories.
 
     Examples
     --------
@@ -176,17 +175,15 @@ def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collectio
     ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a missing value in row 1.
     """
     aliases = schema.aliases
-    faults = [twice(schema[name]) for alias, name in aliases.items() if alias in columns and name in columns]
+    found = _Faults(twice(schema[name]) for alias, name in aliases.items() if alias in columns and name in columns)
     named = {aliases.get(name, name): values for name, values in columns.items()}
     if schema.extra == "refuse" and not {*named} <= {*schema.names}:
-        message = "A request must hold the contract's columns alone. Got another. GET /schema lists them."
-        faults.append(Fault(message=message, expected="no such column", got="a column"))
-    faults += [missing_column(column) for column in schema.columns if column.name not in named]
+        found.add((None,), _unexpected)
+    found.add([column for column in schema.columns if column.name not in named], missing_column)
     for column in schema.columns:
         if column.name not in fitting:
-            faults += value_faults(column, enumerate(named.get(column.name, ())))
-    if faults:
-        raise SchemaError.of(faults)
+            found.add(misfits(column, enumerate(named.get(column.name, ()))), partial(value_fault, column))
+    found.refuse()
     return {name: named[name] for name in schema.names}
 
 
@@ -204,9 +201,34 @@ def _by_name(rows: Sequence[dict[str, Any]], schema: Schema) -> tuple[Sequence[d
     return [{aliases.get(key, key): value for key, value in row.items()} for row in rows], faults
 
 
-def _unexpected(row: int) -> Fault:
-    """Say that a row has a column too many, whose name is the sender's own and so is not repeated."""
-    message = f"A row must hold the contract's columns alone. Got another in row {row}. GET /schema lists them."
+class _Faults:
+    """What does not fit: those that come first, and how many there are."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._told = [*faults]
+        self._n = len(self._told)
+
+    def add(self, places: Collection[P], fault: Callable[[P], Fault]) -> None:
+        """Count places that do not fit; a fault is made of those that are told."""
+        self._n += len(places)
+        self._told += map(fault, islice(places, max(0, MOST_TOLD - len(self._told))))
+
+    def refuse(self) -> None:
+        if self._n:
+            raise SchemaError.of(self._told, n_untold=self._n - len(self._told))
+
+
+def _no_object(place: tuple[int, Any]) -> Fault:
+    row, value = place
+    got = _kind_of(value)
+    message = f"A row must be an object. Got {got} in row {row}."
+    return Fault(message=message, row=row, expected="an object", got=got)
+
+
+def _unexpected(row: int | None) -> Fault:
+    """Say that a row, or all of them, has a column too many, whose name is the sender's own and so is not repeated."""
+    who, where = ("A request", "") if row is None else ("A row", f" in row {row}")
+    message = f"{who} must hold the contract's columns alone. Got another{where}. GET /schema lists them."
     return Fault(message=message, row=row, expected="no such column", got="a column")
 
 

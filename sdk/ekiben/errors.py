@@ -69,12 +69,12 @@ class SchemaError(EkibenError, ValueError):
         self.faults = tuple(faults)
 
     @classmethod
-    def of(cls, faults: Iterable[Fault]) -> SchemaError:
-        """Make one error of many faults, at most 20 of them spelt out."""
+    def of(cls, faults: Iterable[Fault], *, n_untold: int = 0) -> SchemaError:
+        """Make one error of many faults, at most 20 of them spelt out; so many others were counted alone."""
         every = tuple(faults)
         lines = [str(fault) for fault in every[:20]]
-        if len(every) > 20:
-            lines.append(f"… and {len(every) - 20} more.")
+        if (n_more := len(every) + n_untold - len(lines)) > 0:
+            lines.append(f"… and {n_more} more.")
         return cls("\n".join(lines), every)
 
     def later(self, by: int, n_rows: int, *, of: str) -> SchemaError:

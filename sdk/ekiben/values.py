@@ -34,15 +34,24 @@ def twice(column: Column, *, row: int | None = None) -> Fault:
 
 def value_faults(column: Column, values: Iterable[tuple[int, Any]]) -> list[Fault]:
     """Look at each value of one column, with its row, and tell which do not fit; no value is repeated."""
-    faults = []
+    return [value_fault(column, misplaced) for misplaced in misfits(column, values)]
+
+
+def misfits(column: Column, values: Iterable[tuple[int, Any]]) -> list[tuple[int, str]]:
+    """Look at each value of one column, with its row, and name what came instead of those that do not fit.
+
+    >>> misfits(Column(name="age", kind="integer", dtype="int64", nullable=False), [(0, 30), (1, "41")])
+    [(1, 'a text')]
+    """
     known: frozenset[Label] | None = frozenset(column.categories or ()) if column.is_closed else None
-    for row, value in values:
-        got = misfit(column, value, known)
-        if got is not None:
-            expected = _expected(column)
-            message = f"The column {column.name!r} must hold {expected}. Got {got} in row {row}."
-            faults.append(Fault(message=message, column=column.name, row=row, expected=expected, got=got))
-    return faults
+    return [(row, got) for row, value in values if (got := misfit(column, value, known)) is not None]
+
+
+def value_fault(column: Column, misplaced: tuple[int, str]) -> Fault:
+    """Say that a value does not fit: its row, and what came."""
+    (row, got), expected = misplaced, _expected(column)
+    message = f"The column {column.name!r} must hold {expected}. Got {got} in row {row}."
+    return Fault(message=message, column=column.name, row=row, expected=expected, got=got)
 
 
 def _expected(column: Column) -> str:
