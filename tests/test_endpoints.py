@@ -13,12 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 -- the import is the switch
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
+from starlette.requests import cookie_parser
 from xgboost import XGBClassifier
 
 from asking import Caller, ask
@@ -27,7 +30,7 @@ from ekiben.compiling import UNMEASURED
 from ekiben.dataplane import Hooks
 from ekiben.dialects import Request
 from ekiben.dialects.rows import Rows
-from ekiben.endpoints import Endpoint
+from ekiben.endpoints import Endpoint, cookies_of
 from ekiben.errors import EkibenError
 from ekiben.explainers.trees import Trees
 from ekiben.explaining.answering import Explaining
@@ -273,6 +276,23 @@ def test_a_new_visitor_is_given_a_cookie_and_keeps_its_arm(front, champion, chal
     again = posted(served.endpoint, {"rows": [row]}, cookie=f"theme=dark; {visitor}")
     assert first.json["arm"] == again.json["arm"] == routing.choose(BOTH, visitor.partition("=")[2]).arm
     assert "set-cookie" not in again.headers
+
+
+@given(
+    parts=st.lists(st.sampled_from(["a", "b", "=", ";", '"', "\\", "0", "1", "7", "012", " ", "\u00e9"]), max_size=30)
+)
+def test_cookies_are_read_as_starlette_reads_them(parts):
+    text = "".join(parts)
+    assert cookies_of([(b"x", b"c=d"), (b"cookie", text.encode("latin-1"))]) == cookie_parser(text)
+
+
+def test_a_long_cookie_is_read_in_one_go(front, champion, challenger, row, monkeypatch):
+    monkeypatch.setattr("http.cookies._unquote", None)  # of some Pythons it takes seconds for so many backslashes
+    served = front(unit="cookie:visitor")
+    long = '"' + "\\" * 60_000 + '"'
+    answer = posted(served.endpoint, {"rows": [row]}, cookie=f"visitor=anna; theme={long}")
+    assert code(answer) == (200, "ok")
+    assert "set-cookie" not in answer.headers
 
 
 def test_texts_that_an_arm_has_never_seen_are_counted_once(front, champion, row):

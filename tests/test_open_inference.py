@@ -224,6 +224,8 @@ BROKEN = {
     "data_is_a_text": {"inputs": [{**PEOPLE[0], "data": "k3pt-0ut"}, *PEOPLE[1:]]},
     "data_is_nested_too_deeply": {"inputs": [{**PEOPLE[0], "data": [[[30]], [[41]]]}, *PEOPLE[1:]]},
     "text_in_32_bits": {"inputs": [PEOPLE[0], tensor("income", "FP32", ["k3pt-0ut", 1.0]), *PEOPLE[2:]]},
+    "a_number_of_400_digits_in_16_bits": {"inputs": [PEOPLE[0], tensor("income", "FP16", [10**400, 1.0]), *PEOPLE[2:]]},
+    "a_number_of_400_digits_in_32_bits": {"inputs": [PEOPLE[0], tensor("income", "FP32", [10**400, 1.0]), *PEOPLE[2:]]},
     "numbers_in_booleans": {"inputs": [*PEOPLE[:2], tensor("owner", "BOOL", [2, 0]), PEOPLE[3]]},
     "texts_in_64_bits": {"inputs": [PEOPLE[0], tensor("income", "FP64", ["k3pt-0ut", "1"]), *PEOPLE[2:]]},
     "texts_of_no_json": {"inputs": [*PEOPLE[:3], tensor("job", "BYTES", ["k3pt-0ut", "x"], content_type="pd_json")]},

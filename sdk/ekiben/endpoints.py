@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
-from starlette.requests import cookie_parser
 from starlette.types import Receive, Scope, Send
 
 from ekiben import shortcut
@@ -39,6 +39,7 @@ BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hang
 
 HELD_S = 0.0005  # for which answers are held, where their records do not wait for the disk
 ALONE = 15  # requests that are then answered one by one, after an answer that was held and had no company
+ESCAPED = re.compile(r"\\(?:([0-3][0-7]{2})|(.))", re.DOTALL)  # a character of a cookie's text in quotes
 SMALL_BYTES = 8192  # a body of so many is read at once; a larger one in a thread, so that the others do not wait
 
 Columns = dict[str, list[Any]]
@@ -435,12 +436,21 @@ def _has_time(asked_ms: bytes | None) -> bool:
 
 
 def cookies_of(named: Headers) -> dict[str, str]:
-    """Read the cookies of a request."""
-    found: dict[str, str] = {}
-    for name, value in named:
-        if name == b"cookie":
-            found |= cookie_parser(value.decode("latin-1"))
-    return found
+    """Read the cookies of a request; of those of one name the last counts.
+
+    >>> cookies_of([(b"cookie", b'theme=dark; visitor="anna"')])
+    {'theme': 'dark', 'visitor': 'anna'}
+    """
+    pairs = [pair for name, value in named if name == b"cookie" for pair in value.decode("latin-1").split(";")]
+    found = [pair.partition("=")[::2] if "=" in pair else ("", pair) for pair in pairs]
+    return {name.strip(): _unquoted(text.strip()) for name, text in found if name.strip() or text.strip()}
+
+
+def _unquoted(text: str) -> str:
+    """Read a cookie's text, which may stand in quotes; Python's own way takes seconds for 60 kB of backslashes."""
+    if len(text) < 2 or not text.startswith('"') or not text.endswith('"'):
+        return text
+    return ESCAPED.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], text[1:-1])
 
 
 def as_outcome(plane: DataPlane, answer: Answer, request_id: str, arm: str = "") -> Outcome:

@@ -122,8 +122,12 @@ def _narrowed(found: list[Any], datatype: str, number: int) -> list[Any]:
         raise SchemaError(f"A tensor of {datatype} must hold {noun}. Input {number} holds something else.")
     if datatype not in ("FP16", "FP32"):
         return found
+    try:
+        numbers = np.array(found, dtype=np.float64)
+    except OverflowError:
+        raise SchemaError(f"A number of {datatype} must be within 64 bits. Input {number} has one beyond.") from None
     with np.errstate(over="ignore"):
-        return _without_nan(np.array(found, dtype=np.float64).astype(DTYPES[datatype]))
+        return _without_nan(numbers.astype(DTYPES[datatype]))
 
 
 def _are_integers(found: list[Any], low: int, high: int) -> bool:
