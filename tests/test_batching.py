@@ -57,6 +57,26 @@ def test_what_comes_to_an_idle_thread_is_asked_at_once_and_alone():
     assert model.asked == [[1], [2], [3]]
 
 
+def test_what_is_no_error_costs_its_own_item_alone():
+    class Panic(BaseException):
+        pass
+
+    def model(items):
+        if 0 in items:
+            raise Panic("a value")
+        return [2 * item for item in items]
+
+    async def played():
+        batcher = Batcher(model, most=100, name="test")
+        try:
+            return await asyncio.gather(*map(batcher.ask, (0, 1)), return_exceptions=True), await batcher.ask(2)
+        finally:
+            batcher.close()
+
+    (panic, one), later = asyncio.run(asyncio.wait_for(played(), PATIENCE_S))
+    assert (repr(panic), one, later) == ("RuntimeError('Panic')", 2, 4)
+
+
 def test_what_comes_while_the_thread_is_busy_is_asked_together():
     model = Model(held=True)
 

@@ -394,6 +394,56 @@ def test_a_model_that_hangs_is_answered_504_in_time_and_leaves_the_others_alone(
     assert {answer.headers[protocol.ARM] for answer in lost} == {"champion"}
 
 
+class Same(Hooks):
+    """A hook that changes nothing, and keeps a service from asking about several requests at once."""
+
+    def preprocess(self, frame):
+        return frame
+
+
+@pytest.mark.parametrize("hooks", [Hooks(), Same()])
+def test_what_is_no_error_is_told_as_one_and_the_next_request_is_answered(front, champion, row, hooks, caplog):
+    class Panic(BaseException):
+        pass
+
+    panics = [Panic("k3pt-0ut")]
+
+    def once(answers):
+        if panics:
+            raise panics.pop()
+        return answers
+
+    served = front(packages={"champion": held(champion, held=False, change=once)}, hooks=hooks)
+    assert code(posted(served.endpoint, {"rows": [row]})) == (500, "internal")
+    assert "Panic at test_endpoints.py" in caplog.text
+    assert "k3pt-0ut" not in caplog.text
+    assert code(posted(served.endpoint, {"rows": [row]})) == (200, "ok")
+
+
+def test_what_was_given_up_and_goes_on_takes_no_more_than_so_many_threads(front, champion, row):
+    stuck = held(champion)
+    served = front(packages={"champion": stuck}, hooks=Same(), threads=2)
+
+    body, named = sent({"rows": [row]})
+
+    async def story():
+        with let_go(stuck.adapter):
+            given_up = []
+            for n in range(1, 5):
+                leaver = Caller(body)
+                asking = asyncio.ensure_future(ask(served.endpoint, "POST", "/predict", headers=named, caller=leaver))
+                while len(stuck.adapter.sizes) < n:  # noqa: ASYNC110 -- its thread begins by itself
+                    await asyncio.sleep(0.01)
+                leaver.left.set()
+                given_up.append(await asking)
+            return given_up, await post(served.endpoint, {"rows": [row]})
+
+    given_up, refused = asyncio.run(story())
+    assert {code(answer) for answer in given_up} == {(400, "disconnected")}
+    assert code(refused) == (429, "too_many_requests")
+    assert len(stuck.adapter.sizes) == 4
+
+
 def test_a_request_whose_caller_has_left_is_never_computed(front, champion, row):
     slow = held(champion)
     served = front(packages={"champion": slow})

@@ -147,6 +147,7 @@ class Batcher(Generic[T, R]):
             answers = self._compute(items)
             if len(answers) != len(items):
                 raise RuntimeError("a batch must give an answer for each item")
-        except Exception as reason:  # noqa: BLE001 -- whatever it is, it is told
-            return [reason] if len(items) == 1 else [each for item in items for each in self._asked([item])]
+        except BaseException as reason:  # noqa: BLE001 -- whatever it is, it is told, and the thread goes on
+            told = reason if isinstance(reason, Exception) else RuntimeError(type(reason).__name__)
+            return [told] if len(items) == 1 else [each for item in items for each in self._asked([item])]
         return answers

@@ -104,6 +104,9 @@ class Endpoint:
         self._only = self._batchers.get(arms[0]) if dialect is not None and len(arms) == 1 else None
         self._patience_s = plane.spec.limits.wait_ms / 1000
         self._turns = Turns(plane.spec.threads, plane.paces)
+        self._most_at_work = (
+            2 * plane.spec.threads
+        )  # of one arm: what was given up goes on, and so many may be asked beside it
         # what is read and written does not wait behind models, nor is it counted among what they have to do
         self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
         self._has_plans = lane is not None and any(arm.plan for arm in lane.arms.values())
@@ -378,8 +381,10 @@ class Endpoint:
     def _in_turn(
         self, arm: str, n_asked: int, until: Until, act: Callable[..., Any], *given: Any
     ) -> asyncio.Future[Any] | Answer:
-        """Do in a thread what takes long; refuse when too much waits for a thread."""
+        """Do in a thread what takes long; refuse when too much waits for a thread, or goes on in one that was given up."""
         turns = self._turns
+        if turns.n_at_work(arm) >= self._most_at_work:
+            return _too_many(self._most_at_work)
         if (refused := until.in_vain(turns.expected_s(arm, n_asked), turns.n_unanswered)) is not None:
             return refused
         work = _in_thread(self._asking, turns.timed(arm, n_asked, act), *given)

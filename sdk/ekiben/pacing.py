@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from copy import copy
 from time import monotonic, perf_counter
@@ -105,6 +105,11 @@ class Turns:
         self._n_threads, self._lock = n_threads, threading.Lock()
         self._paces = defaultdict(Pace, {kind: copy(pace) for kind, pace in paces.items()})
         self.n_unanswered, self._ahead_s = 0, 0.0
+        self._at_work = Counter[str]()
+
+    def n_at_work(self, kind: str) -> int:
+        """Count the pieces of a kind that are being done, those among them that nobody waits for any more."""
+        return self._at_work[kind]
 
     def expected_s(self, kind: str, rows: int) -> float:
         """Tell how many seconds a piece of a kind will take from now on, those before it included."""
@@ -131,10 +136,13 @@ class Turns:
 
         def measured(*given: P.args, **named: P.kwargs) -> R:
             began = perf_counter()
+            with self._lock:
+                self._at_work[kind] += 1
             try:
                 return act(*given, **named)
             finally:
                 with self._lock:
+                    self._at_work[kind] -= 1
                     self._paces[kind].took(perf_counter() - began, rows)
 
         return measured

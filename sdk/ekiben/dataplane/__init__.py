@@ -14,7 +14,7 @@ import msgspec
 
 from ekiben import arrow, codecs, protocol, routing, schema
 from ekiben.dataplane import units
-from ekiben.dataplane.arms import Arms, HookError, Hooks, Unplanned, n_rows, rows_of
+from ekiben.dataplane.arms import Arms, Escaped, HookError, Hooks, Unplanned, contained, n_rows, rows_of
 from ekiben.dataplane.shadows import MAX_WATCHED, Watcher
 from ekiben.dataplane.units import cookie_of
 from ekiben.dialects import JSON, Answer, Dialect, Refusal, Request, Routed, bounded, refuse
@@ -251,7 +251,7 @@ class DataPlane(Arms):
             If it has none, or a number in it is not finite.
         """
         package = self.packages[arm]
-        with self._answering(package):
+        with contained(), self._answering(package):
             found = package.predictions(columns)
         self.encoded(found)
 
@@ -313,7 +313,7 @@ class DataPlane(Arms):
             self._error(f"{endpoint} was refused: {failure}")
             says = "A decision must be recorded before its answer leaves. It cannot be now. Come back in a second."
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not_recorded", says, headers={"retry-after": "1"})
-        self._error(f"{endpoint} failed: {failure if isinstance(failure, HookError) else place_of(failure)}")
+        self._error(f"{endpoint} failed: {failure if isinstance(failure, HookError | Escaped) else place_of(failure)}")
         return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed. Its log says why.")
 
     # ── a request's way ──
@@ -390,7 +390,8 @@ class DataPlane(Arms):
             began = time.perf_counter()
             package = self.packages[arm]
             try:
-                self._predictions(package, self._asked(columns, package))
+                with contained():
+                    self._predictions(package, self._asked(columns, package))
                 code = "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
                 self._warning(f"the shadow {arm} failed: {type(reason).__name__}")

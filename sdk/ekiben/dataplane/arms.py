@@ -15,7 +15,7 @@ import msgspec
 
 from ekiben import explainers, explanations, packages, protocol, tables
 from ekiben.dialects import Refusal, Request, Routed
-from ekiben.errors import EkibenError, ExplainError
+from ekiben.errors import EkibenError, ExplainError, place_of
 from ekiben.explaining import answering, refusals, wishes
 from ekiben.explaining.answering import Begun, Explaining, Found
 from ekiben.explaining.apart import Full
@@ -61,6 +61,10 @@ class HookError(EkibenError, RuntimeError):
     """A hook gave what no model takes; its words hold no values."""
 
 
+class Escaped(EkibenError, RuntimeError):  # noqa: N818 -- named for what it tells
+    """A model or a hook ended by what is no error; its words hold no values."""
+
+
 class Unplanned(EkibenError):  # noqa: N818 -- nothing is wrong
     """Rows that a plan cannot explain at once, and more than the plan may be asked about."""
 
@@ -99,10 +103,11 @@ class Arms:
             If the model has no answer for them.
         """
         package = self.packages[arm]
-        rows = self._asked(columns, package)
-        with self._answering(package):
-            found = self._predictions(package, rows)
-        return self.hooks.postprocess(found)
+        with contained():
+            rows = self._asked(columns, package)
+            with self._answering(package):
+                found = self._predictions(package, rows)
+            return self.hooks.postprocess(found)
 
     def batch(self, arm: str, asked: Sequence[Mapping[str, list[Any]]]) -> list[list[dict[str, Any]]]:
         """Answer the columns of several requests by asking the model once."""
@@ -271,6 +276,23 @@ class Arms:
         told = map(explanations.from_json, found.explanations)
         shown = [each.without(hidden) if isinstance(each, explanations.Examples) else each for each in told]
         return msgspec.structs.replace(found, explanations=[explanations.to_json(each) for each in shown])
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Make an error of what is none, such as an exit or a panic of Rust: it would end a thread, or the service.
+
+    Raises
+    ------
+    Escaped
+        In its place.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as reason:
+        raise Escaped(place_of(reason)) from reason
 
 
 def n_rows(columns: Mapping[str, list[Any]]) -> int:
