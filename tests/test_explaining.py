@@ -1,11 +1,14 @@
 """Explanations within a time: what is wished, which rung the time allows, what is near, and the tickets of what comes later."""
 
+import errno
+import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import msgspec
@@ -245,6 +248,42 @@ def test_what_a_worker_answered_before_it_ended_is_not_lost_to_who_looked_meanwh
     assert (other.look(ticket, "").state, other.look(ticket, "").body) == ("done", b"{}")
 
 
+def test_a_file_that_goes_while_the_folder_is_looked_through_costs_no_ticket(worker, tmp_path, monkeypatch):
+    one, scandir = worker(), os.scandir
+
+    @contextmanager
+    def late(folder):
+        passing = tmp_path / "service" / "passing.part"
+        passing.write_bytes(b"")
+        with scandir(folder) as found:
+            listed = [*found]
+        passing.unlink()
+        yield listed
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert one.look(one.open("", lambda: None), "").state == "running"
+
+
+def test_who_hands_results_out_goes_on_where_nobody_could_be_let_in(tmp_path, monkeypatch):
+    one, other = (Tickets(tmp_path, keep_s=60, most=10, most_bytes=1e6, in_memory=True) for _ in range(2))
+    try:
+        ticket = one.open("", lambda: None)
+        one.settle(ticket, "done", 200, b"{}")
+        own, fails = one._kept._socket, [OSError(errno.EMFILE, "Too many open files")]
+
+        def accept():
+            if fails:
+                raise fails.pop()
+            return own.accept()
+
+        one._kept._socket = SimpleNamespace(accept=accept, shutdown=own.shutdown, close=own.close)
+        assert [other.look(ticket, "").state for _ in range(3)] == ["done"] * 3
+        assert not fails
+    finally:
+        one.close()
+        other.close()
+
+
 def test_a_ticket_whose_worker_has_ended_says_so(worker, tmp_path):
     program = (
         "import sys; from pathlib import Path; from ekiben.explaining.tickets import Tickets\n"
@@ -401,6 +440,40 @@ def test_a_task_waits_for_the_process_that_is_free_first():
     for waits_ms in (2000, 4000, 5000, 6000):
         pool._waiting[0].append(Job(Task(folder="x", digest="0", method="anchor", columns={"age": [1, 2]})))
         assert pool.waits_ms() == waits_ms
+
+
+def test_a_task_that_nobody_wants_any_more_gives_its_place_to_another(monkeypatch):
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9)
+    monkeypatch.setattr(pool, "start", lambda: None)
+    pool.known["0", "anchor"] = Known(ms=1000)
+    task = Task(folder="x", digest="0", method="anchor", columns={"age": [1]})
+    waiting = [pool.submit(Job(task), later=later) for later in (False, True)]
+    assert (pool.n_waiting, pool.is_full, pool.takes(0)) == (2, True, False)
+    for job in waiting:
+        job.cancel()
+    assert (pool.n_waiting, pool.is_full, pool.takes(0)) == (0, False, True)
+    assert pool.waits_ms() == 1e3 * STARTS_S
+    last = [pool.submit(Job(task)) for _ in range(2)]
+    pool.close()
+    assert all(job.future.cancelled() for job in last)
+
+
+def test_a_process_is_heard_where_a_thousand_files_are_open():
+    softly, hardly = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hardly, 4096), hardly))
+    many = [os.dup(0) for _ in range(1100)]
+    pool = Pool(1, most_waiting=2, longest_s=60, most_bytes=4e9)
+    try:
+        with pytest.raises(Broken) as told:
+            pool.submit(Job(Task(folder="/nowhere", digest="0", method="sampling", columns={}))).future.result(
+                PATIENCE_S
+            )
+        assert "FileNotFoundError" in str(told.value) or "nowhere" in str(told.value)  # the process's own words
+    finally:
+        pool.close()
+        for each in many:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (softly, hardly))
 
 
 def test_a_process_that_ends_before_it_is_asked_costs_its_task_and_not_the_slot(monkeypatch):

@@ -189,6 +189,7 @@ class Pool:
                 raise Full("Too many tasks wait.")
             self._waiting[later].append(job)
             self._some.notify()
+        job.future.add_done_callback(lambda _done: self._left(job))
         return job
 
     def close(self) -> None:
@@ -196,12 +197,19 @@ class Pool:
         with self._some:
             self._is_closed = True
             for line in self._waiting:
-                for job in line:
+                for job in [*line]:
                     job.cancel()
-                line.clear()
             self._some.notify_all()
         for slot in self._slots:
             slot.join()
+
+    def _left(self, job: Job) -> None:
+        """Give the place of a task that nobody wants any more to another."""
+        if job.is_cancelled:
+            with self._some:
+                for line in self._waiting:
+                    with suppress(ValueError):
+                        line.remove(job)
 
     # ── for the slots ──
 
@@ -325,8 +333,9 @@ class _Slot:
         except OSError:  # it ended before it was asked
             self._end("crashed")
             raise Broken("crashed", "") from None
-        began = monotonic()
-        while not select.select((worker,), (), (), LOOKED_S)[0]:
+        began, answers = monotonic(), select.poll()  # `select` knows no descriptor from 1024 on
+        answers.register(worker, select.POLLIN)
+        while not answers.poll(LOOKED_S * 1e3):
             if why := self._at_fault(unwanted, late=monotonic() - began > longest_s):
                 self._end(why)
                 raise Broken(why, "")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 SOCKET = ".socket"
 PATIENCE_S = 5.0  # how long a worker that asks, or one that is asked, may take
+AGAIN_S = 0.05  # until the next try, where nobody can be let in: a process may have too many files open
 LONGEST_PATH = 100  # in bytes: macOS takes 103 for a socket's path, Linux 107
 _FOLDERS = Path("/proc/self/fd")
 
@@ -30,6 +32,7 @@ class Kept:
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._results: dict[str, bytes] = {}
+        self._is_closed = False
         self._path = folder / f"{worker}{SOCKET}"
         self._folder = os.open(folder, os.O_RDONLY)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -67,6 +70,7 @@ class Kept:
 
     def close(self) -> None:
         """End, and forget them all."""
+        self._is_closed = True
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # ends the wait for the next who asks, where the system has it so
@@ -79,8 +83,11 @@ class Kept:
         while True:
             try:
                 asked, _ = self._socket.accept()
-            except OSError:  # closed
-                return
+            except OSError:
+                if self._is_closed:
+                    return
+                time.sleep(AGAIN_S)
+                continue
             with suppress(OSError), asked:
                 asked.settimeout(PATIENCE_S)
                 with asked.makefile("rb") as lines:

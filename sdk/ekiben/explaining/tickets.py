@@ -256,9 +256,7 @@ class Tickets:
         if monotonic() - self._swept < SWEPT_S and self._swept:
             return
         self._swept = monotonic()
-        found = sorted(
-            ((each.stat(), Path(each.path)) for each in _files(self.folder)), key=lambda one: one[0].st_mtime
-        )
+        found = _files(self.folder)
         tickets = [(told, path) for told, path in found if path.suffix == END]
         n, size, now = len(tickets), sum(told.st_size for told, _ in tickets), time()
         for told, path in tickets:
@@ -273,10 +271,15 @@ class Tickets:
                 path.unlink(missing_ok=True)
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
-    with suppress(OSError), os.scandir(folder) as found:
-        return [each for each in found if each.is_file(follow_symlinks=False)]
-    return []
+def _files(folder: Path) -> list[tuple[os.stat_result, Path]]:
+    """List the files of a folder, the oldest first; other workers write and delete some meanwhile."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as listed:
+        for each in listed:
+            with suppress(FileNotFoundError):
+                if each.is_file(follow_symlinks=False):
+                    found.append((each.stat(follow_symlinks=False), Path(each.path)))
+    return sorted(found, key=lambda one: one[0].st_mtime)
 
 
 def owner_of(token: bytes | None) -> str:
