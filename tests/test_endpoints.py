@@ -1,6 +1,7 @@
 """One endpoint of the front: who is let in, until when, by which way a request is answered, and what is told of it."""
 
 import asyncio
+import errno
 import json
 import math
 import re
@@ -1226,6 +1227,62 @@ def test_the_nearest_explanation_stands_in_for_no_row_that_the_model_refuses(idl
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in log:RuntimeWarning")
+def test_others_are_answered_while_the_nearest_rows_are_looked_for(idle, logarithmic, monkeypatch):
+    served, explaining, _ = idle(logarithmic, nearest=1.0)
+    threads = []
+    monkeypatch.setattr(explaining, "nearest", lambda _begun: threads.append(threading.current_thread()))
+    assert posted(served.endpoint, {"rows": [{"size": 3.0, "age": 60.0}]}, path="/explain?wait=0").status == 202
+    assert threads
+    assert threads != [threading.main_thread()]
+
+
+def test_what_is_begun_for_a_caller_who_has_left_meanwhile_is_ended(idle, challenger, row):
+    begins, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Hooks):
+        def preprocess(self, frame):
+            begins.set()
+            assert goes_on.wait(PATIENCE_S)
+            return frame
+
+    served, explaining, _ = idle(challenger)
+    served.plane.hooks = Slow()
+    served.plane._prepares = True
+    body, named = sent({"rows": [row]})
+    leaver = Caller(body)
+
+    async def story():
+        asking = asyncio.ensure_future(ask(served.endpoint, "POST", "/explain", headers=named, caller=leaver))
+        assert await asyncio.to_thread(begins.wait, PATIENCE_S)
+        leaver.left.set()
+        left = await asking
+        goes_on.set()
+        while explaining.pool.n_waiting == 0:  # noqa: ASYNC110 -- its thread comes to its end by itself
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return left
+
+    assert code(asyncio.run(asyncio.wait_for(story(), PATIENCE_S))) == (400, "disconnected")
+    assert explaining.pool.n_waiting == 0
+
+
+def test_a_ticket_that_cannot_be_looked_at_or_cancelled_is_told_in_the_one_shape(idle, logarithmic, monkeypatch):
+    served, explaining, _ = idle(logarithmic)
+    path = posted(served.endpoint, {"rows": [{"size": 3.0, "age": 60.0}]}, path="/explain?wait=0").json["poll"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(explaining.tickets, "_write", full)
+        kept = ticketing.answered(served.plane, "DELETE", path, {}, lambda _headers: "")
+    assert (kept.status, kept.code) == (503, "not_kept")
+    monkeypatch.setattr(ticketing, "_shown", None)
+    failed = ticketing.answered(served.plane, "GET", path, {}, lambda _headers: "")
+    assert (failed.status, failed.code) == (500, "internal")
+
+
 def test_the_record_of_a_nearest_explanation_says_how_that_one_was_made(idle, logarithmic):
     _, explaining, _ = idle(logarithmic, nearest=1.0)
     columns = {"size": [3.0], "age": [60.0]}

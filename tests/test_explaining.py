@@ -264,6 +264,19 @@ def test_a_file_that_goes_while_the_folder_is_looked_through_costs_no_ticket(wor
     assert one.look(one.open("", lambda: None), "").state == "running"
 
 
+def test_a_ticket_that_cannot_be_written_leaves_nothing_behind(worker, tmp_path, monkeypatch):
+    one = worker()
+    monkeypatch.setattr(tickets, "_encode", lambda _head: b"x" * 100_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            one.open("", lambda: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.suffix for path in (tmp_path / "service").iterdir()] == [".worker"]
+
+
 def test_who_hands_results_out_goes_on_where_nobody_could_be_let_in(tmp_path, monkeypatch):
     one, other = (Tickets(tmp_path, keep_s=60, most=10, most_bytes=1e6, in_memory=True) for _ in range(2))
     try:

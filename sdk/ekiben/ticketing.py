@@ -265,7 +265,16 @@ class Explained(Endpoint):
         if not self.plane.hooks.changed(("preprocess",)):
             return self.plane.begin(routed, wish, left_s)  # another process does it
         with self._coming():
-            return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
+            return await self._begun_in_thread(routed, wish, left_s)
+
+    async def _begun_in_thread(self, routed: Routed, wish: Wish, left_s: float) -> Found | Begun:
+        """Begin in a thread, which cannot be stopped: what it began for a caller who has left is ended."""
+        work = self._in_thread(self.plane.begin, routed, wish, left_s)
+        try:
+            return await asyncio.shield(work)  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            work.add_done_callback(_unwanted)
+            raise
 
     @contextmanager
     def _coming(self) -> Iterator[None]:
@@ -280,9 +289,9 @@ class Explained(Endpoint):
         async with self._turn(n := n_rows(routed.columns)):
             begun: Found | Begun
             if n > 1 and self._share.is_long(n):
-                begun = await self._in_thread(self.plane.begin, routed, wish, left_s)
+                begun = await self._begun_in_thread(routed, wish, left_s)
             elif (found := self._begun_here(routed, wish, left_s)) is None:
-                return await self._in_thread(self.plane.begin, routed, wish, left_s)  # type: ignore[no-any-return]
+                return await self._begun_in_thread(routed, wish, left_s)
             else:
                 begun = found
             if isinstance(begun, Found):
@@ -313,7 +322,9 @@ class Explained(Endpoint):
 
     async def _nearest(self, routed: Routed, begun: Begun, until: Until) -> Answer | None:
         """Answer with what explains the nearest row, where one is near enough and the model answers this one, and end the work."""
-        found = begun.of.nearest(begun)
+        if not begun.of.knows_nearby:
+            return None
+        found = await self._in_thread(begun.of.nearest, begun)  # many rows are compared with many
         if found is None:
             return None
         try:
@@ -356,6 +367,12 @@ def _heard(work: asyncio.Future[Done]) -> None:
     """Take note of a failure that nobody waits for any more."""
     if not work.cancelled():
         work.exception()
+
+
+def _unwanted(work: asyncio.Future[Found | Begun]) -> None:
+    """End what was begun, and nobody waits for any more."""
+    if not work.cancelled() and work.exception() is None and isinstance(begun := work.result(), Begun):
+        begun.job.cancel()
 
 
 def _sent(plane: DataPlane, answer: Answer, routed: Routed) -> Outcome:
@@ -451,6 +468,15 @@ def _settle(plane: DataPlane, routed: Routed, begun: Begun, tickets: Tickets, ti
 
 def answered(plane: DataPlane, method: str, path: str, headers: Headers, owner: Owner) -> Answer:
     """Answer `GET /explain/{ticket}` and `DELETE /explain/{ticket}`."""
+    try:
+        return _answered(plane, method, path, headers, owner)
+    except OSError:
+        return plane.refused("ticket", refusals.unkept())
+    except Exception as failure:  # noqa: BLE001 -- whatever fails is told in the one shape
+        return plane.refused("ticket", failure)
+
+
+def _answered(plane: DataPlane, method: str, path: str, headers: Headers, owner: Owner) -> Answer:
     if method not in ("GET", "HEAD", "DELETE"):
         says = "A ticket must be asked for by GET, or cancelled by DELETE. Got another method."
         return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", says, headers={"allow": "GET, DELETE"})

@@ -207,6 +207,11 @@ class Explaining:
             rounds=done.rounds,
         )
 
+    @property
+    def knows_nearby(self) -> bool:
+        """Whether an explanation of other rows may stand in."""
+        return self._nearby is not None
+
     def nearest(self, begun: Begun) -> Found | None:
         """Give what explains the nearest rows that are known, where the spec allows one so far away.
 

@@ -203,9 +203,13 @@ class Tickets:
     def _write(self, ticket: str, head: Head, body: bytes) -> None:
         path = self._path(ticket)
         beside = path.with_suffix(f".{secrets.token_hex(4)}")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
-            made.write(_encode(head) + b"\n" + body)
-        beside.replace(path)
+        try:
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+                made.write(_encode(head) + b"\n" + body)
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
     def _lives(self, worker: str) -> bool:
         """Tell whether a worker lives: it holds its lock."""
