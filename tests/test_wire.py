@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 import ekiben as ek
 from ekiben import endpoints, keys, observing, routing, spec, tracing, wire
 from ekiben.draining import Drain
-from ekiben.endpoints import ALONE, SMALL_BYTES
+from ekiben.endpoints import ALONE, SMALL_BYTES, Endpoint
 from ekiben.front import Front
 from ekiben.recording.keeping import Keeper
 from ekiben.recording.reading import read
@@ -471,6 +471,20 @@ def test_a_known_head_waits_for_the_request_before(alone, plain):
             return waits, protocol._answers_known(plain)
 
     assert asyncio.run(ask()) == (True, True)
+
+
+def test_what_could_not_be_answered_behind_a_known_head_is_not_asked_again(alone, plain, monkeypatch):
+    asked, at_once = [], Endpoint.at_once
+
+    def counted(*given, **named):
+        asked.append(given)
+        return at_once(*given, **named)
+
+    monkeypatch.setattr(Endpoint, "at_once", counted)
+    odd = plain.replace(b'"rows"', b'"sows"')
+    came = talked([plain, None, odd, None, plain, None]).came
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200", b"400", b"200"]
+    assert len(asked) == 3
 
 
 def test_an_empty_line_between_two_requests_is_passed_over(alone, plain):

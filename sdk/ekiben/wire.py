@@ -89,6 +89,7 @@ class Wire(HttpToolsProtocol):
         self._body, self._is_first = b"", True
         self._goes_on, self._is_deaf, self._n_stuck = False, False, 0
         self._is_between, self._has_answered = True, False  # whether no request has begun, and one was answered at once
+        self._was_asked = False  # whether the front could not answer at once what came behind a head that was known
         self._in_head = False  # whether what is read is a head, and not what follows a body in chunks
         self._used = 0.0  # when a request that was known by its head was answered
         self._held_by: Endpoint | None = None  # what is to send an answer on this connection
@@ -111,12 +112,12 @@ class Wire(HttpToolsProtocol):
             return
         if self._held_by is not None:
             self._release()
-        was_between = self._is_between
+        was_between, self._was_asked = self._is_between, False
         if was_between and self._answers_known(data):
             return
         if b"h2c" in data:
             data = self._without_offer(data)
-        self._is_first, self._goes_on, self._has_answered = True, False, False
+        self._is_first, self._goes_on, self._has_answered = not self._was_asked, False, False
         super().data_received(data)
         if was_between and self._has_answered:
             self._learn(data)
@@ -141,6 +142,7 @@ class Wire(HttpToolsProtocol):
             return False
         self.headers, self._by_name, self._body = head.headers, head.by_name, data[end:]
         if not self._answers(endpoint, held=endpoint.holds_next()):
+            self._was_asked = True
             return False
         self._n_stuck = 0
         if self._too_late is not None:
