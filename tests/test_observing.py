@@ -163,6 +163,24 @@ def test_a_reader_that_is_gone_stops_nothing():
     log.close()
 
 
+def test_a_reader_that_has_stopped_keeps_nobody_from_ending():
+    stuck, goes_on = threading.Event(), threading.Event()
+
+    def write(_text):
+        stuck.set()
+        assert goes_on.wait(PATIENCE_S)
+
+    log = AccessLog(write=write)
+    log.tell(line())
+    assert stuck.wait(PATIENCE_S)
+    ending = threading.Thread(target=lambda: (log.close(), log.tell(line())), daemon=True)
+    ending.start()
+    ending.join(PATIENCE_S / 10)
+    has_ended = not ending.is_alive()
+    goes_on.set()
+    assert has_ended
+
+
 def test_a_log_that_nobody_reads_is_bounded_and_counts_what_it_drops_and_all_that_came(monkeypatch):
     monkeypatch.setattr(observing, "MOST_BYTES", 1000)
     held, told, counted = threading.Event(), [], []

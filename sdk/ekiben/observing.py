@@ -184,11 +184,15 @@ class AccessLog:
     def flush(self) -> None:
         """Count and write what was told, now."""
         self.settle()
-        with self._writing:
+        if not self._writing.acquire(timeout=GATHERED_S if self._is_closed else -1):
+            return  # the thread waits for a reader that has stopped: whoever ends cannot
+        try:
             with self._taking:
                 lines, self._lines = self._lines, bytearray()
             with suppress(OSError, ValueError):  # nobody reads it any more: no reason to fail
                 self._write(lines)
+        finally:
+            self._writing.release()
 
     def close(self) -> None:
         """Write what was told, and end the thread; what is told later is written at once."""
