@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 
 import ekiben as ek
 from ekiben import routing, tables
+from ekiben.client.asking import Asking
 from ekiben.errors import RequestError, SchemaError, SpecError, UnreachableError
 from ekiben.explanations import Explanations
 from ekiben.routing import Route
@@ -300,6 +302,15 @@ def test_what_was_not_taken_is_sent_again_and_nothing_else(statuses, retries, as
             with pytest.raises(RequestError):
                 client.predict(pd.DataFrame({"age": [1]}))
             assert handler.asked == (1 if 500 in statuses or not retries else retries + 1)
+
+
+def test_an_explanation_that_is_late_is_told_so_though_the_service_went_meanwhile():
+    asking = Asking("http://127.0.0.1:9", timeout_s=-1, token=None, retries=0)
+    steps = asking._fetched(httpx.Response(202, headers={"location": "/explain/x"}))
+    assert next(steps).method == "DELETE"
+    with pytest.raises(RequestError, match="It was not, and was cancelled") as told:
+        steps.throw(httpx.ConnectError("gone"))
+    assert told.value.code == "late"
 
 
 def test_a_connection_that_nobody_takes_is_tried_again(monkeypatch):

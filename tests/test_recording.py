@@ -162,6 +162,30 @@ def test_a_segment_is_on_the_disk_as_packed_before_the_plain_one_goes(recorder, 
     assert not list(one.folder.glob(f"*{WHOLE}"))
 
 
+def test_the_name_of_a_segment_is_on_the_disk_before_a_record_counts_where_that_is_asked(tmp_path, monkeypatch):
+    settled, folder = [], tmp_path / "records" / "risk"
+
+    def spied(file):
+        if (named := Path(f"/proc/self/fd/{file}").readlink()).is_dir():
+            settled.append((named, len(segments(folder))))
+
+    monkeypatch.setattr(os, "fsync", spied)
+    Recorder(tmp_path / "other", HEADER).close()
+    assert settled == []
+    Recorder(folder, HEADER, sync=True).close()
+    assert settled == [(folder, 1), (folder.parent, 1)]
+
+
+def test_a_segment_whose_name_is_not_on_the_disk_is_none(tmp_path, monkeypatch):
+    def fail(_file):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(RecordsError, match="Input/output error"):
+        Recorder(tmp_path, HEADER, sync=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_processes_that_begin_together_share_one_key_of_hashes(tmp_path):
     with ThreadPoolExecutor(8) as several:
         keys = set(several.map(key_of, [tmp_path] * 32))

@@ -1,5 +1,6 @@
 """Records on their way into a real database: each once, in whatever way processes and servers end."""
 
+import errno
 import gzip
 import logging
 import os
@@ -506,6 +507,20 @@ def test_a_shipper_that_is_killed_at_any_moment_loses_and_doubles_nothing(record
 
 
 # ── the address
+
+
+def test_a_lock_that_no_process_can_hold_leaves_no_file_open(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(threading.Thread, "start", lambda _thread: None)
+    shipper = Shipper(tmp_path, None, most_bytes=1e6, told=Counted(), bar=lambda _why: None)
+    monkeypatch.setattr(shipping.fcntl, "flock", fail)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(3):
+        with pytest.raises(OSError, match="No locks available"):
+            shipper._is_ours()
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from types import MappingProxyType
@@ -166,7 +167,8 @@ class Asking:
         while answer.status_code == httpx.codes.ACCEPTED:
             told = answer.headers.get("retry-after", "")
             if time.monotonic() > end:
-                yield Ask(method="DELETE", path=path)
+                with suppress(httpx.TransportError):  # it says the same whether that was heard or not
+                    yield Ask(method="DELETE", path=path)
                 says = f"An explanation must be there within {self._timeout_s:g} s. It was not, and was cancelled."
                 raise RequestError(says, status=int(answer.status_code), code="late")
             yield min(float(told) if told.isascii() and told.isdigit() else FIRST_WAIT_S, self._timeout_s)

@@ -169,9 +169,11 @@ class Shipper:
             file = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as reason:
                 os.close(file)
-                return False
+                if isinstance(reason, BlockingIOError):
+                    return False
+                raise
             self._lock = file
         return True
 

@@ -219,9 +219,12 @@ class Recorder:
             if os.write(file, start) < len(start):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             begun.rename(path)  # only now does it look like one: nobody finds it before it is locked
+            if self.syncs and os.name == "posix":
+                _settle_names(self.folder, self.folder.parent)
         except OSError:
             os.close(file)
-            begun.unlink(missing_ok=True)
+            for half in (begun, path):
+                half.unlink(missing_ok=True)
             raise
         now_ns = time.time_ns()
         self._file, self._path, self._until_ns = file, path, now_ns + int(self._segment_s * 1e9)
@@ -241,6 +244,16 @@ class Recorder:
             target=tidy, args=(self.folder, *self._limits), name="ekiben-records", daemon=True
         )
         self._tidying.start()
+
+
+def _settle_names(*folders: Path) -> None:
+    """Wait until the names in folders are on the disk: a file whose name is not is lost with all that it holds."""
+    for folder in folders:
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def packed(record: Fields) -> bytes:
