@@ -271,7 +271,7 @@ class Explained(Endpoint):
         """Begin in a thread, which cannot be stopped: what it began for a caller who has left is ended."""
         work = self._in_thread(self.plane.begin, routed, wish, left_s)
         try:
-            return await asyncio.shield(work)  # type: ignore[no-any-return]
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
             work.add_done_callback(_unwanted)
             raise
