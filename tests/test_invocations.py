@@ -6,10 +6,11 @@ import pytest
 
 import ekiben
 from ekiben import routing
-from ekiben.dialects import Refusal, Request
+from ekiben.dialects import JSON, Refusal, Request
 from ekiben.dialects.invocations import Invocations
+from ekiben.dialects.open_inference import OpenInference
 from ekiben.errors import SchemaError
-from ekiben.schema import Column, Output
+from ekiben.schema import Column, Output, Schema
 from planes import asked_in, contract_of, plane_of
 
 COLUMNS = {
@@ -121,6 +122,19 @@ def test_utf_8_is_said_in_many_ways(beside):
 def test_csv_is_read_as_its_columns_hold_it(end, mark):
     text = 'age,income,owner,job\n30,1200.5,True,cook\n41,,0,"maître, ""of"" all"\n'
     assert read(dialect_of(), (mark + text.replace("\n", end)).encode(), "text/csv; charset=utf-8").columns == READ
+
+
+@pytest.mark.parametrize("dialect", [Invocations, OpenInference])
+def test_no_value_has_its_column_looked_for_among_all_others(dialect, monkeypatch):
+    columns = [Column(name=name, kind="number", dtype="float64", nullable=False) for name in ("x", "y")]
+    spelt = dialect(*contract_of(columns, VALUES))
+    monkeypatch.setattr(Schema, "__getitem__", None)  # which takes longer, the more columns there are
+    tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.5]} for name in ("x", "y")]
+    bodies = {
+        Invocations: (b"x,y\n1.5,1.5\n", "text/csv"),
+        OpenInference: (json.dumps({"inputs": tensors}).encode(), JSON),
+    }
+    assert read(spelt, *bodies[dialect]).columns == {"x": [1.5], "y": [1.5]}
 
 
 def test_numbers_that_stand_for_themselves_are_rows_of_one_column():

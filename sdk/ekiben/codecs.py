@@ -127,20 +127,23 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a text in row 1.
     """
     found = _Faults()
-    found.add([each for each in enumerate(rows) if not isinstance(each[1], dict)], _no_object)
+    others = [each for each in enumerate(rows) if not isinstance(each[1], dict)]
+    found.add(len(others), others, _no_object)
     found.refuse()
     rows, doubled = _by_name(rows, schema)
     found = _Faults(doubled)
     required, known = {*schema.names}, {*schema.names, ignore}
     for i, row in enumerate(rows):
         if schema.extra == "refuse" and not row.keys() <= known:
-            found.add((i,), _unexpected)
+            found.add(1, (i,), _unexpected)
         if not row.keys() >= required:
-            missing = [column for column in schema.columns if column.name not in row]
-            found.add(missing, partial(missing_column, row=i))
+            n = len(required) - sum(name in required for name in row)
+            missing = (column for column in schema.columns if column.name not in row)
+            found.add(n, missing, partial(missing_column, row=i))
+    holding = [(i, row) for i, row in enumerate(rows) if not required.isdisjoint(row)]
     for column in schema.columns:
-        cells = ((i, row[column.name]) for i, row in enumerate(rows) if column.name in row)
-        found.add(misfits(column, cells), partial(value_fault, column))
+        cells = ((i, row[column.name]) for i, row in holding if column.name in row)
+        found.add(len(places := misfits(column, cells)), places, partial(value_fault, column))
     found.refuse()
     return {name: [row[name] for row in rows] for name in schema.names}
 
@@ -178,11 +181,13 @@ def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collectio
     found = _Faults(twice(schema[name]) for alias, name in aliases.items() if alias in columns and name in columns)
     named = {aliases.get(name, name): values for name, values in columns.items()}
     if schema.extra == "refuse" and not {*named} <= {*schema.names}:
-        found.add((None,), _unexpected)
-    found.add([column for column in schema.columns if column.name not in named], missing_column)
+        found.add(1, (None,), _unexpected)
+    missing = [column for column in schema.columns if column.name not in named]
+    found.add(len(missing), missing, missing_column)
     for column in schema.columns:
         if column.name not in fitting:
-            found.add(misfits(column, enumerate(named.get(column.name, ()))), partial(value_fault, column))
+            places = misfits(column, enumerate(named.get(column.name, ())))
+            found.add(len(places), places, partial(value_fault, column))
     found.refuse()
     return {name: named[name] for name in schema.names}
 
@@ -208,9 +213,9 @@ class _Faults:
         self._told = [*faults]
         self._n = len(self._told)
 
-    def add(self, places: Collection[P], fault: Callable[[P], Fault]) -> None:
-        """Count places that do not fit; a fault is made of those that are told."""
-        self._n += len(places)
+    def add(self, n: int, places: Iterable[P], fault: Callable[[P], Fault]) -> None:
+        """Count so many places that do not fit; a fault is made of those that are told."""
+        self._n += n
         self._told += map(fault, islice(places, max(0, MOST_TOLD - len(self._told))))
 
     def refuse(self) -> None:

@@ -45,6 +45,7 @@ class Invocations:
 
     def __init__(self, spec: ServiceSpec, contract: Contract) -> None:
         self._inputs, self._max_rows = contract.signature.inputs, spec.limits.max_rows
+        self._columns = {column.name: column for column in self._inputs.columns}
         self._tables = Tables(spec, contract)
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
         outputs = contract.signature.outputs
@@ -197,9 +198,9 @@ class Invocations:
         of = self._inputs.aliases
         known = {name: of.get(name, name) for name in header}
         return {
-            name: [_field(text, self._inputs[known[name]]) for text in values]
-            if known[name] in self._inputs.names
-            else list(values)
+            name: values
+            if (column := self._columns.get(known[name])) is None
+            else [_field(text, column) for text in values]
             for name, values in found.items()
         }
 
@@ -226,9 +227,9 @@ def _as_csv(told: Sequence[Any]) -> bytes:
 
 def _refuse_others(words: str, rows: Sequence[Collection[Any]], width: int) -> None:
     """Refuse rows that hold another number of values, each by its number."""
-    faults = [Fault(message=words.format(i), row=i) for i, row in enumerate(rows) if len(row) != width]
-    if faults:
-        raise SchemaError.of(faults)
+    if others := [i for i, row in enumerate(rows) if len(row) != width]:
+        told = [Fault(message=words.format(i), row=i) for i in others[: codecs.MOST_TOLD]]
+        raise SchemaError.of(told, n_untold=len(others) - len(told))
 
 
 def _lines(text: str) -> Iterator[list[str]]:

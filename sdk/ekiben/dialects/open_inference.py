@@ -66,6 +66,7 @@ class OpenInference:
 
     def __init__(self, spec: ServiceSpec, contract: Contract) -> None:
         self._name, self._inputs, self._max_rows = spec.name, contract.signature.inputs, spec.limits.max_rows
+        self._known = {column.name: column for column in self._inputs.columns}
         self._outputs = contract.signature.outputs
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
         self._tensors = [tensor.name for output in self._outputs for tensor in _described(output)]
@@ -175,7 +176,7 @@ class OpenInference:
 
     def _column(self, name: str, tensor: _Values) -> list[Any]:
         n_rows, *rest = tensor.shape
-        column = self._inputs[name] if name in self._inputs.names else None
+        column = self._known.get(name)
         length = math.prod(rest)
         if column is not None and column.kind == "list" and not (length == 1 and _hold_lists(tensor.values)):
             return [tensor.values[i * length : (i + 1) * length] for i in range(n_rows)]

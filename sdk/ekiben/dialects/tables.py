@@ -45,7 +45,8 @@ class Tables:
         self._inputs, self._max_rows = contract.signature.inputs, spec.limits.max_rows
         self._most_bytes = int(spec.limits.max_body_mb * 1_000_000)
         self._unit = spec.unit.name if spec.unit and spec.unit.source == "field" else None
-        self._known = {name: name for name in self._inputs.names} | self._inputs.aliases
+        columns = {column.name: column for column in self._inputs.columns}
+        self._known = columns | {alias: columns[name] for alias, name in self._inputs.aliases.items()}
 
     def read(self, request: Request) -> Table:
         """Read the columns that the contract knows, and the unit's; what else came is named, and not looked at.
@@ -74,8 +75,8 @@ class Tables:
         fitting = set()
         for name, column in found.columns.items():
             known = self._known.get(name)
-            if known is not None and _plainly_fits(self._inputs[known], str(column.type), columns[name]):
-                fitting.add(known)
+            if known is not None and _plainly_fits(known, str(column.type), columns[name]):
+                fitting.add(known.name)
         return Table(columns=columns, fitting=frozenset(fitting), n_rows=found.n_rows, texts=found.texts)
 
     def write(self, routed: Routed, predictions: Sequence[Mapping[str, Any]], kind: str) -> bytes:
@@ -103,7 +104,7 @@ class Tables:
         faults = []
         for name, column in columns.items():
             if not values.is_known(column.type):
-                known = self._inputs[self._known[name]] if name in self._known else None
+                known = self._known.get(name)
                 expected = known.noun if known else "text or integer"
                 got = values.word_for(column.type)
                 message = f"The column {name!r} must hold a {expected}. Got Arrow's {got}."
