@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -518,6 +519,20 @@ def test_a_shadow_does_not_run_the_author_s_postprocess(plane, rows):
     served.predict(post({"rows": rows}))
     served.close()
     assert calls == [5]
+
+
+def test_records_end_though_explanations_do_not_end_well(champion):
+    ended = []
+
+    def fail():
+        ended.append("explaining")
+        raise OSError("stuck")
+
+    plane = plane_of({"champion": champion})
+    plane.explaining, plane.keeper = SimpleNamespace(close=fail), SimpleNamespace(close=lambda: ended.append("records"))
+    with pytest.raises(OSError, match="stuck"):
+        plane.close()
+    assert ended == ["explaining", "records"]
 
 
 def test_a_watcher_that_ended_sees_no_more_and_one_that_was_slow_ends_when_it_has_finished():

@@ -14,7 +14,7 @@ from ekiben import codecs, protocol, routing
 from ekiben.batching import Batcher
 from ekiben.compiling import Plan, Row
 from ekiben.dataplane import DataPlane, cookie_of, n_rows
-from ekiben.dataplane.arms import Explain
+from ekiben.dataplane.arms import HOOKS, Explain
 from ekiben.dialects import JSON
 from ekiben.explaining.answering import QUICK_MS, Found
 from ekiben.observing import new_id
@@ -24,7 +24,6 @@ from ekiben.recording.writing import Fields, packed
 INLINE_US = 2000.0  # a plan that takes longer is asked in a thread, so that the others do not wait
 LONG_US = 200.0  # what takes longer lets others go first: that costs who waits some 0.1 ms
 MOST_TOGETHER = 256  # rows of several requests that a model is asked about at once
-HOOKS = ("preprocess", "postprocess", "unit_of")
 Headers = list[tuple[bytes, bytes]]
 Keep = Callable[[Fields], None]
 _encode = msgspec.json.Encoder().encode

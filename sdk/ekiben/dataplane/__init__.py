@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from copy import copy
 from dataclasses import asdict, replace
 from http import HTTPStatus
@@ -159,12 +160,13 @@ class DataPlane(Arms):
             self._watcher.close()
 
     def close(self) -> None:
-        """Let the shadows finish what waits for them, and end the explaining processes and the records."""
-        if self.explaining is not None:
-            self.explaining.close()
-        self.finish()
-        if self.keeper is not None:
-            self.keeper.close()
+        """Let the shadows finish what waits for them, and end the explaining processes and the records, whatever one of them does."""
+        with ExitStack() as last_first:
+            if self.keeper is not None:
+                last_first.callback(self.keeper.close)
+            last_first.callback(self.finish)
+            if self.explaining is not None:
+                last_first.callback(self.explaining.close)
 
     # ── for who has read and routed a request itself ──
 

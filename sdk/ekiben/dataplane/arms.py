@@ -32,6 +32,7 @@ NOT_SHOWN = (
     "Reference rows leave a service only where its spec says so. This one's does not. "
     "Set in ekiben.toml: [explain] show_reference = true"
 )
+HOOKS = ("preprocess", "postprocess", "unit_of")
 
 Columns = Mapping[str, list[Any]]
 Explain = Callable[[Sequence[Sequence[Any]]], tuple[list[dict[str, Any]], float]]

@@ -121,11 +121,11 @@ def wanted(request: Request, otherwise: str, *others: str) -> str:
     >>> wanted(Request(body=b"", headers={"accept": "*/*"}), arrow.STREAM)
     'application/vnd.apache.arrow.stream'
     """
-    known = {JSON, *others, *(KINDS if arrow.is_here() else ())}
+    known = {JSON, *others, *(KINDS if arrow.is_here() else ()), *ANY}
     found, best = otherwise, 0.0
     for each in request.headers.get("accept", "").lower().split(","):
         name, *parameters = (spelled(part.strip()) for part in each.split(";"))
-        if name in {*known, *ANY} and (weight := _weight(parameters)) > best:
+        if name in known and (weight := _weight(parameters)) > best:
             found, best = otherwise if name in ANY else name, weight
     return found
 

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from ekiben.narrowing import narrowed
+
 HEAD = Struct("<I")
 LARGEST = 2**30  # bytes of a message
 
@@ -83,7 +85,7 @@ def send(to: socket.socket, message: Asked | Told) -> None:
     try:
         body = _encode(message)
     except OverflowError:  # an integer of more than 64 bits, where a column takes any number
-        body = _encode(_narrowed(msgspec.to_builtins(message)))
+        body = _encode(narrowed(msgspec.to_builtins(message)))
     to.sendall(HEAD.pack(len(body)) + body)
 
 
@@ -119,12 +121,3 @@ def _exactly(of: socket.socket, size: int) -> bytes | None:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-def _narrowed(value: Any) -> Any:
-    """Give numbers as a model sees them: an integer that 64 bits cannot hold is a float."""
-    if isinstance(value, dict):
-        return {key: _narrowed(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_narrowed(each) for each in value]
-    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value

@@ -20,6 +20,7 @@ import msgspec
 
 from ekiben.errors import RecordsError
 from ekiben.loops import loops
+from ekiben.narrowing import narrowed
 from ekiben.recording.segments import FRAME, MAGIC, OPEN, WHOLE, Header
 from ekiben.recording.tidying import DAY_S, tidy
 
@@ -261,11 +262,4 @@ def packed(record: Fields) -> bytes:
     try:
         return _encode(record)
     except OverflowError:  # an integer of more than 64 bits, where a column takes any number
-        return _encode(_narrowed(record))
-
-
-def _narrowed(value: Any) -> Any:
-    """Give numbers as a model sees them: an integer that 64 bits cannot hold is a float."""
-    if isinstance(value, list | tuple):
-        return [_narrowed(each) for each in value]
-    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
+        return _encode(narrowed(record))

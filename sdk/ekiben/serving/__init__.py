@@ -19,6 +19,7 @@ from bentoml.exceptions import BentoMLException
 
 from ekiben import bounds, draining, keys, pinning, recording, spec, storing, supervising, telling
 from ekiben.dataplane import DataPlane, Hooks
+from ekiben.dataplane.arms import HOOKS
 from ekiben.dialects import Request
 from ekiben.draining import Drain
 from ekiben.errors import EkibenError, RecordsError, SpecError, nearest
@@ -42,7 +43,6 @@ __all__ = ["Front", "ModelService", "Request", "Served", "config", "front", "rea
 # A request of few rows gains nothing from more threads inside a model: the workers are what runs side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-HOOKS = ("preprocess", "postprocess", "unit_of")
 REQUIREMENTS = "requirements.txt"
 ROUTE_FILE = "EKIBEN_ROUTE_FILE"  # a file whose route takes the place of the spec's
 VERTEX_PORT = "AIP_HTTP_PORT"  # where Vertex asks, when it runs this container
