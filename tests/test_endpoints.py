@@ -221,6 +221,22 @@ def test_what_takes_long_is_answered_at_once_where_it_is_the_first_of_a_pass(une
     assert (first.status, second, third.status) == (200, None, 200)
 
 
+@pytest.mark.parametrize("by_lane", [True, False], ids=["by the lane", "by the data plane"])
+def test_what_is_late_when_its_turn_comes_is_not_computed(uneven, row, monkeypatch, by_lane):
+    served = uneven()
+    served.endpoint._lane = served.endpoint._lane if by_lane else None
+
+    async def turn(_passes, _seconds):
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(Passes, "has_room", lambda _passes, _seconds: False)
+    monkeypatch.setattr(Passes, "turn", turn)
+    document = {"rows": [row], "customer_id": served.units["long"]}
+    assert code(posted(served.endpoint, document, x_ekiben_deadline_ms="100")) == (504, "timeout")
+    assert served.asked == []
+    assert posted(served.endpoint, document).status == 200
+
+
 def test_where_a_plan_has_no_answer_the_model_itself_is_asked(front, champion, row):
     served = front(packages={"champion": with_plan(champion, change=lambda predictions: 1 / 0)})
     answer = posted(served.endpoint, {"rows": [row]})

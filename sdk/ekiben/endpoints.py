@@ -240,7 +240,8 @@ class Endpoint:
             asked = lane.admit(body, headers, cookies_of(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
                 if lane.is_quick(asked):
-                    await self._others_first(lane.long_s(asked))
+                    if (late := await self._others_first(lane.long_s(asked), until)) is not None:
+                        return self._refused(late, asked)
                     outcome = lane.planned(asked)
                 else:
                     outcome = await self._quickly(lane, asked, until)
@@ -273,8 +274,11 @@ class Endpoint:
         only = self._only
         return None if only is None else until.in_vain(only.expected_s(), only.n_unanswered)
 
-    async def _others_first(self, long_s: float) -> None:
-        """Let others go first, where a plan takes long; who waits for that alone is not one of those that are answered at once."""
+    async def _others_first(self, long_s: float, until: Until) -> Answer | None:
+        """Let others go first, where a plan takes long, and refuse what is late by then.
+
+        Who waits for that alone is not one of those that are answered at once.
+        """
         if not long_s:
             self._passes.brief_at = perf_counter()
         elif not self._passes.has_room(long_s):
@@ -283,6 +287,8 @@ class Endpoint:
                 await self._passes.turn(long_s)
             finally:
                 self.n_asked += 1
+            return until.late() if until.left_s <= 0 else None
+        return None
 
     async def _quickly(self, lane: Lane, asked: Asked, until: Until) -> Outcome | None:
         """Answer what fits by its types and is not answered at once; None leaves it to the data plane."""
@@ -362,7 +368,8 @@ class Endpoint:
         """Give the predictions for a request, or the answer that refuses it."""
         arm, columns = routed.choice.arm, routed.columns
         if (plan := shortcut.quick_plan(self.plane, arm, n := n_rows(columns))) is not None:
-            await self._others_first(shortcut.long_s(plan, n))
+            if (late := await self._others_first(shortcut.long_s(plan, n), until)) is not None:
+                return late
             if (found := shortcut.by_plan(self.plane, arm, plan, columns)) is not None:
                 return found
         if each := self._batchers.get(arm):

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def make(name: str, scopes: Sequence[str], *, days: float | None = None) -> tupl
 
 
 def add(file: Path, lines: str) -> None:
-    """Add a key's lines to a file of keys, which is made for its owner alone; it is replaced as a whole.
+    """Add a key's lines to a file of keys, which is made for its owner alone; it is replaced as a whole, and who may read it stays.
 
     Raises
     ------
@@ -88,6 +89,8 @@ def add(file: Path, lines: str) -> None:
         beside = file.with_name(f"{file.name}.part")
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as made:
             made.write(text)
+        if file.exists():
+            shutil.copymode(file, beside)
         beside.replace(file)
     except (OSError, UnicodeDecodeError) as reason:
         raise SpecError(f"The file of keys must be writable. {file.name} is not: {type(reason).__name__}.") from None
