@@ -365,6 +365,21 @@ def test_a_value_on_the_edge_of_a_bin_and_beside_it_falls_as_in_the_library(tmp_
     compiled(KBinsDiscretizer(6), X, tmp_path, more=[{name: float(each)} for name in X for each in beside])
 
 
+@pytest.mark.parametrize("step", [KBinsDiscretizer(6, encode="ordinal"), Binarizer(threshold=2.0**60 + 9000)])
+def test_an_integer_beside_an_edge_falls_as_64_bits_hold_it(step, tmp_path):
+    numbers = pd.DataFrame({"number": 2**60 + 3000 * np.arange(40)})
+    ends = [*getattr(step.fit(numbers), "bin_edges_", [[2.0**60 + 9000]])[0]]
+    model = make_pipeline(step, DecisionTreeRegressor()).fit(numbers, np.arange(40))
+    beside = [{"number": int(end) + by} for end in ends for by in (-200, -100, -1, 0, 1, 100, 200)]
+    tried(model, numbers, tmp_path, more=beside)
+
+
+def test_a_category_that_another_integer_is_rounded_to_is_left_to_its_step():
+    numbers = pd.DataFrame({"number": np.array([2**53, 7, 8] * 10), "beside": np.arange(30) / 7})
+    step = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["number"]), remainder=StandardScaler())
+    assert translated(fitted(step, linear(), numbers, np.arange(30) % 3 == 0), numbers)["native"] == ["OneHotEncoder"]
+
+
 def test_numbers_of_sixteen_bits_have_no_plan():
     X = (WHOLE[["Time", "Age"]]).astype("float16")
     with pytest.raises(NoPlan, match="there are numbers of 16 bits"):
@@ -381,6 +396,14 @@ def test_numbers_of_thirty_two_bits_beside_smaller_ones_have_no_plan():
     X = WHOLE[["Time", "Age"]].astype({"Time": "float32", "Age": "int8"})
     with pytest.raises(NoPlan, match="numbers of 32 bits are mixed with smaller ones"):
         translated(fitted(StandardScaler(), linear(), X, BAD), X)
+
+
+def test_a_text_that_is_put_among_yes_and_no_is_left_to_the_step(tmp_path):
+    X = pd.DataFrame({"is": pd.Series([True, False, None] * 20, dtype=object)})
+    step = SimpleImputer(strategy="constant", fill_value="?")  # which finds no NaN among them
+    columns = make_pipeline(step, OneHotEncoder(handle_unknown="ignore"))
+    model = fitted(columns, linear(), X, np.arange(60) % 3 == 0)
+    assert tried(model, X, tmp_path)["native"] == ["SimpleImputer", "OneHotEncoder"]
 
 
 def test_what_a_step_would_compute_otherwise_is_asked_of_nobody():

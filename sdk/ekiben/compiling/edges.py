@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_MIXED = 3000  # rows of which every column is at or beside one of its split points
 MOST_SINGLE = 1500  # rows of which one column is, the others as they were in a real row
 BASES = 12  # real rows that are changed in one column
+EXACT = 2**53  # from here on there are integers between two numbers of 64 bits
 Rows = list[dict[str, Any]]
 
 
@@ -98,13 +99,14 @@ def _extremes(column: Column) -> Array:
 
 
 def _fitting(column: Column, values: Array) -> list[Any]:
-    """Keep what the contract takes, in rising order; of integers the whole numbers around each value."""
+    """Keep what the contract takes, in rising order; of integers the whole numbers around each value, and beside a large one."""
     if column.kind == "boolean":
         return []
     if column.kind == "integer":
         near = values[np.abs(values) < 2.0**62]
-        whole: list[float] = np.unique(np.concatenate([np.floor(near), np.ceil(near)])).tolist()
-        return [value for value in map(int, whole) if misfit(column, value) is None]
+        whole = {int(value) for value in np.unique(np.concatenate([np.floor(near), np.ceil(near)])).tolist()}
+        whole |= {value + by for value in whole if abs(value) >= EXACT for by in (-1, 1)}
+        return [value for value in sorted(whole) if misfit(column, value) is None]
     low, high = bounds(column)
     kept: list[float] = np.unique(values[np.isfinite(values) & (low <= values) & (values <= high)]).tolist()
     return kept

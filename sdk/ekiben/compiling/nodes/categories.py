@@ -128,7 +128,8 @@ class Bins(Finite):
 
     def row(self, values: Values) -> Sequence[float]:
         found = finite_row(self._row(values))
-        return [float(bisect_right(edges, value)) for value, edges in zip(found, self._edges, strict=True)]
+        # as a float, as an integer above 2**53 may be beside an edge that it is in 64 bits
+        return [float(bisect_right(edges, float(value))) for value, edges in zip(found, self._edges, strict=True)]
 
     def apply(self, matrix: Array) -> Array:
         columns = [np.searchsorted(edges, matrix[:, i], side="right") for i, edges in enumerate(self._edges)]

@@ -37,7 +37,8 @@ class Exceeds(Of):
         self._threshold = threshold
 
     def row(self, values: Values) -> Sequence[float]:
-        return [1.0 if value > self._threshold else 0.0 for value in finite_row(self._row(values))]
+        found = finite_row(self._row(values))
+        return [1.0 if float(value) > self._threshold else 0.0 for value in found]  # an integer as 64 bits hold it
 
     def apply(self, matrix: Array) -> Array:
         return (finite(matrix) > self._threshold).astype(np.float64)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ekiben.models import Array
 
 LARGEST_32 = 3.4028234663852886e38
+EXACT = 2.0**53  # up to here an integer is the same in 64 bits of a float
 
 
 class Trees(Of):
@@ -27,6 +28,9 @@ class Trees(Of):
 
     `narrow` says that the library rounds a number to 32 bits first, and so refuses one that these cannot hold; `whole`, that
     it refuses a missing one, wherever a tree would send it. `leaves` are rows of numbers, which the leaves' numbers name.
+
+    An integer above 2**53 was rounded to 64 bits before it comes here, which its library may leave out: where the middle
+    of two numbers of 32 bits came of it, and a tree splits up there, there is no answer here.
     """
 
     def __init__(self, of: Node, forest: Forest, leaves: Array | None, *, narrow: bool, whole: bool = False) -> None:
@@ -38,6 +42,7 @@ class Trees(Of):
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         self._kind = np.float32 if forest.bits == 32 else np.float64
         self._threads = threading.local()
+        self._far = np.unique(forest.feature[np.abs(forest.threshold) >= EXACT]).tolist() if narrow else []
         if loops is None or not are_taken(forest):
             _ = engine()  # what is missing here is told where the plan is read, and not by its first row
 
@@ -70,6 +75,8 @@ class Trees(Of):
 
     def summed(self, found: Sequence[float]) -> Sequence[float]:
         """Add up the leaves for the features of one row."""
+        if self._far:
+            _rounded_once(np.array([[found[i] for i in self._far]], dtype=np.float64))
         if loops is not None and self._taken is not None:
             summed: list[float] | None = loops.row(self._taken, found)
             if summed is None:
@@ -85,6 +92,8 @@ class Trees(Of):
         return made
 
     def apply(self, matrix: Array) -> Array:
+        if self._far:
+            _rounded_once(matrix[:, self._far])
         if loops is not None and self._taken is not None:
             made: Array = np.empty((len(matrix), self.width))
             if not loops.rows(self._taken, np.ascontiguousarray(matrix, dtype=np.float64), made):
@@ -123,6 +132,15 @@ class Bound:
 
 
 TOO_LARGE = "A number must be one that 32 bits can hold. Got a larger one."
+BETWEEN = "A number above 2**53 must be nearer to one number of 32 bits than to the next. Got one that is not."
+BELOW, HALF = 2**29 - 1, 2**28  # the bits of a number of 64 bits that 32 do not hold, and half of what these count
+
+
+def _rounded_once(matrix: Array) -> None:
+    """Refuse numbers above 2**53 in the middle of two numbers of 32 bits: an integer may have been to either side of it."""
+    bits = np.ascontiguousarray(matrix, dtype=np.float64).view(np.int64)
+    if ((bits & BELOW == HALF) & (np.abs(matrix) > EXACT)).any():
+        raise PlanError(BETWEEN)
 
 
 def are_taken(forest: Forest) -> bool:

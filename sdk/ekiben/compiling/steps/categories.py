@@ -12,7 +12,7 @@ from ekiben.compiling.nodes import Doc
 from ekiben.compiling.translating import Flow, NoPlan, Scope
 from ekiben.values import is_missing
 
-EXACT = 2**53  # up to here an integer is the same in 64 bits of a float
+EXACT = 2**53  # below it an integer is the same in 64 bits of a float, and no other one is rounded to it
 
 
 def one_hot(step: Any, flow: Flow, scope: Scope) -> Flow:
@@ -69,7 +69,7 @@ def _known(categories: Any, flow: Flow, column: int) -> list[Any]:
     told = [None if is_missing(value) else value for value in values]
     if strange := {type(value).__name__ for value in told} - {"str", "int", "float", "bool", "NoneType"}:
         raise NoPlan(f"a category is of the type {min(strange)}")
-    if any(isinstance(value, int | float) and abs(value) > EXACT for value in told):
+    if any(isinstance(value, int | float) and abs(value) >= EXACT for value in told):
         raise NoPlan("a category is an integer of more than 53 bits")
     return told
 

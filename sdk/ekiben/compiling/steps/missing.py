@@ -22,6 +22,8 @@ def simple_imputer(step: Any, flow: Flow, scope: Scope) -> Flow:
 
 
 def _numbers(step: Any, flow: Flow, told: list[int]) -> Flow:
+    if any(isinstance(each, str) for each in step.statistics_):
+        raise NoPlan("SimpleImputer puts texts among numbers")
     fill = [math.nan if is_missing(each) else float(each) for each in step.statistics_]
     keep = [i for i, each in enumerate(fill) if each == each]
     marker = _marker(step)
