@@ -4,18 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
-from ekiben import compiling
+from ekiben import compiling, tables
+from ekiben.compiling.edges import edges
 from ekiben.compiling.forest import Tree, grow
 from ekiben.compiling.nodes import Node, Row
 from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.nodes.trees import Trees, widened
 from ekiben.errors import IntegrityError, PlanError
 from plan_trials import tried
-from plans import assert_equal, signature
+from plans import assert_equal, plan_of, signature
 
 xgboost = pytest.importorskip("xgboost")
 lightgbm = pytest.importorskip("lightgbm")
@@ -47,6 +49,9 @@ XGBOOST = {
     "shares": (xgboost.XGBRegressor(objective="reg:logistic", n_estimators=5), "bit"),
     "hinge": (xgboost.XGBClassifier(objective="binary:hinge", n_estimators=5), "bit"),
     "softmax": (xgboost.XGBClassifier(objective="multi:softmax", n_estimators=5), "number"),
+    "chances as a value": (xgboost.XGBRegressor(objective="binary:logistic", n_estimators=5), "bit"),
+    "hazards": (xgboost.XGBRegressor(objective="survival:cox", n_estimators=5), "value"),
+    "margins": (xgboost.XGBClassifier(objective="binary:logitraw", n_estimators=5), "bit"),
     "another beginning": (xgboost.XGBClassifier(base_score=0.2, n_estimators=5), "bit"),
 }
 QUIET = {"verbose": -1, "n_estimators": 9, "min_child_samples": 5}
@@ -110,6 +115,19 @@ def test_a_zero_of_a_sparse_matrix_is_missing_to_xgboost(credit, tmp_path):
 def gappy(credit):
     numbers = credit.frame.select_dtypes("number").astype(float)
     return numbers, credit.targets["bit"]
+
+
+@pytest.mark.parametrize("marker", [0.0, -999.0, 0.1])
+@pytest.mark.parametrize("booster", ["gbtree", "gblinear"])
+def test_what_32_bits_round_to_the_number_of_a_gap_is_one_to_xgboost(marker, booster, gappy, tmp_path):
+    rows, target = gappy
+    marker = float(np.float32(marker))
+    held = rows.fillna(marker).astype(float)
+    model = xgboost.XGBClassifier(missing=marker, booster=booster, n_estimators=9).fit(held, target)
+    ends = [(marker + float(np.nextafter(np.float32(marker), np.float32(end)))) / 2 for end in (-np.inf, np.inf)]
+    beside = [float(np.nextafter(end, way)) for end in ends for way in (-np.inf, end, np.inf)]
+    asked = pd.concat([held.head(8).assign(Income=each) for each in (marker, *beside)], ignore_index=True)
+    assert_equal(model, held, tmp_path / "plan", within=1e-6, asked=asked)
 
 
 def test_missing_values_go_where_the_trees_learnt(gappy, tmp_path):
@@ -319,6 +337,35 @@ def test_a_number_that_32_bits_cannot_hold_is_refused():
     for narrow in (True, False):
         with pytest.raises(PlanError, match="32 bits"):
             _trees([_stump(0.0, 0)], narrow=narrow).row(Row.of([1e39]))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [DecisionTreeClassifier(), GradientBoostingClassifier(n_estimators=3), xgboost.XGBClassifier(n_estimators=3)],
+)
+def test_an_integer_that_would_be_rounded_twice_is_left_to_the_model(model, tmp_path):
+    step = 2**31  # from one number of 32 bits to the next, there
+    numbers = 2**54 + step * np.tile(np.arange(6), 30)
+    model.fit(pd.DataFrame({"number": numbers}), numbers // step % 2)
+    plan = plan_of(model, pd.DataFrame({"number": numbers}), tmp_path)
+    left, middles = [], [2**54 + step * i + step // 2 for i in range(5)]
+    for asked in (middle + by for middle in middles for by in (-1000, -3, -1, 0, 1, 3, 1000)):
+        (true,) = model.predict(pd.DataFrame({"number": [asked]}))
+        for answer in (plan.answers_by_row, lambda rows: plan.answers_by_column([[each] for each in rows[0]], 1)):
+            try:
+                assert answer([(asked,)])[0].labels.tolist() == [true], asked
+            except PlanError:
+                left.append(asked)
+    assert {min(abs(asked - middle) for middle in middles) for asked in left} == {0, 1}
+
+
+def test_the_integers_beside_a_large_split_point_are_tried():
+    ids = pd.DataFrame({"id": 2**54 + 1000 * np.arange(40)})
+    model = HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=2).fit(ids, np.arange(40) > 20)
+    signed = signature(model, ids)
+    plan = compiling.Plan(compiling.translate(model, signed), signed.inputs, signed.outputs)
+    tried = {row["id"] for row in edges(plan, signed.inputs, tables.as_rows(ids), lambda *_: []).splits}
+    assert any(each + by in tried for each in tried for by in (1, 3))
 
 
 def test_a_pipeline_of_a_plan_within_another_library_has_its_steps(credit, tmp_path):

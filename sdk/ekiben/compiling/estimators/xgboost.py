@@ -30,7 +30,7 @@ PLAIN = (
     "rank:pairwise",
     "reg:linear",
 )
-POWERS = ("count:poisson", "reg:gamma", "reg:tweedie", "reg:squaredlogerror")
+POWERS = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox", "reg:squaredlogerror")
 
 
 def xgboost(model: Any, flow: Flow, scope: Scope) -> list[Head]:
@@ -48,16 +48,15 @@ def xgboost(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 
 
 def _unmarked(flow: Flow, model: Any) -> Flow:
-    """Let the number that stands for a gap be one; in a sparse matrix a zero is one."""
+    """Let the number that stands for a gap be one, as 32 bits hold it; in a sparse matrix a zero is one."""
     marker = getattr(model, "missing", None)
-    markers = [0.0] if flow.sparse else []
-    if marker is not None and marker == marker:
-        if float(np.float32(marker)) != float(marker):
-            raise NoPlan("a number that 32 bits cannot hold stands for a missing value")
-        markers.append(float(marker))
-    for each in markers:
-        flow = on(flow, "gaps", marker=each)
-    return flow
+    if flow.sparse:
+        flow = on(flow, "gaps", marker=0.0)
+    if marker is None or marker != marker:
+        return flow
+    if float(np.float32(marker)) != float(marker):
+        raise NoPlan("a number that 32 bits cannot hold stands for a missing value")
+    return on(flow, "gaps", marker=float(marker), narrow=True)
 
 
 def _linear(flow: Flow, told: Any) -> Flow:
@@ -170,6 +169,8 @@ def _answered(margins: Flow, told: Any, model: Any, scope: Scope) -> list[Head]:
         return [Head(core=margins, label={"rule": "largest"}, scores=scores)]
     if name == "binary:hinge" and (classifies or alone):
         return [Head(core=margins, label={"rule": "above", "at": 0.0, "strict": True})]
+    if name == "binary:logitraw" and classifies:  # which takes margins for chances
+        return [Head(core=margins, label={"rule": "above", "at": 0.5, "strict": True})]
     if name in SIGMOIDS and (classifies or (alone and name == "binary:logistic")):
         chances = on(on(margins, "sigmoid"), "round")
         return [
@@ -185,5 +186,5 @@ LINKS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PLAIN, ()),
     **dict.fromkeys(POWERS[:-1], ("power", "round")),
     "reg:squaredlogerror": (),
-    "reg:logistic": ("sigmoid", "round"),
+    **dict.fromkeys(SIGMOIDS, ("sigmoid", "round")),
 }

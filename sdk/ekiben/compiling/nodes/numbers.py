@@ -119,18 +119,31 @@ class Round(Of):
 
 
 class Gaps(Of):
-    """Let a number that stands for a gap be one."""
+    """Let a number that stands for a gap be one; where it is `narrow`, every number that 32 bits round to it."""
 
-    def __init__(self, of: Node, marker: float) -> None:
+    def __init__(self, of: Node, marker: float, narrow: bool | None) -> None:
         super().__init__(of)
-        self._marker = marker
+        self._low, self._high = rounded_to(marker) if narrow else (marker, marker)
 
     def row(self, values: Values) -> Sequence[float]:
-        marker = self._marker
-        return [NAN if value == marker else value for value in self._row(values)]
+        low, high = self._low, self._high
+        return [NAN if low <= value <= high else value for value in self._row(values)]
 
     def apply(self, matrix: Array) -> Array:
-        return np.where(matrix == self._marker, np.nan, matrix)
+        return np.where((matrix >= self._low) & (matrix <= self._high), np.nan, matrix)
+
+
+def rounded_to(number: float) -> tuple[float, float]:
+    """Give the least and the largest number of 64 bits that 32 bits round to a number, which is one of theirs.
+
+    >>> rounded_to(-999.0)
+    (-999.000030517578, -998.999969482422)
+    """
+    near = np.float32(number)
+    ends = [(float(near) + float(np.nextafter(near, np.float32(end)))) / 2 for end in (-np.inf, np.inf)]
+    if near.view(np.uint32) % 2:  # the middle rounds to the even one of both
+        ends = [float(np.nextafter(end, number)) for end in ends]
+    return ends[0], ends[1]
 
 
 class Steps(ByRow):
