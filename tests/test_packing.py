@@ -17,6 +17,7 @@ from sklearn import metrics
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestRegressor, VotingRegressor
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -728,6 +729,13 @@ def test_a_package_of_xgboost_from_before_it_had_settings_still_answers_and_expl
     for one in trees.explain(trees.example_frame):
         assert one.method == "tree-path-dependent"
         assert one.base_value + sum(one.contributions.values()) == pytest.approx(one.value, abs=1e-5)
+
+
+def test_a_model_that_answers_fewer_rows_than_it_is_asked_is_refused():
+    texts = pd.Series(["a red bike", "no bike", "a dog", "a red dog", "two dogs", "none"])
+    model = make_pipeline(FunctionTransformer(), CountVectorizer(), LogisticRegression()).fit(texts, [1, 1, 0, 0, 0, 0])
+    with pytest.raises(UnsupportedModelError, match=r"an answer for each row\. Got 1 for 5 rows"):
+        ek.pack(model, name="bikes", reference=texts)
 
 
 def test_texts_of_one_form_are_probed_by_their_form():

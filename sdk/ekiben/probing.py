@@ -66,8 +66,20 @@ def _outputs(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Sche
     few = tables.as_frame({name: reference[name].head(5) for name in learnt.names}, learnt)
     with answering():
         outputs = adapter.outputs(model, few)
-        ask(adapter, model, few)
+        _answers_each(ask(adapter, model, few), len(few))
     return outputs
+
+
+def _answers_each(answers: tuple[Answers, ...], n_rows: int) -> None:
+    """See that each row was answered: what takes texts takes a frame for the names of its columns."""
+    for answered in answers:
+        parts = (answered.labels, answered.scores, answered.values)
+        n = next((len(part) for part in parts if part is not None), n_rows)
+        if n != n_rows:
+            raise UnsupportedModelError(
+                f"The model must give an answer for each row. Got {n} for {n_rows} rows of the 'reference'. "
+                "Let a step that takes texts be the first, or stand in a ColumnTransformer, by the name of its column."
+            )
 
 
 @contextmanager

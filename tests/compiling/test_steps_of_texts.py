@@ -3,16 +3,24 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import make_column_transformer
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.decomposition import TruncatedSVD
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, chi2
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import murmurhash3_32
 
+from ekiben import models
 from ekiben.compiling import NoPlan
 from ekiben.compiling.nodes.texts import murmur
 from plan_trials import translated, tried
@@ -88,6 +96,35 @@ def test_a_text_becomes_the_numbers_of_its_library(name, tmp_path):
     for i, (head, y) in enumerate(heads):
         model = make_pipeline(STEPS[name], head).fit(X["text"], y)
         assert "native" not in tried(model, X, tmp_path / str(i), more=MORE)
+
+
+def parted(head):
+    return make_pipeline(TfidfVectorizer(), head)
+
+
+INNER = {
+    "a union": make_pipeline(make_union(TfidfVectorizer(), CountVectorizer(analyzer="char")), LogisticRegression()),
+    "a union behind a step": make_pipeline(
+        make_union(make_pipeline(CountVectorizer(), TfidfTransformer()), HashingVectorizer(n_features=8)), LinearSVC()
+    ),
+    "calibrated": CalibratedClassifierCV(parted(LinearSVC()), cv=2),
+    "one against the rest": OneVsRestClassifier(parted(LogisticRegression())),
+    "a vote": VotingClassifier([("none", "drop"), ("a", parted(LogisticRegression())), ("b", parted(MultinomialNB()))]),
+    "a vote beside none": VotingClassifier([("none", DummyClassifier()), ("a", parted(LogisticRegression()))]),
+    "a stack": StackingClassifier([("a", parted(LogisticRegression())), ("b", parted(MultinomialNB()))], cv=2),
+    "another threshold": TunedThresholdClassifierCV(parted(LogisticRegression()), cv=2),
+    "searched": GridSearchCV(parted(LogisticRegression()), {"logisticregression__C": [1.0, 9.0]}, cv=2),
+    "another target": TransformedTargetRegressor(parted(Ridge()), func=np.log1p, inverse_func=np.expm1),
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_texts_reach_a_vectoriser_wherever_it_stands(name, tmp_path):
+    model = INNER[name].fit(X["text"], BIKE)
+    assert "native" not in tried(model, X, tmp_path, more=MORE)
+    (answers,) = models.find(model).answers(model, X)
+    found = answers.values if answers.labels is None else answers.labels
+    np.testing.assert_array_equal(found, model.predict(X["text"]))
 
 
 def test_a_text_may_stand_beside_other_columns(tmp_path):

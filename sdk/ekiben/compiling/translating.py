@@ -85,9 +85,11 @@ class Scope:
 
     def frame(self) -> Flow:
         """Give the whole frame, as the first step meets it: a matrix where the model was fitted on one, or a series of texts."""
+        from ekiben.models.sklearn import first_step  # what packs needs it, and what serves does not
+
         made = self.columns(self.schema.names)
         nameless = hasattr(self.model, "n_features_in_") and not hasattr(self.model, "feature_names_in_")
-        flat = made.width == 1 and hasattr(_first(self.model), "build_analyzer")
+        flat = made.width == 1 and hasattr(first_step(self.model), "build_analyzer")
         return replace(made, frame=made.raw or not nameless, flat=flat)
 
     def columns(self, names: Sequence[str]) -> Flow:
@@ -112,12 +114,6 @@ class Scope:
             return flow
         self.shared.append(flow.doc)
         return replace(flow, doc={"op": "shared", "number": len(self.shared) - 1})
-
-
-def _first(model: Any) -> Any:
-    """Find the step that meets the rows."""
-    model = getattr(model, "best_estimator_", model)
-    return _first(model.steps[0][1]) if hasattr(model, "steps") else model
 
 
 def _only(chosen: Sequence[bool]) -> list[int] | None:

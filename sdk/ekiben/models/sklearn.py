@@ -198,7 +198,7 @@ def _parts(model: Any) -> Iterator[Any]:
 
 def _input(model: Any, frame: pd.DataFrame) -> Any:
     """Give a model what it was fitted on: texts, records, an array without names, or the frame."""
-    first = _first(model)
+    first = first_step(model)
     if hasattr(first, "build_analyzer") and len(frame.columns) == 1:
         return frame.iloc[:, 0]
     if type(first).__name__ == "DictVectorizer":
@@ -208,11 +208,22 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
     return frame.to_numpy() if nameless and numeric else frame
 
 
-def _first(model: Any) -> Any:
-    """Find the step that meets the rows."""
-    if hasattr(model, "best_estimator_"):
-        return _first(model.best_estimator_)
-    return _first(model.steps[0][1]) if hasattr(model, "steps") else model
+AROUND = ("best_estimator_", "estimator", "regressor")
+BESIDE = ("transformer_list", "estimators")
+
+
+def first_step(model: Any) -> Any:
+    """Find the step that meets the rows; where several do, in a union or a committee, the first that parts texts."""
+    found = [first_step(inner) for inner in _inner(model)]
+    return next((step for step in found if hasattr(step, "build_analyzer")), found[0] if found else model)
+
+
+def _inner(model: Any) -> list[Any]:
+    """Give the estimators within a model that meet what it meets."""
+    steps = [step for _, step in getattr(model, "steps", ()) if hasattr(step, "get_params")][:1]
+    around = [getattr(model, name, None) for name in AROUND]
+    beside = [step for name in BESIDE for _, step in getattr(model, name, None) or ()]
+    return steps or [step for step in (*around, *beside) if hasattr(step, "get_params")]
 
 
 def _dense(data: Any, absent: float) -> Array:
