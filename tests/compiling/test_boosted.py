@@ -148,6 +148,21 @@ def test_a_number_at_the_edge_of_zero_is_zero_to_lightgbm(tmp_path):
     assert_equal(model, rows, tmp_path / "plan", within=1e-12, asked=pd.DataFrame({"gain": near, "age": 0.0}))
 
 
+@pytest.mark.parametrize("holes", [True, False])
+def test_a_zero_that_stands_for_a_gap_is_one_to_lightgbm(holes, gappy, tmp_path):
+    rows, target = gappy
+    rows = rows if holes else rows.fillna(0.0)
+    rows = rows.assign(drawn=np.where(np.arange(len(rows)) % 3, np.arange(len(rows)) - 200.0, 0.0))
+    model = lightgbm.LGBMClassifier(zero_as_missing=True, **QUIET).fit(rows, target)
+    near = float(np.float32(1e-35))
+    values = [0.0, -0.0, near, -near, np.nextafter(near, 1), np.nextafter(-near, -1), 1e-30, -1e-30, np.nan][
+        : 9 if holes else 8
+    ]
+    asked = [rows.head(6).assign(**{name: each}) for name in rows for each in values]
+    plan = assert_equal(model, rows, tmp_path / "plan", within=1e-12, asked=pd.concat(asked, ignore_index=True))
+    assert "gaps" in str(plan.document)
+
+
 def test_a_split_of_what_is_there_from_what_is_missing_is_compiled(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(rng.normal(size=(300, 2)), columns=["debt", "age"])
@@ -203,7 +218,6 @@ def test_what_trees_do_otherwise_says_why(gappy):
     whole = rows.fillna(0.0)
     cases = [
         (xgboost.XGBRegressor(multi_strategy="multi_output_tree", n_estimators=2).fit(rows, two), "every target"),
-        (lightgbm.LGBMRegressor(zero_as_missing=True, **QUIET).fit(whole, target), "zeros for gaps"),
         (lightgbm.LGBMRegressor(linear_tree=True, **QUIET).fit(whole, target), "linear models"),
         (lightgbm.LGBMClassifier(pred_early_stop=True, **QUIET).fit(rows, target), "early"),
     ]

@@ -133,7 +133,7 @@ OPS: dict[str, Build] = {
     "ellipsoids": plain(classes.Ellipsoids, "means", "axes", "add", "prior"),
     "exceeds": plain(cutting.Exceeds, "threshold"),
     "fill": plain(columns.Fill, "fill"),
-    "gaps": plain(numbers.Gaps, "marker", "narrow"),
+    "gaps": plain(numbers.Gaps, "marker", "narrow", "within"),
     "impute": plain(numbers.Impute, "fill", "missing", "keep", "told"),
     "is_missing": plain(cutting.IsMissing, "keep", "refused"),
     "join": on_parts(columns.Join),

@@ -39,7 +39,10 @@ def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     n_targets = int(told["num_tree_per_iteration"])
     placed, splits = _placed(flow, booster, scope), Splits()
     placed = numeric(codes(placed, _categories(placed, booster, scope), scope), model)
-    found = [_tree(_lines(text), i % n_targets, splits, placed.width) for i, text in enumerate(grown)]
+    texts = [_lines(text) for text in grown]
+    if any(map(_takes_zeros, texts)):
+        placed = _without_zeros(placed, texts)
+    found = [_tree(told, i % n_targets, splits, placed.width) for i, told in enumerate(texts)]
     placed, found = splits.put(placed, found)
     forest = grow(found, n_features=placed.width, n_targets=n_targets, strict=False, bits=64)
     margins = decided = trees(placed, forest, narrow=False)
@@ -133,9 +136,23 @@ def _children(text: str, n_nodes: int) -> Array:
 def _missing_left(kind: Array, threshold: Array) -> Array:
     """Tell where a missing number goes: to the side that was learnt, or to that of 0 where the node knows no gaps."""
     takes, default, zero = kind >> 2 & 3, (kind & DEFAULT_LEFT) > 0, threshold >= 0
-    if ((takes == ZEROS) & (default != zero)).any():
-        raise NoPlan("LightGBM takes zeros for gaps")
-    return np.where(takes == NANS, default, zero).astype(np.int64)
+    return np.where(takes == NO_GAPS, zero, default).astype(np.int64)
+
+
+def _takes_zeros(told: Mapping[str, str]) -> bool:
+    """Tell whether a tree sends zeros, which stand for gaps, to another side than the threshold does."""
+    if "threshold" not in told:
+        return False
+    kind, threshold = _integers(told["decision_type"]), _thresholds(told["threshold"])
+    return bool(((kind >> 2 & 3 == ZEROS) & (((kind & DEFAULT_LEFT) > 0) != (threshold >= 0))).any())
+
+
+def _without_zeros(flow: Flow, texts: Sequence[Mapping[str, str]]) -> Flow:
+    """Let zeros be the gaps that they stand for; a node that knows no gaps sends these to the side of 0."""
+    kinds = [_integers(told.get("decision_type", "")) for told in texts]
+    if any(((kind & CATEGORICAL) > 0).any() or (kind >> 2 & 3 == NANS).any() for kind in kinds):
+        raise NoPlan("LightGBM takes zeros for gaps beside categories")
+    return on(flow, "gaps", marker=0.0, within=ZERO)
 
 
 def _counts(told: Mapping[str, str], name: str, n: int) -> Array:

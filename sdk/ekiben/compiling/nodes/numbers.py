@@ -119,11 +119,12 @@ class Round(Of):
 
 
 class Gaps(Of):
-    """Let a number that stands for a gap be one; where it is `narrow`, every number that 32 bits round to it."""
+    """Let a number that stands for a gap be one; where it is `narrow`, every number that 32 bits round to it, or all `within` so much."""
 
-    def __init__(self, of: Node, marker: float, narrow: bool | None) -> None:
+    def __init__(self, of: Node, marker: float, narrow: bool | None, within: float | None) -> None:
         super().__init__(of)
-        self._low, self._high = rounded_to(marker) if narrow else (marker, marker)
+        around = 0.0 if within is None else within
+        self._low, self._high = rounded_to(marker) if narrow else (marker - around, marker + around)
 
     def row(self, values: Values) -> Sequence[float]:
         low, high = self._low, self._high
