@@ -25,7 +25,7 @@ def translated(model, X):
 def tried(model, X, folder, more=(), atol=1e-12):
     """Write and read the plan of a model, and see that it answers every row that the model answers, and as it does."""
     signature = signed(model, X)
-    document = compiling.translate(model, signature)
+    document = compiling.translate(model, signature, X)
     compiling.write(folder, document)
     plan = compiling.load(folder, signature.inputs, signature.outputs, model=lambda: model)
     rows = tables.as_rows(X.head(25))

@@ -208,8 +208,8 @@ def test_a_plan_that_differs_is_refused_and_the_model_serves_itself(people, prep
     rows, risk = people
     right = compiling.translate
 
-    def wrong(model, signature):
-        document = right(model, signature)
+    def wrong(model, signature, reference):
+        document = right(model, signature, reference)
         document["outputs"][0]["core"]["intercept"] = document["outputs"][0]["core"]["intercept"] + 1e-3
         return document
 

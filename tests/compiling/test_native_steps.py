@@ -63,6 +63,10 @@ def doubled_age(X):
     return X[["Age"]] * 2
 
 
+def months(X):
+    return pd.DataFrame({"month": pd.to_datetime(X["day"]).dt.month.astype(float)})
+
+
 STEPS = {
     "a class": (make_pipeline(Ratio(), columns("old")), ["Ratio"]),
     "a function": (make_pipeline(FunctionTransformer(Ratio().transform), columns("old")), ["FunctionTransformer"]),
@@ -251,3 +255,12 @@ def test_a_frame_of_dates_is_read_by_a_step_of_ones_own(tmp_path):
     parts = FunctionTransformer(lambda X: pd.DataFrame({"month": X["day"].dt.month.astype(float), "n": X["n"]}))
     model = make_pipeline(parts, StandardScaler(), LogisticRegression()).fit(days, BAD)
     assert tried(model, days, tmp_path)["native"] == ["FunctionTransformer"]
+
+
+def test_a_step_that_takes_texts_of_one_form_is_tried_at_one_that_was_seen(tmp_path):
+    days = pd.date_range("2024-01-01", periods=300).strftime("%Y-%m-%d")
+    rows = WHOLE.assign(day=days.astype(object))
+    columns = make_column_transformer((FunctionTransformer(months), ["day"]), remainder=StandardScaler())
+    model = make_pipeline(columns, LogisticRegression()).fit(rows, BAD)
+    document = tried(model, rows, tmp_path, more=[{"day": "2031-12-31"}, {"day": "no day"}])
+    assert document["native"] == ["FunctionTransformer"]

@@ -20,7 +20,7 @@ from ekiben.compiling.nodes import Coded, Doc, Node, Row, Table, finite, finite_
 from ekiben.compiling.plans import NO_ANSWER, Choosing, Grown, Plan, Sums, load
 from ekiben.compiling.translating import Head, NoPlan, Scope
 from ekiben.errors import IntegrityError, MissingExtraError
-from ekiben.schema import PARTS, Column, Signature
+from ekiben.schema import PARTS, Column, Schema, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +59,15 @@ __all__ = [
 TOO_SLOW = 1.5  # times the model's own row: well apart, so that the same model is compiled or not each time
 
 
-def translate(model: Any, signature: Signature) -> Doc:
+def translate(model: Any, signature: Signature, reference: pd.DataFrame | None = None) -> Doc:
     """Turn a fitted model into the document of a plan.
+
+    Parameters
+    ----------
+    model, signature
+        The fitted model, what it takes and what it answers.
+    reference
+        Rows that fit the contract: steps without a node try themselves at texts of theirs.
 
     Raises
     ------
@@ -83,7 +90,8 @@ def translate(model: Any, signature: Signature) -> Doc:
     from ekiben.compiling.heads import heads  # what packs needs them, and what serves does not
     from ekiben.compiling.native import gains
 
-    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, heads=heads)
+    seen = {} if reference is None else _texts(reference, signature.inputs)
+    scope = Scope(schema=signature.inputs, model=model, outputs=signature.outputs, seen=seen, heads=heads)
     found = _heads(model, scope)
     answered = [{part for part in PARTS if getattr(head, part) is not None} for head in found]
     if len(found) != len(signature.outputs) or any(
@@ -97,6 +105,12 @@ def translate(model: Any, signature: Signature) -> Doc:
     if not gains(document):
         raise NoPlan("every step would be asked itself")
     return {**document, "native": list(scope.native)}
+
+
+def _texts(reference: pd.DataFrame, contract: Schema) -> dict[str, Any]:
+    """Give the first text of each column that holds some."""
+    held = {column.name: reference[column.name].dropna() for column in contract.columns if column.kind == "text"}
+    return {name: texts.iloc[0] for name, texts in held.items() if len(texts)}
 
 
 def _heads(model: Any, scope: Scope) -> list[Head]:
@@ -159,7 +173,7 @@ def compiled(
         Gives texts that a column has not seen, for one that it has.
     """
     try:
-        write(folder, translate(model, signature))
+        write(folder, translate(model, signature, reference))
         plan = load(folder, signature.inputs, signature.outputs, model=lambda: model)
         certificate = certify(plan, ask, signature.inputs, reference, unseen)
     except NoPlan as reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def _tried(doc: Doc, flow: Flow, scope: Scope, reason: NoPlan) -> Flow:
     """Let the step answer one row, to see how wide its answer is and what it holds."""
     try:
         if "names" in doc:
-            given = example(Schema(columns=tuple(scope.column(name) for name in doc["names"])))
+            given = example(Schema(columns=tuple(scope.column(name) for name in doc["names"])), scope.seen)
         else:
             given = _matrix(doc, flow.width)
         found = transformed([reached(scope.model, path) for path in doc["paths"]], given, doc)
@@ -116,15 +116,15 @@ def _column(name: str, values: pd.Series[Any]) -> Column | None:
     return replace(MADE, name=name, kind="text", dtype=dtype, missing="na")
 
 
-def example(schema: Schema) -> pd.DataFrame:
-    """Make a frame of one row that fits a contract, as far as the contract shows what one holds."""
-    return tables.as_frame({column.name: [_value(column)] for column in schema.columns}, schema)
+def example(schema: Schema, seen: Mapping[str, Any]) -> pd.DataFrame:
+    """Make a frame of one row that fits a contract: texts of which it lists none are those that were seen."""
+    return tables.as_frame({column.name: [_value(column, seen)] for column in schema.columns}, schema)
 
 
-def _value(column: Column) -> Any:
+def _value(column: Column, seen: Mapping[str, Any]) -> Any:
     if column.categories:
         return column.categories[0]
-    empty: dict[str, Any] = {"text": "text", "boolean": False, "number": 1.0, "integer": 1}
+    empty: dict[str, Any] = {"text": seen.get(column.name, "text"), "boolean": False, "number": 1.0, "integer": 1}
     if column.low is not None:
         return int(column.low) if column.kind == "integer" else column.low
     return empty.get(column.kind)

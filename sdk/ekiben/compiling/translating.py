@@ -80,6 +80,7 @@ class Scope:
     heads: HeadTranslator  # how a model within another one is translated
     model: Any = None
     outputs: Sequence[Output] = ()
+    seen: Mapping[str, Any] = field(default_factory=dict)  # a value of each column that holds texts
     shared: list[Doc] = field(default_factory=list)
     native: list[str] = field(default_factory=list)  # the classes of the steps that are asked themselves
 

@@ -87,7 +87,9 @@ class Context:
         """The plan of the model made anew, with what its files do not hold; None where it has none."""
         signature = Signature(inputs=self.schema, task="other", outputs=self.outputs)
         try:
-            return Plan(translate(self.live, signature), self.schema, self.outputs, model=lambda: self.live)
+            return Plan(
+                translate(self.live, signature, self.reference), self.schema, self.outputs, model=lambda: self.live
+            )
         except NoPlan:
             return None
 
