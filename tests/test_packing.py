@@ -16,6 +16,7 @@ import pytest
 from sklearn import metrics
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.decomposition import SparsePCA
 from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
@@ -736,6 +737,14 @@ def test_a_model_that_answers_fewer_rows_than_it_is_asked_is_refused():
     model = make_pipeline(FunctionTransformer(), CountVectorizer(), LogisticRegression()).fit(texts, [1, 1, 0, 0, 0, 0])
     with pytest.raises(UnsupportedModelError, match=r"an answer for each row\. Got 1 for 5 rows"):
         ek.pack(model, name="bikes", reference=texts)
+
+
+def test_a_model_that_answers_no_row_by_itself_is_refused():
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4)), columns=list("abcd"))
+    parts = SparsePCA(2, random_state=0)  # which makes a vector of one row, and not a matrix
+    model = make_pipeline(ColumnTransformer([("parts", parts, list("abcd"))]), LinearRegression()).fit(rows, rows["a"])
+    with pytest.raises(SpecError, match=r"must answer a row by itself.* there came ValueError"):
+        ek.pack(model, name="flat", reference=rows)
 
 
 def test_texts_of_one_form_are_probed_by_their_form():

@@ -67,6 +67,13 @@ def _outputs(model: Any, adapter: Adapter, reference: pd.DataFrame, learnt: Sche
     with answering():
         outputs = adapter.outputs(model, few)
         _answers_each(ask(adapter, model, few), len(few))
+    try:
+        _answers_each(ask(adapter, model, few.head(1)), 1)
+    except Exception as reason:
+        raise SpecError(
+            f"The model must answer a row by itself, as a service is asked. It answers {len(few)} rows together, and of one "
+            f"there came {type(reason).__name__}: {reason}. Replace the step that takes no single row."
+        ) from reason
     return outputs
 
 
