@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier, StackingClassifier, VotingClassifier
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from ekiben import compiling
+from ekiben import compiling, models
 from ekiben.compiling import NoPlan
 from ekiben.errors import PlanError
 from plan_trials import signed, translated, tried
@@ -264,3 +264,12 @@ def test_a_step_that_takes_texts_of_one_form_is_tried_at_one_that_was_seen(tmp_p
     model = make_pipeline(columns, LogisticRegression()).fit(rows, BAD)
     document = tried(model, rows, tmp_path, more=[{"day": "2031-12-31"}, {"day": "no day"}])
     assert document["native"] == ["FunctionTransformer"]
+
+
+@pytest.mark.parametrize("step", [DictVectorizer(sparse=False), FeatureHasher(n_features=16)])
+def test_records_reach_the_step_that_takes_them_in_a_committee_too(step):
+    rows = X[["Home", "Age"]].fillna({"Home": "none"})
+    model = make_pipeline(step, LogisticRegression(max_iter=300))
+    vote = VotingClassifier([("a", model), ("b", model)], voting="soft").fit(rows.to_dict("records"), BAD)
+    (answers,) = models.find(vote).answers(vote, rows)
+    np.testing.assert_array_equal(answers.scores, vote.predict_proba(rows.to_dict("records")))

@@ -201,7 +201,7 @@ def _input(model: Any, frame: pd.DataFrame) -> Any:
     first = first_step(model)
     if hasattr(first, "build_analyzer") and len(frame.columns) == 1:
         return frame.iloc[:, 0]
-    if type(first).__name__ == "DictVectorizer":
+    if type(first).__name__ == "DictVectorizer" or getattr(first, "input_type", None) == "dict":  # or a FeatureHasher
         return frame.to_dict("records")
     nameless = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
     numeric = all(dtype.kind in "iufb" for dtype in frame.dtypes)
