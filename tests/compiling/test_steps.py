@@ -380,6 +380,14 @@ def test_a_category_that_another_integer_is_rounded_to_is_left_to_its_step():
     assert translated(fitted(step, linear(), numbers, np.arange(30) % 3 == 0), numbers)["native"] == ["OneHotEncoder"]
 
 
+def test_an_encoder_of_large_integers_is_not_asked_behind_a_step():
+    numbers = pd.DataFrame({"number": np.array([2**53, 2**53 + 2, 8] * 10)})
+    steps = SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
+    model = make_pipeline(*steps, linear()).fit(numbers, np.arange(30) % 3 == 0)
+    with pytest.raises(NoPlan, match="more than 53 bits"):
+        translated(model, numbers)
+
+
 def test_numbers_of_sixteen_bits_have_no_plan():
     X = (WHOLE[["Time", "Age"]]).astype("float16")
     with pytest.raises(NoPlan, match="there are numbers of 16 bits"):

@@ -49,6 +49,11 @@ def _asked(step: Any, flow: Flow, path: list[str], reason: NoPlan) -> Doc:
     names = getattr(step, "feature_names_in_", None)
     if flow.raw or flow.sparse or flow.wide or flow.dtype != "float64" or (flow.frame and names is None):
         raise reason
+    if any(
+        np.asarray(each).dtype.kind in "iu" and (np.abs(each) >= 2**53).any()
+        for each in getattr(step, "categories_", ())
+    ):
+        raise reason  # which integer it is, 64 bits of a float do not tell
     return {
         **doc,
         "of": flow.doc,
