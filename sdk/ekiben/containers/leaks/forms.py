@@ -16,6 +16,14 @@ _KEYS = re.compile(rb"key|sign|salt|pepper|hmac|cipher|crypt|auth|hook|seed|toke
 _DIGESTS = re.compile(
     rb"sha|digest|hash|md5|crc|checksum|etag|commit|revision|version|uuid|guid|\bid\b|_id$|fingerprint|serial|model|data"
 )
+_DIGIT, _LETTER, _PARTS = re.compile(rb"[0-9]+"), re.compile(rb"[A-Za-z]"), re.compile(rb"[_.-]+")
+MOST_NUMBERS = 2  # that a name holds apart
+# A word, or several in one as code writes them, each with a number at most: `oauth2Token`, `Base64Url`, `utf8`.
+_WORDED = re.compile(rb"[A-Za-z]?[a-z]*\d{0,4}(?:[A-Z][a-z]*\d{0,4})*|\d{1,4}[a-z]{1,3}")
+_VERSION = re.compile(rb"[<>=~^v]*\d+(?:\.\d+)+[\w.+-]*|\d{4}-\d\d-\d\d(?:T\S*)?")
+_CODE = re.compile(
+    rb"\.\.\.|[()\[\]{}<>\"'`\\$=]|^[./~%*&-]|://|^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^(?:[\w.-]{0,20}/){2}|^[\w.-]+/[\w.-]+$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,20 @@ def is_value(match: re.Match[bytes]) -> bool:
     return is_whole and _NAMES.fullmatch(value) is None and re.search(rb"[0-9!@#%^&*]", value) is not None
 
 
+def is_password(match: re.Match[bytes]) -> bool:
+    """Tell whether a value looks like a password: letters and digits that make no name, number of a version, place or code."""
+    value = match["value"]
+    if not _DIGIT.search(value) or not _LETTER.search(value) or _CODE.search(value) or _VERSION.fullmatch(value):
+        return False
+    is_named = all(_WORDED.fullmatch(part) for part in _PARTS.split(value))
+    return not is_named or (len(_DIGIT.findall(value)) > MOST_NUMBERS and not _PARTS.search(value))
+
+
+def is_login(match: re.Match[bytes]) -> bool:
+    """Tell whether what stands before the host of an address looks like a password: letters, and digits."""
+    return _DIGIT.search(match["value"]) is not None and _LETTER.search(match["value"]) is not None
+
+
 def _bits(value: bytes) -> float:
     """Measure Shannon's entropy of a letter, in bits."""
     n = len(value)
@@ -109,6 +131,19 @@ OPEN = r"(?:(?<![A-Za-z0-9_.-])|(?<=[zZ\x8c\xda\xfa][A-Za-z0-9_.-]))"
 SHUT = r"(?![A-Za-z0-9_])"
 # No passenger, no tokenizer and no number of tokens.
 WORDS = (
-    r"(?:pass(?:_?word|wort|wd|_?phrase|(?!_?[a-z]))|secret|token(?!iz|s|_?(?:count|usage|type|len|limit|index|id)s?\b)"
+    r"(?:pass(?:_?word|wort|wd|_?phrase|(?<!by.{4})(?<!com.{4})(?<!sur.{4})(?<!over.{4})(?!_?[a-z]))|secret|token(?!iz|s|_?(?:count|usage|type|len|limit|index|id)s?\b)"
     r"|api[_-]?key|access[_-]?key|auth[_-]?key|credentials?|private[_-]?key|account[_-]?key)"
+)
+# Names of what tells of a secret, and is none: where it lies, what it is called, of what kind it is.
+ASIDE = "".join(
+    rf"(?<!{word})"
+    for word in (
+        *("name", "file", "path", "url", "uri", "endpoint", "type", "kind", "hash", "alg", "algorithm", "scheme"),
+        *("version", "header", "helper", "issued", "rotated", "prefix", "format"),
+    )
+)
+# Values that no password is: types, versions, dates, places of files, other names of YAML, what stands for a word in texts.
+NO_VALUE = (
+    r"(?!u?(?:int|float)\d|sha\d|utf-?\d|md5\b|(?:true|false|none|null)\b|(?:base64|oauth2|u?int\d+|float\d+|utf8)[a-z]*[;,]?[ \t]*\r?$"
+    r"|\*[A-Za-z_]|v?\d+(?:\.\d+)+(?![^\s;,])|\d{4}-\d\d-\d\d(?![^\sT])|(?:\.{0,2}/)?(?:[a-z_.-]+/)+[a-z_.-]+\d{0,2}[ \t]*\r?(?:$|#))"
 )

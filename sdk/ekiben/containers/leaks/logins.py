@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leaks.forms import WORDS, is_mixed, is_random, is_value, rule
+from ekiben.containers.leaks.forms import ASIDE, NO_VALUE, WORDS, is_mixed, is_random, is_value, rule
 
-# What documents of libraries write where a password would stand.
-_EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
+# What documents of libraries write where a password would stand, also when it is turned by 13 letters.
+_EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|cnffjbeq|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 # No control character, and three letters at least: two may be how marshal begins the next text.
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
 
 _TELLING = rf"[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}"  # bounded: a name may have no end
-_ITSELF = r"(?<!_name)(?<!_file)(?<!_path)(?<!_url)(?<!_uri)"  # and not what tells where a secret is
 _MANY = "pass secret token key credential"
 _LOGIN = "a password or token"
 # A value that only names another one: a variable of the environment, a field, a part of an object.
-_NAME = r"(?:(?-i:[A-Z]+(?:_[A-Z]+)+)|(?:[a-z]+[_.-])*(?:password|token|secret|api_?key|credentials?)s?)[\"']"
+_NAME = r"(?:(?-i:[A-Z]+(?:_[A-Z]+)+)|(?:[a-z]+[_.-])*(?:password|token|secret|api_?key|credentials?)s?\d?)[\"']"
 _TEXT = rf"[\"'](?![${{<%]|{_NAME})[^\"'\s]{{6,200}}[\"']"  # a value in quotes
 _VALUE = r"(?=\S*\d)(?![$<{%\"'(\[./-])[^\s\"'()\[\]{}$<>,;]{6,200}"  # one without, that no word of a language is
 
@@ -28,8 +27,8 @@ LOGINS = (
         _LOGIN,
         _MANY,
         r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
-        rf"(?i)(?<![a-z0-9]){_TELLING}{_ITSELF}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}})\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
-        rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*])(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
+        rf"(?i)(?<![a-z0-9]){_TELLING}{ASIDE}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}}|\[[A-Z]+\])\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
+        rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}{ASIDE}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*]){NO_VALUE}(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
         rf"(?i)[\"']{_TELLING}[\"']\s*\]\s*=\s*{_TEXT}",
         rf"(?i)(?<![a-z0-9]){_TELLING}[\"')\]]{{0,3}}\s*(?:\bor\b|\|\||\?\?)\s*(?=[\"'][^\"'\s]*\d){_TEXT}",
         rf"(?i)\bvariable\s+[\"']?{_TELLING}[\"']?\s*\{{[^{{}}]{{0,200}}?\bdefault\s*=\s*{_TEXT}",
@@ -104,7 +103,7 @@ LOGINS = (
         check=is_random,
     ),
     rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
-    rule("an address with a password", "://", rf"{_USER}{_AFTER}", mild=True),
+    rule("an address with a password", "://", rf"{_USER}(?!(?i:password@host)){_AFTER}", mild=True),
     rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
     rule("a login of .netrc", "default", r"^default\s+login\s+\S+\s+password\s+\S+", mild=True),
     rule(

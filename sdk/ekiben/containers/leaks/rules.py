@@ -5,12 +5,14 @@ from __future__ import annotations
 from ekiben.containers.leaks.forms import rule
 from ekiben.containers.leaks.keys import KEYS
 from ekiben.containers.leaks.logins import LOGINS
+from ekiben.containers.leaks.settings import SETTINGS
 
 # A path begins where no name stands before it, or but the letter that pickle and marshal write as its length.
 _ROOT = r"(?:(?<![\w.)}*-])|(?<=[zZ\x8c\xda\xfa]\w))"
 # Of file systems that many machines share, and of those that build.
 _BEFORE_HOME = (
-    r"(?:(?<=\.\.)|(?<=/Workspace)|(?<=/export)|(?<=/data)|(?<=/nfs)|(?<=/net)|(?<=/srv)|(?<=/gpfs)|(?<=/lustre))"
+    r"(?:(?<=\.\.)|(?<=/Workspace)|(?<=/export)|(?<=/data)|(?<=/nfs)|(?<=/net)|(?<=/srv)|(?<=/gpfs)|(?<=/lustre)"
+    r"|(?<=/var)|(?<=/usr)|(?<=/System/Volumes/Data)|(?<=/cygdrive/[A-Za-z])|(?<=^/[A-Za-z])|(?<=[\s\"'=:]/[A-Za-z]))"
 )
 _PRIVATE = r"(?:internal|local|corp|lan|intranet|intra|localdomain|home\.arpa)"
 
@@ -51,8 +53,8 @@ PLACES = (
     rule("a git remote", "[remote [submodule", r"\[(?:remote|submodule) \\?\"[^\"\\]+\\?\"\]", mild=True),
     rule(
         "a path of a machine",
-        "/home/ /users/",
-        rf"(?:{_ROOT}|{_BEFORE_HOME})/(?:home|Users|users)/(?!bentoml\b|\$|<|\{{)[A-Za-z0-9_][\w.@-]*(?:/|$|[\"'\s])",
+        "/home/ /users/ /homes/",
+        rf"(?:{_ROOT}|{_BEFORE_HOME})/(?:homes?|Users|users)/(?!bentoml\b|\$|<|\{{)[A-Za-z0-9_][\w.@-]*(?:/|$|[\"'\s])",
         mild=True,
     ),
     rule(
@@ -76,7 +78,7 @@ PLACES = (
     rule(
         "a path of a machine",
         ":\\",
-        r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings|projects|repos|src|work|workspace|Jenkins|agent|a)\\{1,2}\w",
+        r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:Users|users|Documents and Settings|projects|repos|src|work|workspace|Jenkins|agent|a)\\{1,2}\w",
         mild=True,
     ),
     rule(
@@ -158,5 +160,5 @@ PLACES = (
     ),
 )
 
-RULES = KEYS + LOGINS + PLACES
+RULES = KEYS + LOGINS + SETTINGS + PLACES
 SURE = tuple(rule for rule in RULES if not rule.mild)  # those that a library is asked of too
