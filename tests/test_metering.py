@@ -75,3 +75,10 @@ def test_what_one_worker_counts_another_shows(tmp_path):
     found = shown(more, **environment)
     assert found['ekiben_answers_total{arm="champion",code="ok",endpoint="predict"}'] == "10.0"
     assert found['ekiben_seconds_count{arm="champion",endpoint="predict"}'] == "10.0"
+
+
+def test_what_an_alert_waits_for_is_there_before_it_first_happens():
+    found = shown("meter.expect({'challenger': ['job', 'home']})")
+    assert found['ekiben_unseen_total{arm="challenger",column="home"}'] == "0.0"
+    assert found['ekiben_answers_total{arm="",code="not_recorded",endpoint="predict"}'] == "0.0"
+    assert found['ekiben_answers_total{arm="challenger",code="not_recorded",endpoint="explain"}'] == "0.0"

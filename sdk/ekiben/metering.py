@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ BUCKETS_S = (
 KILLED = ("hung", "memory", "crashed", "cancelled")  # why an explaining process is ended
 TICKETS = ("given", "done", "failed", "cancelled")
 ROUTES = ("taken", "refused")
+RECORDED = ("predict", "explain")
 
 
 class Meter:
@@ -51,6 +53,14 @@ class Meter:
         for counter, known in ((self._killed, KILLED), (self._tickets, TICKETS), (self._routes, ROUTES)):
             for label in known:  # from the start, so that their first time is seen as a rise from 0
                 counter.labels(label)
+
+    def expect(self, texts: Mapping[str, Iterable[str]]) -> None:
+        """Begin at 0 what an alert wants to see rise, of each arm with its columns of texts: what begins at 300 never rose."""
+        for endpoint, arm in product(RECORDED, ("", *texts)):  # of an arm, or before one was told
+            self._answers.labels(endpoint, arm, "not_recorded")
+        for arm, columns in texts.items():
+            for column in columns:
+                self._unseen.labels(arm, column)
 
     def explained(self, arm: str, method: str, rung: str, seconds: float) -> None:
         """Count an explanation, and how long it took."""

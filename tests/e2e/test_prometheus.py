@@ -60,12 +60,16 @@ def test_the_rules_are_healthy_the_alerts_come_and_the_dashboard_has_data(watche
         until(lambda: scrapes(watching) > so_far)
 
     # ── a service that is well
-    ask(Job="astronaut")
+    until(lambda: watching.query("ekiben_unseen_total"))  # from the start, or a first burst was no rise
     ask(Job="astronaut")
     until(lambda: {rule["health"] for rule in watching.rules()} == {"ok"})
     assert len(watching.rules()) > 5
     assert not [rule["lastError"] for rule in watching.rules() if "lastError" in rule]
     assert {state for name, state in states(watching).items() if name != "EkibenSlow"} == {"inactive"}
+
+    # ── the world has moved, all at once
+    assert http.post("/predict", json={"rows": [row | {"Job": "cosmonaut"}] * 200}).status_code == 200
+    until(lambda: states(watching)["EkibenWorldMoved"] == "firing")
 
     # ── one that refuses: its answers would be late, or cannot be recorded
     for _ in range(2):
@@ -77,7 +81,7 @@ def test_the_rules_are_healthy_the_alerts_come_and_the_dashboard_has_data(watche
     until(lambda: states(watching)["EkibenDecisionsUnrecorded"] == "firing")
     until(lambda: states(watching)["EkibenAnswersFail"] == "pending")  # for five minutes before it wakes somebody
     stirred = {name for name, state in states(watching).items() if state != "inactive"}
-    assert stirred <= {"EkibenDecisionsUnrecorded", "EkibenAnswersFail", "EkibenSlow"}
+    assert stirred <= {"EkibenDecisionsUnrecorded", "EkibenAnswersFail", "EkibenSlow", "EkibenWorldMoved"}
 
     # ── every line of the dashboard
     panels = json.loads((OPERATIONS / "dashboard.json").read_text(encoding="utf-8"))["panels"]

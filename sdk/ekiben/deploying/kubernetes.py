@@ -271,9 +271,9 @@ def rollout(site: Site) -> dict[str, Any]:
 
 
 def analysis(site: Site) -> dict[str, Any]:
-    """Describe what takes a new version back: one that fails more than the alert of the same name allows."""
+    """Describe what takes a new version back: one that fails callers more than the alert of the same name allows."""
     fails, every = (
-        f'sum(rate(ekiben_answers_total{{job="{site.name}",rollouts_pod_template_hash="{{{{args.hash}}}}"{codes}}}[5m]))'
+        f'sum(rate(ekiben_answers_total{{job="{site.name}",endpoint!="shadow",rollouts_pod_template_hash="{{{{args.hash}}}}"{codes}}}[5m]))'
         for codes in (',code=~"internal|timeout|not_recorded"', "")
     )
     return _object("argoproj.io/v1alpha1", "AnalysisTemplate", site) | {

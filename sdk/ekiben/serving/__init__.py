@@ -210,6 +210,7 @@ class ModelService(Hooks):
             explaining=Explaining(self.served.spec, packages, counted, _tickets(self.served)),
             may_explain=_may_explain,
         )
+        counted.expect(self.plane.known_texts)
         _settle()
         Front.tracers = _tracers()
         Front.live = self.plane
