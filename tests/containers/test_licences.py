@@ -12,6 +12,7 @@ from ekiben.containers import licences
 from ekiben.containers.gating import gate
 from ekiben.errors import BuildError, SpecError
 
+MIT = "Permission is hereby granted, free of charge, to any person"
 GREATER = "Redistribution and use in source and binary forms, with or without… Neither the name"
 
 
@@ -42,7 +43,31 @@ def wheel(folder, name, version="1.0", *, told=(), files=None):
         (["License-Expression: GPL-3.0-only WITH GCC-exception-3.1"], {}, None, "weak copyleft", "expression"),
         (["License-Expression: LGPL-2.1-or-later"], {}, None, "weak copyleft", "expression"),
         (["License-Expression: BUSL-1.1"], {}, None, "source-available", "expression"),
-        (["License-Expression: LicenseRef-Proprietary"], {}, None, "unknown", "expression"),
+        (["License-Expression: LicenseRef-Proprietary"], {}, None, "source-available", "expression"),
+        (["License-Expression: LicenseRef-Ours"], {}, None, "unknown", "expression"),
+        (["License-Expression: Apache-2.0 WITH Commons-Clause"], {}, None, "unknown", "expression"),
+        (["License-Expression: Apache-2.0 WITH LLVM-exception"], {}, None, "permissive", "expression"),
+        (["License: Proprietary"], {"LICENSE": MIT}, "LicenseRef-Proprietary", "source-available", "field"),
+        (["Classifier: License :: Other/Proprietary License"], {"LICENSE": MIT}, None, "source-available", "field"),
+        (["Classifier: Private :: Do Not Upload", "License: MIT"], {}, None, "source-available", "field"),
+        (["License: Apache-2.0"], {"LICENSE": "BUSINESS SOURCE LICENSE 1.1"}, "BUSL-1.1", "source-available", "file"),
+        (["License: MIT"], {"LICENSE": "Business Source License\nVersion 1.1"}, "BUSL-1.1", "source-available", "file"),
+        (
+            ["License: Apache-2.0"],
+            {"LICENSE": "“Commons Clause” License Condition v1.0"},
+            None,
+            "source-available",
+            "file",
+        ),
+        ([], {"LICENSE": f"Functional Source License, Version 1.1\n{MIT}"}, None, "source-available", "file"),
+        (["License: MIT"], {"LICENSE": "PolyForm Shield License 1.0.0"}, None, "source-available", "file"),
+        (
+            ["License: MIT"],
+            {"LICENSE": "Attribution-NonCommercial 4.0 International"},
+            None,
+            "source-available",
+            "file",
+        ),
         (["License-Expression: MIT OR"], {}, None, "unknown", "expression"),
         (["License: Apache 2.0"], {}, "Apache-2.0", "permissive", "field"),
         (["License: Business Source License 1.1"], {}, "BUSL-1.1", "source-available", "field"),

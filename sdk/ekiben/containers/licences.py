@@ -93,12 +93,16 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
         *(f"GFDL-{version}-{kind}" for version in ("1.1", "1.2", "1.3") for kind in ("only", "or-later")),
     ),
     "source-available": (
-        "BUSL-1.1",
-        "CC-BY-NC-4.0",
-        "Elastic-2.0",
-        "PolyForm-Noncommercial-1.0.0",
-        "RSAL-2.0",
-        "SSPL-1.0",
+        *(
+            "BUSL-1.1",
+            "CC-BY-NC-4.0",
+            "CC-BY-NC-SA-4.0",
+            "CC-BY-NC-ND-4.0",
+            "Elastic-2.0",
+            "PolyForm-Noncommercial-1.0.0",
+        ),
+        *("PolyForm-Small-Business-1.0.0", "RSAL-2.0", "SSPL-1.0", "LicenseRef-Commons-Clause", "LicenseRef-Confluent"),
+        *("LicenseRef-Functional-Source", "LicenseRef-PolyForm", "LicenseRef-Proprietary"),
     ),
 }
 # Of Debian no more is refused than what forbids: every base holds programs under the GPL, used as they are, whose sources
@@ -117,6 +121,7 @@ _EXCEPTIONS = (
     "gcc-exception-2.0",
     "classpath-exception-2.0",
     "llvm-exception",
+    "swift-exception",
     "bootloader-exception",
 )
 # Names of old metadata → SPDX. What only says a family (BSD, Apache) is taken at its usual version, which the gate treats alike.
@@ -153,11 +158,21 @@ _PLAIN = {
     "gnu lesser general public license v2 or later (lgplv2+)": "LGPL-2.0-or-later",
     "gnu library or lesser general public license (lgpl)": "LGPL-2.1-or-later",
 }
+_PROPRIETARY = re.compile(r"proprietary|all rights reserved|Do Not Upload", re.IGNORECASE)
 # How a licence's own text is known. What forbids comes first: a file that holds two licences is as strict as the stricter.
 _TEXTS = (
-    (r"Business Source License 1\.1", "BUSL-1.1"),
-    (r"Server Side Public License", "SSPL-1.0"),
-    (r"Elastic License 2\.0", "Elastic-2.0"),
+    (r"(?i)Business Source License,?\s+(?:Version\s+)?1\.1", "BUSL-1.1"),
+    (r"(?i)Server Side Public License", "SSPL-1.0"),
+    (r"(?i)Elastic License 2\.0", "Elastic-2.0"),
+    (r"(?i)Commons Clause\W{0,3}\s+License Condition", "LicenseRef-Commons-Clause"),
+    (r"(?i)Functional Source License", "LicenseRef-Functional-Source"),
+    (
+        r"(?i)PolyForm (?:Noncommercial|Small Business|Free Trial|Internal Use|Perimeter|Shield|Strict) License",
+        "LicenseRef-PolyForm",
+    ),
+    (r"(?i)Redis Source Available License", "RSAL-2.0"),
+    (r"(?i)Confluent Community License", "LicenseRef-Confluent"),
+    (r"(?i)Attribution-NonCommercial(?:-\w+)? \d\.\d International", "CC-BY-NC-4.0"),
     (r"GNU AFFERO GENERAL PUBLIC LICENSE\s+Version 3", "AGPL-3.0-only"),
     (r"GNU LESSER GENERAL PUBLIC LICENSE\s+Version 3", "LGPL-3.0-only"),
     (r"GNU LESSER GENERAL PUBLIC LICENSE\s+Version 2\.1", "LGPL-2.1-only"),
@@ -262,7 +277,9 @@ def _of(parsed: Any) -> Family:
     if kind == "LicenseWithExceptionSymbol":
         plain = _of(parsed.license_symbol)
         excepted = str(parsed.exception_symbol.key).lower() in _EXCEPTIONS
-        return "weak copyleft" if excepted and plain == "copyleft" else plain
+        if excepted:
+            return "weak copyleft" if plain == "copyleft" else plain
+        return "unknown" if plain in LET_THROUGH["Python"] else plain  # it may take away what the licence gives
     key = str(parsed.key).lower()
     return _FAMILY.get(key) or _FAMILY.get(f"{key.removesuffix('+')}-or-later") or "unknown"
 
@@ -290,8 +307,8 @@ def of_wheel(wheel: Path) -> Licence:
 def of_metadata(metadata: str, texts: Iterable[str] = ()) -> Licence:
     r"""Read a licence from METADATA, and from the licence files beside it.
 
-    An expression is taken at its word. Anything less is also held against the files: where one of them holds a licence
-    that forbids, that one counts, since a field of one word is easily out of date.
+    An expression is taken at its word, unless a file beside it holds a licence that forbids: that one counts, since a word
+    is easily out of date. Anything less is also held against the classifiers: what says that it is proprietary is.
 
     Examples
     --------
@@ -304,9 +321,9 @@ def of_metadata(metadata: str, texts: Iterable[str] = ()) -> Licence:
     name, version = str(told["Name"]), str(told["Version"])
     found = list(_candidates(told, list(texts)))
     expression, source = found[0] if found else (None, "nowhere")
-    stricter = next((spdx for spdx, where in found if where == "file" and family(spdx) == "source-available"), None)
-    if stricter not in (None, expression):
-        expression, source = stricter, "file"
+    forbids = (each for each in found if family(each[0]) == "source-available")
+    asked = ("file",) if source == "expression" else ("file", "field", "classifier")
+    expression, source = next((each for each in forbids if each[1] in asked), (expression, source))
     return Licence(
         name=canonicalize_name(name),
         version=version,
@@ -324,6 +341,9 @@ def _candidates(told: Any, texts: list[str]) -> Iterable[tuple[str, str]]:
     if field and "\n" not in field and (spdx := _spdx(field)):
         yield spdx, "field"
     named = [str(line).rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if "License ::" in str(line)]
+    said = [str(line) for line in told.get_all("Classifier") or ()] + ([] if "\n" in field else [field])
+    if any(map(_PROPRIETARY.search, said)):
+        yield "LicenseRef-Proprietary", "field"
     known = sorted({spdx for name in named if (spdx := _spdx(name))})
     if known:
         yield " AND ".join(known), "classifier"  # nobody says which of several may be chosen
