@@ -587,6 +587,12 @@ def test_production_is_ramped_and_watched(written):
     assert found["Namespace"]["metadata"]["name"] == found["Rollout"]["metadata"]["namespace"] == "credit-risk"
 
 
+def test_a_shadow_that_fails_takes_no_new_version_back(written):
+    told = yaml.safe_load((written / "kubernetes/components/rollout/analysistemplate.yaml").read_text())
+    query = told["spec"]["metrics"][0]["provider"]["prometheus"]["query"]
+    assert query.count('endpoint!="shadow"') == query.count("ekiben_answers_total{") == 2
+
+
 def test_the_adapter_makes_what_the_autoscaler_counts_of_a_counter_that_the_service_has(written):
     folder = written / "kubernetes/components/monitoring"
     (rule,) = yaml.safe_load((folder / "adapter.values").read_text())["rules"]["custom"]
