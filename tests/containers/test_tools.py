@@ -321,6 +321,18 @@ def test_a_base_has_the_same_modes_whatever_the_umask_takes_away(tmp_path):
     assert modes[0][1][Path("tmp")] == 0o1777
 
 
+def test_where_no_mirror_is_reached_a_base_of_another_machine_is_pointed_to(tmp_path, monkeypatch):
+    made = tmp_path / "bin" / "mmdebstrap"
+    made.parent.mkdir()
+    made.write_text("#!/bin/sh\necho 'E: no mirror' >&2\nexit 1\n")
+    made.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("EKIBEN_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(BuildError, match=r"(?s)It refused:\nE: no mirror\n.*'bases'.*EKIBEN_CACHE"):
+        bases.make()
+    assert not [*(tmp_path / "cache" / "bases").iterdir()]
+
+
 def test_wheels_are_found_by_name_version_and_digest(tmp_path, cache):
     good, other = wheel(tmp_path / "wheels"), wheel(tmp_path / "others", version="2.0")
     digest = hashlib.sha256(good.read_bytes()).hexdigest()

@@ -87,7 +87,11 @@ def _unpack(root: Path, wanted: tuple[str, ...], place: Path) -> None:
     command += [str(file) for file in _sources()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BuildError(f"mmdebstrap must make the base. It refused:\n{done.stderr.strip()[-800:]}")
+        raise BuildError(
+            f"mmdebstrap must make the base, from a mirror of Debian. It refused:\n{done.stderr.strip()[-800:]}\n"
+            "Where none can be reached, copy the folder 'bases' from the cache of a machine that has made one "
+            "(EKIBEN_CACHE names the cache), or name a base that is here: base='…'."
+        )
 
 
 def _sources() -> list[Path]:
