@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 import ekiben as ek
-from ekiben import endpoints, keys, observing, routing, spec, tracing, wire
+from ekiben import endpoints, keys, observing, routing, shortcut, spec, tracing, wire
 from ekiben.draining import Drain
 from ekiben.endpoints import ALONE, SMALL_BYTES, Endpoint
 from ekiben.front import Front
@@ -751,6 +751,32 @@ def test_what_would_wait_in_vain_for_a_slow_model_makes_no_cycle(
         assert made_cycle is (kind is HttpToolsProtocol)
     assert found[Wire] == found[HttpToolsProtocol]
     assert found[Wire][0].count(b"HTTP/1.1 429 ") == found[Wire][0].count(b"retry-after: 30") == 2
+
+
+def test_what_would_wait_in_vain_for_a_plan_is_refused_by_its_length(champion, plain, row, monkeypatch):
+    monkeypatch.setattr(shortcut, "INLINE_US", 2 * champion.plan.row_us)
+    large = request(json.dumps({"rows": [row] * 200}).encode(), "content-type: application/json")
+
+    async def story():
+        server, told = Server(Wire), []
+        for _ in range(3):  # the first tells how long a row is
+            ours, protocol = await server.connect()
+            with ours:
+                loop, came = asyncio.get_running_loop(), []
+                for segment in (large, plain):
+                    await loop.sock_sendall(ours, segment)
+                    came.append((await asyncio.wait_for(loop.sock_recv(ours, 1 << 18), PATIENCE_S))[9:12])
+                    await turns()
+                told.append((came, protocol.cycle is None))
+            busy = server.front._opened.endpoints["/predict"]._turns
+            busy.n_unanswered, busy._ahead_s = 100, 1000.0
+        server.close()
+        return told
+
+    with living(plane_of({"champion": champion}, unit=None), monkeypatch):
+        first, *others = asyncio.run(story())
+    assert first == ([b"200", b"200"], False)
+    assert others == [([b"429", b"200"], True)] * 2
 
 
 def test_what_is_announced_as_too_large_makes_no_cycle_and_who_follows_is_answered(champion, plain, row, monkeypatch):

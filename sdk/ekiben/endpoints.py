@@ -113,6 +113,7 @@ class Endpoint:
         self._gathers = lane is not None and self._has_plans and lane.gathers
         self._syncs = lane is not None and lane.syncs
         self._held: list[Held] = []
+        self._row_bytes = 0.0  # of the last body that went to a thread
         self._n_alone = 0  # requests that are answered one by one, before one is held again
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if spans is None else 0  # bytes of a body for `at_once`
 
@@ -244,6 +245,7 @@ class Endpoint:
                         return self._refused(late, asked)
                     outcome = lane.planned(asked)
                 else:
+                    self._row_bytes = len(body) / len(asked.body.rows)
                     outcome = await self._quickly(lane, asked, until)
                 if outcome is not None:
                     return outcome
@@ -266,13 +268,21 @@ class Endpoint:
 
     def _barred(self, headers: Mapping[bytes, bytes], until: Patience) -> Answer | None:
         """Refuse, before its body costs anything, what is too large, too late, or would be."""
-        length = headers.get(b"content-length", b"")
-        if len(length) > 3 and length.isdigit() and int(length[:20]) > self._most_bytes:
+        told = headers.get(b"content-length", b"")
+        length = int(told[:20]) if told.isdigit() else 0
+        if length > self._most_bytes:
             return too_large(self._most_bytes)
         if DEADLINE in headers and until.left_s <= 0:
             return until.late()
-        only = self._only
-        return None if only is None else until.in_vain(only.expected_s(), only.n_unanswered)
+        if (only := self._only) is not None:
+            return until.in_vain(only.expected_s(), only.n_unanswered)
+        return self._too_long_a_line(length, until) if self._row_bytes else None
+
+    def _too_long_a_line(self, n_bytes: int, until: Patience) -> Answer | None:
+        """Refuse what would wait in vain for a thread, by the rows that so many bytes hold: to read them takes as long as a small plan."""
+        lane, turns, n_rows = self._lane, self._turns, int(n_bytes / self._row_bytes)
+        arm = None if lane is None else lane.in_turn(n_rows)
+        return None if arm is None else until.in_vain(turns.expected_s(arm, n_rows), turns.n_unanswered)
 
     async def _others_first(self, long_s: float, until: Until) -> Answer | None:
         """Let others go first, where a plan takes long, and refuse what is late by then.

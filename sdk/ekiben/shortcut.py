@@ -198,6 +198,13 @@ class Lane:
         us = cost_us(plan, n) + (n * asked.arm.why_us if self.asks_why(asked) else 0.0)
         return asked.arm.plan_for(n) is not None and us < INLINE_US
 
+    def in_turn(self, n_rows: int) -> str | None:
+        """Name the arm that is asked for so many rows in a thread, as they take long; None where they do not, or several arms may be asked."""
+        arm = self._only
+        if arm is None or arm.plan is None or n_rows <= 1:
+            return None
+        return None if arm.plan_for(n_rows) is not None and cost_us(arm.plan, n_rows) < INLINE_US else arm.name
+
     def long_s(self, asked: Asked) -> float:
         """Tell how many seconds the arm's plan takes for it; 0 where nobody would notice."""
         arm, n = asked.arm, len(asked.body.rows)

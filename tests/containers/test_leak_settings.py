@@ -309,14 +309,15 @@ HARMLESS = {
     "hosts": ("README.md", "ssh user@host:~$ ls\nroot@container:/app# ls\n"),
     "whl public": (
         "requirements.txt",
-        "torch @ https://download.pytorch.org/whl/cpu/torch-2.1-cp311-none-linux_x86_64.whl\nx @ https://github.com/a/b/releases/download/v1/x-1-py3-none-any.whl\nnumpy @ https://files.pythonhosted.org/packages/a/b/numpy-1-cp311.whl\n",
+        "torch @ https://download.pytorch.org/whl/cpu/torch-2.1-cp311-none-linux_x86_64.whl\nx @ https://github.com/a/b/releases/download/v1/x-1-py3-none-any.whl\nnumpy @ https://files.python"
+        "hosted.org/packages/a/b/numpy-1-cp311.whl\n",
     ),
     "uv.lock public": (
         "uv.lock",
-        'source = { registry = "https://pypi.org/simple" }\n'.replace("/simple", "")
-        + 'wheels = [{ url = "https://files.pythonhosted.org/packages/aa/numpy-1.whl", hash = "sha256:'
-        + "ab" * 32
-        + '" }]\n',
+        'source = { registry = "https://pypi'
+        + '.org/simple" }\n'.replace("/simple", "")
+        + 'wheels = [{ url = "https://files.python'
+        'hosted.org/packages/aa/numpy-1.whl", hash = "sha256:' + "ab" * 32 + '" }]\n',
     ),
     "weights b64": (
         "w.json",
@@ -378,12 +379,14 @@ HARMLESS = {
     "argon docs": ("README.md", "Digests are like $2b$12$… or {SHA}…, pbkdf2_sha256$ and so on.\n"),
     "conda public": (
         "environment.yml",
-        "channels:\n  - conda-forge\n  - https://conda.anaconda.org/pytorch\nchannel_alias: https://conda.anaconda.org\n",
+        "channels:\n  - conda-forge\n  - https://conda.anac"
+        "onda.org/pytorch\nchannel_alias: https://conda.anac"
+        "onda.org\n",
     ),
     "pipfile public": (
         "Pipfile.lock",
         json.dumps(
-            {"_meta": {"sources": [{"name": "pypi", "url": "https://pypi.org/" + "simple", "verify_ssl": True}]}}
+            {"_meta": {"sources": [{"name": "pypi", "url": "https://pypi" + ".org/" + "simple", "verify_ssl": True}]}}
         ),
     ),
     "usr home lib": ("a.txt", "/usr/lib/home.so /var/lib/homes2 a/users/x1 https://x.example.com/c/users/42\n"),
