@@ -388,6 +388,25 @@ def test_an_encoder_of_large_integers_is_not_asked_behind_a_step():
         translated(model, numbers)
 
 
+@pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()], ids=["onehot", "ordinal"]
+)
+@pytest.mark.parametrize("order", [["share", "job", "half"], ["job", "share", "half"]], ids=["first", "between"])
+def test_a_number_of_thirty_two_bits_is_the_same_category_beside_texts(encoder, order, tmp_path):
+    shares = np.array([0.1, 0.25, 0.7], dtype=np.float32)
+    rows = pd.DataFrame(
+        {"share": np.tile(shares, 20), "job": np.repeat(["cook", "nurse"], 30), "half": [0.5, 1.5] * 30}
+    )
+    model = make_pipeline(encoder, Ridge(alpha=0.1)).fit(rows[order], rows["share"] + rows["half"])
+    tried(model, rows[order], tmp_path, more=[{"share": 0.1}, {"share": 0.7}])  # of 64 bits
+
+
+def test_a_category_of_sixteen_bits_beside_texts_is_left_to_its_step():
+    rows = pd.DataFrame({"share": np.tile(np.array([0.1, 0.7], dtype=np.float16), 30), "job": ["cook", "nurse"] * 30})
+    model = make_pipeline(OrdinalEncoder(), Ridge()).fit(rows, np.arange(60.0))
+    assert translated(model, rows)["native"] == ["OrdinalEncoder"]
+
+
 def test_numbers_of_sixteen_bits_have_no_plan():
     X = (WHOLE[["Time", "Age"]]).astype("float16")
     with pytest.raises(NoPlan, match="there are numbers of 16 bits"):

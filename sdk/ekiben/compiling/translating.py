@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from ekiben.compiling.nodes import Doc
@@ -99,9 +101,9 @@ class Scope:
         raw = any(column.kind not in NUMERIC for column in known)
         doc: Doc = {"op": "raw" if raw else "columns", "names": list(names)}
         made = Flow(doc=doc, width=len(names), names=tuple(names), raw=raw, told=known, frame=True)
-        if raw:
-            return replace(made, dtype="object")
         narrow = [column.dtype.lower() in ROUNDED for column in known]
+        if raw:
+            return replace(made, doc=_beside(names, narrow) if any(narrow) else doc, dtype="object")
         made = replace(made, dtype=joined_dtype([column.dtype for column in known]))
         return replace(made, doc={"op": "round", "of": doc, "only": _only(narrow)}) if any(narrow) else made
 
@@ -122,6 +124,15 @@ def _only(chosen: Sequence[bool]) -> list[int] | None:
     return None if all(chosen) else [i for i, each in enumerate(chosen) if each]
 
 
+def _beside(names: Sequence[str], narrow: Sequence[bool]) -> Doc:
+    """Put columns of 32 bits, rounded, beside those of any other kind, in their order."""
+    parts: list[Doc] = []
+    for rounds, run in groupby(zip(names, narrow, strict=True), key=itemgetter(1)):
+        held: Doc = {"op": "columns" if rounds else "raw", "names": [name for name, _ in run]}
+        parts.append({"op": "round", "of": held, "only": None} if rounds else held)
+    return {"op": "beside", "parts": parts}
+
+
 def joined_dtype(dtypes: Sequence[str]) -> str:
     """Tell in which dtype a model holds columns of these.
 
@@ -140,11 +151,16 @@ def joined_dtype(dtypes: Sequence[str]) -> str:
         return kinds.pop()
     if kinds <= SMALL:
         return "int8"
-    if any(each.lower().startswith(("float16", "halffloat")) for each in kinds):
+    if any(map(is_half, kinds)):
         raise NoPlan("there are numbers of 16 bits")
     if "float32" in kinds and kinds & SMALL:
         raise NoPlan("numbers of 32 bits are mixed with smaller ones")
     return "object" if "object" in kinds else "float64"
+
+
+def is_half(dtype: str) -> bool:
+    """Tell whether a dtype is of numbers of 16 bits, which no node rounds to."""
+    return dtype.lower().startswith(("float16", "halffloat"))
 
 
 ROUNDED = ("float32", "float[pyarrow]")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ekiben.compiling.nodes import Doc
-from ekiben.compiling.translating import Flow, NoPlan, Scope
+from ekiben.compiling.translating import Flow, NoPlan, Scope, is_half
 from ekiben.values import is_missing
 
 EXACT = 2**53  # below it an integer is the same in 64 bits of a float, and no other one is rounded to it
@@ -58,6 +58,8 @@ def _known(categories: Any, flow: Flow, column: int) -> list[Any]:
     contract = flow.facts[column]
     if contract.kind in ("datetime", "list"):
         raise NoPlan(f"{contract.name!r} holds dates or lists")
+    if is_half(contract.dtype):
+        raise NoPlan("there are numbers of 16 bits")
     values = [each.item() if hasattr(each, "item") else each for each in categories]
     gaps = [value for value in values if is_missing(value)]
     if len(gaps) > 1:
