@@ -61,11 +61,11 @@ class Sum(Node):
         self.width = parts[0].width
         if any(part.width != self.width for part in parts):
             raise ValueError([part.width for part in parts])
-        self._parts, self._weights, self._by = list(parts), weights, by
+        self.parts, self._weights, self._by = tuple(parts), weights, by
 
     def row(self, values: Values) -> Sequence[float]:
         total: Sequence[float] = ()
-        for i, part in enumerate(self._parts):
+        for i, part in enumerate(self.parts):
             found = part.row(values)
             if self._weights is not None:
                 weight = self._weights[i]
@@ -74,9 +74,9 @@ class Sum(Node):
         return [number / self._by for number in total]
 
     def block(self, table: Table) -> Array:
-        weights = self._weights or [1.0] * len(self._parts)
-        total = self._parts[0].block(table) * weights[0]
-        for part, weight in zip(self._parts[1:], weights[1:], strict=True):
+        weights = self._weights or [1.0] * len(self.parts)
+        total = self.parts[0].block(table) * weights[0]
+        for part, weight in zip(self.parts[1:], weights[1:], strict=True):
             total = total + part.block(table) * weight
         made: Array = total / self._by
         return made
