@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import ekiben as ek
 from ekiben import compiling, models, probing, sealing, tables
@@ -58,6 +60,34 @@ def off_where(model, is_at):
         return (replace(answers, scores=answers.scores + np.array([2e-6, -2e-6]) * is_at(frame)[:, None]),)
 
     return off
+
+
+def test_the_splits_within_a_committee_are_tried(people):
+    rows = people[0][["age", "income"]].dropna()
+    grown = [(str(n), DecisionTreeRegressor(max_depth=n)) for n in (2, 3)]
+    model = VotingRegressor(grown).fit(rows, rows["income"])
+    signature = probing.sign(model, models.find(model), rows, "income", None)
+    certificate = certified(plan_of(model, signature), asked(model), rows, signature)
+    assert certificate.holds
+    assert 0 < certificate.split_points == certificate.split_points_tried
+
+
+@pytest.mark.parametrize("degree", np.arange(2, 4))
+def test_a_setting_may_be_one_of_numpys_numbers(people, degree):
+    rows = people[0][["age", "income"]].dropna().head(60)
+    model = make_pipeline(StandardScaler(), KernelRidge(kernel="poly", degree=degree)).fit(rows, rows["age"])
+    package = ek.pack(model, name="age", reference=rows, overview=False)
+    plan = package.manifest["plan"]
+    assert plan["compiled"] or plan["reason"] == "its plan was no quicker"
+
+
+def test_a_setting_that_is_infinite_leaves_the_model_to_itself(people):
+    rows, risk = people[0][["age", "income"]].fillna(0), people[1]
+    model = FixedThresholdClassifier(
+        LogisticRegression(max_iter=1000), threshold=np.inf, pos_label=sorted(set(risk))[1]
+    )
+    package = ek.pack(model.fit(rows, risk), name="risk", reference=rows, overview=False)
+    assert package.manifest["plan"] == {"compiled": False, "reason": "it is set to inf, which no plan holds"}
 
 
 def test_a_model_that_answers_a_row_otherwise_alone_has_no_plan(forest):

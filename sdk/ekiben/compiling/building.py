@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from ekiben.compiling.nodes import (
 )
 from ekiben.compiling.nodes.texts import Texts
 from ekiben.compiling.nodes.trees import Trees
+from ekiben.compiling.translating import NoPlan
 from ekiben.errors import IntegrityError
 from ekiben.schema import Schema
 
@@ -183,7 +185,13 @@ OPS: dict[str, Build] = {
 
 
 def write(folder: Path, document: Doc) -> None:
-    """Write a plan's document: readable JSON, trees as ONNX, and large arrays as .npy."""
+    """Write a plan's document: readable JSON, trees as ONNX, and large arrays as .npy.
+
+    Raises
+    ------
+    NoPlan
+        If a setting is no finite number.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"trees": 0, "array": 0}
 
@@ -196,10 +204,20 @@ def write(folder: Path, document: Doc) -> None:
             return {"npy": _file(folder, "array", "npy", counts, _npy(part))}
         if isinstance(part, dict):
             return {key: told(value) for key, value in part.items()}
-        return [told(value) for value in part] if isinstance(part, list | tuple) else part
+        if isinstance(part, list | tuple):
+            return [told(value) for value in part]
+        return _plain(part)
 
     text = json.dumps({"format": FORMAT, **told(document)}, ensure_ascii=False, allow_nan=False, indent=1)
     (folder / PLAN).write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(setting: Any) -> Any:
+    """Give a setting as JSON holds it: a search may have set one of numpy's numbers, and somebody one that is infinite."""
+    value = setting.item() if isinstance(setting, np.generic) else setting
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NoPlan(f"it is set to {value}, which no plan holds")
+    return value
 
 
 def _file(folder: Path, stem: str, suffix: str, counts: dict[str, int], data: bytes) -> str:
