@@ -545,6 +545,66 @@ def test_a_local_file_changed_after_its_import_is_refused(refused):
     assert "`add` is not what its file says now." in refused("from features import add as model", change, files=files)
 
 
+CHANGED = {
+    "a name": ("def model(x):\n    return max(x, 7)\n", "max", "min", "model"),
+    "a function within": ("def model(x):\n    return [(lambda i: x + i)(3)]\n", "x + i", "x - i", "model"),
+    "a method": ("class Model:\n    def __call__(self, x):\n        return x + 1\n\nmodel = Model()\n", "+", "-", "Model.__call__"),
+    "what it calls": ("def model(x):\n    return double(x)\n\ndef double(x):\n    return x + x\n", "x + x", "x - x", "double"),
+    "a value": ("RATE = 1\ndef model(x):\n    return x + RATE\n", "RATE = 1", "RATE = 2", "RATE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_whatever_changed_in_a_local_file_after_its_import_is_refused(case, refused):
+    text, was, now, name = CHANGED[case]
+    change = f"import pathlib\npathlib.Path('own.py').write_text({text.replace(was, now)!r})"
+    assert f"`{name}` is not what its file says now." in refused(
+        "from own import model", change, files={"own.py": text}
+    )
+
+
+def test_a_function_of_a_local_file_may_import_another_one_itself(travels):
+    files = {
+        "own.py": "def model(x):\n    import scales\n    return scales.up(x)\n",
+        "scales.py": "def up(x): return 2 * x\n",
+    }
+    assert travels("from own import model", files=files)["answer"] == "4"
+
+
+def test_a_class_of_which_the_text_holds_some_methods_as_they_run_is_refused(refused):
+    text = "class Model:\n    def __call__(self, x): return x + 1\n    def other(self): return 3\nmodel = Model()\n"
+    change = """
+    import linecache
+    name = Model.other.__code__.co_filename
+    linecache.cache[name] = (0, None, [line.replace(chr(43), chr(45)) for line in linecache.cache[name][2]], name)
+    """
+    assert "`Model` has no source" in refused(text, change)
+
+
+@pytest.mark.parametrize("mark", ["\x0c", "\x1c", "\x85", "\u2028"])
+def test_what_ends_no_line_to_python_moves_no_line_of_a_slice(mark, travels):
+    before = "x = 1\n\x0c\n"  # as editors part the pages of a file
+    live = travels(f"{before}def model(x):\n    said = '{mark}'\n    # {mark} and so on\n    x = x * 2\n    return x\n")
+    assert live["answer"] == "4"
+
+
+TRAVELLING = {
+    "a deque": ("collections.deque([1, 2, 3], maxlen=3)", "list(collections.deque(value.copy()) + value)[-3:] and value.maxlen"),
+    "an infinite complex number": ("complex('inf')", "value.real"),
+    "texts with half a surrogate pair": ("['\\udc80' + str(i) for i in range(100)]", "value[7]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TRAVELLING)
+def test_values_travel_whole(case, travels):
+    value, asked = TRAVELLING[case]
+    travels(f"import collections\nvalue = {value}", f"def model(x):\n    return {asked}")
+
+
+def test_a_lambda_may_hold_comments(travels):
+    assert travels("model = (lambda x,  # what comes: a number\n    by=3,  # times\n    : x * by)")["answer"] == "6"
+
+
 def test_a_model_without_own_code_has_nothing_to_slice_off():
     assert slice_off({"rates": [1, 2, 3]}) is None
 

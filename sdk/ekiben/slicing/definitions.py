@@ -173,11 +173,17 @@ def _lambda(node: ast.Lambda, text: str) -> str:
     every = [n for n in ast.walk(node.args) if hasattr(n, "end_lineno")]
     after = max([begin, *(spans.of(n)[1] for n in every)])
     colon = spans.bytes.index(b":", after)
-    arguments = " ".join(spans.bytes[begin:colon].decode().split("\n")).strip()
+    arguments = spans.bytes[begin:colon].decode()
+    # a comment ends with its line
+    arguments = f"{arguments.strip()}\n" if "#" in arguments and "\n" in arguments else _in_one_line(arguments)
     body = spans.bytes[colon + 1 : end].decode().strip()
     if "\n" in body:
         body = f"(\n        {body}\n    )"
     return f"def _({arguments}):\n    return {body}\n"
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split("\n")).strip()
 
 
 class _Reading:

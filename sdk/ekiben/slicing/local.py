@@ -6,16 +6,19 @@ import ast
 import importlib.util
 import linecache
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from ekiben.distributions import CODE
-from ekiben.slicing import homes
+from ekiben.slicing import homes, sources
 from ekiben.slicing.texts import Parts, Spans, put
 
 RESERVED = {"notebook", "kept"}
+PLAIN = (bool, int, float, complex, str, bytes)  # what nobody changes in its place
 
 
 @dataclass(slots=True)
@@ -45,7 +48,44 @@ class LocalFiles:
             self.files[f"{name.replace('.', '/')}/__init__.py"] = b""
         else:
             suffix = "/__init__.py" if path.name == "__init__.py" else ".py"
-            self.files[name.replace(".", "/") + suffix] = _Rewriting(self, module, path).text().encode()
+            rewriting = _Rewriting(self, module, path)
+            self.files[name.replace(".", "/") + suffix] = rewriting.text().encode()
+            self.faults += [
+                f"`{changed}` is not what its file says now. Import the file again, and fit again."
+                for changed in _changed(sys.modules.get(module), rewriting.source)
+            ]
+
+
+def _changed(module: ModuleType | None, source: str) -> Iterator[str]:
+    """Name what a module holds otherwise than its file says now: functions, methods, and plain values that are set once."""
+    for name, thing in list(vars(module).items()) if module else ():
+        if isinstance(thing, type) and thing.__module__ == module.__name__:  # type: ignore[union-attr]
+            held = [(f"{thing.__qualname__}.{method}", function) for method, function in homes.functions(thing)]
+        else:
+            held = [(name, homes.unwrapped(thing))] if callable(thing) else []
+        for told, function in held:
+            code = getattr(function, "__code__", None)
+            if isinstance(code, CodeType) and code.co_filename == module.__file__ and not sources.says(source, code):  # type: ignore[union-attr]
+                yield told
+    yield from _changed_values(module, source)
+
+
+def _changed_values(module: ModuleType | None, source: str) -> Iterator[str]:
+    tree = sources.tree_of(source)
+    if module is None or tree is None:
+        return
+    stored = Counter(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    for name, expression in sources.assigned(tree):
+        told, live = sources.literal(expression), vars(module).get(name, sources.MISSING)
+        if (
+            stored[name] == 1
+            and isinstance(told, PLAIN)
+            and live is not sources.MISSING
+            and not sources.same(told, live)
+        ):
+            yield name
 
 
 class _Rewriting:

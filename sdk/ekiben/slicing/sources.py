@@ -69,9 +69,14 @@ def of_class(made: type) -> Source | None:
 
 
 def _is_body_of(node: ast.ClassDef, made: type, wanted: list[CodeType], text: str) -> bool:
-    if wanted:
-        return any(code in _codes(text) and _within(node, code) for code in wanted)
-    return _agrees(node, made)
+    """Tell whether a class was made of a node: a method stands there, and the text holds all that were made with it."""
+    if not wanted:
+        return _agrees(node, made)
+    known = _codes(text)
+    made_together = [[code for code in wanted if code.co_filename == file] for file in {c.co_filename for c in wanted}]
+    return any(
+        all(code in known for code in codes) and any(_within(node, code) for code in codes) for codes in made_together
+    )
 
 
 def _within(node: ast.AST, code: CodeType) -> bool:
@@ -95,8 +100,8 @@ def _agrees_on(name: str, value: ast.expr, live: Any, noted: list[str]) -> bool:
     return told is MISSING or hasattr(held, "__get__") or same(told, held)
 
 
-def assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    """Give the names that a class's body sets, each with its expression."""
+def assigned(node: ast.ClassDef | ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Give the names that the body of a class or a module sets, each with its expression."""
     for statement in node.body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         value = getattr(statement, "value", None)
@@ -167,6 +172,22 @@ def tree_of(text: str) -> ast.Module | None:
         return ast.parse(text)
     except (SyntaxError, ValueError):
         return None
+
+
+def says(text: str, code: CodeType) -> bool:
+    """Tell whether a text holds a function's code, wherever it stands there."""
+    return any(told.co_qualname == code.co_qualname and _bare(told) == _bare(code) for told in _codes(text))
+
+
+def _bare(part: Any) -> Any:
+    """Give what code does, without the lines that it stands in; and of its constants what tells them apart."""
+    if isinstance(part, CodeType):
+        names = part.co_names, part.co_varnames, part.co_freevars, part.co_cellvars
+        counts = part.co_argcount, part.co_posonlyargcount, part.co_kwonlyargcount
+        return part.co_code, names, counts, tuple(map(_bare, part.co_consts))
+    if isinstance(part, frozenset):
+        return frozenset(map(_bare, part))
+    return type(part), repr(part)
 
 
 @lru_cache(maxsize=64)

@@ -38,7 +38,8 @@ class Use:
 def dedented(text: str, node: ast.AST, first_line: int) -> str:
     """Cut a definition out of a cell, and move it to the margin but for what is inside its texts."""
     last: int = node.end_lineno  # type: ignore[attr-defined]
-    lines = text.splitlines()[first_line - 1 : last]
+    # as Python counts them: a form feed, or a separator of Unicode's, ends a line to `str.splitlines` alone
+    lines = [line.decode() for line in text.encode().splitlines()[first_line - 1 : last]]
     margin: int = node.col_offset  # type: ignore[attr-defined]
     kept = _inside_texts(node)
     moved = [

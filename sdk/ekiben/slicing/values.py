@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import cmath
 import io
 import json
-import math
 import pprint
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import AsyncGeneratorType, BuiltinFunctionType, GeneratorType, ModuleType
 from typing import Any, Protocol, TypeVar
 
@@ -65,9 +65,9 @@ def is_literal(value: Any) -> bool:
         return bool(value) and all(map(is_literal, value))
     if type(value) is dict:
         return all(map(is_literal, value)) and all(map(is_literal, value.values()))
-    if type(value) is float:
-        return math.isfinite(value)
-    return type(value) in (type(None), bool, int, complex, str, bytes, type(...))
+    if type(value) in (float, complex):
+        return cmath.isfinite(value)
+    return type(value) in (type(None), bool, int, str, bytes, type(...))
 
 
 def _literal(value: Any, label: str, to: Writer) -> Parts:
@@ -90,7 +90,10 @@ def _fits_json(value: Any) -> bool:
 
 
 def _json(document: Any) -> bytes:
-    return (json.dumps(document, ensure_ascii=False) + "\n").encode()
+    try:
+        return (json.dumps(document, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file, which JSON escapes
+        return (json.dumps(document) + "\n").encode()
 
 
 def _call(to: Writer, reader: str, name: str) -> Parts:
@@ -110,26 +113,28 @@ ENDS: dict[Any, tuple[str, str]] = {
 
 def _sequence(value: Any, label: str, to: Writer, held: tuple[int, ...]) -> Parts:
     start, end = ENDS[type(value)]
-    made: Parts = ()
     if not value:
         return (f"{type(value).__name__}()",)
     ordered = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-    for i, one in enumerate(ordered):
-        made = (*made, ", " if i else "", *parts_of(one, f"{label}_{i}", to, held))
-    return (start, *made, end)
+    inside = (parts_of(one, f"{label}_{i}", to, held) for i, one in enumerate(ordered))
+    return (start, *_joined(inside), end)
 
 
 def _dict(value: dict[Any, Any], label: str, to: Writer, held: tuple[int, ...]) -> Parts:
-    made: Parts = ("{",)
+    pairs: list[Parts] = []
     for i, (key, one) in enumerate(value.items()):
         tail = key if isinstance(key, str) and key.isidentifier() else str(i)
-        made = (*made, ", " if i else "", *parts_of(key, f"{label}_key_{i}", to, held), ": ")
-        made = (*made, *parts_of(one, f"{label}_{tail}", to, held))
-    return (*made, "}")
+        told = parts_of(key, f"{label}_key_{i}", to, held), parts_of(one, f"{label}_{tail}", to, held)
+        pairs.append((*told[0], ": ", *told[1]))
+    return ("{", *_joined(pairs), "}")
 
 
 def _float(value: float, label: str, to: Writer, held: tuple[int, ...]) -> Parts:  # noqa: ARG001
     return (f'float("{value}")',)
+
+
+def _complex(value: complex, label: str, to: Writer, held: tuple[int, ...]) -> Parts:  # noqa: ARG001
+    return (f'complex(float("{value.real}"), float("{value.imag}"))',)
 
 
 WRITERS: dict[type, Callable[..., Parts]] = {
@@ -139,6 +144,7 @@ WRITERS: dict[type, Callable[..., Parts]] = {
     frozenset: _sequence,
     dict: _dict,
     float: _float,
+    complex: _complex,
 }
 
 
@@ -304,14 +310,12 @@ def _filled(value: Any, filled: list[Any], label: str, to: Writer, held: tuple[i
     first = (*parts_of(factory, label, to, held), ", ") if hasattr(value, "default_factory") else ()
     if type(value).__module__ != "collections":
         raise CannotTravel(described(value))
-    return (*named, "(", *first, *content, ")")
+    most = getattr(value, "maxlen", None)  # of a deque
+    return (*named, "(", *first, *content, *((f", {most}",) if most is not None else ()), ")")
 
 
-def _joined(every: list[Parts]) -> Parts:
-    made: Parts = ()
-    for i, parts in enumerate(every):
-        made = (*made, *((", ",) if i else ()), *parts)
-    return made
+def _joined(every: Iterable[Parts]) -> Parts:
+    return tuple(part for i, parts in enumerate(every) for part in (*((", ",) if i else ()), *parts))
 
 
 LIVE = (io.IOBase, socket.socket, threading.Thread, GeneratorType, AsyncGeneratorType)
