@@ -53,6 +53,14 @@ def test_columns_are_kept_beside_the_answers(champion, source, tmp_path):
     assert found["customer"].tolist() == came["customer"].tolist()
 
 
+def test_no_kept_column_takes_the_name_of_another(champion, source, tmp_path):
+    pd.read_parquet(source).assign(label=1, label_in=2).to_parquet(source)
+    score(champion, source, tmp_path / "out.parquet", keep=["label", "label_in", "customer"])
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(found)[:4] == ["label_in_in", "label_in", "customer", "label"]
+    assert found[["label_in_in", "label_in"]].drop_duplicates().values.tolist() == [[1, 2]]
+
+
 def test_csv_is_read_too(champion, source, tmp_path):
     pd.read_parquet(source).to_csv(tmp_path / "in.csv", index=False)
     score(champion, tmp_path / "in.csv", tmp_path / "a.parquet", n_rows=50)

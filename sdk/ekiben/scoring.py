@@ -341,7 +341,7 @@ class _Writer:
         assert batch.rows is not None
         answered = packages.table(answers, self._signature, batch.rows.index)
         found = arrow.Table.from_pandas(answered, preserve_index=False, nthreads=1)
-        kept = {f"{name}_in" if name in found.column_names else name: batch.came[name] for name in self._keep}
+        kept = {called: batch.came[name] for name, called in _beside(self._keep, found.column_names).items()}
         return arrow.table({**kept, **dict(zip(found.column_names, found.columns, strict=True))})
 
     def _add(self, table: Any) -> None:
@@ -375,6 +375,19 @@ class _Writer:
             raise SchemaError("The source must hold at least one row. Got none.")
         (self._parts / "whole.part").replace(out)
         shutil.rmtree(self._parts)
+
+
+def _beside(keep: Sequence[str], answers: Sequence[str]) -> dict[str, str]:
+    """Name what is kept: as it was called or, where an answer has that name, with `_in` behind it until nothing else has."""
+    taken = {*answers, *keep}
+    named = {}
+    for name in dict.fromkeys(keep):
+        called = name
+        while called in answers or (called != name and called in taken):
+            called += "_in"
+        named[name] = called
+        taken.add(called)
+    return named
 
 
 def _read(part: Path) -> Any:
