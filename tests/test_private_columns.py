@@ -151,6 +151,24 @@ def test_a_model_that_takes_no_invented_values_is_refused_with_what_to_do():
     assert ek.pack(model, name="codes", reference=X, contract=contract, examples=X.head(2)).examples
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series(np.arange(40) * 1e20),
+        pd.Series(np.arange(40, dtype="uint64") + 2**63),
+        pd.Series(np.linspace(-1, 1, 40) * 1.7e308),
+        pd.Series(np.linspace(-1.5, 1e308, 40)),
+    ],
+    ids=["whole", "unsigned", "wide", "large"],
+)
+def test_numbers_beyond_64_bits_and_a_column_of_any_name_are_invented(values):
+    X = pd.DataFrame({"self": values})
+    contract = ek.contract(X).edit("self", private=True)
+    made = tables.conform(invented(tables.conform(X, contract), contract), contract)["self"]
+    assert made.between(values.min(), values.max()).all()
+    assert made.nunique() > 20
+
+
 def test_every_kind_of_column_is_invented_and_fits_the_contract_still():
     draws, n = np.random.default_rng(0), 40
     X = pd.DataFrame(

@@ -38,7 +38,7 @@ def invented(rows: pd.DataFrame, contract: Schema) -> pd.DataFrame:
     draws, plain = np.random.default_rng(0), tables.as_rows(rows)
     private = Schema(columns=tuple(column for column in contract.columns if column.private))
     made = {each.name: _replaced(each, [row[each.name] for row in plain], draws) for each in private.columns}
-    return rows.assign(**dict(tables.as_frame(made, private).set_index(rows.index).items()))  # type: ignore[arg-type]
+    return tables.with_columns(rows, tables.as_frame(made, private).set_index(rows.index))
 
 
 def blurred(contract: Schema) -> Schema:
@@ -85,8 +85,12 @@ def _plain(given: Sequence[Any], draws: Draws) -> list[Any]:
         return [bool(each) for each in draws.integers(0, 2, len(given))]
     finite = [value for value in given if math.isfinite(value)] or [0]
     low, high, kind = min(finite), max(finite), type(given[0])
-    if all(value == int(value) for value in finite):
+    if all(value == int(value) for value in finite) and low >= -(2**63) and high < 2**63:
         return [kind(each) for each in draws.integers(int(low), int(high), len(given), endpoint=True)]
+    if kind is int:
+        return [min(high, low + int(share * (high - low))) for share in draws.random(len(given)).tolist()]
+    if math.isinf(high - low):
+        return [low * (1 - share) + high * share for share in draws.random(len(given)).tolist()]
     return [float(each) for each in draws.uniform(low, high, len(given))]
 
 
