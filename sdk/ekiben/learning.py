@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,9 +138,19 @@ def _usable_names(reference: pd.DataFrame) -> None:
             f"Column names must be texts. Got {', '.join(odd[:10])}. Rename them and fit again: "
             "X.columns = [str(name) for name in X.columns]"
         )
+    unseen = [repr(name) for name in reference.columns.tolist() if any(map(_is_control, name))]
+    if unseen:
+        raise SpecError(
+            f"Column names must hold no control characters. Got {', '.join(unseen[:10])}. Rename them and fit again: "
+            "X.columns = X.columns.str.strip()"
+        )
     twice = sorted({str(name) for name in reference.columns[reference.columns.duplicated()]})
     if twice:
         raise SpecError(f"Column names must differ. Got more than one of {twice}.")
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) == "Cc" and letter not in "\t\n"
 
 
 def _learn_column(name: str, values: pd.Series[Any]) -> Column:
@@ -226,8 +237,10 @@ def _missing_marker(values: pd.Series[Any]) -> Missing:
 
 
 def _number(column: Column, values: pd.Series[Any], present: pd.Series[Any]) -> Column:
-    # as floats: the dtype itself may not hold the magnitude of its smallest integer
-    n_infinite = sum(map(math.isinf, present.to_numpy(dtype="float64").tolist()))
+    try:  # as floats: the dtype itself may not hold the magnitude of its smallest integer
+        n_infinite = sum(map(math.isinf, present.to_numpy(dtype="float64").tolist()))
+    except OverflowError:
+        raise SpecError(f"The column {column.name!r} must hold numbers that 64 bits hold. Got a larger one.") from None
     if n_infinite:
         raise SpecError(
             f"The column {column.name!r} must hold finite numbers. Got infinity in {n_infinite:,} of {len(values):,} rows."
