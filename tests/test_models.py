@@ -361,6 +361,26 @@ def test_an_interval_holds_the_value_and_the_same_seed_draws_the_same():
     assert all(found["low"] <= found["value"] <= found["high"] for found in first.values())
 
 
+def test_a_label_is_not_looked_for_among_all_others():
+    looked = []
+
+    class Told(str):
+        __slots__ = ()
+
+        def __eq__(self, other):
+            looked.append(self)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    labels = [f"label {i}" for i in range(200)]
+    truth = np.array([Told(label) for label in labels], dtype=object)
+    answers = Answers(labels=np.array(labels, dtype=object))
+    found = measuring.measure(truth, [answers], [Output(parts=("label",), classes=tuple(labels))])
+    assert found["balanced_accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert len(looked) <= 3 * len(labels)
+
+
 def test_ties_count_half_in_the_auc():
     answers = Answers(labels=np.zeros(4), scores=np.full((4, 2), 0.5))
     of = Output(parts=("label", "scores"), classes=(0, 1))

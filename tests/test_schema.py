@@ -12,7 +12,7 @@ import pytest
 
 from ekiben import dtypes, schema, tables
 from ekiben.compatibility import union
-from ekiben.errors import SchemaError, SpecError
+from ekiben.errors import Fault, SchemaError, SpecError
 from ekiben.schema import Column, Output, Schema, Signature
 from ekiben.tables import conform, learn
 from ekiben.values import limits, value_faults
@@ -141,6 +141,11 @@ def test_every_column_that_cannot_be_learnt_is_named_at_once():
         (pd.DataFrame(index=[0, 1]), "The 'reference' must have rows and columns. Got shape (2, 0)."),
         (pd.DataFrame({0: [1], "a": [2]}), "Column names must be texts. Got 0. Rename them and fit again"),
         (pd.DataFrame({"": [1]}), "Column names must be texts. Got ''."),
+        (pd.DataFrame({"a\r": [1], "b": [2]}), "Column names must hold no control characters. Got 'a\\r'."),
+        (
+            pd.DataFrame({"n": [10**400, 3]}, dtype=object),
+            "The column 'n' must hold numbers that 64 bits hold. Got a larger one.",
+        ),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Column names must differ. Got more than one of ['a']."),
         (
             pd.DataFrame({"c": pd.Categorical([1.5])}),
@@ -238,6 +243,13 @@ def test_of_many_faults_in_a_column_three_are_told_and_the_rest_are_counted():
     ).splitlines()
     assert lines[2] == "The column 'x' must hold an integer. Got a text in row 2. And in 1,497 more rows."
     assert len(lines) == 6
+
+
+def test_of_many_faults_in_a_column_words_are_made_of_three_alone(monkeypatch):
+    made = []
+    monkeypatch.setattr("ekiben.values.Fault", lambda **facts: made.append(facts) or Fault(**facts))
+    told(pd.DataFrame({"x": ["t"] * 1500}), strict())
+    assert len(made) == 3
 
 
 def test_of_many_columns_with_faults_twenty_are_told_and_the_rest_are_counted():

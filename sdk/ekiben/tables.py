@@ -11,7 +11,7 @@ from ekiben.errors import Fault, SchemaError, SpecError, nearest
 from ekiben.learning import learn
 from ekiben.moments import is_date
 from ekiben.schema import Column, Schema
-from ekiben.values import bounds, is_missing, misfit, missing_column, plain_list, twice, value_faults
+from ekiben.values import bounds, is_missing, misfit, misfits, missing_column, plain_list, twice, value_fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def conform(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     faults += _name_faults([str(name) for name in frame.columns], schema)
     for column in schema.columns:
         if column.name in frame.columns and not plainly_fits(column, frame[column.name]):
-            faults += _few(value_faults(column, enumerate(frame[column.name].tolist())))
+            faults += _few(column, misfits(column, enumerate(frame[column.name].tolist())))
     if faults:
         raise SchemaError.of(faults)
     fitting = as_frame({name: frame[name] for name in schema.names}, schema)
@@ -112,12 +112,12 @@ def conformed(parameter: str, data: Any, contract: Schema) -> pd.DataFrame:
         ) from None
 
 
-def _few(faults: list[Fault], most: int = 3) -> list[Fault]:
-    """Keep the first faults of one column, the last of them saying how many more there are."""
-    if len(faults) <= most:
-        return faults
-    last = faults[most - 1]
-    return [*faults[: most - 1], replace(last, message=f"{last.message} And in {len(faults) - most:,} more rows.")]
+def _few(column: Column, found: list[tuple[int, str]], most: int = 3) -> list[Fault]:
+    """Make words of the first misfits of one column, the last of them saying how many more there are."""
+    faults = [value_fault(column, each) for each in found[:most]]
+    if len(found) > most:
+        faults[-1] = replace(faults[-1], message=f"{faults[-1].message} And in {len(found) - most:,} more rows.")
+    return faults
 
 
 def _name_faults(names: Sequence[str], schema: Schema) -> Iterator[Fault]:

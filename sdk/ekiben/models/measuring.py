@@ -102,12 +102,12 @@ def _of_classes(truth: Array, answers: Answers, classes: Sequence[Label]) -> dic
     import numpy as np
 
     right = np.asarray(answers.labels) == truth
-    known = list(classes or dict.fromkeys(truth.tolist()))
-    codes = np.array([known.index(label) for label in truth.tolist()])
+    places = {label: place for place, label in enumerate(classes or dict.fromkeys(truth.tolist()))}
+    codes = np.array([places[label] for label in truth.tolist()])
 
     def balanced(rows: Array) -> float:
-        recalls = [right[rows][codes[rows] == code].mean() for code in np.unique(codes[rows])]
-        return float(np.mean(recalls))
+        n_each, n_right = np.bincount(codes[rows]), np.bincount(codes[rows], weights=right[rows])
+        return float(np.mean(n_right[n_each > 0] / n_each[n_each > 0]))
 
     made: dict[str, Metric] = {"accuracy": lambda rows: float(right[rows].mean()), "balanced_accuracy": balanced}
     return made if answers.scores is None else made | _of_scores(codes, np.asarray(answers.scores))
