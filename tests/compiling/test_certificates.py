@@ -72,6 +72,15 @@ def test_the_splits_within_a_committee_are_tried(people):
     assert 0 < certificate.split_points == certificate.split_points_tried
 
 
+def test_numbers_of_thirty_two_bits_are_tried_as_they_are_written():
+    rows = pd.DataFrame({"share": np.array([0.1, 0.7] * 20, dtype=np.float32)})
+    model = LinearRegression().fit(rows, rows["share"])
+    signature = probing.sign(model, models.find(model), rows, "share", None)
+    plan = plan_of(model, signature)
+    made = edges(plan, signature.inputs, tables.as_rows(rows), probing.unseen_texts)
+    assert {0.1, 0.7} <= {row["share"] for row in made.special}
+
+
 @pytest.mark.parametrize("degree", np.arange(2, 4))
 def test_a_setting_may_be_one_of_numpys_numbers(people, degree):
     rows = people[0][["age", "income"]].dropna().head(60)

@@ -16,6 +16,7 @@ from ekiben.compiling.nodes.columns import Columns, Join, Select, Shared
 from ekiben.compiling.nodes.numbers import Impute, Round, Scale, Stretch
 from ekiben.compiling.nodes.sides import Sides
 from ekiben.compiling.plans import Plan
+from ekiben.compiling.translating import ROUNDED
 from ekiben.schema import Column, Schema
 from ekiben.values import bounds, misfit
 
@@ -82,6 +83,7 @@ def _odd(column: Column, rows: Rows, unseen: Callable[[Column, Any], Sequence[st
         yield None
     if column.kind in ("number", "integer"):
         yield from _fitting(column, _extremes(column))
+        yield from _fitting(column, np.array(_as_written(column, rows)))
     elif column.kind == "boolean":
         yield from (True, False)
     else:
@@ -89,6 +91,12 @@ def _odd(column: Column, rows: Rows, unseen: Callable[[Column, Any], Sequence[st
         seen = next((row[column.name] for row in rows if row[column.name] is not None), None)
         if not column.is_closed and column.kind == "text":
             yield from unseen(column, seen)
+
+
+def _as_written(column: Column, rows: Rows) -> list[float]:
+    """Give numbers of a column of 32 bits as people write them: 0.1, which 64 bits hold otherwise."""
+    seen = [row[column.name] for row in rows if row[column.name] is not None]
+    return [float(str(np.float32(value))) for value in seen] if column.dtype.lower() in ROUNDED else []
 
 
 def _extremes(column: Column) -> Array:
