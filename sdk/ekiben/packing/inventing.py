@@ -38,7 +38,8 @@ def invented(rows: pd.DataFrame, contract: Schema) -> pd.DataFrame:
     draws, plain = np.random.default_rng(0), tables.as_rows(rows)
     private = Schema(columns=tuple(column for column in contract.columns if column.private))
     made = {each.name: _replaced(each, [row[each.name] for row in plain], draws) for each in private.columns}
-    return tables.with_columns(rows, tables.as_frame(made, private).set_index(rows.index))
+    held = tables.as_frame(made, private).set_index(rows.index)
+    return tables.with_columns(rows, {str(name): held[name] for name in held})
 
 
 def blurred(contract: Schema) -> Schema:
