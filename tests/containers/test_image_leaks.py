@@ -229,3 +229,30 @@ def test_a_base_that_leaks_is_refused_and_its_image_does_not_stay(engine, tag, t
         assert engine.call("image", "inspect", name, check=False).returncode
     finally:
         engine.call("rmi", "-f", base, check=False)
+
+
+def test_a_wheel_s_files_are_those_of_its_own_record_and_not_of_what_it_carries(tmp_path):
+    file = tmp_path / "tools-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("tools/_vendor/inner-2.0.dist-info/RECORD", "inner/a.py,sha256=aa,1\n")
+        packed.writestr("tools-1.0.dist-info/RECORD", "tools/a.py,sha256=bb,1\n")
+    known = layers.owners([Wheel(name="tools", version="1.0", file=file, sha256=sha256(file))], None)
+    assert known.digests == {"tools/a.py": "bb"}
+
+
+def test_a_wheel_without_a_record_is_refused_by_name(tmp_path):
+    file = tmp_path / "tools-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("tools/a.py", "")
+    with pytest.raises(BuildError, match=r"must hold RECORD\. tools-1\.0-py3-none-any\.whl does not"):
+        layers.owners([Wheel(name="tools", version="1.0", file=file, sha256=sha256(file))], None)
+
+
+def test_a_file_of_ours_that_takes_the_place_of_a_public_one_is_asked_everything(crafted, wheel):
+    host = b"HOST = 'https://10.1.2.3:8443'\n" + b"password = 'Zq7Lm2x9Zq'\n"
+    public, ours = wheel("public", {"shared/a.py": b"A = 1\n"}), wheel("zours", {"shared/a.py": host})
+    image = crafted(layer({}), layer({f"{SITE}/shared/a.py": host}))
+    both = layers.owners([public, ours], {f"wheels/{public.file.name}"})
+    alone = layers.owners([ours], set())
+    assert found(image, alone)
+    assert found(image, both) == found(image, alone)

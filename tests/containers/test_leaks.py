@@ -395,3 +395,58 @@ def test_who_has_a_number_and_no_name_is_looked_for_by_the_rest(monkeypatch):
     found = leaks.machine().texts
     assert "/srv/jobs/17" in found["a path of this machine"]
     assert "the name of a user of this machine" not in found
+
+
+def _two(first, second):
+    return lambda text: first("a.txt", text) + second("b.txt", b"nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.zip", _two(_zipped, _zipped)),
+        ("a.zip", lambda text: _zipped("a.txt", text) + b"\0" * 40 + _zipped("b.txt", b"nothing")),
+        ("a.tar", lambda text: gzip.decompress(_tarred("b.txt", b"nothing")) + text),
+        ("a.tar", lambda text: gzip.decompress(_tarred("b.txt", b"nothing")) + gzip.decompress(_tarred("a.txt", text))),
+    ],
+)
+def test_what_no_list_of_an_archive_names_is_looked_at(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data(f"say {SECRETS['github'][1]}\n".encode()))
+    assert {leak.kind for leak in leaks.scan(tmp_path, own=NOBODY)} == {"a token of GitHub"}
+
+
+def test_what_a_zip_adds_to_the_name_of_a_file_is_looked_at(tmp_path):
+    told = f"say {SECRETS['github'][1]}\n".encode()
+    entry = zipfile.ZipInfo("a.txt")
+    entry.extra = b"\xfe\xca" + len(told).to_bytes(2, "little") + told
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        made.writestr(entry, "nothing")
+    assert [str(leak) for leak in leaks.scan(tmp_path, own=NOBODY)] == ["a.zip!: a token of GitHub"]
+
+
+def test_a_stream_that_unpacks_to_more_than_is_looked_at_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(leaks.unpacking, "MOST_INFLATED", 1000)
+    (tmp_path / "model.joblib").write_bytes(zlib.compress(bytes(1000)))
+    assert leaks.scan(tmp_path, own=NOBODY) == ()
+    (tmp_path / "model.joblib").write_bytes(zlib.compress(bytes(1000) + b"more of it"))
+    assert "what cannot be looked into" in str(leaks.scan(tmp_path, own=NOBODY)[0])
+
+
+def test_a_secret_that_is_longer_than_any_file_s_name_is_looked_for_and_not_shown(tmp_path, monkeypatch):
+    secret = "-".join(["word-of-no-known-form"] * 20)
+    monkeypatch.setenv("SCORING_TOKEN", secret)
+    (tmp_path / "a.txt").write_text(f"say {secret}")
+    assert [str(leak) for leak in leaks.scan(tmp_path)] == ["a.txt: a secret of this environment"]
+
+
+def test_folders_are_looked_for_by_each_of_their_names(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    for name in ("home", "work"):
+        (tmp_path / name).symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PWD", str(tmp_path / "work"))
+    found = leaks.machine(tmp_path / "work").texts["a path of this machine"]
+    assert {str(tmp_path / name) for name in ("disk", "home", "work")} <= {*found}
+    monkeypatch.setenv("PWD", str(tmp_path))  # of a shell that is elsewhere
+    assert str(tmp_path) not in leaks.machine().texts["a path of this machine"]

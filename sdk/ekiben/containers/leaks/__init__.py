@@ -73,9 +73,10 @@ def machine(*folders: Path) -> Machine:
     """
     places = {str(path.resolve()) for path in (Path.cwd(), *folders)}
     host, user = {socket.gethostname(), socket.getfqdn()}, _user()
-    home = str(Path.home())
+    home = Path.home()
+    called = {*_as_called(), *(str(path.absolute()) for path in folders), str(home), str(home.resolve())}
     texts = {
-        "a path of this machine": {p for p in (*places, *_roots(places), home) if p.count("/") > 1},
+        "a path of this machine": {p for p in (*places, *_roots(places), *called) if p.count("/") > 1},
         "the name of this machine": {name for name in host if not COMMON.fullmatch(name)},
         "the name of a user of this machine": {user} if not COMMON.fullmatch(user) and len(user) > 4 else set(),
         "a git remote": {remote for place in places for remote in _remotes(place)},
@@ -268,6 +269,13 @@ def _user() -> str:
         return ""
 
 
+def _as_called() -> Iterator[str]:
+    """Give the current folder as the shell calls it, which may go there by links."""
+    told = os.environ.get("PWD", "")
+    if told and _is_there(told) and Path(told).samefile(Path.cwd()):
+        yield told
+
+
 def _roots(places: Iterable[str]) -> Iterator[str]:
     for place in places:
         if root := _git(place, "rev-parse", "--show-toplevel"):
@@ -314,5 +322,12 @@ def _in_pip_conf(file: Path) -> list[str]:
 
 def _secrets() -> Iterator[str]:
     for name, value in os.environ.items():
-        if SECRET_NAMES.search(name) and len(value) >= SHORTEST and not Path(value).exists():
+        if SECRET_NAMES.search(name) and len(value) >= SHORTEST and not _is_there(value):
             yield value
+
+
+def _is_there(place: str) -> bool:
+    try:
+        return Path(place).exists()
+    except OSError:  # longer than any name of a file; the error would show it
+        return False

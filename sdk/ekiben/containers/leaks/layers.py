@@ -7,6 +7,7 @@ import csv
 import fnmatch
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ def owners(wheels: Sequence[Wheel], published: Collection[str] | None) -> Owners
         is_public = published is None or f"wheels/{wheel.file.name}" in published
         for name, digest in _record(wheel.file):
             every[name] = (f"wheels/{wheel.file.name}", name)
+            public.discard(name)  # of two wheels with one file the image has the later one's
+            digests.pop(name, None)
             if is_public or wheel.name == OURS:
                 public.add(name)
             if is_public and digest:
@@ -80,7 +83,10 @@ def owners(wheels: Sequence[Wheel], published: Collection[str] | None) -> Owners
 
 def _record(wheel: Path) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(wheel) as packed:
-        name = next(each for each in packed.namelist() if each.endswith(".dist-info/RECORD"))
+        # its own, which lies at the top: it may carry other distributions
+        name = next((each for each in packed.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", each)), None)
+        if name is None:
+            raise BuildError(f"A wheel must hold RECORD. {wheel.name} does not.")
         for line in csv.reader(packed.read(name).decode().splitlines()):
             if line:
                 yield line[0], line[1].removeprefix("sha256=") if len(line) > 1 else ""

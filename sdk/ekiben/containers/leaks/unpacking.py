@@ -13,7 +13,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,10 +25,13 @@ import numpy as np
 HEAD = 512  # bytes that tell what a file is
 MOST_DEEP = 8  # archives in archives
 MOST_BYTES = 16 << 30  # of what one archive unpacks to
+MOST_INFLATED = 1 << 30  # of what one zlib stream unpacks to, in memory
 IN_MEMORY = 16 << 20
 PIECE = 1 << 20
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_END = 22  # bytes that end a zip without a comment
+ZIP_HEAD = 30  # bytes before the name of a file in a zip
+UNLISTED = "(what is in no list)"  # the place of what an archive holds, and no list of its files names
 ZIPPED = (".zip", ".whl", ".egg", ".pyz", ".jar", ".npz", ".skops")
 CLOSED = {
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -184,7 +187,12 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
             archive.comment,
             *(part for each in archive.infolist() for part in (each.filename.encode(), each.comment)),
         ]
+        *around, end = _around(file, archive.infolist())
+        hidden = [part for part in around if part.startswith(ZIP)]
+        told += [*(part for part in around if not part.startswith(ZIP)), end]
         yield Entry(place=f"{place}!", file=BytesIO(b"\n".join(told)))
+        for part in hidden:  # another archive before this one, or a file that its list leaves out
+            yield from opened(f"{place}!/{UNLISTED}", BytesIO(part), depth)
         for each in archive.infolist():
             name = f"{place}!/{each.filename}"
             if each.flag_bits & 1:
@@ -192,6 +200,23 @@ def _zip(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
             elif not each.is_dir():
                 with archive.open(each) as member, _seekable(member, each.file_size) as found:
                     yield from opened(name, found, depth)
+
+
+def _around(file: IO[bytes], members: Iterable[zipfile.ZipInfo]) -> Iterator[bytes]:
+    """Give what of a zip is in none of its files, in its order; the last part goes to its end."""
+    at = 0
+    for each in sorted(members, key=lambda member: member.header_offset):
+        file.seek(at)
+        yield file.read(max(0, each.header_offset - at))
+        file.seek(each.header_offset)
+        head = file.read(ZIP_HEAD)
+        n_named = sum(
+            int.from_bytes(head[i : i + 2], "little") for i in (26, 28)
+        )  # bytes of the name, and of what is added
+        yield head[4:] + file.read(n_named)
+        at = max(at, each.header_offset + ZIP_HEAD + n_named + each.compress_size)
+    file.seek(at)
+    yield file.read()
 
 
 def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
@@ -208,6 +233,19 @@ def _tar(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
             member = archive.extractfile(each) if each.isreg() else None
             if member is not None:
                 yield from opened(f"{place}!/{each.name}", member, depth)
+        if _seek_what_follows(file, archive.offset):  # a second archive, or what is in none
+            with copied(file) as rest:
+                yield from opened(f"{place}!/{UNLISTED}", rest, depth)
+
+
+def _seek_what_follows(file: IO[bytes], end: int) -> bool:
+    """Go to the first byte behind the end of a tar that is no zero, if there is one."""
+    file.seek(end)
+    while data := file.read(PIECE):
+        if rest := data.lstrip(b"\0"):
+            file.seek(-len(rest), os.SEEK_CUR)
+            return True
+    return False
 
 
 def _array(place: str, file: IO[bytes], depth: int) -> Iterator[Entry]:  # noqa: ARG001 -- every reader is asked in one form
@@ -236,10 +274,13 @@ class _Inflated(BytesIO):
     """The bytes of a zlib stream; what merely looks like one is empty."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        stream = zlib.decompressobj()
         try:
-            super().__init__(zlib.decompressobj().decompress(file.read(), 1 << 30))
+            super().__init__(stream.decompress(file.read(), MOST_INFLATED))
         except zlib.error:
             super().__init__(b"")
+        if stream.unconsumed_tail:
+            raise ValueError("unpacks to too much")
 
 
 def _gunzip(file: IO[bytes]) -> IO[bytes]:
