@@ -231,3 +231,21 @@ def test_an_image_of_docker_s_form_is_verified_by_its_configuration(layout, keys
 
 def test_the_parts_of_debian_are_read_from_an_image_s_own_list(layout):
     assert [(each.name, each.source) for each in accounting.of_layout(layout)] == [("libc6", "glibc")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"subject": None},
+        {"subject": [{"name": "churn:1", "digest": "abab"}]},
+        {"subject": [{"digest": {"sha256": "ab"}}]},
+        {"predicate": []},
+        {"predicate": {"runDetails": {"byproducts": [{"name": "index.json"}]}}},
+    ],
+)
+def test_an_attestation_of_another_shape_is_refused_and_no_fault_of_ours(layout, changed):
+    file = attest(layout)
+    told = json.loads(base64.b64decode(json.loads(file.read_text())["payload"]))
+    attesting.write(told | changed, file)
+    with pytest.raises(IntegrityError, match="must be an envelope of a provenance statement"):
+        ek.verify(layout)

@@ -289,14 +289,29 @@ def read(file: Path, *, key: str | Path | None = None) -> dict[str, Any]:
         told = json.loads(payload)
         shaped = envelope.keys() == {"payloadType", "payload", "signatures"} and told["_type"] == STATEMENT
         shaped = shaped and text == _text(payload, envelope["signatures"])  # each byte as `write` writes it
-    except (ValueError, KeyError, TypeError) as reason:
+    except (ValueError, KeyError, TypeError, RecursionError) as reason:
         raise IntegrityError(f"{file.name} must be an envelope of a statement. It is not.") from reason
+    shaped = shaped and _is_shaped(told)
     if not shaped or envelope["payloadType"] != PAYLOAD or told.get("predicateType") != PREDICATE:
         raise IntegrityError(f"{file.name} must be an envelope of a provenance statement. It is of another kind.")
     if key is not None:
         _is_signed(payload, signatures, Path(key), file.name)
     found: dict[str, Any] = told
     return found
+
+
+def _is_shaped(told: Mapping[str, Any]) -> bool:
+    """Tell whether what is read of a statement has its form: who wrote it is not known yet."""
+    predicate = told.get("predicate")
+    details = predicate.get("runDetails") if isinstance(predicate, dict) else None
+    byproducts = details.get("byproducts", []) if isinstance(details, dict) else None
+    lists = (told.get("subject"), byproducts)
+    return all(isinstance(each, list) and all(map(_is_digested, each)) for each in lists)
+
+
+def _is_digested(each: Any) -> bool:
+    digest = each.get("digest") if isinstance(each, dict) else None
+    return isinstance(digest, dict) and isinstance(digest.get("sha256"), str) and isinstance(each.get("name"), str)
 
 
 def _is_signed(payload: bytes, signatures: Sequence[tuple[str, bytes]], key: Path, name: str) -> None:
@@ -331,14 +346,13 @@ def _is_meant(own: str, known: Collection[str], digest: str) -> None:
 
 def _subjects(told: Mapping[str, Any]) -> set[str]:
     """Give the digests of what a statement is of."""
-    subjects = [each for each in told.get("subject", []) if isinstance(each, dict)]
-    return {str(each.get("digest", {}).get("sha256")) for each in subjects}
+    return {each["digest"]["sha256"] for each in told["subject"]}
 
 
 def _is_of(told: Mapping[str, Any], found: Layout, name: str | None) -> None:
     if not _subjects(told) & {found.id, found.digest}:
         raise IntegrityError(f"The attestation must be of this image, {found.id[:12]}. It is of another.")
-    names = sorted({str(each.get("name")) for each in told.get("subject", []) if isinstance(each, dict)})
+    names = sorted({each["name"] for each in told["subject"]})
     if name is not None and name not in names:
         raise IntegrityError(f"The attestation must be of the image {name!r}. It is of {', '.join(names)}.")
 
@@ -350,8 +364,8 @@ def whole(image: Path) -> dict[str, Path]:
 
 def _is_written_so(told: Mapping[str, Any], place: Path) -> None:
     """Compare what no digest in the image covers, where the attestation beside it was made with it."""
-    details = told.get("predicate", {}).get("runDetails", {})
-    known = {each["name"]: each["digest"]["sha256"] for each in details.get("byproducts", [])}
-    changed = [name for name, file in whole(place).items() if known.get(name, _sha256(file)) != _sha256(file)]
+    byproducts = told["predicate"]["runDetails"].get("byproducts", [])
+    known = {each["name"]: each["digest"]["sha256"] for each in byproducts}
+    changed = [name for name, file in whole(place).items() if name in known and known[name] != _sha256(file)]
     if changed:
         raise IntegrityError(f"The image must be as it was attested. {', '.join(changed)} of {place.name} was changed.")
