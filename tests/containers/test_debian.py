@@ -1,5 +1,6 @@
 """Packages of Debian are read from a base wherever they are listed, with their licences as far as a program can tell."""
 
+import io
 import re
 import tarfile
 
@@ -105,3 +106,14 @@ def test_of_debian_only_what_forbids_is_refused_and_may_be_allowed_with_a_reason
         gate([], base=[each.licence for each in (free, forbids, bought)])
     allowed = gate([], base=[forbids.licence], allow={"nvidia-driver": "bought, contract 17"})
     assert allowed[0].to_json()["allowed"] == "bought, contract 17"
+
+
+def test_a_list_of_packages_that_is_not_utf_8_is_read(tmp_path):
+    made = io.BytesIO()
+    text = "Package: tzdata\nVersion: 2026a\nMaintainer: Zoë\n".encode("latin-1")
+    with tarfile.open(fileobj=made, mode="w") as packed:
+        info = tarfile.TarInfo("var/lib/dpkg/status")
+        info.size = len(text)
+        packed.addfile(info, io.BytesIO(text))
+    made.seek(0)
+    assert [each.version for each in debian.installed(debian._lists(made).values())] == ["2026a"]

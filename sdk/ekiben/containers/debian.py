@@ -114,7 +114,7 @@ def of_layers(image: Layout) -> tuple[Debian, ...]:
 
 def _lists(blob: IO[bytes]) -> dict[str, str]:
     files = files_in(blob)
-    return {name: file.read().decode() for name, _, file in files if is_list(name) and file is not None}
+    return {name: file.read().decode(errors="replace") for name, _, file in files if is_list(name) and file is not None}
 
 
 def is_list(name: str) -> bool:
