@@ -12,16 +12,19 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 from types import CodeType
 
 import pytest
 
-from ekiben.containers import bases, context, engines, probes, wheels
+from ekiben.containers import bases, containerizing, context, engines, layouts, probes, wheels
+from ekiben.containers.images import Image, Ran
 from ekiben.containers.tools import install, precompile, strip
+from ekiben.containers.trying import running_image
 from ekiben.containers.wheels import Locked
-from ekiben.errors import BuildError, SpecError
+from ekiben.errors import BuildError, IntegrityError, SpecError
 
 
 def wheel(folder, name="thing", version="1.0", files=None, needs=()):
@@ -370,3 +373,127 @@ def test_the_smallest_program_ends_with_0(tmp_path):
 def test_an_unknown_engine_is_refused():
     with pytest.raises(SpecError, match="must be one of docker, podman, nerdctl"):
         engines.find("rocket")
+
+
+def test_what_is_still_to_be_linked_or_was_cut_short_is_installed_as_it_is():
+    head = install.ELF + bytes(10) + (1).to_bytes(2, "little")
+    for data in (head.ljust(128, b"\0"), install.ELF, install.ELF + bytes(10) + b"\x03\0" + b"\xff" * 100):
+        assert install.shed(data) == data
+
+
+def test_a_module_that_is_nested_deeper_than_python_reads_stays_as_it_is(tmp_path):
+    (tmp_path / "deep.py").write_text("x = " + " + ".join(["1.5 * y"] * 100_000))
+    precompile.compile_one(str(tmp_path / "deep.py"), str(tmp_path), "/app/site", frozenset())
+    assert [*tmp_path.iterdir()] == [tmp_path / "deep.py"]
+
+
+def test_two_builds_that_make_one_base_at_once_do_not_mix_their_bytes(tmp_path, monkeypatch):
+    (tmp_path / "root").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "root" / name).write_text(name)
+    target, even, beside = tmp_path / "cache" / "base.tar", bases._even, []
+    target.parent.mkdir()
+
+    def while_another_builds(entry):
+        if not beside:
+            beside.append(entry)
+            bases._pack(tmp_path / "root", target)
+        return even(entry)
+
+    monkeypatch.setattr(bases, "_even", while_another_builds)
+    bases._pack(tmp_path / "root", target)
+    with tarfile.open(target) as packed:
+        assert packed.getnames() == ["a", "b"]
+    assert [*target.parent.iterdir()] == [target]
+
+
+def test_a_version_that_is_locked_in_another_spelling_is_found(tmp_path):
+    path = wheel(tmp_path / "wheels", version="2023.3.1")
+    assert wheels.in_folders(wheels.locked(["thing==2023.03.1"]), [path.parent], "3.11")["thing"].file == path
+
+
+def test_a_context_that_was_refused_leaves_nothing_that_stops_the_next(tmp_path, monkeypatch):
+    def refuse(*_):
+        (tmp_path / "context" / "models").mkdir()
+        (tmp_path / "context" / "half").write_text("x")
+        raise BuildError("A wheel cannot be had.")
+
+    monkeypatch.setattr(context.storing, "unpack_bento", refuse)
+    for _ in range(2):
+        with pytest.raises(BuildError, match="cannot be had"):
+            context.write("churn:1", tmp_path / "context")
+    assert [*(tmp_path / "context").iterdir()] == []
+
+
+ENGINE = """#!/bin/sh
+echo "$@" >> {log}
+case "$1" in
+  {fails}) exit 1 ;;
+  image) echo sha256:ab ;;
+esac
+"""
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    """Give a function: a command → an engine that writes down what it is asked, and refuses that one."""
+
+    def write(fails):
+        script, log = tmp_path / "engine", tmp_path / "log"
+        script.write_text(ENGINE.format(log=log, fails=fails))
+        script.chmod(0o755)
+        return engines.Engine(name=str(script)), lambda: log.read_text().splitlines()
+
+    return write
+
+
+def test_an_image_that_could_not_be_made_even_does_not_stay_under_its_name(scripted, tmp_path):
+    engine, told = scripted("save")
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "Containerfile").write_text("FROM scratch\n")
+    with pytest.raises(BuildError, match="save must succeed"):
+        engine.build(tmp_path / "context", "churn:1", epoch=0, arguments={})
+    assert told()[-1] == "rmi churn:1"
+
+
+def test_a_container_that_was_created_and_not_started_is_removed(scripted):
+    engine, told = scripted("run")
+    with pytest.raises(BuildError, match="run must succeed"), running_image(engine, "churn:1"):
+        pytest.fail("it runs")
+    name = re.search(r"--name=(\S+)", told()[0])[1]
+    assert told()[1:] == [f"rm -f {name}"]
+
+
+def test_what_an_engine_says_need_not_be_utf_8(tmp_path):
+    (tmp_path / "engine").write_text("#!/bin/sh\nprintf 'caf\\351'\n")
+    (tmp_path / "engine").chmod(0o755)
+    assert engines.Engine(name=str(tmp_path / "engine")).call("logs").stdout == "caf\ufffd"
+
+
+def test_a_layout_that_could_not_be_written_leaves_the_one_that_was_there(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise BuildError("Without an engine, an image is written by the Python that it holds.")
+
+    monkeypatch.setattr(layouts, "_parts", refuse)
+    there = tmp_path / "there.oci"
+    there.mkdir()
+    (there / "oci-layout").write_text("{}")
+    for to in (there, tmp_path / "new.oci"):
+        with pytest.raises(BuildError, match="by the Python that it holds"):
+            layouts.write(None, to, "churn:1")
+    assert [*tmp_path.rglob("*")] == [there, there / "oci-layout"]
+
+
+def test_a_layout_that_is_not_accounted_for_does_not_stay(tmp_path):
+    (tmp_path / "made.oci").mkdir()
+    with pytest.raises(IntegrityError), containerizing._gone_if_refused(tmp_path / "made.oci"):
+        raise IntegrityError("A layer of the image was changed.")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_image_that_answered_no_row_is_not_proved():
+    ran = Ran(start_s=1.0, memory_mb=90.0, n_rows=0, exact=(), stop_s=0.5)
+    made = Image(ref="churn:1", digest="sha256:ab", tag="churn:1", engine="podman", n_bytes=1, ran=ran)
+    assert not made.is_proved
+    assert "no row: none fits every arm" in str(made)
+    assert replace(made, ran=replace(ran, n_rows=1)).is_proved

@@ -132,11 +132,12 @@ def _merge_usr(root: Path) -> None:
 
 def _pack(root: Path, target: Path) -> None:
     """Write a tar with one time, one owner, two modes and one order, so that equal packages are equal bytes."""
-    made = target.with_suffix(".part")
-    with tarfile.open(made, "w", format=tarfile.PAX_FORMAT) as packed:
-        for path in sorted(root.rglob("*")):
-            packed.add(path, path.relative_to(root).as_posix(), recursive=False, filter=_even)
-    made.rename(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="part-") as place:  # another build may make the same one
+        made = Path(place) / target.name
+        with tarfile.open(made, "w", format=tarfile.PAX_FORMAT) as packed:
+            for path in sorted(root.rglob("*")):
+                packed.add(path, path.relative_to(root).as_posix(), recursive=False, filter=_even)
+        made.replace(target)
 
 
 def _even(entry: tarfile.TarInfo) -> tarfile.TarInfo:

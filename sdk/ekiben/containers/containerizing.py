@@ -157,8 +157,9 @@ def _written(told: Context, name: str, accounts: Accounts, say: Progress) -> Ima
     judged = accounting.before(told, base, accounts, say)
     say("writing the image")
     made = judged.forecast.within(layouts.write(told, Path(f"{accounting.stem_of(name)}.oci"), name))
-    _look_into(Path(made.ref), told, judged, accounts, say)
-    accounting.after(None, made, told, judged, accounts)
+    with _gone_if_refused(Path(made.ref)):
+        _look_into(Path(made.ref), told, judged, accounts, say)
+        accounting.after(None, made, told, judged, accounts)
     return made
 
 
@@ -173,22 +174,28 @@ def _pushed(
 ) -> Image:
     """Write what was built as an OCI layout, and describe that: nothing here runs it."""
     to = Path(f"{accounting.stem_of(name)}.oci")
-    if to.exists() and not (to / "oci-layout").is_file():
-        raise SpecError(f"The layout's folder must be new. Got {str(to)!r}, which holds something else.")
+    layouts.refuse_another_s(to)
     shutil.rmtree(to, ignore_errors=True)
-    engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
-    _look_into(to, told, judged, accounts, say)
-    made = judged.forecast.within(layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS))
-    accounting.after(None, made, told, judged, accounts, commands=commands)
+    with _gone_if_refused(to):
+        engine.call("push", "--quiet", name, f"oci:{to.resolve()}:{name}")
+        _look_into(to, told, judged, accounts, say)
+        made = judged.forecast.within(layouts.described(to, told.tag, f"{engine.name}: {engine.why}", HOLDS))
+        accounting.after(None, made, told, judged, accounts, commands=commands)
     return made
 
 
 def _look_into(layout: Path, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
     say("looking for leaks in the image")
+    accounting.look(layout, told, judged, accounts)
+
+
+@contextmanager
+def _gone_if_refused(layout: Path) -> Iterator[None]:
+    """Remove a layout that leaks, or is not accounted for: it must not be there to be pushed."""
     try:
-        accounting.look(layout, told, judged, accounts)
-    except BuildError:
-        shutil.rmtree(layout)  # what leaks must not be there to be pushed
+        yield
+    except BaseException:
+        shutil.rmtree(layout, ignore_errors=True)
         raise
 
 

@@ -18,7 +18,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -110,7 +111,7 @@ def write(
         If a wheel cannot be had.
     """
     _make_room(folder)
-    with tempfile.TemporaryDirectory(prefix="ekiben-context-") as place:
+    with _emptied_if_refused(folder), tempfile.TemporaryDirectory(prefix="ekiben-context-") as place:
         source = Path(place)
         whole, created = storing.unpack_bento(tag, source)
         python = _python(source)
@@ -152,6 +153,17 @@ def _make_room(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"The folder of a context must be new or empty. Got {str(folder)!r}, which holds files.")
     folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _emptied_if_refused(folder: Path) -> Iterator[None]:
+    """Leave no half of a context, which the next one could not be written over."""
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        raise
 
 
 def _python(source: Path) -> str:

@@ -97,7 +97,9 @@ class Engine:
         command = [self.name, *words]
         own = {**os.environ, **self.environment}
         try:
-            done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=seconds, check=False)
+            done = subprocess.run(
+                command, env=own, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+            )
         except subprocess.TimeoutExpired:
             raise BuildError(f"{self.name} {words[0]} must end within {seconds:.0f} s. It did not.") from None
         if check and done.returncode and FULL in done.stderr.lower():
@@ -144,7 +146,11 @@ class Engine:
             rest = parts[1].replace(recipe.LAST, f"FROM {kept}\n", 1)
             commands.append(self._build(folder, rest, name, epoch, ["--no-cache"] if fresh else []))
         if self.name not in BUILDAHS:
-            self._make_even(name, epoch)
+            try:
+                self._make_even(name, epoch)
+            except BaseException:
+                self.call("rmi", name, check=False)  # under its name is what has the times of its build
+                raise
         return commands
 
     def _build(self, folder: Path, text: str, name: str, epoch: int, told: list[str]) -> list[str]:

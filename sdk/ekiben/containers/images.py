@@ -94,8 +94,8 @@ class Image:
 
     @property
     def is_proved(self) -> bool:
-        """Whether it ran hardened, and answered as its packages do."""
-        return self.ran is not None
+        """Whether it ran hardened, and answered as its packages do: some row, at least."""
+        return self.ran is not None and self.ran.n_rows > 0
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         yield "size", f"{self.size_mb:,.0f} MB, built by {self.engine}"
@@ -104,7 +104,11 @@ class Image:
             return
         exact = f"; bit for bit: {', '.join(self.ran.exact)}" if self.ran.exact else ""
         yield "run", f"first answer after {self.ran.start_s:.1f} s, with {self.ran.memory_mb:,.0f} MB of memory"
-        yield "compared", f"{self.ran.n_rows} rows equal to their packages{exact}"
+        rows = f"{self.ran.n_rows} rows equal to their packages{exact}"
+        yield (
+            "compared",
+            rows if self.ran.n_rows else "no row: none fits every arm, or service.py answers in its own way",
+        )
         yield "stop", f"{self.ran.stop_s:.1f} s after SIGTERM, exit code 0"
 
     def __str__(self) -> str:

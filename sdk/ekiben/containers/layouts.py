@@ -55,9 +55,31 @@ def write(context: Context, to: Path, name: str) -> Image:
     BuildError
         If the base cannot be made here.
     """
+    refuse_another_s(to)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as place:
+        made = Path(place) / "layout"
+        packed, digest = _written(context, made, name)
+        shutil.rmtree(to, ignore_errors=True)
+        made.rename(to)
+    return Image(
+        ref=str(to),
+        digest=digest,
+        tag=context.tag,
+        engine="none: an OCI layout was written",
+        n_bytes=sum(each.n_bytes for each in packed.values()),
+        layers=tuple(Layer(holds=key, digest=each.diff, n_bytes=each.n_bytes) for key, each in packed.items()),
+    )
+
+
+def refuse_another_s(to: Path) -> None:
+    """Refuse a folder that holds anything but a layout, which may be written again."""
     if to.exists() and not (to / "oci-layout").is_file():
         raise SpecError(f"The layout's folder must be new. Got {str(to)!r}, which holds something else.")
-    shutil.rmtree(to, ignore_errors=True)
+
+
+def _written(context: Context, to: Path, name: str) -> tuple[dict[str, _Packed], str]:
+    """Write a layout into a new folder, and give its layers and the digest of its manifest."""
     (to / "blobs" / "sha256").mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="ekiben-layout-") as place:
         parts = _parts(context, Path(place))
@@ -69,14 +91,7 @@ def write(context: Context, to: Path, name: str) -> Image:
     named = {**manifest, "annotations": {"org.opencontainers.image.ref.name": name}}
     (to / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (to / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
-    return Image(
-        ref=str(to),
-        digest=manifest["digest"],
-        tag=context.tag,
-        engine="none: an OCI layout was written",
-        n_bytes=sum(each.n_bytes for each in packed.values()),
-        layers=tuple(Layer(holds=key, digest=each.diff, n_bytes=each.n_bytes) for key, each in packed.items()),
-    )
+    return packed, str(manifest["digest"])
 
 
 def described(place: Path, tag: str, engine: str, holds: tuple[str, ...]) -> Image:

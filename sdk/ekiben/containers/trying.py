@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 import numpy as np
@@ -46,7 +47,7 @@ class Container:
     engine
         What runs it.
     id
-        Its identifier.
+        Its name.
     url
         Where it answers.
     started
@@ -128,15 +129,16 @@ def running_image(
     cpus, memory_mb
         What it may use, where the engine can limit that.
     """
-    port = _free_port()
+    port, name = _free_port(), f"ekiben-{token_hex(6)}"
     told = {**running.TRIED, draining.SECONDS: DRAIN_S, **(environment or {})}
     words = [f"--env={key}={value}" for key, value in told.items()]
     words += [f"--volume={folder}:{place}" for folder, place in (volumes or {}).items()]
     began = time.monotonic()
     limited = asked(engine, port=port, cpus=cpus, memory_mb=memory_mb)
-    done = engine.call("run", "-d", *limited, *words, ref)
-    container = Container(engine=engine, id=done.stdout.split()[-1], url=f"http://127.0.0.1:{port}", started=began)
+    # By a name of ours, since an engine that does not start what it created leaves it there, and tells no identifier.
+    container = Container(engine=engine, id=name, url=f"http://127.0.0.1:{port}", started=began)
     try:
+        engine.call("run", "-d", f"--name={name}", *limited, *words, ref)
         yield container
     finally:
         container.remove()

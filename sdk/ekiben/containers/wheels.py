@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from ekiben.containers.probes import PROGRAMS, kind_of_machine
 from ekiben.errors import BuildError, SpecError
@@ -77,7 +77,8 @@ def locked(lines: Iterable[str]) -> list[Locked]:
     for line in lines:
         if (pin := PIN.match(line)) is not None:
             hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
-            found.append(Locked(name=canonicalize_name(pin["name"]), version=pin["version"], hashes=hashes))
+            version = canonicalize_version(pin["version"], strip_trailing_zero=False)  # as the names of wheels write it
+            found.append(Locked(name=canonicalize_name(pin["name"]), version=version, hashes=hashes))
     return found
 
 

@@ -69,6 +69,8 @@ UNDOCUMENTED = (
     *("click", "ekiben", "markdown_it", "pathspec", "pydantic_core", "wrapt"),
 )
 ELF = b"\x7fELF\x02\x01"  # of 64 bits, the low byte first
+ELF_HEAD = 64  # bytes that say where the segments are
+LOADED = (b"\x02\0", b"\x03\0")  # a program and a library have segments; what is still to be linked has none
 LINE = re.compile(r"^(?P<file>\S+\.whl)\s+--hash=sha256:(?P<digest>[0-9a-f]{64})$")
 
 
@@ -167,11 +169,13 @@ def shed(data: bytes) -> bytes:
     >>> shed(b"text")
     b'text'
     """
-    if not data.startswith(ELF):
+    if not data.startswith(ELF) or len(data) < ELF_HEAD or data[16:18] not in LOADED:
         return data
     (begins,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
     end = begins + size * count
+    if not ELF_HEAD <= end <= len(data):
+        return data  # cut short by somebody: no library, and not ours to cut
     for i in range(count):
         offset, n_bytes = (struct.unpack_from("<Q", data, begins + i * size + at)[0] for at in (8, 32))
         end = max(end, offset + n_bytes)

@@ -47,8 +47,8 @@ def compile_one(file: str, folder: str, shown: str, undocumented: frozenset[str]
             path.write_bytes(source)
         else:
             code = compile(source, f"{shown}/{inner}", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return  # a template, or for another Python: nothing that is imported here
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # a template, for another Python, or nested deeper than Python reads: nothing that is imported here
     target = Path(importlib.util.cache_from_source(file))
     target.parent.mkdir(exist_ok=True)
     head = importlib.util.MAGIC_NUMBER + UNCHECKED.to_bytes(4, "little") + importlib.util.source_hash(source)
