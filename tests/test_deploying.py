@@ -99,6 +99,25 @@ def test_text_that_is_no_yaml_is_refused():
         yamls.loads("{", source="a file")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: &a [*a]\n", "must hold at most 100,000 values"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x]\n"
+            + "".join(f"b{i}: &{'abcdefgh'[i]} [{', '.join(['*' + 'aabcdefg'[i]] * 8)}]\n" for i in range(1, 8)),
+            "must hold at most 100,000 values",
+        ),
+        ("a: " + "[" * 3000 + "]" * 3000, "must be YAML that is not nested so deep"),
+        ("? [a, b]\n: c\n", "In line 1: a key must be a text."),
+    ],
+    ids=["in itself", "in many", "deep", "a list as a key"],
+)
+def test_text_that_is_yaml_and_no_manifest_is_refused(text, says):
+    with pytest.raises(SpecError, match=f"a.yaml {says}|a.yaml must be YAML. {says}"):
+        yamls.loads(text, source="a.yaml")
+
+
 # ── what is written
 
 
@@ -250,6 +269,41 @@ def test_what_cannot_be_is_refused(service, tmp_path, given, says):
         deploying.manifests(service, **{"image": IMAGE, "out": tmp_path / "out", **given})
     assert says in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+def named(name, folder):
+    (folder / name).mkdir()
+    (folder / name / spec.FILE).write_text(TEXT.replace('name = "credit_risk"', f'name = "{name}"'))
+    return folder / name
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["churn_prediction", "small_firms", "sums", "customer_lifetime_value_of_shops"])
+def test_a_service_may_be_called_nearly_as_a_word_of_a_query_and_longer_than_its_stage(tmp_path, target, name):
+    deploying.manifests(named(name, tmp_path), target=target, image=IMAGE, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("compose", "prometheus", "must not be called as what stands beside it: grafana, owner, postgres, prometheus"),
+        ("kubernetes", "x" * 56, "at most 55 letters"),
+        ("kserve", "x" * 54, "at most 53 letters"),
+        ("knative", "x" * 58, "at most 57 letters"),
+    ],
+)
+def test_a_name_that_a_target_has_no_room_for_is_refused(tmp_path, target, name, says):
+    with pytest.raises(SpecError, match=says):
+        deploying.manifests(named(name, tmp_path), target=target, image=IMAGE, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["kserve", "knative"])
+def test_no_gateway_gives_up_before_the_service_does(tmp_path, target):
+    folder = named("churn", tmp_path)
+    (folder / spec.FILE).write_text((folder / spec.FILE).read_text().replace("timeout_s = 20", "timeout_s = 30.4"))
+    out = deploying.manifests(folder, target=target, image=IMAGE, out=tmp_path / "out")
+    assert re.search(r"timeout(Seconds)?: 31\n", "".join(path.read_text() for path in out.glob("*service.yaml")))
 
 
 def test_a_report_must_be_one_of_a_service(service, tmp_path):
@@ -631,6 +685,12 @@ def test_an_arm_that_the_service_does_not_have_is_told(service, written, tmp_pat
         deploying.validate(inside / "deploy/kubernetes")
 
 
+def test_a_name_that_no_arm_has_is_told_with_its_file(written, tmp_path):
+    folder = spoil(written / "kubernetes", tmp_path, "base/route.toml", "champion = ", "Champion-2 = ")
+    with pytest.raises(SpecError, match=r"base/route.toml: An arm must be named by lower case letters"):
+        deploying.validate(folder)
+
+
 def test_another_route_is_another_name(written, tmp_path):
     folder = spoil(written / "kubernetes", tmp_path, "base/route.toml", "champion = 0.8", "champion = 0.7")
     names = [
@@ -698,6 +758,19 @@ def test_a_key_of_prometheus_is_added_to_those_that_are_there(service, tmp_path)
     assert sorted(each.name for each in known) == ["prometheus", "shop"]
 
 
+def test_keys_that_are_there_outlive_a_disk_that_is_full(service, tmp_path, monkeypatch):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "keys.toml").write_text("# ours\n")
+
+    def write(path, *_, **__):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(OSError, match="No space"):
+        compose.make_secrets(sites.Site(spec=spec.read(service), image=IMAGE), tmp_path)
+    assert (tmp_path / "secrets" / "keys.toml").read_text() == "# ours\n"
+
+
 def test_only_the_gateway_s_ports_are_published_and_on_this_machine(written):
     services = one(written / "compose/compose.yaml")["services"]
     published = [port for service in services.values() for port in service.get("ports", ())]
@@ -721,6 +794,7 @@ def test_a_site_says_all_its_faults_at_once(service):
         ("churn:1", "churn", "1"),
         ("localhost:5000/team/churn:1.2-rc.1", "localhost:5000/team/churn", "1.2-rc.1"),
         (f"churn@sha256:{'ab' * 32}", "churn", "abababababab"),
+        ("churn:_1.", "churn", "1"),
     ],
 )
 def test_an_image_is_taken_apart(service, image, name, version):

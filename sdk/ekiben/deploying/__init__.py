@@ -12,6 +12,7 @@ from typing import Literal, cast, get_args
 from ekiben import spec
 from ekiben.checks import Report
 from ekiben.deploying import compose, knative, kubernetes
+from ekiben.deploying.agreeing import SERVICES
 from ekiben.deploying.sites import COMPONENTS, Component, Site, load_of, ramp_of
 from ekiben.deploying.validating import validate
 from ekiben.errors import SpecError, nearest
@@ -25,6 +26,8 @@ _WRITERS: Mapping[Target, Callable[[Site], Iterator[tuple[str, str]]]] = {
     "knative": knative.knative_written,
     "compose": compose.written,
 }
+# A namespace with `-staging`, a host with `-predictor`, and a revision with its number have 63 letters at most.
+_LONGEST: Mapping[Target, int] = {"kubernetes": 55, "kserve": 53, "knative": 57}
 
 
 def manifests(  # noqa: PLR0913 -- each is one thing that a cluster does not know
@@ -126,11 +129,27 @@ To make one, run: ekiben scaffold no/such/folder
             site, spec=spec.read(explainer), image=explainer_image or "", load=None, replicas=(1, site.replicas[1])
         )
         site = replace(site, explainer=second)
+    _are_names(target, [each.name for each in (site, site.explainer) if each])
     place = Path(out) if out is not None else Path(folder) / "deploy" / target
     _write(dict(_WRITERS[target](site)), place)
     if target == "compose":
         compose.make_secrets(site, place)
     return place
+
+
+def _are_names(target: Target, names: Sequence[str]) -> None:
+    """Refuse a service's name that what runs it has no room for, or has given to another."""
+    most = _LONGEST.get(target, 63)
+    for name in names:
+        if len(name) > most:
+            raise SpecError(
+                f"A service must have a name of at most {most} letters, since {target} makes longer ones of it. "
+                f"Got {name!r}, {len(name)} letters."
+            )
+        if target == "compose" and name in SERVICES:
+            raise SpecError(
+                f"A service must not be called as what stands beside it: {', '.join(sorted(SERVICES))}. Got {name!r}."
+            )
 
 
 def _write(texts: Mapping[str, str], place: Path) -> None:

@@ -281,8 +281,10 @@ def make_secrets(site: Site, folder: Path) -> list[str]:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = [name for name in _names(site) if not (place / name).exists()]
     for name, text in _made(made, place).items():
-        (place / name).write_text(text, encoding="utf-8")
-        (place / name).chmod(0o444)
+        part = place / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o444)
+        part.replace(place / name)  # in one step: keys that are there are not lost on a full disk
     return made
 
 
@@ -295,7 +297,6 @@ def _made(names: list[str], place: Path) -> Mapping[str, str]:
         found["metrics_token"], lines = keys.make("prometheus", ["read"])
         known = place / "keys.toml"
         found["keys.toml"] = lines if "keys.toml" in names else f"{known.read_text(encoding='utf-8')}\n{lines}"
-        known.unlink(missing_ok=True)
     if "postgres_password" in names or "records_dsn" in names:
         there = place / "postgres_password"
         password = secrets.token_urlsafe(24) if "postgres_password" in names else there.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,7 +117,7 @@ def knative(site: Site) -> dict[str, Any]:
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     Why("containerConcurrency", "what the service itself takes at once"): at_once,
-                    "timeoutSeconds": max(1, round(site.spec.timeout_s)),
+                    "timeoutSeconds": math.ceil(site.spec.timeout_s),
                     "containers": [_ported(container, "http1")],
                     "volumes": pods.volumes(site, mode=None),
                 },
@@ -153,7 +154,7 @@ def kserve(site: Site) -> dict[str, Any]:
                 "maxReplicas": most,
                 "scaleMetric": "cpu",
                 "scaleTarget": 100,
-                "timeout": max(1, round(site.spec.timeout_s)),
+                "timeout": math.ceil(site.spec.timeout_s),
                 "serviceAccountName": site.name,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,

@@ -246,8 +246,8 @@ def _alike(documents: Documents) -> Iterator[str]:
     for found in kinds.values():
         often = [told for told, places in found.items() if len(places) >= _OFTEN]
         for told, places in found.items():
-            if len(places) == _ONCE:
-                yield from wording.nearly(places[0], told, often)
+            if len(places) == _ONCE:  # with more behind a dash it is a name of its own, as churn-staging
+                yield from wording.nearly(places[0], told, [each for each in often if not told.startswith(f"{each}-")])
 
 
 _SECRETS = ("keys", "metrics", "records", "tickets")

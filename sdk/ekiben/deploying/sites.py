@@ -26,7 +26,8 @@ RAMP = (25, 50)
 
 # name, tag, digest: each may hold what a registry takes, and a port
 _IMAGE = re.compile(
-    r"(?P<name>([a-z0-9][a-z0-9.-]*(:\d+)?/)?[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
+    r"(?P<name>([a-z0-9][a-z0-9.-]*(:\d+)?/)?[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?",
+    re.ASCII,
 )
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -92,7 +93,7 @@ class Site:
     def version(self) -> str:
         """What the label of the version says: the image's tag, or the beginning of its digest."""
         found = _parts(self.image)
-        return (found["tag"] or (found["digest"] or "").removeprefix("sha256:")[:12])[:63].rstrip("._-")
+        return (found["tag"] or (found["digest"] or "").removeprefix("sha256:")[:12])[:63].strip("._-")
 
     @property
     def selector(self) -> dict[str, str]:

@@ -180,7 +180,12 @@ def faults_of_route(path: Path, arms: Mapping[str, object] | None) -> Iterator[s
     parts = [told.get(key) for key in ("weights", "shadows")] if isinstance(told, Mapping) else []
     named = [str(arm) for part in parts if isinstance(part, Mapping | list) for arm in part] or ["any"]
     known = dict.fromkeys(named if arms is None else arms, refs.parse("models:/any/1"))
-    yield from faults_of_rerouting(document, ServiceSpec(name="any", arms=known, route=Route({next(iter(known)): 1})))
+    try:
+        service = ServiceSpec(name="any", arms=known, route=Route({next(iter(known)): 1}))
+    except SpecError as reason:  # a name that no arm has
+        yield str(reason).replace("\n", " ")
+        return
+    yield from faults_of_rerouting(document, service)
 
 
 def faults_of_adapter(path: Path) -> Iterator[str]:

@@ -243,6 +243,7 @@ _CALLED = frozenset(
     ]
 )
 _WORD = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z]\w*)*")
+_NAMED = re.compile(r'\b(job|namespace|pod|instance)\s*=~?\s*"[^"]*"')
 _CLOSE = 0.82  # how alike two names are of which one is taken for the other's misspelling
 _LONGEST = max(map(len, (*_ONE_OF, *_LIKE, *_FORMS)))
 
@@ -388,7 +389,8 @@ def _known() -> frozenset[str]:
 
 def _of_words(where: str, text: str, *, is_text: bool) -> Iterator[str]:
     """Tell the words of a query that are nearly one that we know; of a text for persons those of its variables alone."""
-    parts = re.findall(r"\{\{(.*?)\}\}", text) if is_text else [text]
+    # how a service is called is its own affair: who asks by a name that nothing has is told elsewhere
+    parts = re.findall(r"\{\{(.*?)\}\}", text) if is_text else [_NAMED.sub(r"\1", text)]
     if not is_text:
         is_open = any(text.count(one) != text.count(other) for one, other in ("()", "[]", "{}"))
         if is_open or re.search("[<>=!]==", text):

@@ -14,6 +14,7 @@ from ekiben.errors import SpecError
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/._-]*(:[A-Za-z0-9/._-]+)*")
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _UNSEEN = re.compile(r"[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+MOST_VALUES = 100_000  # of one file
 _BLOCK = re.compile(r"(?! )([ -~]*[!-~]\n)+")  # lines of plain letters, the first of them not indented
 
 
@@ -112,13 +113,31 @@ def loads(text: str, *, source: str) -> list[Any]:
     """
     yaml = require("yaml", to="read manifests")
     try:
-        return [each for each in yaml.load_all(text, Loader=_strict(yaml)) if each is not None]
+        found = [each for each in yaml.load_all(text, Loader=_strict(yaml)) if each is not None]
+    except RecursionError:
+        raise SpecError(f"{source} must be YAML that is not nested so deep.") from None
     except yaml.YAMLError as reason:
         mark = getattr(reason, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "it"
         raise SpecError(
             f"{source} must be YAML. In {where}: {getattr(reason, 'problem', None) or 'it cannot be read'}."
         ) from None
+    if _n_values(found) > MOST_VALUES:
+        raise SpecError(
+            f"{source} must hold at most {MOST_VALUES:,} values, what an alias stands for counted each time. It holds more."
+        )
+    return found
+
+
+def _n_values(documents: list[Any]) -> int:
+    """Count values, as often as aliases name them and no further than it matters: an alias may stand for what it is in."""
+    waiting, n = list(documents), 0
+    while waiting and n <= MOST_VALUES:
+        each = waiting.pop()
+        n += 1
+        if isinstance(each, dict | list):
+            waiting.extend(each.values() if isinstance(each, dict) else each)
+    return n
 
 
 def _strict(yaml: Any) -> Any:
@@ -128,6 +147,8 @@ def _strict(yaml: Any) -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[Any] = set()
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
                 seen.add(key.value)
