@@ -1,6 +1,7 @@
 """Each law is kept by a sound package and broken by one that is wrong in its own way."""
 
 import json
+import os
 from dataclasses import fields, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.svm import SVC
 
 import ekiben as ek
 from ekiben import explainers, routing, values
-from ekiben.checks import Finding, Report, Subject, examine, laws
+from ekiben.checks import Finding, Report, Subject, examine, laws, loading
 from ekiben.client import Client
 from ekiben.dataplane import Hooks
 from ekiben.errors import NotFoundError, RequestError, SchemaError
@@ -546,3 +547,15 @@ def test_a_report_is_plain_json():
     document = Report(subject="risk", findings=(KEPT, RED)).to_json()
     assert json.loads(json.dumps(document)) == document
     assert (document["ok"], document["findings"][1]["state"]) == (False, "broken")
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_none_of_the_service_s(monkeypatch):
+    look = loading._stat
+
+    def ended(pid):
+        if pid == 1:
+            raise ProcessLookupError
+        return look(pid)
+
+    monkeypatch.setattr(loading, "_stat", ended)
+    assert loading.cpu_s(os.getpid()) > 0

@@ -104,6 +104,20 @@ def test_an_older_wheel_gives_way(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [locking.wheel_name(), "other-1.0-py3-none-any.whl"]
 
 
+def test_who_builds_beside_another_finds_a_whole_wheel(tmp_path, monkeypatch):
+    whole = locking.write_wheel(tmp_path).read_bytes()
+    entry, found = locking._entry, []
+
+    def while_another_reads(name):
+        found.append((tmp_path / locking.wheel_name()).read_bytes() == whole)
+        return entry(name)
+
+    monkeypatch.setattr(locking, "_entry", while_another_reads)
+    locking.write_wheel(tmp_path)
+    assert all(found)
+    assert found
+
+
 @pytest.mark.slow
 def test_the_wheel_installs_alone_into_a_fresh_environment_and_is_imported_from_there(tmp_path):
     wheel = locking.write_wheel(tmp_path / "wheels")

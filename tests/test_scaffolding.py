@@ -344,10 +344,17 @@ def test_a_contract_is_read_as_it_was_written(folder, tmp_path):
     assert pinning.read(tmp_path) == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"signature": {}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"signature": {}}', '{"format": 1, "signature": []}'])
 def test_a_broken_contract_is_refused_with_what_to_run(folder, text):
     (folder / pinning.FILE).write_text(text)
     with pytest.raises(SpecError, match=re.escape(f"Run: ekiben pin {folder}")):
+        pinning.read(folder)
+
+
+def test_a_contract_with_a_list_in_place_of_a_table_is_refused(folder):
+    document = json.loads((folder / pinning.FILE).read_text())
+    (folder / pinning.FILE).write_text(json.dumps({**document, "pins": []}))
+    with pytest.raises(SpecError, match="must be as it was written"):
         pinning.read(folder)
 
 

@@ -389,6 +389,8 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path):
         ({"route": only("champoin")}, "route.weights.champoin must be an arm of [arms]"),
         ({"workers": 0}, "workers must be a whole number from 1 to 1,000,000,000. Got 0."),
         ({"name": "a-b"}, "name must be lower case letters"),
+        ({"name": "none"}, "name must not be a word of Python's own. Got 'none'."),
+        ({"arms": {1: FULL.arms["champion"]}}, "arms.1 must be named by lower case letters"),
         ({"remake": " "}, "remake must be a command, such as 'python train.py'. Got ' '."),
         ({"timeout_s": 0}, "timeout_s must be a number above 0"),
     ],

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution
@@ -242,12 +243,19 @@ def write_wheel(folder: Path) -> Path:
     record = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in contents.items()]
     contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     folder.mkdir(exist_ok=True)
+    target = folder / wheel_name()
+    with tempfile.TemporaryDirectory(
+        dir=folder, prefix=".part-"
+    ) as place:  # a build beside this one takes a whole wheel
+        made = Path(place) / target.name
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in contents.items():
+                archive.writestr(_entry(name), data)
+        made.replace(target)
     for old in folder.glob("ekiben-*.whl"):
-        old.unlink()
-    with zipfile.ZipFile(folder / wheel_name(), "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in contents.items():
-            archive.writestr(_entry(name), data)
-    return folder / wheel_name()
+        if old != target:
+            old.unlink(missing_ok=True)
+    return target
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -78,7 +78,7 @@ def read(folder: Path) -> Contract:
         )
     try:
         return _of_json(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError) as reason:
+    except (ValueError, KeyError, TypeError, AttributeError) as reason:
         raise SpecError(
             f"{FILE} must be as it was written, in format {FORMAT}. Got a broken one, or another's, in {str(folder)!r}. "
             f"Run: ekiben pin {folder}"

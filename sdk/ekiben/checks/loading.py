@@ -56,7 +56,7 @@ def _parents() -> Iterator[tuple[int, int]]:
         if entry.name.isdigit():
             try:
                 yield int(entry.name), int(_stat(int(entry.name))[1])
-            except FileNotFoundError:  # it has ended since
+            except (FileNotFoundError, ProcessLookupError):  # it has ended since
                 continue
 
 

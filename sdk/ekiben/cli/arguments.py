@@ -30,15 +30,15 @@ def object_at(path: str) -> Any:
     """Import an object that is named as `module:object`."""
     module, _, name = path.partition(":")
     module = module.removesuffix(".py")
-    if not name:
+    if not name or not all(part.isidentifier() for part in module.split(".")):
         raise SpecError(f"An object is named as module:object, such as train:pipeline. Got {path!r}.")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as missing:
-        if missing.name != module:
-            raise
+        if missing.name is None or not f"{module}.".startswith(f"{missing.name}."):
+            raise  # the module is there, and asks for one that is not
         raise SpecError(
             f"The module {module!r} must be importable from this folder. It is not: no {module}.py here."
         ) from None

@@ -150,7 +150,7 @@ def _service(key: str, value: object) -> Iterator[str]:
             f"{key} must be lower case letters, digits and '_', a letter first, no '_' last, "
             f"63 characters at most. Got {shown(value)}."
         )
-    elif keyword.iskeyword(value):
+    elif keyword.iskeyword(value) or keyword.iskeyword(value.title()):  # the class of the service is called so
         yield f"{key} must not be a word of Python's own. Got {shown(value)}."
 
 
@@ -245,7 +245,7 @@ def _faults_between(arms: Mapping[str, object], route: Mapping[str, object]) -> 
 
 def _unknown(key: str, arm: str, arms: Mapping[str, object]) -> Iterator[str]:
     if arm not in arms:
-        yield f"{key} must be an arm of [arms]: {_names(arms)}. Got {shown(arm)}.{nearest(arm, arms)}"
+        yield f"{key} must be an arm of [arms]: {_names(arms)}. Got {shown(arm)}.{nearest(arm, map(str, arms))}"
 
 
 def _inner(document: Mapping[str, object], key: str) -> Mapping[str, object]:
