@@ -389,7 +389,7 @@ def _known() -> frozenset[str]:
 
 def _of_words(where: str, text: str, *, is_text: bool) -> Iterator[str]:
     """Tell the words of a query that are nearly one that we know; of a text for persons those of its variables alone."""
-    # how a service is called is its own affair: who asks by a name that nothing has is told elsewhere
+    # how a service is called is its own affair, though it be nearly a word of a query
     parts = re.findall(r"\{\{(.*?)\}\}", text) if is_text else [_NAMED.sub(r"\1", text)]
     if not is_text:
         is_open = any(text.count(one) != text.count(other) for one, other in ("()", "[]", "{}"))
