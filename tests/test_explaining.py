@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from xgboost import XGBClassifier
 
 import ekiben as ek
-from ekiben import explainers, protocol
+from ekiben import errors, explainers, protocol
 from ekiben.errors import SpecError
 from ekiben.explaining import child, nearby, rungs, tickets, wishes
 from ekiben.explaining.apart import STARTS_S, Broken, Full, Job, Pool
@@ -44,6 +44,45 @@ def test_a_query_is_read_and_an_empty_one_wishes_nothing():
     )
     assert wishes.read("columns=a%20b").columns == ("a b",)
     assert wishes.read("columns=a,%22b,%20c%22").columns == ("a", "b, c")
+
+
+@pytest.mark.parametrize(
+    "names", [wishes.OTHER[:1], wishes.OTHER[:2], wishes.OTHER, (*wishes.OTHER, "all other columns (2)")]
+)
+def test_what_others_added_has_a_name_that_no_column_has(names):
+    parts = {**dict.fromkeys(names, 1.0), "most": 9.0}
+    (rest,) = {*wishes.told({"contributions": parts}, Wish(top=1))["contributions"]} - {"most"}
+    assert rest not in parts
+
+
+def test_of_many_columns_each_is_looked_at_once():
+    class Name(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other):
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    names = [Name(f"column {i}") for i in range(1_000)]
+    contributions = dict(zip(names, map(float, range(1_000)), strict=True))
+    asked = tuple(f"column {i}" for i in range(500))
+    told = wishes.told({"contributions": contributions}, wishes.checked(Wish(columns=asked, top=400), "m", (), names))
+    assert len(told["contributions"]) == 401
+    assert Name.compared < 10_000
+
+
+def test_a_hint_compares_no_more_than_it_is_worth(monkeypatch):
+    compared = []
+    monkeypatch.setattr(errors.difflib, "get_close_matches", lambda _, known, n: compared.extend(known) or [])
+    long = ["column " * 20 + str(i) for i in range(10_000)]
+    for names in (long, ["age", "job"]):
+        with pytest.raises(SpecError, match="must be columns of the contract"):
+            wishes.checked(Wish(columns=("column " * 20,)), "m", (), names)
+    assert compared[-2:] == ["age", "job"]
+    assert len(compared) < 100
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=4))

@@ -25,7 +25,10 @@ import difflib
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
+
+MOST_COMPARED = 1_000_000  # pairs of letters, to find the nearest spelling
 
 
 class EkibenError(Exception):
@@ -141,8 +144,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("champoin", ["champion", "challenger"])
     " Did you mean 'champion'?"
     """
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, _compared(word, known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _compared(word: str, known: Iterable[str]) -> list[str]:
+    """Give the words that are compared in the time that a hint is worth: all, unless they are thousands of long ones."""
+    words = list(known)
+    costs = accumulate(len(word) * len(each) for each in words)
+    return [each for each, cost in zip(words, costs, strict=True) if cost <= MOST_COMPARED]
 
 
 def place_of(failure: BaseException) -> str:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -134,7 +135,8 @@ def checked(
         there = elsewhere()
         asks = f" Other methods are asked at {there}." if there else ""
         raise SpecError(f"{says}{nearest(wish.method, allowed)}{asks}")
-    if unknown := [name for name in wish.columns if name not in columns]:
+    known = {*columns}
+    if unknown := [name for name in wish.columns if name not in known]:
         hint = nearest(unknown[0], columns)
         are = "is" if len(unknown) == 1 else "are"
         raise SpecError(f"`columns` must be columns of the contract. {len(unknown)} of them {are} none.{hint}")
@@ -172,7 +174,8 @@ def told(explanation: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
     parts = explanation.get("contributions")
     if parts is None or (not wish.columns and wish.top is None):
         return dict(explanation)
-    names = [name for name in parts if name in wish.columns] if wish.columns else list(parts)
+    wanted = {*wish.columns}
+    names = [name for name in parts if name in wanted] if wanted else list(parts)
     if wish.top is not None:
         names = sorted(names, key=lambda name: -abs(parts[name]))[: wish.top]
     made = {**explanation, "contributions": _folded(parts, names)}
@@ -181,9 +184,15 @@ def told(explanation: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
 
 
 def _folded(parts: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    rest = [amount for name, amount in parts.items() if name not in names]
     kept = {name: parts[name] for name in names}
-    return kept | ({next(name for name in OTHER if name not in parts): math.fsum(rest)} if rest else {})
+    rest = [amount for name, amount in parts.items() if name not in kept]
+    return kept | ({_name_of_rest(parts): math.fsum(rest)} if rest else {})
+
+
+def _name_of_rest(parts: Collection[str]) -> str:
+    """Give what all other columns are called together: a name that no column has."""
+    names = chain(OTHER, (f"{OTHER[-1]} ({n})" for n in count(2)))
+    return next(name for name in names if name not in parts)
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:
