@@ -1299,6 +1299,19 @@ def test_a_ticket_that_cannot_be_looked_at_or_cancelled_is_told_in_the_one_shape
     assert (failed.status, failed.code) == (500, "internal")
 
 
+@pytest.mark.parametrize("kind", ["rule", "counterfactual", "examples"])
+def test_no_rule_and_no_change_of_one_row_stands_in_for_another(kind, idle, logarithmic):
+    _, explaining, _ = idle(logarithmic, nearest=1.0)
+    columns = {"size": [3.0], "age": [60.0]}
+    first = explaining.begin("champion", columns, PLAIN, 1.0)
+    explaining.found(first, Done(explanations=[{"kind": kind}], method=kind, is_exact=False, ms=1.0))
+    second = explaining.begin("champion", columns, PLAIN, 1.0)
+    found = explaining.nearest(second)
+    for begun in (first, second):
+        begun.job.cancel()
+    assert found is None
+
+
 def test_the_record_of_a_nearest_explanation_says_how_that_one_was_made(idle, logarithmic):
     _, explaining, _ = idle(logarithmic, nearest=1.0)
     columns = {"size": [3.0], "age": [60.0]}

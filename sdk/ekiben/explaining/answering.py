@@ -19,6 +19,7 @@ from ekiben.explaining.nearby import Kept, Nearby, spans_of
 from ekiben.explaining.rungs import Choice, Rung
 from ekiben.explaining.tickets import Tickets
 from ekiben.explaining.wishes import PLAIN, Wish
+from ekiben.explanations import Attribution
 from ekiben.explanations.reasons import english
 from ekiben.packages import Package
 from ekiben.spec import ServiceSpec
@@ -192,7 +193,8 @@ class Explaining:
             why = _of_units(units, done, package.method if begun.wish.method is None else done.method)
         seconds = perf_counter() - begun.began
         self.counted.explained(begun.arm, done.method, rung, seconds)
-        if self._nearby is not None:
+        # what columns added tells no value of a row; a rule, or what would change an answer, is of its own row alone
+        if self._nearby is not None and all(each["kind"] == Attribution.kind for each in done.explanations):
             kept = [Kept(each, begun.wish.seed, done.rounds) for each in done.explanations]
             self._nearby.keep(_key(package, begun), _rows(begun), kept)
         return Found(
