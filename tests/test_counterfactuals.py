@@ -15,7 +15,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
@@ -436,6 +436,47 @@ def test_none_exists_and_none_found_are_told_apart():
     assert "one may exist" in found_by(context, row)[0].sentence()
 
 
+def test_a_model_of_one_label_has_no_other():
+    X = pd.DataFrame({"a": np.linspace(0, 1, 20), "b": [True, False] * 10})
+    context = context_of(DecisionTreeClassifier().fit(X, ["good"] * 20), X)
+    asked = ({}, {"a": "never"})
+    found = [found_by(context, X.iloc[[0]], actions=actions)[0].outcome for actions in asked]
+    assert found == ["none found", "none exists"]
+
+
+def test_numbers_however_small_have_values_between_them():
+    X = pd.DataFrame({"charge": np.random.default_rng(0).uniform(1, 5, 60) * 1e-20})
+    scaled = make_pipeline(StandardScaler(), DecisionTreeClassifier()).fit(X, X["charge"] > 3e-20)
+    row = X[X["charge"] < 2e-20].iloc[[0]]
+    (found,) = found_by(context_of(scaled, X), row)
+    assert found.outcome == "found"
+    assert 2.5e-20 < found.alternatives[0].changes[0].after < 3.5e-20
+
+
+@pytest.mark.parametrize(("step", "whole"), [(2.5, 5), (0.5, 1), (1.5, 3), (3, 3), (0.1, 1), (1e-9, 1)])
+def test_a_whole_number_changes_by_whole_numbers_of_steps(step, whole):
+    X = pd.DataFrame({"n": np.arange(60)})
+    context = context_of(DecisionTreeClassifier().fit(X, X["n"] > 30), X)
+    (found,) = found_by(context, X.iloc[[8]], actions={"n": {"step": step}})
+    (change,) = found.alternatives[0].changes
+    assert (change.after - change.before) % whole == 0
+    assert 30 < change.after <= 30 + whole
+
+
+@pytest.mark.parametrize(("step", "after"), [(1, "2024-01-21T06:00:00"), (1.5, "2024-01-22T06:00:00")])
+def test_dates_change_by_whole_numbers_of_steps_and_keep_their_time(step, after):
+    X = pd.DataFrame({"since": pd.date_range("2024-01-01", periods=60)})
+    model = make_pipeline(FunctionTransformer(in_days), DecisionTreeClassifier()).fit(X, np.arange(60) > 19)
+    row = pd.DataFrame({"since": [pd.Timestamp("2024-01-10T06:00")]})
+    (found,) = found_by(context_of(model, X), row, actions={"since": {"step": step}})
+    (change,) = found.alternatives[0].changes
+    assert change.after == after
+
+
+def in_days(frame):
+    return (frame - pd.Timestamp("2024-01-01")) / pd.Timedelta(days=1)
+
+
 def test_a_value_needs_a_wanted_range():
     model, X, _ = regressor()
     with pytest.raises(ExplainError, match=re.escape("Got none. Give it: wanted=(low, high), None for an open end.")):
@@ -465,6 +506,8 @@ def test_a_value_needs_a_wanted_range():
             "The 'minimum' of 'Age' must not lie above its 'maximum'.",
         ),
         ({"actions": {"Age": {"step": 0}}}, "The 'step' of 'Age' must be a number above 0. Got 0."),
+        ({"actions": {"Age": {"step": 10**400}}}, "The 'step' of 'Age' must be a number above 0. Got 1000"),
+        ({"wanted": {"good": (10**400, None)}}, "A wanted range must be (low, high)"),
         ({"actions": {"Age": {"lowest": 3}}}, "The action of 'Age' must be a word, a list of values, or a table"),
         ({"actions": ["Age"]}, "The 'actions' must be a table of columns"),
         ({"wanted": "god"}, "What is 'wanted' must be one of ['bad', 'good']. Got 'god'. Did you mean 'good'?"),

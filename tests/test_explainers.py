@@ -748,6 +748,26 @@ def test_sampling_of_an_older_package_has_one_block(iris, tmp_path):
     assert loaded.n_block == len(loaded.background) == len(X)
 
 
+@pytest.mark.parametrize(
+    ("method", "told", "says"),
+    [
+        ("sampling", {"n_background": 0}, "The 'n_background' must be a whole number of at least 1. Got 0."),
+        ("sampling", {"n_background": 8.0}, "The 'n_background' must be a whole number of at least 1. Got 8.0."),
+        ("sampling", {"n_pairs": 0}, "The 'n_pairs' must be a whole number of at least 1. Got 0."),
+        ("kernel-alibi", {"n_background": -1}, "The 'n_background' must be a whole number of at least 1. Got -1."),
+        ("anchor", {"threshold": "0.9"}, "The 'threshold' of an anchor must be above 0 and at most 1. Got '0.9'."),
+        ("examples", {"hidden": 3}, "The 'hidden' must be a list of columns of the contract. Got 3."),
+        ("examples", {"hidden": [["bmi"]]}, "The 'hidden' must be a list of columns of the contract. Got [['bmi']]."),
+        ("examples", {"tolerance": 10**400}, "The 'tolerance' of examples must be a number from 0. Got 1000"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(method, told, says, diabetes):
+    X, y = diabetes
+    context = context_of(LinearRegression().fit(X, y), X)
+    with pytest.raises((SpecError, ExplainError), match=re.escape(says)):
+        explainers.choose(method, context, settings=told)
+
+
 def test_sampling_takes_one_column():
     X = pd.DataFrame({"rooms": [1.0, 2.0, 3.0, 4.0]})
     model = RandomForestRegressor(5, random_state=0).fit(X, [1.0, 2.0, 3.0, 4.0])

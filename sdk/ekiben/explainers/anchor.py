@@ -16,6 +16,7 @@ from ekiben.explainers._columns import stack
 from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._intervals import wilson
+from ekiben.explainers._settings import is_finite
 from ekiben.explainers._store import read_columns, read_frame, write_frame
 from ekiben.explainers.alternatives.asking import Asking
 from ekiben.explainers.rules.asking import Asker, Says, asker
@@ -203,7 +204,7 @@ def _one(rows: pd.DataFrame, i: int) -> pd.DataFrame:
 
 
 def _refuse_other_shares(threshold: float) -> None:
-    if not 0 < threshold <= 1:
+    if not (is_finite(threshold) and 0 < threshold <= 1):
         raise ExplainError(f"The 'threshold' of an anchor must be above 0 and at most 1. Got {threshold!r}.")
 
 
@@ -212,7 +213,7 @@ def _refuse_other_tolerances(tolerance: float | None, context: Context) -> None:
         return
     if context.classes:
         raise ExplainError("The 'tolerance' of an anchor is for a model that answers with a value. Got a classifier.")
-    if not (type(tolerance) in (int, float) and 0 <= tolerance < np.inf):
+    if not (is_finite(tolerance) and tolerance >= 0):
         raise ExplainError(f"The 'tolerance' of an anchor must be a number from 0. Got {tolerance!r}.")
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ekiben.errors import SpecError
 from ekiben.explainers._context import Context
 from ekiben.explainers._header import read_header, write_header
+from ekiben.explainers._settings import is_finite
 from ekiben.explainers.alternatives.asking import Asking
 from ekiben.explainers.alternatives.reference import Reference
 from ekiben.explainers.alternatives.space import Flags, points
@@ -77,10 +78,11 @@ class NearRows:
         """
         if n is not None and (type(n) is not int or not 1 <= n <= MOST_ROWS):
             raise SpecError(f"The 'n' of examples must be from 1 to {MOST_ROWS}. Got {n!r}.")
-        if tolerance is not None and not (type(tolerance) in (int, float) and 0 <= tolerance < np.inf):
+        if tolerance is not None and not (is_finite(tolerance) and tolerance >= 0):
             raise SpecError(f"The 'tolerance' of examples must be a number from 0. Got {tolerance!r}.")
-        unknown = sorted(set(hidden or ()) - set(self.context.names))
-        if unknown or isinstance(hidden, str):
+        is_list = isinstance(hidden, Sequence) and not isinstance(hidden, str)
+        unknown = [name for name in hidden if name not in self.context.names] if hidden is not None and is_list else []
+        if unknown or not (hidden is None or is_list):
             raise SpecError(f"The 'hidden' must be a list of columns of the contract. Got {unknown or hidden!r}.")
         return replace(
             self,

@@ -18,6 +18,7 @@ from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._outputs import picked
 from ekiben.explainers._scales import Columns, Scale
+from ekiben.explainers._settings import at_least
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
@@ -52,6 +53,7 @@ class AlibiKernel:
     @classmethod
     def fit(cls, context: Context, *, n_background: int = 100, units: Units | None = None) -> AlibiKernel:
         """Draw background rows; `units` is the scale, by default the model's own."""
+        at_least("n_background", n_background, 1)
         reference = context.reference_rows(cls.method)
         drawn = np.random.default_rng(0).permutation(len(reference))[:n_background]
         kept = reference.iloc[drawn].reset_index(drop=True)  # in no order: blocks are alike

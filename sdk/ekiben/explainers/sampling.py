@@ -17,6 +17,7 @@ from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_header, write_header
 from ekiben.explainers._outputs import picked, units_of_scores
 from ekiben.explainers._scales import Columns, Scale
+from ekiben.explainers._settings import at_least
 from ekiben.explainers._store import read_frame, write_frame
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
@@ -64,6 +65,8 @@ class Sampling:
 
         `units` is the scale: by default the model's own, a probability or the target; else `log-odds`, or `margin`.
         """
+        at_least("n_background", n_background, 1)
+        at_least("n_pairs", n_pairs, 1)
         reference = context.reference_rows(cls.method)
         drawn = np.random.default_rng(0).permutation(len(reference))[: n_background * MOST_BLOCKS]
         n_block = min(n_background, len(drawn))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
 
 from ekiben.errors import SpecError, nearest
 from ekiben.explainers._context import Matrix
+from ekiben.explainers._settings import is_finite
 from ekiben.explainers.alternatives.space import Axis, Space
 from ekiben.moments import DAY
 from ekiben.schema import Bound, Change, Column, Schema, place
@@ -165,7 +166,7 @@ def _faults(axis: Axis, action: Action) -> Iterator[str]:
 
 
 def _is_a_step(step: Any) -> bool:
-    return type(step) in (int, float) and isfinite(step) and step > 0
+    return is_finite(step) and step > 0
 
 
 def _has_direction(axis: Axis) -> bool:
@@ -312,10 +313,11 @@ def _side(axis: Axis, own: float, action: Action) -> Side:
 
 
 def _step(axis: Axis, step: float) -> float:
-    """Give a step in the axis's own: of dates it is told in days, and of integers it is whole."""
-    if axis.column.kind == "datetime":
-        return step * DAY / axis.step_ns
-    return float(max(round(step), 1)) if axis.column.kind == "integer" else step
+    """Give a step in the axis's own: of dates it is told in days; of them and of integers the least whole number of steps."""
+    if axis.column.kind == "number":
+        return step
+    scale = DAY // axis.step_ns if axis.column.kind == "datetime" else 1
+    return float((Fraction(step).limit_denominator() * scale).numerator or 1)
 
 
 def _range(axis: Axis, action: Action) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from ekiben.schema import Column, Schema
 from ekiben.values import is_missing
 
 MOST_DIGITS = 6  # after the point, for a column whose values have so few
+DIGITS, MOST_PLACES = 15, 300  # that a float has; and after the point, of the smallest
 FINER = 3  # digits finer than its spread is a number that has more
 DATES = (DAY, SECOND, 1_000)  # nanoseconds in the step of a column of dates
 UNKNOWN = -1.0  # the code of a choice that the reference does not hold
@@ -123,7 +124,8 @@ class Axis:
     def _said(self, code: float) -> Any:
         if self.column.kind != "datetime":
             return int(code) if self.column.kind == "integer" else code
-        told = iso(int(code) * self.step_ns, aware=self.column.is_aware)
+        whole, part = divmod(code, 1.0)  # a row may have a time of day that the reference has not
+        told = iso(int(whole) * self.step_ns + int(round(part * self.step_ns, -3)), aware=self.column.is_aware)
         return told.partition("T")[0] if self.column.items == "date" else told
 
 
@@ -213,4 +215,7 @@ def _step_ns(values: Sequence[Any]) -> int:
 def _digits(codes: Matrix, spread: float) -> int:
     """Count the digits after the point of numbers that have few; of others, those that tell a thousandth of their spread."""
     few = next((n for n in range(MOST_DIGITS + 1) if np.array_equal(np.round(codes, n), codes)), None)
-    return few if few is not None else min(max(FINER - floor(log10(spread)), 0), 15)
+    if few is not None:
+        return few
+    finest = DIGITS - floor(log10(np.abs(codes).max()))
+    return min(max(FINER - floor(log10(spread)), 0), max(DIGITS, finest), MOST_PLACES)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ekiben.errors import ExplainError, SpecError, nearest
 from ekiben.explainers._context import Context, Matrix
+from ekiben.explainers._settings import is_finite
 from ekiben.explanations.counterfactual import said
 from ekiben.explanations.reasons import english
 
@@ -80,7 +81,7 @@ class Wanted:
     def _behind(self, scores: Matrix, now: Any, classes: tuple[Any, ...]) -> Matrix:
         """Tell by how much the score of the wanted label is behind the best other."""
         label = now if self.label is None else self.label
-        if label not in classes or len(classes) != scores.shape[1]:
+        if label not in classes or len(classes) != scores.shape[1] or len(classes) == 1:
             return np.ones(len(scores))
         place = classes.index(label)
         others = np.delete(scores, place, axis=1).max(axis=1)
@@ -141,7 +142,7 @@ def _of_score(words: Mapping[Any, Any], context: Context) -> Wanted:
 
 def _ends(ends: Any) -> tuple[float | None, float | None]:
     fits = isinstance(ends, list | tuple) and len(ends) == 2 and any(end is not None for end in ends)
-    if not fits or not all(end is None or (type(end) in (int, float) and np.isfinite(end)) for end in ends):
+    if not fits or not all(end is None or is_finite(end) for end in ends):
         raise SpecError(f"A wanted range must be {RANGE}, of finite numbers. Got {ends!r}.")
     low, high = (None if end is None else float(end) for end in ends)
     if low is not None and high is not None and low > high:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ekiben.errors import SpecError, nearest
+from ekiben.explainers._settings import at_least
 from ekiben.explainers.whole.ale import accumulated_effects
 from ekiben.explainers.whole.asking import Table
 from ekiben.explainers.whole.curves import partial_dependence, surface
@@ -75,7 +76,7 @@ class Whole:
         SpecError
             If the labels, the score or a number cannot be used.
         """
-        _at_least("n_repeats", n_repeats, 2)
+        at_least("n_repeats", n_repeats, 2)
         table = self._table(X, output)
         target = None if y is None else _target(table, X, y)
         if y is None and scoring is not None:
@@ -130,10 +131,10 @@ class Whole:
         if kind == "ale":
             if not isinstance(grid, int):
                 raise SpecError("An 'ale' chooses its values among the rows: give their number, grid=20. Got a list.")
-            return accumulated_effects(table, place, _at_least("grid", grid, 2))
+            return accumulated_effects(table, place, at_least("grid", grid, 2))
         among = np.arange(table.n_rows)
         table, values = _values(table, place, grid)
-        return partial_dependence(table, values, among, n_lines=_at_least("n_lines", n_lines, 0), seed=seed)
+        return partial_dependence(table, values, among, n_lines=at_least("n_lines", n_lines, 0), seed=seed)
 
     def surface(
         self,
@@ -177,7 +178,7 @@ class Whole:
         if label is not None and label not in table.labels:
             raise SpecError(f"The 'label' must be one of {list(table.labels)}. Got {label!r}.")
         number = table.labels.index(label) if label is not None else 0
-        (_, rows), (_, columns) = (_values(table, place, _at_least("grid", grid, 2)) for place in places)
+        (_, rows), (_, columns) = (_values(table, place, at_least("grid", grid, 2)) for place in places)
         with shown(progress) as say:
             return surface(table, rows, columns, number, say)
 
@@ -216,7 +217,7 @@ class Whole:
             If there is no such column, or there are fewer than two.
         """
         table = self._table(X, output)
-        drawn = np.sort(np.random.default_rng(seed).permutation(table.n_rows)[: _at_least("n_rows", n_rows, 2)])
+        drawn = np.sort(np.random.default_rng(seed).permutation(table.n_rows)[: at_least("n_rows", n_rows, 2)])
         few = Table(table.context, table.frame.iloc[drawn])
         with shown(progress) as say:
             if columns is None:
@@ -265,7 +266,7 @@ class Whole:
             raise SpecError(f"The 'form' must be 'tree' or 'linear'. Got {form!r}.{nearest(str(form), get_args(Form))}")
         if type(depth) is not int or not 1 <= depth <= 8:
             raise SpecError(f"The 'depth' must be a whole number from 1 to 8. Got {depth!r}.")
-        _at_least("n_columns", n_columns, 1)
+        at_least("n_columns", n_columns, 1)
         return surrogate(self._table(X, output), form, depth=depth, n_columns=n_columns, seed=seed)
 
 
@@ -278,17 +279,11 @@ def _place(table: Table, column: str) -> int:
 def _values(table: Table, place: int, wanted: int | Sequence[Any]) -> tuple[Table, Grid]:
     """Choose values among the rows, or put those that were given below them."""
     if isinstance(wanted, int):
-        return table, grid(table, place, _at_least("grid", wanted, 2))
-    if isinstance(wanted, str) or not len(wanted):
+        return table, grid(table, place, at_least("grid", wanted, 2))
+    if isinstance(wanted, str) or not hasattr(wanted, "__len__") or not len(wanted):
         raise SpecError(f"The 'grid' must be a number of values, or a list of them. Got {wanted!r}.")
     wider = table.with_values(table.names[place], wanted)
     return wider, given(wider, place, len(wanted))
-
-
-def _at_least(parameter: str, number: int, least: int) -> int:
-    if type(number) is not int or number < least:
-        raise SpecError(f"The {parameter!r} must be a whole number of at least {least}. Got {number!r}.")
-    return number
 
 
 def _target(table: Table, X: Any, y: Any) -> Any:
