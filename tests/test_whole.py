@@ -206,6 +206,20 @@ def test_missing_values_dates_and_booleans_have_curves(odd):
     assert ale.averages[0][-1] - ale.averages[0][0] == pytest.approx(0.1 * 119)
 
 
+def test_shares_are_those_of_the_values_wherever_a_missing_one_was_given():
+    X = pd.DataFrame({"job": ["a"] * 5 + [None] * 3 + ["b"] * 2})
+    package = ek.pack(lambda frame: frame["job"].isna() * 1.0, name="m", reference=X, overview=False)
+    found = package.curve("job", grid=["b", None, "a"])
+    assert (found.grid, found.shares) == (("b", "a", None), (0.2, 0.5, 0.3))
+    assert found.averages == ((0.0, 0.0, 1.0),)
+
+
+def test_an_effect_among_rows_needs_one_that_holds_a_value(odd):
+    X = odd.sample.assign(size=np.nan)
+    with pytest.raises(SpecError, match=re.escape("An 'ale' needs rows that hold a value of 'size'. Got only missing")):
+        odd.curve("size", X, kind="ale")
+
+
 def test_a_grid_of_one_s_own_is_asked_in_order(additive):
     found = additive.curve("x", grid=[10, -10, 0], n_lines=2)
     assert found.grid == (-10, 0, 10)
@@ -299,6 +313,18 @@ def test_a_linear_surrogate_of_a_linear_model_is_the_model(additive):
     assert len(jobs) == 3  # the fourth is what they are held against
 
 
+@pytest.mark.parametrize("step", ["1D", "7h", "1001us"])
+def test_a_date_weighs_by_the_day_whatever_time_it_has(step):
+    start = pd.Timestamp("2024-01-01")
+    X = pd.DataFrame({"when": pd.date_range(start, periods=90, freq=step)})
+    package = ek.pack(
+        lambda frame: (frame["when"] - start).dt.total_seconds() / 28_800, name="m", reference=X, overview=False
+    )
+    (term,) = package.surrogate("linear").terms
+    assert term.words == "when, a day"
+    assert term.weights == pytest.approx((3.0,), rel=1e-3)
+
+
 def test_a_linear_surrogate_takes_few_columns(forest):
     *_, package = forest
     assert len({term.column for term in package.surrogate("linear", n_columns=2).terms}) == 2
@@ -322,6 +348,7 @@ def test_labels_alone_are_imitated():
         (lambda p: p.curve("age", kind="pdp"), "The 'kind' must be one of 'partial-dependence', 'ale'. Got 'pdp'."),
         (lambda p: p.curve("age", grid=1), "The 'grid' must be a whole number of at least 2. Got 1."),
         (lambda p: p.curve("age", grid=["old"]), "The 'grid' must hold values of the column."),
+        (lambda p: p.curve("age", grid=1.5), "The 'grid' must be a number of values, or a list of them. Got 1.5."),
         (lambda p: p.curve("age", kind="ale", grid=[1, 2]), "An 'ale' chooses its values among the rows"),
         (lambda p: p.importance(y=[1]), "The 'y' must come with its rows"),
         (lambda p: p.importance(p.sample, ["bad"]), "The 'y' must have one label for each row."),
@@ -531,6 +558,17 @@ def test_a_picture_of_many_classes_says_how_many_it_draws_and_a_class_keeps_its_
     assert [sorted(drawn) for drawn in colours] == [["a", "b", "c", "d"], ["b", "c", "d", "e"]]
     assert {name: colours[0][name] for name in "bcd"} == {name: colours[1][name] for name in "bcd"}
     assert curve_of("abc").plot().axes[0].get_legend().get_title().get_text() == ""
+
+
+def test_a_class_is_named_whatever_it_is_called():
+    legend = curve_of(["_a", "_", "c"]).plot().axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_a", "_", "c"]
+
+
+def test_a_value_that_was_given_twice_is_drawn(additive):
+    figure = additive.curve("x", grid=[1, 1, 2]).plot()
+    assert figure.axes[0].lines
+    assert additive.curve("x", grid=[1, 1]).plot().axes[0].lines
 
 
 def test_names_of_classes_stand_beside_the_curves():

@@ -90,14 +90,16 @@ def curve(ax: Axes | None, found: Any) -> Figure:
         xs, gap_at = _places(found, there)
         strongest = sorted(range(len(found.averages)), key=lambda i: min(found.averages[i]) - max(found.averages[i]))
         drawn = sorted(strongest[:MOST_CURVES])
-        for i, order in zip(drawn, _looks(drawn), strict=True):
+        shown = [
             _one_curve(ax, found, i, order, (xs, there), (gap_at, gaps))
+            for i, order in zip(drawn, _looks(drawn), strict=True)
+        ]
         if found.method == "ale":
             ax.axhline(0, color=style.SOFT, linewidth=0.8)
         _name_values(ax, found, xs, there, gap_at if gaps else None)
         _strip(ax, [*xs, *([gap_at] if gaps else [])], [found.shares[i] for i in (*there, *gaps)], xs)
         if found.labels:
-            _name_classes(ax, len(drawn), len(found.labels))
+            _name_classes(ax, shown, [short(found.labels[i], 22) for i in drawn], len(found.labels))
         ax.set_ylabel(short(found.output, 44))
         ax.grid(axis="y")
         ax.set_axisbelow(True)
@@ -117,11 +119,11 @@ def _looks(drawn: Sequence[int]) -> list[int]:
     return taken
 
 
-def _name_classes(ax: Axes, n_drawn: int, n_classes: int) -> None:
+def _name_classes(ax: Axes, shown: Sequence[Any], names: Sequence[str], n_classes: int) -> None:
     """Name the classes beside the curves, and say where some are not drawn: those that move least."""
-    title = f"{n_drawn} of {n_classes} classes" if n_drawn < n_classes else None
+    title = f"{len(shown)} of {n_classes} classes" if len(shown) < n_classes else None
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
-    ax.legend(fontsize=9, title=title, title_fontsize=9, handlelength=2.6, **place)
+    ax.legend(shown, names, fontsize=9, title=title, title_fontsize=9, handlelength=2.6, **place)
 
 
 def _places(found: Any, there: Sequence[int]) -> tuple[list[Any], Any]:
@@ -138,7 +140,8 @@ def _number(value: Any) -> float:
     return float(value) if told is None else told.ns / DAY
 
 
-def _one_curve(ax: Axes, found: Any, i: int, order: int, line: tuple[Any, Any], gap: tuple[Any, Any]) -> None:
+def _one_curve(ax: Axes, found: Any, i: int, order: int, line: tuple[Any, Any], gap: tuple[Any, Any]) -> Any:
+    """Draw the curve of one class, and give its line."""
     (xs, there), (gap_at, gaps) = line, gap
     colour = style.SEQUENCE[order % len(style.SEQUENCE)]
     joined = "-" if found.is_ordered else ""
@@ -149,11 +152,13 @@ def _one_curve(ax: Axes, found: Any, i: int, order: int, line: tuple[Any, Any], 
         {"linestyle": style.DASHES[order % 4], "linewidth": 2.2} if joined else {"linestyle": "none"}
     )
     marker = "" if joined and len(there) > 1 else "o"
-    label = short(found.labels[i], 22) if found.labels else None
     ys = found.averages[i]
-    ax.plot(xs, [ys[k] for k in there], color=colour, marker=marker, markersize=8, label=label, zorder=3, **shape)
+    label = short(found.labels[i], 22) if found.labels else None
+    told = [ys[k] for k in there]
+    (drawn,) = ax.plot(xs, told, color=colour, marker=marker, markersize=8, label=label, zorder=3, **shape)
     for k in gaps:
         ax.plot([gap_at], [ys[k]], color=colour, marker="D", markersize=7, linestyle="none", zorder=3)
+    return drawn
 
 
 def _name_values(ax: Axes, found: Any, xs: Sequence[Any], there: Sequence[int], gap_at: Any) -> None:
@@ -201,7 +206,7 @@ def _is_steep(names: Sequence[str]) -> bool:
 def _strip(ax: Axes, places: Sequence[Any], shares: Sequence[float], xs: Sequence[Any]) -> None:
     """Draw at the foot of the picture where the rows are: the denser, the darker."""
     spans = [_span(place, i, xs) for i, place in enumerate(places)]
-    dense = [share / (high - low) for share, (low, high) in zip(shares, spans, strict=True)]
+    dense = [share / ((high - low) or 1.0) for share, (low, high) in zip(shares, spans, strict=True)]
     most = max(dense, default=0.0) or 1.0
     for (low, high), each in zip(spans, dense, strict=True):
         alpha = 0.06 + 0.64 * (each / most) ** 0.5

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ekiben.errors import SpecError
 from ekiben.explainers._columns import Rows
 from ekiben.explainers._context import Matrix
 from ekiben.explainers.whole.asking import Table
@@ -22,10 +23,20 @@ def accumulated_effects(table: Table, place: int, n_values: int) -> Curve:
     order of their own are put in a row by how alike their rows are in the other columns. Rows that miss the value are
     left out.
 
+    Raises
+    ------
+    SpecError
+        If all do.
+
     References
     ----------
     .. [1] Apley, Zhu, "Visualizing the Effects of Predictor Variables in Black Box Supervised Learning Models", 2020.
     """
+    if np.isnan(table.code(place)).all():
+        raise SpecError(
+            f"An 'ale' needs rows that hold a value of {table.names[place]!r}. Got only missing ones. "
+            "Ask for the partial dependence, or give other rows."
+        )
     return _of_numbers(table, place, n_values) if table.axis(place).is_ordered else _of_choices(table, place, n_values)
 
 

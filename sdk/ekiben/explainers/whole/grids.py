@@ -55,10 +55,10 @@ def grid(table: Table, place: int, n_values: int) -> Grid:
 
 
 def given(table: Table, place: int, n_given: int) -> Grid:
-    """Take the values of the last rows, in their order; what the rows before hold is counted."""
+    """Take the values of the last rows, in their order and a missing one last; what the rows before hold is counted."""
     axis, codes, n_rows = table.axis(place), table.code(place), table.n_rows - n_given
     rows = np.arange(n_rows, table.n_rows)
-    order = rows if not axis.is_ordered else rows[np.argsort(codes[rows], kind="stable")]
+    order = rows[np.argsort(codes[rows] if axis.is_ordered else np.isnan(codes[rows]), kind="stable")]
     known = codes[:n_rows][~np.isnan(codes[:n_rows])]
     present = codes[order][~np.isnan(codes[order])]
     gaps = [float(np.isnan(codes[:n_rows]).sum())] * (len(order) - len(present))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ekiben.explainers._context import Matrix
 from ekiben.explainers.alternatives.space import Axis
+from ekiben.moments import DAY
 from ekiben.overviews import Term
 
 LEAST_GAIN = 0.002  # of the whole variance, for a further column
@@ -25,12 +26,13 @@ class Feature(NamedTuple):
     code: float | None  # None for the number itself; NaN for a gap
     middle: float  # what a gap counts as
     spread: float
+    scale: float = 1.0  # of a number: what a step of its codes is in the words' unit
 
     def of(self, codes: Matrix) -> Matrix:
         """Give it for rows."""
         own = codes[:, self.place]
         if self.code is None:
-            return np.where(np.isnan(own), self.middle, own)
+            return np.where(np.isnan(own), self.middle, own) * self.scale
         return np.asarray(np.isnan(own) if self.code != self.code else own == self.code, dtype=np.float64)
 
 
@@ -102,7 +104,8 @@ def _features(axis: Axis, place: int, codes: Matrix) -> list[Feature]:
         ]
     wanted += [(f"{name} is missing", np.nan)] * (len(there) < len(own))
     middle = float(np.median(there)) if len(there) else 0.0
-    made = [Feature(place, words, code, middle, 1.0) for words, code in wanted]
+    scale = axis.step_ns / DAY if axis.column.kind == "datetime" else 1.0
+    made = [Feature(place, words, code, middle, 1.0, scale) for words, code in wanted]
     spreads = [float(feature.of(codes).std()) for feature in made]
     return [each._replace(spread=spread) for each, spread in zip(made, spreads, strict=True) if spread > 0]
 
