@@ -198,6 +198,17 @@ def test_a_table_has_a_row_an_explanation_and_a_column_a_raw_column(attribution)
     assert frame["age"].tolist() == [1.5, 1.5]
 
 
+def test_a_table_holds_what_a_column_called_value_added(attribution):
+    named = replace(attribution, contributions={"value": 1.5, "base_value": -0.5})
+    (row,) = Explanations([named]).to_frame().to_dict("records")
+    assert row == {
+        "value": 1.5,
+        "base_value": -0.5,
+        "the base_value": attribution.base_value,
+        "the value": attribution.value,
+    }
+
+
 def test_a_table_of_rules_says_them(rule):
     expected = {
         "label": "good",

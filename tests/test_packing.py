@@ -170,6 +170,13 @@ def test_progress_may_be_kept_back_and_must_be_a_function(monkeypatch, capsys):
         flat(progress=2)
 
 
+def test_what_a_column_is_called_is_no_markup_of_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    X = pd.DataFrame({"rent [/month]": [1.0, 2.0, 3.0, 4.0], "area [m2]": [3.0, 1.0, 2.0, 5.0]})
+    package = ek.pack(LinearRegression().fit(X, X.sum(axis=1)), name="rents", reference=X, overview=False)
+    assert package.importance(X).columns == ("area [m2]", "rent [/month]")
+
+
 def test_each_step_is_told():
     said = []
     flat(progress=said.append)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from nbclient import NotebookClient
 import laid
 from ekiben import drawing
 from ekiben.errors import MissingExtraError, SpecError
-from ekiben.explanations import Explanations
+from ekiben.explanations import Explanations, Subject
 from ekiben.plots import style
 from ekiben.plots.swarm import scaled
 from test_pages import EVERY, ROW, about, attribution, contrast, counterfactual, examples, rule
@@ -303,6 +304,13 @@ def test_without_values_all_points_are_grey_and_there_is_no_key():
 def test_values_have_a_place_on_a_scale_or_none(values, wanted):
     places, _ = scaled(values)
     np.testing.assert_allclose(places, wanted, atol=1e-9)
+
+
+def test_points_whose_values_are_known_of_some_alone_are_grey():
+    known, unknown = many(3), [replace(one, subject=Subject()) for one in many(3)]
+    axes = Explanations([*known, *unknown]).plot().axes
+    assert len(axes) == 1  # no key of colours
+    assert {len(each.get_offsets()) for each in axes[0].collections} == {6}
 
 
 def test_a_picture_of_very_many_answers_stays_small():

@@ -90,6 +90,7 @@ def _in_cell() -> Iterator[Progress]:
 
 def _on_terminal() -> Iterator[Progress]:
     from rich.console import Console
+    from rich.markup import escape
 
     with Console(stderr=True).status("") as status:
-        yield status.update
+        yield lambda words: status.update(escape(words))  # what a column is called is no markup

@@ -259,11 +259,12 @@ class Explanations(Sequence[Explanation]):
         n = n_shown(len(ordered))
         shown, rest = ordered[:n], ordered[n:]
         subject = told[0].subject
+        known = {name for name in shown if all(name in one.subject.values for one in told)}
         moved = [
             Moved(
                 label=subject.label(name),
                 amounts=[one.contributions[name] for one in told],
-                values=[one.subject.values[name] for one in told if name in one.subject.values],
+                values=[one.subject.values[name] for one in told] if name in known else (),
             )
             for name in shown
         ]

@@ -156,8 +156,12 @@ class Attribution(Shown):
         return cls(**values)
 
     def record(self) -> dict[str, Any]:
-        """Give the cells of a table's row: a column for each raw column, then `base_value` and `value`."""
-        return {**self.contributions, "base_value": self.base_value, "value": self.value}
+        """Give the cells of a table's row: a column for each raw column, then `base_value` and `value`.
+
+        Where a raw column is called so, they are `the base_value` and `the value`.
+        """
+        totals = {"base_value": self.base_value, "value": self.value}
+        return {**self.contributions, **{_beside(name, self.contributions): each for name, each in totals.items()}}
 
     def line(self) -> tuple[str, str, str, str]:
         """Say what is explained, from where, to where, and because of what."""
@@ -202,6 +206,10 @@ class Attribution(Shown):
         return waterfall(
             told, base_value=self.base_value, value=self.value, output=self.output, units=self.units, ax=ax
         )
+
+
+def _beside(name: str, columns: Mapping[str, float]) -> str:
+    return name if name not in columns else _beside(f"the {name}", columns)
 
 
 def gap(base_value: float, value: float, amounts: Iterable[float]) -> float:
