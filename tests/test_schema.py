@@ -204,6 +204,14 @@ def test_a_missing_value_comes_back_as_the_model_knows_it(dtype):
         assert fitted["x"].iloc[1] is reference["x"].iloc[1] or dtype == "category"
 
 
+def test_an_integer_of_hundreds_of_digits_is_no_number():
+    X = pd.DataFrame({"serial": pd.Series([10**400, 1], dtype=object)})
+    with pytest.raises(
+        SpecError, match=re.escape("The column 'serial' must hold numbers of 64 bits. Got an integer of")
+    ):
+        tables.learn(X)
+
+
 def test_an_integer_without_a_value_becomes_nan_when_the_model_takes_it():
     fitted = conform(pd.DataFrame({"x": [1, None]}), strict(nullable=True))
     assert fitted["x"].dtype == "float64"

@@ -240,7 +240,10 @@ def _number(column: Column, values: pd.Series[Any], present: pd.Series[Any]) -> 
     try:  # as floats: the dtype itself may not hold the magnitude of its smallest integer
         n_infinite = sum(map(math.isinf, present.to_numpy(dtype="float64").tolist()))
     except OverflowError:
-        raise SpecError(f"The column {column.name!r} must hold numbers that 64 bits hold. Got a larger one.") from None
+        raise SpecError(
+            f"The column {column.name!r} must hold numbers of 64 bits. Got an integer of hundreds of digits. "
+            f"Turn it into texts, if it is a name: X[{column.name!r}].astype(str)"
+        ) from None
     if n_infinite:
         raise SpecError(
             f"The column {column.name!r} must hold finite numbers. Got infinity in {n_infinite:,} of {len(values):,} rows."
