@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from math import fsum
 from typing import Any
@@ -181,8 +181,9 @@ def _counterfactual(one: Any, speaker: Speaker) -> str:
     rows = []
     for name in names:
         afters = [next((change for change in way.changes if change.column == name), None) for way in ways]
-        cells = [_changed(name, each, subject, speaker) for each in afters]
-        now = _in_units(name, before[name], subject, speaker)
+        tell = _teller(name, (before[name], *(each.after for each in afters if each is not None)), subject, speaker)
+        cells = [_changed(each, tell) for each in afters]
+        now = tell(before[name])
         label = escape(subject.label(name))
         rows.append(f'<tr><th scope="row" class="name">{label}</th><td>{escape(now)}</td>{"".join(cells)}</tr>')
     answers = [(one.before, one.score), *((way.answer, way.score) for way in ways)]
@@ -197,10 +198,20 @@ def _counterfactual(one: Any, speaker: Speaker) -> str:
     return head + _table(heads, rows)
 
 
-def _changed(name: str, change: Any, subject: Subject, speaker: Speaker) -> str:
-    if change is None:
-        return "<td></td>"
-    return f'<td class="changed">{escape(_in_units(name, change.after, subject, speaker))}</td>'
+def _changed(change: Any, tell: Callable[[Any], str]) -> str:
+    return "<td></td>" if change is None else f'<td class="changed">{escape(tell(change.after))}</td>'
+
+
+def _teller(name: str, values: Collection[Any], subject: Subject, speaker: Speaker) -> Callable[[Any], str]:
+    """Give what says values of a column so that those that differ are told apart, with all of their digits where few do not."""
+
+    def say(value: Any) -> str:
+        return _in_units(name, value, subject, speaker)
+
+    def exactly(value: Any) -> str:
+        return say(speaker.written(repr(value)) if isinstance(value, float) else value)
+
+    return say if len({*map(say, values)}) == len({*values}) else exactly
 
 
 def _in_units(name: str, value: Any, subject: Subject, speaker: Speaker) -> str:

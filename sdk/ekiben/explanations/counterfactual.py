@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -39,7 +39,8 @@ class Change:
         >>> Change(column="Income", before=80, after=112.5).sentence()
         'Income 80 → 112.5'
         """
-        return f"{self.column} {said(self.before)} → {said(self.after)}"
+        say = teller((self.before, self.after))
+        return f"{self.column} {say(self.before)} → {say(self.after)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +182,11 @@ class Counterfactual(Shown):
         for name in names:
             before = next(way[name].before for way in ways if name in way)
             told = partial(self.subject.told, name)
+            say = teller((told(before), *(told(way[name].after) for way in ways if name in way)))
             afters = [
-                Cell(text=said(told(way[name].after)), mark=UP, bold=True) if name in way else Cell() for way in ways
+                Cell(text=say(told(way[name].after)), mark=UP, bold=True) if name in way else Cell() for way in ways
             ]
-            rows.append([Cell(text=self._column(name)), Cell(text=said(told(before))), *afters])
+            rows.append([Cell(text=self._column(name)), Cell(text=say(told(before))), *afters])
         answers = [_scored(self.before, self.score), *(_scored(way.answer, way.score) for way in self.alternatives)]
         rows.append([Cell(text="answer"), *(Cell(text=each, bold=True) for each in answers)])
         if ways:
@@ -204,6 +206,19 @@ def said(value: Any) -> str:
     if value is None:
         return "missing"
     return digits(value, 6) if isinstance(value, float) else repr(value)
+
+
+def teller(values: Collection[Any]) -> Callable[[Any], str]:
+    """Give what says values so that those that differ are told apart, with all of their digits where few do not.
+
+    >>> list(map(teller((1234.5678, 1234.5679)), (1234.5678, None)))
+    ['1234.5678', 'missing']
+    """
+    return said if len({*map(said, values)}) == len({*values}) else _exactly
+
+
+def _exactly(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else said(value)
 
 
 def _alternative(told: Mapping[str, Any]) -> Alternative:
