@@ -16,6 +16,7 @@ from xgboost import XGBClassifier
 import ekiben as ek
 from ekiben import explainers
 from ekiben.errors import ExplainError, SpecError
+from ekiben.explainers import linked
 from ekiben.explainers._scales import expit, logits
 from ekiben.explainers.linked import logistic_parts
 from explained import context_of, timeless
@@ -82,6 +83,32 @@ def test_a_softmax_is_drawn_and_its_errors_are_told(iris):
             assert abs(amount - expected[name]) <= 4 * one.standard_errors[name] + 1e-9
         assert one.faithfulness_error < 1e-12
         assert one.method == "permutation-sampling"
+
+
+def test_what_it_took_counts_what_was_asked_of_the_model(few, monkeypatch):
+    X, y = few
+    model = explainers.choose(
+        "linear", context_of(LogisticRegression().fit(X, y), X), settings={"units": "probability"}
+    )
+    clock, says = [0.0], linked._says
+
+    def slow(*told):
+        clock[0] += 3.0
+        return says(*told)
+
+    monkeypatch.setattr(linked, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(linked, "_says", slow)
+    assert [one.elapsed_ms for one in model.explain(X.head(3))] == [1000.0] * 3
+
+
+def test_a_rule_of_too_many_points_is_not_made_to_be_counted(few, monkeypatch):
+    X, y = few
+    model = explainers.choose(
+        "linear", context_of(LogisticRegression().fit(X, y), X), settings={"units": "probability"}
+    )
+    monkeypatch.setattr(linked, "MOST_EXACT", 0)
+    monkeypatch.setattr(linked, "rule", None)
+    assert model.explain(X.head(1))[0].method == "permutation-sampling"
 
 
 def test_a_background_that_is_a_part_of_the_reference_tells_its_error(diabetes):

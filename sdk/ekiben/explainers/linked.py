@@ -17,7 +17,7 @@ from ekiben.explainers._context import Context, Matrix
 from ekiben.explainers._header import read_array, read_header, write_header
 from ekiben.explainers._outputs import explains, picked, softmax
 from ekiben.explainers._scales import Link, expit, logits, measured_link
-from ekiben.explainers.shapley.paths import rule
+from ekiben.explainers.shapley.paths import n_points, rule
 from ekiben.explanations import Attribution, Explanation, Units
 from ekiben.tables import as_columns
 
@@ -145,10 +145,13 @@ class Linked:
 
     def explain_columns(self, columns: Columns, n_rows: int, *, seed: int = 0) -> list[Explanation]:
         """Explain rows that come as columns of plain values."""
+        started = perf_counter()
         parts, start = _says(self.own, self.units, columns, n_rows)
-        return [self._explain(each, start, seed) for each in parts]
+        asked_ms = (perf_counter() - started) * 1e3 / max(n_rows, 1)
+        return [self._explain(each, start, seed, asked_ms) for each in parts]
 
-    def _explain(self, parts: Matrix, start: Matrix, seed: int) -> Attribution:
+    def _explain(self, parts: Matrix, start: Matrix, seed: int, asked_ms: float) -> Attribution:
+        """Explain one row; `asked_ms` is what it took to ask what its columns say."""
         started = perf_counter()
         output = int(picked(parts.sum(axis=0, keepdims=True) + start)[0])
         made = self._answers(output)
@@ -167,7 +170,7 @@ class Linked:
             value=float(made(parts.sum(axis=0, keepdims=True) + start)[0]),
             contributions=self._named(each.mean(axis=0)),
             standard_errors=errors,
-            elapsed_ms=(perf_counter() - started) * 1e3,
+            elapsed_ms=asked_ms + (perf_counter() - started) * 1e3,
         )
 
     def _named(self, values: Matrix) -> dict[str, float]:
@@ -189,7 +192,7 @@ class Linked:
         """Count the numbers that a row takes to be broken down exactly."""
         n = len(parts)
         waves = steepest(parts, self.background[:, :, 0], start) * 2 if self.link == "logistic" else 1
-        return len(self.background) * n * len(rule(n)[0]) * waves
+        return len(self.background) * n * n_points(n) * waves
 
     def _broken(self, parts: Matrix, start: float, output: int) -> Matrix:
         """Break one number down against each background row: (n_background, n_columns)."""

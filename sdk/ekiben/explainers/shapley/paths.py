@@ -212,10 +212,15 @@ def _flat(level: Level) -> Level:
     return replace(level, **{name: getattr(level, name)[..., 0] for name in OPEN})
 
 
+def n_points(n: int) -> int:
+    """Count the points of the rule for `n` features, which takes long to find for thousands."""
+    return max(1, (n + 1) // 2)
+
+
 @cache
 def rule(n: int) -> tuple[Array, Array]:
     """Give the points in [0, 1] and weights that integrate exactly what `n` features ask for."""
-    points, weights = np.polynomial.legendre.leggauss(max(1, (n + 1) // 2))  # type: ignore[no-untyped-call]
+    points, weights = np.polynomial.legendre.leggauss(n_points(n))  # type: ignore[no-untyped-call]
     return (points + 1) / 2, weights / 2
 
 
