@@ -31,7 +31,8 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+        # a path may hold bytes that are no letters
+        return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def as_asked() -> None:
