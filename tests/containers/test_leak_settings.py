@@ -309,8 +309,11 @@ HARMLESS = {
     "hosts": ("README.md", "ssh user@host:~$ ls\nroot@container:/app# ls\n"),
     "whl public": (
         "requirements.txt",
-        "torch @ https://download.pytorch.org/whl/cpu/torch-2.1-cp311-none-linux_x86_64.whl\nx @ https://github.com/a/b/releases/download/v1/x-1-py3-none-any.whl\nnumpy @ https://files.python"
-        "hosted.org/packages/a/b/numpy-1-cp311.whl\n",
+        (
+            "torch @ https://download.pytorch.org/whl/cpu/torch-2.1-cp311-none-linux_x86_64.whl\n"
+            "x @ https://github.com/a/b/releases/download/v1/x-1-py3-none-any.whl\nnumpy @ https://files.python"
+            "hosted.org/packages/a/b/numpy-1-cp311.whl\n"
+        ),
     ),
     "uv.lock public": (
         "uv.lock",
@@ -379,9 +382,11 @@ HARMLESS = {
     "argon docs": ("README.md", "Digests are like $2b$12$… or {SHA}…, pbkdf2_sha256$ and so on.\n"),
     "conda public": (
         "environment.yml",
-        "channels:\n  - conda-forge\n  - https://conda.anac"
-        "onda.org/pytorch\nchannel_alias: https://conda.anac"
-        "onda.org\n",
+        (
+            "channels:\n  - conda-forge\n  - https://conda.anac"
+            "onda.org/pytorch\nchannel_alias: https://conda.anac"
+            "onda.org\n"
+        ),
     ),
     "pipfile public": (
         "Pipfile.lock",
