@@ -157,6 +157,11 @@ def test_check_ends_with_1_when_a_law_is_broken(shell, packed):
             "The module 'trian' must be importable from this folder. It is not: no trian.py here.",
         ),
         (("pack", ":model", *PACK[2:]), "An object is named as module:object, such as train:pipeline. Got ':model'."),
+        (
+            ("pack", "no-train.py:model", *PACK[2:]),
+            "The module 'no-train' must be importable from this folder. It is not: no no-train.py here.",
+        ),
+        (("pack", "src/train.py:model", *PACK[2:]), "An object is named as module:object, such as train:pipeline."),
         (("pack", "no.train:model", *PACK[2:]), "The module 'no.train' must be importable from this folder."),
         (("pack", "train:modle", *PACK[2:]), "The module 'train' must hold 'modle'. It does not."),
         (

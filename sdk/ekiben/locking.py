@@ -244,9 +244,7 @@ def write_wheel(folder: Path) -> Path:
     contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     folder.mkdir(exist_ok=True)
     target = folder / wheel_name()
-    with tempfile.TemporaryDirectory(
-        dir=folder, prefix=".part-"
-    ) as place:  # a build beside this one takes a whole wheel
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as place:  # a build beside it takes a whole one
         made = Path(place) / target.name
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in contents.items():

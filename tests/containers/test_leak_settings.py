@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from ekiben.containers.leaks.settings import SETTINGS
 from leaking import HEX, LOWER, Draw, kinds_in, saved
 
 # Secrets are made here, so that this file holds none of them.
@@ -231,6 +232,14 @@ DIGESTS = {
     "cisco7": "username bob password 7 0822455D0A16544541",
     "yescrypt gost": "bob:$gy$j9T$" + some(22) + "$" + some(43),
 }
+LIKE_OTHERS = {  # what begins or looks as a place, a word or a type does
+    "place": f"{some(6, LOWER)}/{some(4, LOWER).title()}{some(4, LOWER)}K{some(3, LOWER)}7",
+    "word": "null-" + some(6, LOWER) + "7",
+    "type": "int8" + some(4, LOWER).title() + "99",
+}
+PLANTED |= {
+    f"a password like a {name}": ("app.yaml", f"password: {text}\n", LOGIN) for name, text in LIKE_OTHERS.items()
+}
 PLANTED |= {f"the command {name}": ("run.sh", f"set -e\n{text}\n", LOGIN) for name, text in COMMANDS.items()}
 PLANTED |= {f"the path {name}": ("a.txt", f"{text}\n", PATH) for name, text in PATHS.items()}
 PLANTED |= {f"the digest {name}": ("a.txt", f"{text}\n", DIGEST) for name, text in DIGESTS.items()}
@@ -377,7 +386,19 @@ HARMLESS = {
         ),
     ),
     "cats": ("contract.json", json.dumps({"name": "key_account", "categories": ["k1a2", "area_code_415"]})),
+    "pins": (
+        "requirements.txt",
+        "azure-keyvault-secrets==4.8.0\ngoogle-cloud-secret-manager==2.20.0rc1\nSecretStorage==3.3.3\n",
+    ),
+    "pins in toml": ("pyproject.toml", "dependencies = ['azure-keyvault-secrets==4.8.0', 'secretstorage==3.3.3']\n"),
     "ring": ("a.txt", "secret santa 2023x\npassword\ttext\ntoken\tcount12\n"),
+    "settings of pydantic": (
+        "settings.py",
+        (
+            "class Settings(BaseSettings):\n    model_config = SettingsConfigDict(secrets_dir='/run/secrets')\n"
+            "    token_url: str = 'https://auth.example.com/oauth2/v2.0/token'\n    secret_name: str = 'prod-credit-db-v2'\n"
+        ),
+    ),
     "phrase doc": ("README.md", "passphrase: what unlocks the key of the signer\nseed_words: one for each of them\n"),
     "argon docs": ("README.md", "Digests are like $2b$12$… or {SHA}…, pbkdf2_sha256$ and so on.\n"),
     "conda public": (
@@ -414,3 +435,8 @@ def test_a_password_is_found_however_its_name_stands_before_it(tmp_path, planted
 def test_what_merely_has_the_name_of_a_secret_is_none(tmp_path, name):
     file, text = HARMLESS[name]
     assert kinds_in(tmp_path, file, text) == set()
+
+
+def test_a_line_of_ten_thousand_instructions_is_read_once():  # as long as the square of it takes, this would not end
+    line = json.dumps([{"mnemonic": "ADD", "opcode": "0x01"}] * 10_000).encode()
+    assert not [rule.kind for rule in SETTINGS if rule.finds(line, line.lower())]

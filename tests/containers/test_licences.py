@@ -47,6 +47,13 @@ def wheel(folder, name, version="1.0", *, told=(), files=None):
         (["License-Expression: LicenseRef-Ours"], {}, None, "unknown", "expression"),
         (["License-Expression: Apache-2.0 WITH Commons-Clause"], {}, None, "unknown", "expression"),
         (["License-Expression: Apache-2.0 WITH LLVM-exception"], {}, None, "permissive", "expression"),
+        (
+            ["License-Expression: LGPL-3.0-only WITH LGPL-3.0-linking-exception"],
+            {},
+            None,
+            "weak copyleft",
+            "expression",
+        ),
         (["License: Proprietary"], {"LICENSE": MIT}, "LicenseRef-Proprietary", "source-available", "field"),
         (["Classifier: License :: Other/Proprietary License"], {"LICENSE": MIT}, None, "source-available", "field"),
         (["Classifier: Private :: Do Not Upload", "License: MIT"], {}, None, "source-available", "field"),
@@ -61,6 +68,8 @@ def wheel(folder, name, version="1.0", *, told=(), files=None):
         ),
         ([], {"LICENSE": f"Functional Source License, Version 1.1\n{MIT}"}, None, "source-available", "file"),
         (["License: MIT"], {"LICENSE": "PolyForm Shield License 1.0.0"}, None, "source-available", "file"),
+        (["License: Copyright (c) 2014, Ann. All rights reserved."], {"LICENSE": MIT}, "MIT", "permissive", "file"),
+        (["License: All rights reserved."], {"LICENSE": MIT}, None, "source-available", "field"),
         (
             ["License: MIT"],
             {"LICENSE": "Attribution-NonCommercial 4.0 International"},

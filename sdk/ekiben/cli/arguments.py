@@ -30,7 +30,7 @@ def object_at(path: str) -> Any:
     """Import an object that is named as `module:object`."""
     module, _, name = path.partition(":")
     module = module.removesuffix(".py")
-    if not name or not all(part.isidentifier() for part in module.split(".")):
+    if not name or "/" in module or not all(module.split(".")):
         raise SpecError(f"An object is named as module:object, such as train:pipeline. Got {path!r}.")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

@@ -90,7 +90,7 @@ def _unpack(root: Path, wanted: tuple[str, ...], place: Path) -> None:
         raise BuildError(
             f"mmdebstrap must make the base, from a mirror of Debian. It refused:\n{done.stderr.strip()[-800:]}\n"
             "Where none can be reached, copy the folder 'bases' from the cache of a machine that has made one "
-            "(EKIBEN_CACHE names the cache), or name a base that is here: base='…'."
+            "(EKIBEN_CACHE names the cache), or name a base that the engine has: base='…'."
         )
 
 

@@ -158,7 +158,7 @@ _PLAIN = {
     "gnu lesser general public license v2 or later (lgplv2+)": "LGPL-2.0-or-later",
     "gnu library or lesser general public license (lgpl)": "LGPL-2.1-or-later",
 }
-_PROPRIETARY = re.compile(r"proprietary|all rights reserved|Do Not Upload", re.IGNORECASE)
+_PROPRIETARY = re.compile(r"proprietary|^\W*all rights reserved\W*$|Do Not Upload", re.IGNORECASE)
 # How a licence's own text is known. What forbids comes first: a file that holds two licences is as strict as the stricter.
 _TEXTS = (
     (r"(?i)Business Source License,?\s+(?:Version\s+)?1\.1", "BUSL-1.1"),
@@ -279,7 +279,9 @@ def _of(parsed: Any) -> Family:
         excepted = str(parsed.exception_symbol.key).lower() in _EXCEPTIONS
         if excepted:
             return "weak copyleft" if plain == "copyleft" else plain
-        return "unknown" if plain in LET_THROUGH["Python"] else plain  # it may take away what the licence gives
+        if parsed.exception_symbol.is_exception or plain not in LET_THROUGH["Python"]:
+            return plain
+        return "unknown"  # SPDX has no such exception: it may take away what the licence gives
     key = str(parsed.key).lower()
     return _FAMILY.get(key) or _FAMILY.get(f"{key.removesuffix('+')}-or-later") or "unknown"
 

@@ -282,6 +282,7 @@ def make_secrets(site: Site, folder: Path) -> list[str]:
     made = [name for name in _names(site) if not (place / name).exists()]
     for name, text in _made(made, place).items():
         part = place / f"{name}.part"
+        part.unlink(missing_ok=True)  # of a run that ended here nobody may write on
         part.write_text(text, encoding="utf-8")
         part.chmod(0o444)
         part.replace(place / name)  # in one step: keys that are there are not lost on a full disk
@@ -294,9 +295,12 @@ def _made(names: list[str], place: Path) -> Mapping[str, str]:
     if "grafana_password" in names:
         found["grafana_password"] = secrets.token_urlsafe(24)
     if "keys.toml" in names or "metrics_token" in names:
-        found["metrics_token"], lines = keys.make("prometheus", ["read"])
+        # A key of that name is there already where its token alone was lost.
+        name = "prometheus" if "keys.toml" in names else f"prometheus-{secrets.token_hex(4)}"
+        token, lines = keys.make(name, ["read"])
         known = place / "keys.toml"
         found["keys.toml"] = lines if "keys.toml" in names else f"{known.read_text(encoding='utf-8')}\n{lines}"
+        found["metrics_token"] = token  # behind its key: a token that nobody knows would stay
     if "postgres_password" in names or "records_dsn" in names:
         there = place / "postgres_password"
         password = secrets.token_urlsafe(24) if "postgres_password" in names else there.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from ekiben.errors import SpecError
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/._-]*(:[A-Za-z0-9/._-]+)*")
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _UNSEEN = re.compile(r"[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-MOST_VALUES = 100_000  # of one file
+MOST_VALUES = 1_000_000  # of one file
 _BLOCK = re.compile(r"(?! )([ -~]*[!-~]\n)+")  # lines of plain letters, the first of them not indented
 
 

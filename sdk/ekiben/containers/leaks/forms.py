@@ -113,7 +113,7 @@ def is_password(match: re.Match[bytes]) -> bool:
 
 
 def is_login(match: re.Match[bytes]) -> bool:
-    """Tell whether what stands before the host of an address looks like a password: letters, and digits."""
+    """Tell whether a value holds letters and digits, as a password does."""
     return _DIGIT.search(match["value"]) is not None and _LETTER.search(match["value"]) is not None
 
 
@@ -139,11 +139,11 @@ ASIDE = "".join(
     rf"(?<!{word})"
     for word in (
         *("name", "file", "path", "url", "uri", "endpoint", "type", "kind", "hash", "alg", "algorithm", "scheme"),
-        *("version", "header", "helper", "issued", "rotated", "prefix", "format"),
+        *("version", "header", "helper", "issued", "rotated", "prefix", "format", "_dir"),
     )
 )
 # Values that no password is: types, versions, dates, places of files, other names of YAML, what stands for a word in texts.
 NO_VALUE = (
-    r"(?!u?(?:int|float)\d|sha\d|utf-?\d|md5\b|(?:true|false|none|null)\b|(?:base64|oauth2|u?int\d+|float\d+|utf8)[a-z]*[;,]?[ \t]*\r?$"
-    r"|\*[A-Za-z_]|v?\d+(?:\.\d+)+(?![^\s;,])|\d{4}-\d\d-\d\d(?![^\sT])|(?:\.{0,2}/)?(?:[a-z_.-]+/)+[a-z_.-]+\d{0,2}[ \t]*\r?(?:$|#))"
+    r"(?!u?(?:int|float)\d{1,3}(?![A-Za-z\d])|sha\d|utf-?\d|md5\b|(?:true|false|none|null)(?![^\s;,])|(?:base64|oauth2|u?int\d+|float\d+|utf8)[a-z]*[;,]?[ \t]*\r?$"
+    r"|\*[A-Za-z_]|v?\d+(?:\.\d+)+(?![^\s;,])|=\d+(?:\.\d+)+(?:(?:a|b|rc|\.post|\.dev)\d+)*(?![^\s;,\"'])|\d{4}-\d\d-\d\d(?![^\sT])|(?-i:(?:\.{0,2}/)?(?:[a-z_.-]+/)+[a-z_.-]+\d{0,2})[ \t]*\r?(?:$|#))"
 )

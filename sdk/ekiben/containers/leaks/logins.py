@@ -34,7 +34,7 @@ LOGINS = (
         rf"(?i)\bvariable\s+[\"']?{_TELLING}[\"']?\s*\{{[^{{}}]{{0,200}}?\bdefault\s*=\s*{_TEXT}",
         rf"--set(?:-string)?[ =][\w.=,-]{{0,200}}?(?i:{WORDS})[\w-]{{0,20}}={_VALUE}",
         rf"(?i)\b(?:set_?default|get_?env|put_?env|set_?env|define|get|set_?property)\(\s*[\"']{_TELLING}[\"']\s*,\s*{_TEXT}",
-        rf"(?i)(?<![a-z0-9])\w{{0,40}}{WORDS}\w{{0,40}}[ \t]*:[ \t]*[A-Za-z&][\w.\[\], |']{{1,40}}?[ \t]*=[ \t]*(?:(?:[a-z]+\.)?(?:Secret(?:Str|Bytes)?|Option|Field)\()?{_TEXT}",
+        rf"(?i)(?<![a-z0-9])\w{{0,40}}{WORDS}\w{{0,40}}{ASIDE}[ \t]*:[ \t]*[A-Za-z&][\w.\[\], |']{{1,40}}?[ \t]*=[ \t]*(?:(?:[a-z]+\.)?(?:Secret(?:Str|Bytes)?|Option|Field)\()?{_TEXT}",
         rf"(?i)\b(?:set|with)_?\w{{0,20}}{WORDS}\w{{0,20}}\(\s*{_TEXT}\s*\)",
         rf"(?i)[\s({{]:[\w-]{{0,40}}{WORDS}[\w-]{{0,40}}\s+{_TEXT}",
         rf"(?i)<\w+\s(?:key|name)=[\"']{_TELLING}[\"'][^<>]{{0,80}}>\s*(?![${{<%])[^<>\s]{{6,200}}\s*</",

@@ -61,7 +61,7 @@ SETTINGS = (
     rule(
         _LOGIN,
         "phrase mnemonic seed",
-        r"(?i)(?:pass[_-]?phrase|mnemonic|seed[_-]?(?:phrase|words))[\"']?[ \t]*[=:][ \t]*[\"']?(?![^\n]*\b(?:the|a|an|to|of|is|for|your|used|and|or|if|key|file|must|with)\b)(?:[a-z]{3,10} ){3,23}[a-z]{3,10}[\"']?[ \t]*,?\r?$",
+        r"(?i)(?:pass[_-]?phrase|mnemonic|seed[_-]?(?:phrase|words))[\"']?[ \t]*[=:][ \t]*[\"']?(?![^\n]{0,300}\b(?:the|a|an|to|of|is|for|your|used|and|or|if|key|file|must|with)\b)(?:[a-z]{3,10} ){3,23}[a-z]{3,10}[\"']?[ \t]*,?\r?$",
         mild=True,
     ),
     rule(

@@ -210,9 +210,7 @@ def _around(file: IO[bytes], members: Iterable[zipfile.ZipInfo]) -> Iterator[byt
         yield file.read(max(0, each.header_offset - at))
         file.seek(each.header_offset)
         head = file.read(ZIP_HEAD)
-        n_named = sum(
-            int.from_bytes(head[i : i + 2], "little") for i in (26, 28)
-        )  # of the name and what is added to it
+        n_named = sum(int.from_bytes(head[i : i + 2], "little") for i in (26, 28))  # of the name, and of more about it
         yield head[4:] + file.read(n_named)
         at = max(at, each.header_offset + ZIP_HEAD + n_named + each.compress_size)
     file.seek(at)
