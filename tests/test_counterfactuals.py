@@ -453,7 +453,10 @@ def test_numbers_however_small_have_values_between_them():
     assert 2.5e-20 < found.alternatives[0].changes[0].after < 3.5e-20
 
 
-@pytest.mark.parametrize(("step", "whole"), [(2.5, 5), (0.5, 1), (1.5, 3), (3, 3), (0.1, 1), (1e-9, 1)])
+@pytest.mark.parametrize(
+    ("step", "whole"),
+    [(2.5, 5), (0.5, 1), (1.5, 3), (3, 3), (np.int64(3), 3), (np.float32(1.5), 3), (0.1, 1), (1e-9, 1)],
+)
 def test_a_whole_number_changes_by_whole_numbers_of_steps(step, whole):
     X = pd.DataFrame({"n": np.arange(60)})
     context = context_of(DecisionTreeClassifier().fit(X, X["n"] > 30), X)
@@ -471,6 +474,13 @@ def test_dates_change_by_whole_numbers_of_steps_and_keep_their_time(step, after)
     (found,) = found_by(context_of(model, X), row, actions={"since": {"step": step}})
     (change,) = found.alternatives[0].changes
     assert change.after == after
+
+
+def test_a_step_longer_than_time_leads_nowhere():
+    X = pd.DataFrame({"since": pd.date_range("2024-01-01T00:00:01", periods=60)})
+    model = make_pipeline(FunctionTransformer(in_days), DecisionTreeClassifier()).fit(X, np.arange(60) > 19)
+    (found,) = found_by(context_of(model, X), X.iloc[[0]], actions={"since": {"step": 1e306}})
+    assert found.outcome == "none exists"
 
 
 def in_days(frame):

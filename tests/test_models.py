@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -20,6 +20,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -307,6 +308,29 @@ def test_a_model_says_itself_how_it_breaks_a_tie(boundary):
     (answered,) = SKLEARN.answers(model, X)
     assert answered.scores.tolist() == [[0.5, 0.5]] * len(X)
     assert answered.labels.tolist() == [int(boundary > 0)] * len(X)
+
+
+class Around(ClassifierMixin, BaseEstimator):
+    """What somebody wrote around others: it takes the frame, whatever they take."""
+
+    def __init__(self, estimator=None, estimators=()):
+        self.estimator = estimator
+        self.estimators = estimators
+
+    def fit(self, frame, y):
+        self.classes_, self.fitted_ = np.unique(y), self.estimator.fit(frame["a"], y)
+        return self
+
+    def predict(self, frame):
+        return self.fitted_.predict(frame["a"])
+
+
+def test_a_model_of_one_s_own_around_others_is_given_the_frame():
+    texts, labels = pd.DataFrame({"a": ["red bike", "red", "blue car", "car"]}), ["bike", "bike", "car", "car"]
+    parted = make_pipeline(CountVectorizer(), LogisticRegression())
+    model = Around(parted, estimators=[LogisticRegression()]).fit(texts, labels)
+    (answers,) = SKLEARN.answers(model, texts)
+    assert answers.labels.tolist() == labels
 
 
 def test_steps_take_a_nested_pipeline_apart_before_its_last_estimator():

@@ -230,12 +230,14 @@ def test_a_page_without_facts_tells_what_is_explained():
     assert not page.all("details")
 
 
-@pytest.mark.parametrize(("before", "after"), [(1.0812, 1.0815), (10_000.011, 10_000.014), (0.12345, 0.12349)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(1.0812, 1.0815), (10_000.011, 10_000.014), (0.12345, 0.12349), (2**60, 2**60 + 1)]
+)
 def test_a_small_change_is_told_as_one(before, after):
     one = counterfactual(name="rate", before=before, after=after)
     told = pages.read(one.page("fr"))
     cells = [cell.text for cell in told.all("td")]
-    assert [str(each).replace(".", ",") for each in (before, after)] == cells[:2]
+    assert [f"{each:,}".replace(",", "\u202f").replace(".", ",") for each in (before, after)] == cells[:2]
     assert f"rate {before!r} → {after!r}" in one.sentence()
     texts = [text.get_text() for text in one.plot().axes[0].texts]
     assert {repr(before), repr(after)} <= {*texts}

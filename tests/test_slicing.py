@@ -563,6 +563,18 @@ def test_whatever_changed_in_a_local_file_after_its_import_is_refused(case, refu
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RATE = 1\ntry:\n    from overridden import RATE\nexcept ImportError:\n    pass\n",
+        "RATE = 1\ndef RATE(): return 3\nRATE = RATE()\n",
+    ],
+)
+def test_a_value_of_a_local_file_may_be_set_by_an_import_or_a_definition(text, travels):
+    files = {"own.py": f"{text}def model(x):\n    return x + RATE\n", "overridden.py": "RATE = 3\n"}
+    assert travels("from own import model", files=files)["answer"] == "5"
+
+
 def test_a_function_of_a_local_file_may_import_another_one_itself(travels):
     files = {
         "own.py": "def model(x):\n    import scales\n    return scales.up(x)\n",
@@ -601,8 +613,11 @@ def test_values_travel_whole(case, travels):
     travels(f"import collections\nvalue = {value}", f"def model(x):\n    return {asked}")
 
 
-def test_a_lambda_may_hold_comments(travels):
-    assert travels("model = (lambda x,  # what comes: a number\n    by=3,  # times\n    : x * by)")["answer"] == "6"
+@pytest.mark.parametrize(
+    "arguments", ["x,  # what comes: a number\n    by=3,  # times\n    ", "x, by=3  # times: a number\n    "]
+)
+def test_a_lambda_may_hold_comments(arguments, travels):
+    assert travels(f"model = (lambda {arguments}: x * by)")["answer"] == "6"
 
 
 def test_a_model_without_own_code_has_nothing_to_slice_off():

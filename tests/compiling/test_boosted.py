@@ -373,6 +373,12 @@ def test_an_integer_that_would_be_rounded_twice_is_left_to_the_model(model, tmp_
     assert {min(abs(asked - middle) for middle in middles) for asked in left} == {0, 1}
 
 
+def test_a_split_of_the_missing_from_all_numbers_asks_no_row_whether_it_would_be_rounded_twice(monkeypatch):
+    monkeypatch.delattr("ekiben.compiling.nodes.trees._rounded_once")
+    grown = _trees([_stump(np.finfo(np.float64).max, 0)], narrow=True)
+    assert list(grown.row(Row.of([1.0]))) == grown.apply(np.array([[1.0]]))[0].tolist()
+
+
 def test_the_integers_beside_a_large_split_point_are_tried():
     ids = pd.DataFrame({"id": 2**54 + 1000 * np.arange(40)})
     model = HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=2).fit(ids, np.arange(40) > 20)

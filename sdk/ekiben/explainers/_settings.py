@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from math import isfinite
+from numbers import Real
 from typing import Any, TypeGuard
 
 from ekiben.errors import SpecError
-
-LARGEST = sys.float_info.max
 
 
 def at_least(parameter: str, number: Any, least: int) -> int:
@@ -23,9 +22,12 @@ def at_least(parameter: str, number: Any, least: int) -> int:
 
 
 def is_finite(number: Any) -> TypeGuard[float]:
-    """Tell whether something is a number that a float can hold: no boolean, and no integer of hundreds of digits.
+    """Tell whether something is a number, numpy's too, that a float can hold: no boolean, and no integer of hundreds of digits.
 
     >>> is_finite(0.5), is_finite(10**400), is_finite(float("nan")), is_finite(True)
     (True, False, False, False)
     """
-    return isinstance(number, int | float) and not isinstance(number, bool) and -LARGEST <= number <= LARGEST
+    try:
+        return isinstance(number, Real) and not isinstance(number, bool) and isfinite(number)
+    except OverflowError:
+        return False

@@ -274,6 +274,8 @@ class Explanations(Sequence[Explanation]):
     def to_frame(self) -> Any:
         """Make a table: a row an explanation; a column a raw column, then `base_value` and `value`.
 
+        Where a raw column is called so, they are `the base_value` and `the value`.
+
         A rule's row holds `label`, `rule`, `reached`, `precision` and `coverage`, each share with its `_low` and `_high`; what
         the rows of the other kinds hold, their `record` says.
         """

@@ -209,9 +209,10 @@ def _teller(name: str, values: Collection[Any], subject: Subject, speaker: Speak
         return _in_units(name, value, subject, speaker)
 
     def exactly(value: Any) -> str:
-        return say(speaker.written(repr(value)) if isinstance(value, float) else value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return say(speaker.written(f"{value:,}") if is_number else value)
 
-    return say if len({*map(say, values)}) == len({*values}) else exactly
+    return say if len({*map(say, values)}) == len({*map(repr, values)}) else exactly
 
 
 def _in_units(name: str, value: Any, subject: Subject, speaker: Speaker) -> str:

@@ -214,7 +214,7 @@ def teller(values: Collection[Any]) -> Callable[[Any], str]:
     >>> list(map(teller((1234.5678, 1234.5679)), (1234.5678, None)))
     ['1234.5678', 'missing']
     """
-    return said if len({*map(said, values)}) == len({*values}) else _exactly
+    return said if len({*map(said, values)}) == len({*map(repr, values)}) else _exactly
 
 
 def _exactly(value: Any) -> str:

@@ -219,10 +219,11 @@ def first_step(model: Any) -> Any:
 
 
 def _inner(model: Any) -> list[Any]:
-    """Give the estimators within a model that meet what it meets."""
+    """Give the estimators within a model that meet what it meets; what another library calls so may meet something else."""
     steps = [step for _, step in getattr(model, "steps", ()) if hasattr(step, "get_params")][:1]
-    around = [getattr(model, name, None) for name in AROUND]
-    beside = [step for name in BESIDE for _, step in getattr(model, name, None) or ()]
+    own = type(model).__module__.partition(".")[0] == "sklearn"
+    around = [getattr(model, name, None) for name in (AROUND if own else AROUND[:1])]
+    beside = [step for name in BESIDE if own for _, step in getattr(model, name, None) or ()]
     return steps or [step for step in (*around, *beside) if hasattr(step, "get_params")]
 
 

@@ -17,6 +17,7 @@ from ekiben.slicing import homes, sources
 from ekiben.slicing.sources import FUTURE, MISSING, Source
 from ekiben.slicing.texts import Parts, Ref, Spans, dedented, put, uses
 
+BEFORE_COLON = re.compile(rb"(?:#[^\n]*|[^:#])*")  # from the end of a lambda's arguments on: a comment may hold a colon
 KERNEL_ONLY = {"get_ipython", "display", "__IPYTHON__"}  # IPython puts them among the builtins
 Places: TypeAlias = dict[tuple[int, int], Parts]
 Key: TypeAlias = tuple[Any, ...]
@@ -172,7 +173,7 @@ def _lambda(node: ast.Lambda, text: str) -> str:
     begin = start + len("lambda")
     every = [n for n in ast.walk(node.args) if hasattr(n, "end_lineno")]
     after = max([begin, *(spans.of(n)[1] for n in every)])
-    colon = spans.bytes.index(b":", after)
+    colon = after + len(re.match(BEFORE_COLON, spans.bytes[after:end])[0])  # type: ignore[index]
     arguments = spans.bytes[begin:colon].decode()
     # a comment ends with its line
     arguments = f"{arguments.strip()}\n" if "#" in arguments and "\n" in arguments else _in_one_line(arguments)

@@ -74,9 +74,7 @@ def _changed_values(module: ModuleType | None, source: str) -> Iterator[str]:
     tree = sources.tree_of(source)
     if module is None or tree is None:
         return
-    stored = Counter(
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    )
+    stored = Counter(name for node in ast.walk(tree) for name in _bound(node))
     for name, expression in sources.assigned(tree):
         told, live = sources.literal(expression), vars(module).get(name, sources.MISSING)
         if (
@@ -86,6 +84,16 @@ def _changed_values(module: ModuleType | None, source: str) -> Iterator[str]:
             and not sources.same(told, live)
         ):
             yield name
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Give the name that a node binds: by setting it, by a definition, or by an import."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
 
 
 class _Rewriting:

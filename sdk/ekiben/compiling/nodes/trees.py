@@ -42,7 +42,7 @@ class Trees(Of):
         self._grown = widened(forest) if narrow and forest.bits == 64 else forest
         self._kind = np.float32 if forest.bits == 32 else np.float64
         self._threads = threading.local()
-        self._far = np.unique(forest.feature[np.abs(forest.threshold) >= EXACT]).tolist() if narrow else []
+        self._far = _far(forest) if narrow else []
         if loops is None or not are_taken(forest):
             _ = engine()  # what is missing here is told where the plan is read, and not by its first row
 
@@ -134,6 +134,13 @@ class Bound:
 TOO_LARGE = "A number must be one that 32 bits can hold. Got a larger one."
 BETWEEN = "A number above 2**53 must be nearer to one number of 32 bits than to the next. Got one that is not."
 BELOW, HALF = 2**29 - 1, 2**28  # the bits of a number of 64 bits that 32 do not hold, and half of what these count
+
+
+def _far(forest: Forest) -> list[int]:
+    """List the features that are split above 2**53; beyond what 32 bits hold is what splits the missing from all numbers."""
+    size = np.abs(forest.threshold)
+    far: list[int] = np.unique(forest.feature[(size >= EXACT) & (size <= LARGEST_32)]).tolist()
+    return far
 
 
 def _rounded_once(matrix: Array) -> None:

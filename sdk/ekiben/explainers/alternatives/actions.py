@@ -17,6 +17,7 @@ from ekiben.moments import DAY
 from ekiben.schema import Bound, Change, Column, Schema, place
 from ekiben.values import misfit
 
+LONGEST = 2**63  # of the steps of integers and dates: a longer one leads out of every range as well
 STEP_DIGITS = 12  # after the point, of a value some steps away
 WORDS = ("change", "minimum", "maximum", "categories", "step")
 
@@ -313,11 +314,11 @@ def _side(axis: Axis, own: float, action: Action) -> Side:
 
 
 def _step(axis: Axis, step: float) -> float:
-    """Give a step in the axis's own: of dates it is told in days; of them and of integers the least whole number of steps."""
+    """Give a step in the axis's own: of dates it is told in days; of them and of integers the least multiple that is whole."""
     if axis.column.kind == "number":
-        return step
+        return float(step)
     scale = DAY // axis.step_ns if axis.column.kind == "datetime" else 1
-    return float((Fraction(step).limit_denominator() * scale).numerator or 1)
+    return float(min((Fraction(float(step)).limit_denominator() * scale).numerator or 1, LONGEST))
 
 
 def _range(axis: Axis, action: Action) -> tuple[float, float]:
