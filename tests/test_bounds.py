@@ -143,7 +143,7 @@ def test_an_error_in_the_log_is_one_line_of_json(monkeypatch):
 
 def test_a_line_of_the_log_is_written_whatever_a_path_is_called():
     record = logging.LogRecord("ekiben", logging.ERROR, "", 0, "no file caf\udce9, é", None, None)
-    assert json.loads(telling.JsonLines().format(record).encode())["message"] == "no file caf\udce9, é"
+    assert json.loads(telling.JsonLines().format(record).encode())["message"] == "no file caf\\udce9, é"
 
 
 def test_without_the_word_the_log_stays_as_it_is(monkeypatch):

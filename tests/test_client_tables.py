@@ -268,6 +268,16 @@ def test_the_rows_of_a_refusal_are_counted_from_the_frame_s_first(started, champ
     assert str(refused.value).endswith("in row 207.")
 
 
+def test_the_rows_of_more_faults_than_are_told_are_counted_from_the_frame_s_first_too(started, champion, people):
+    plane, rows = started({"champion": champion}, limits=Limits(max_rows=120)), people[0].copy()
+    rows["age"] = rows["age"].astype(float)
+    rows.iloc[120:, 0] = 30.5
+    with ek.connect(plane.url) as client, pytest.raises(RequestError, match="in row 120") as refused:
+        client.predict(rows)
+    assert [fault.row for fault in refused.value.faults] == [*range(120, 220)]
+    assert str(refused.value).endswith("in row 139.\n… and 100 more.")
+
+
 @pytest.mark.parametrize("n", [3, 240])
 def test_columns_too_many_are_named_by_the_client(started, champion, people, n):
     plane, rows = started({"champion": champion}), people[0].head(n).assign(risk="bad")

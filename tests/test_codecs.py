@@ -126,6 +126,10 @@ def test_of_many_faults_the_first_are_told_and_all_are_counted(monkeypatch):
     with pytest.raises(SchemaError, match=re.escape("in row 19.\n… and 1980 more.")) as told:
         codecs.held({f"x{i}": [0.5] * 2000 if i else [None] * 2000 for i in range(50)}, wide)
     assert [fault.row for fault in told.value.faults] == [*range(codecs.MOST_TOLD)]
+    named = Schema(columns=(Column(name="age", kind="integer", dtype="int64", nullable=False, alias="years"),))
+    with pytest.raises(SchemaError, match=re.escape("Got both in row 19.\n… and 1980 more.")) as told:
+        codecs.columns_of([{"age": 1, "years": 1}] * 2000, named)
+    assert len(told.value.faults) == codecs.MOST_TOLD
 
 
 def test_a_row_may_carry_the_unit_beside_the_columns():

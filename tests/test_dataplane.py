@@ -456,9 +456,14 @@ def test_a_shadow_does_not_watch_explanations_and_refusals(plane, rows):
     assert [what[0] for what in served.seen] == ["explain", "predict"]
 
 
-def test_a_shadow_that_raises_touches_no_answer(plane, challenger, rows, caplog):
+class _Panic(BaseException):
+    """What no `except Exception` sees."""
+
+
+@pytest.mark.parametrize("raised", [MemoryError, _Panic])
+def test_a_shadow_that_raises_touches_no_answer(plane, challenger, rows, raised, caplog):
     def answers(model, frame):
-        raise MemoryError("secret-4711")
+        raise raised("secret-4711")
 
     served = plane(route=WATCHED, packages={"challenger": bent(challenger, answers)})
     calm = plane()
@@ -468,7 +473,7 @@ def test_a_shadow_that_raises_touches_no_answer(plane, challenger, rows, caplog)
         assert read(answer)["predictions"] == read(calm.predict(post({"rows": rows})))["predictions"]
     served.close()
     assert [what[2] for what in served.seen if what[0] == "shadow"] == ["internal"] * 3
-    assert "the shadow challenger failed: MemoryError" in caplog.text
+    assert f"the shadow challenger failed: {raised.__name__}" in caplog.text
     assert "4711" not in caplog.text
 
 

@@ -437,6 +437,34 @@ def test_what_is_no_error_is_told_as_one_and_the_next_request_is_answered(front,
     assert code(posted(served.endpoint, {"rows": [row]})) == (200, "ok")
 
 
+class Ends(Hooks):
+    """Hooks that end by what is no error."""
+
+    def unit_of(self, request, body):
+        raise self.ends
+
+    preprocess = Same.preprocess
+
+
+class EndsLater(Hooks):
+    def preprocess(self, frame):
+        raise self.ends
+
+
+class _Panic(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("ends", [_Panic("k3pt-0ut"), SystemExit(3)])
+@pytest.mark.parametrize("hooks", [Ends, EndsLater])
+@pytest.mark.parametrize(("path", "made"), [("/predict", _predict), ("/explain", _explain)])
+def test_what_is_no_error_is_told_as_one_wherever_a_hook_ends_so(front, row, hooks, ends, path, made, caplog):
+    hook = hooks()
+    hook.ends = ends
+    assert code(posted(front(hooks=hook, made=made).endpoint, {"rows": [row]}, path=path)) == (500, "internal")
+    assert f"{type(ends).__name__} at test_endpoints.py" in caplog.text
+
+
 def test_what_was_given_up_and_goes_on_takes_no_more_than_so_many_threads(front, champion, row):
     stuck = held(champion)
     served = front(packages={"champion": stuck}, hooks=Same(), threads=2)

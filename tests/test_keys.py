@@ -133,12 +133,15 @@ def test_keys_are_added_to_a_file_of_its_owner_s(tmp_path):
     assert file.read_text() == before
 
 
-def test_whoever_may_read_a_file_of_keys_may_read_it_when_one_was_added(tmp_path):
+def test_whoever_may_read_a_file_of_keys_may_read_it_when_one_was_added(tmp_path, monkeypatch):
     file = tmp_path / "keys.toml"
     keys.add(file, make("shop", ["read"])[1])
     file.chmod(0o640)  # the service is another user of the same group
+    owners = []
+    monkeypatch.setattr(os, "chown", lambda _file, *ids: owners.append(ids))
     keys.add(file, make("batch", ["read"])[1])
     assert file.stat().st_mode & 0o777 == 0o640
+    assert owners == [(file.stat().st_uid, file.stat().st_gid)]
 
 
 def test_the_environment_names_one_source(tmp_path, monkeypatch):

@@ -82,3 +82,4 @@ def test_what_an_alert_waits_for_is_there_before_it_first_happens():
     assert found['ekiben_unseen_total{arm="challenger",column="home"}'] == "0.0"
     assert found['ekiben_answers_total{arm="",code="not_recorded",endpoint="predict"}'] == "0.0"
     assert found['ekiben_answers_total{arm="challenger",code="not_recorded",endpoint="explain"}'] == "0.0"
+    assert found['ekiben_answers_total{arm="",code="not_recorded",endpoint="invocations"}'] == "0.0"

@@ -176,6 +176,21 @@ def test_the_name_of_a_segment_is_on_the_disk_before_a_record_counts_where_that_
     assert settled == [(folder, 1), (folder.parent, 1)]
 
 
+def test_records_wait_for_no_name_in_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
+    opened = os.open
+
+    def barred(path, *how):
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *how)
+
+    monkeypatch.setattr(os, "open", barred)
+    one = Recorder(tmp_path / "records", HEADER, sync=True)
+    one.write(record(1))
+    one.close()
+    assert [each.id for path in segments(one.folder) for each in read(path)[1]] == [record(1)[0]]
+
+
 def test_a_segment_whose_name_is_not_on_the_disk_is_none(tmp_path, monkeypatch):
     def fail(_file):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

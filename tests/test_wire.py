@@ -779,6 +779,32 @@ def test_what_would_wait_in_vain_for_a_plan_is_refused_by_its_length(champion, p
     assert others == [([b"429", b"200"], True)] * 2
 
 
+def test_a_few_long_rows_are_not_taken_for_many(champion, row, monkeypatch):
+    monkeypatch.setattr(shortcut, "INLINE_US", 60 * champion.plan.row_us)
+    many, few = (
+        request(json.dumps({"rows": rows}).encode(), "content-type: application/json")
+        for rows in ([row] * 5000, [row | {"job": "freelance" + " " * 2000}] * 8)
+    )
+
+    async def story():
+        server, told = Server(Wire), []
+        for segment in (few, many, few):
+            ours, _ = await server.connect()
+            with ours:
+                loop = asyncio.get_running_loop()
+                await loop.sock_sendall(ours, segment)
+                told.append((await asyncio.wait_for(loop.sock_recv(ours, 1 << 20), PATIENCE_S))[9:12])
+                await turns()
+            if segment is many:
+                busy = server.front._opened.endpoints["/predict"]._turns
+                busy.n_unanswered, busy._ahead_s = 100, 1000.0
+        server.close()
+        return told
+
+    with living(plane_of({"champion": champion}, unit=None, limits=spec.Limits(max_rows=10_000)), monkeypatch):
+        assert asyncio.run(story()) == [b"200"] * 3
+
+
 def test_what_is_announced_as_too_large_makes_no_cycle_and_who_follows_is_answered(champion, plain, row, monkeypatch):
     limits = spec.Limits(max_body_mb=0.01)
     large = request(json.dumps({"rows": [row] * 300}).encode(), "content-type: application/json")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ekiben.errors import Fault, SchemaError
-from ekiben.schema import Schema
+from ekiben.schema import Column, Schema
 from ekiben.values import is_missing, misfits, missing_column, twice, value_fault
 
 MOST_TOLD = 100  # faults of a request that are told one by one; a body of a few kilobytes may have a million
@@ -131,7 +131,8 @@ def columns_of(rows: Sequence[Any], schema: Schema, *, ignore: str | None = None
     found.add(len(others), others, _no_object)
     found.refuse()
     rows, doubled = _by_name(rows, schema)
-    found = _Faults(doubled)
+    found = _Faults()
+    found.add(len(doubled), doubled, lambda place: twice(place[1], row=place[0]))
     required, known = {*schema.names}, {*schema.names, ignore}
     for i, row in enumerate(rows):
         if schema.extra == "refuse" and not row.keys() <= known:
@@ -178,7 +179,9 @@ def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collectio
     ekiben.errors.SchemaError: The column 'age' must hold an integer. Got a missing value in row 1.
     """
     aliases = schema.aliases
-    found = _Faults(twice(schema[name]) for alias, name in aliases.items() if alias in columns and name in columns)
+    found = _Faults()
+    doubled = [schema[name] for alias, name in aliases.items() if alias in columns and name in columns]
+    found.add(len(doubled), doubled, twice)
     named = {aliases.get(name, name): values for name, values in columns.items()}
     if schema.extra == "refuse" and not {*named} <= {*schema.names}:
         found.add(1, (None,), _unexpected)
@@ -192,26 +195,29 @@ def held(columns: Mapping[str, list[Any]], schema: Schema, *, fitting: Collectio
     return {name: named[name] for name in schema.names}
 
 
-def _by_name(rows: Sequence[dict[str, Any]], schema: Schema) -> tuple[Sequence[dict[str, Any]], list[Fault]]:
-    """Put each column's own name in place of its alias; a column that came by both is at fault."""
-    aliases = schema.aliases
+def _by_name(
+    rows: Sequence[dict[str, Any]], schema: Schema
+) -> tuple[Sequence[dict[str, Any]], list[tuple[int, Column]]]:
+    """Put each column's own name in place of its alias, and tell in which row which column came by both."""
+    aliases = {alias: schema[name] for alias, name in schema.aliases.items()}
     if not aliases:
         return rows, []
-    faults = [
-        twice(schema[name], row=i)
+    doubled = [
+        (i, column)
         for i, row in enumerate(rows)
-        for alias, name in aliases.items()
-        if alias in row and name in row
+        for alias, column in aliases.items()
+        if alias in row and column.name in row
     ]
-    return [{aliases.get(key, key): value for key, value in row.items()} for row in rows], faults
+    named = {alias: column.name for alias, column in aliases.items()}
+    return [{named.get(key, key): value for key, value in row.items()} for row in rows], doubled
 
 
 class _Faults:
     """What does not fit: those that come first, and how many there are."""
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._told = [*faults]
-        self._n = len(self._told)
+    def __init__(self) -> None:
+        self._told: list[Fault] = []
+        self._n = 0
 
     def add(self, n: int, places: Iterable[P], fault: Callable[[P], Fault]) -> None:
         """Count so many places that do not fit; a fault is made of those that are told."""

@@ -24,7 +24,7 @@ from ekiben.dataplane import DataPlane, n_rows
 from ekiben.dialects import JSON, Answer, Dialect, Request, Routed, media_type, refuse
 from ekiben.dialects.tables import names_one
 from ekiben.observing import AccessLog, Line, new_id, trace_of
-from ekiben.pacing import Passes, Share, Turns
+from ekiben.pacing import KEPT, Passes, Share, Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
@@ -36,7 +36,6 @@ ENCODING, AS_IT_IS = b"content-encoding", b"identity"
 READ_AS_JSON = (None, JSON.encode(), b"application/json; charset=utf-8")
 ANSWERED_IN_JSON = (None, b"*/*", JSON.encode())  # others are looked at for a table's kind
 BUSY_ARM = 0.75  # of the slots, where there are several arms: a model that hangs must leave some to the others
-
 HELD_S = 0.0005  # for which answers are held, where their records do not wait for the disk
 ALONE = 15  # requests that are then answered one by one, after an answer that was held and had no company
 ESCAPED = re.compile(r"\\(?:([0-3][0-7]{2})|(.))", re.DOTALL)  # a character of a cookie's text in quotes
@@ -104,16 +103,15 @@ class Endpoint:
         self._only = self._batchers.get(arms[0]) if dialect is not None and len(arms) == 1 else None
         self._patience_s = plane.spec.limits.wait_ms / 1000
         self._turns = Turns(plane.spec.threads, plane.paces)
-        self._most_at_work = (
-            2 * plane.spec.threads
-        )  # of one arm: what was given up goes on, and so many may be asked beside it
+        # of one arm: what was given up goes on, and so many may be asked beside it
+        self._most_at_work = 2 * plane.spec.threads
         # what is read and written does not wait behind models, nor is it counted among what they have to do
         self._asking, self._reading = (anyio.CapacityLimiter(plane.spec.threads) for _ in range(2))
         self._has_plans = lane is not None and any(arm.plan for arm in lane.arms.values())
         self._gathers = lane is not None and self._has_plans and lane.gathers
         self._syncs = lane is not None and lane.syncs
         self._held: list[Held] = []
-        self._row_bytes = 0.0  # of the last body that went to a thread
+        self._row_bytes = 0.0  # the most that a row of the last bodies took: a few long rows are not taken for many
         self._n_alone = 0  # requests that are answered one by one, before one is held again
         self.most_at_once = min(SMALL_BYTES, self._most_bytes) if spans is None else 0  # bytes of a body for `at_once`
 
@@ -240,12 +238,12 @@ class Endpoint:
         if lane is not None and is_plain(headers):
             asked = lane.admit(body, headers, cookies_of(scope["headers"]) if self._by_cookie else _NONE)
             if asked is not None:
+                self._row_bytes = max(len(body) / len(asked.body.rows), KEPT * self._row_bytes)
                 if lane.is_quick(asked):
                     if (late := await self._others_first(lane.long_s(asked), until)) is not None:
                         return self._refused(late, asked)
                     outcome = lane.planned(asked)
                 else:
-                    self._row_bytes = len(body) / len(asked.body.rows)
                     outcome = await self._quickly(lane, asked, until)
                 if outcome is not None:
                     return outcome

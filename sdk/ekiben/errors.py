@@ -29,6 +29,7 @@ from itertools import accumulate
 from pathlib import Path
 
 MOST_COMPARED = 1_000_000  # pairs of letters, to find the nearest spelling
+MOST_SPELT = 20  # faults in the words of one error
 
 
 class EkibenError(Exception):
@@ -75,17 +76,18 @@ class SchemaError(EkibenError, ValueError):
     def of(cls, faults: Iterable[Fault], *, n_untold: int = 0) -> SchemaError:
         """Make one error of many faults, at most 20 of them spelt out; so many others were counted alone."""
         every = tuple(faults)
-        lines = [str(fault) for fault in every[:20]]
+        lines = [str(fault) for fault in every[:MOST_SPELT]]
         if (n_more := len(every) + n_untold - len(lines)) > 0:
             lines.append(f"… and {n_more} more.")
         return cls("\n".join(lines), every)
 
     def later(self, by: int, n_rows: int, *, of: str) -> SchemaError:
         """Give the refusal of a part of `n_rows` as one of the whole, such as a file, in which the part begins `by` rows later."""
-        moved = SchemaError.of(fault.later(by) for fault in self.faults)
-        says = moved if str(self) == str(SchemaError.of(self.faults)) else self
+        moved = [fault.later(by) for fault in self.faults]
+        spelt, respelt = ("\n".join(map(str, each[:MOST_SPELT])) for each in (self.faults, moved))
+        says = respelt + str(self)[len(spelt) :] if str(self).startswith(spelt) else str(self)
         where = f"Row {by:,}" if n_rows == 1 else f"Rows {by:,} to {by + n_rows - 1:,}"
-        return SchemaError(f"{where} of the {of}: {says}", moved.faults)
+        return SchemaError(f"{where} of the {of}: {says}", moved)
 
 
 class UnsupportedModelError(EkibenError, TypeError):

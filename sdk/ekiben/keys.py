@@ -10,6 +10,7 @@ import secrets
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -90,6 +91,9 @@ def add(file: Path, lines: str) -> None:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as made:
             made.write(text)
         if file.exists():
+            told = file.stat()
+            with suppress(PermissionError):  # the file of somebody else, or of a group that this user is not of
+                os.chown(beside, told.st_uid, told.st_gid)
             shutil.copymode(file, beside)
         beside.replace(file)
     except (OSError, UnicodeDecodeError) as reason:

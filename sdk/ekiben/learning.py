@@ -142,7 +142,7 @@ def _usable_names(reference: pd.DataFrame) -> None:
     if unseen:
         raise SpecError(
             f"Column names must hold no control characters. Got {', '.join(unseen[:10])}. Rename them and fit again: "
-            "X.columns = X.columns.str.strip()"
+            r"X.columns = X.columns.str.replace(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]', '', regex=True)"
         )
     twice = sorted({str(name) for name in reference.columns[reference.columns.duplicated()]})
     if twice:

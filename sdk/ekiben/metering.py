@@ -20,7 +20,7 @@ BUCKETS_S = (
 KILLED = ("hung", "memory", "crashed", "cancelled")  # why an explaining process is ended
 TICKETS = ("given", "done", "failed", "cancelled")
 ROUTES = ("taken", "refused")
-RECORDED = ("predict", "explain")
+RECORDED = ("predict", "explain", "infer", "invocations")  # the endpoints that record what they answer
 
 
 class Meter:

@@ -16,6 +16,8 @@ from ekiben.values import bounds, is_missing, misfit, misfits, missing_column, p
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_HINTS = 20  # missing columns of which a nearest spelling is looked for: an error spells out no more
+
 __all__ = ["as_columns", "as_frame", "as_records", "as_rows", "comparable", "conform", "learn", "with_columns"]
 
 
@@ -121,12 +123,12 @@ def _few(column: Column, found: list[tuple[int, str]], most: int = 3) -> list[Fa
 
 
 def _name_faults(names: Sequence[str], schema: Schema) -> Iterator[Fault]:
-    for column in schema.columns:
-        if column.name not in names:
-            hint = nearest(column.name, set(names) - set(schema.names))
-            yield missing_column(column, hint=hint)
-    for name in names:
-        if name not in schema.names and name not in schema.aliases and schema.extra == "refuse":
+    came, known, aliases = {*names}, {*schema.names}, schema.aliases
+    strangers = [name for name in names if name not in known]
+    for i, column in enumerate(column for column in schema.columns if column.name not in came):
+        yield missing_column(column, hint=nearest(column.name, strangers) if i < MOST_HINTS else "")
+    for name in strangers:
+        if name not in aliases and schema.extra == "refuse":
             yield Fault(
                 message=f"The column {name!r} is not expected. Drop it: frame.drop(columns=[{name!r}])",
                 column=name,

@@ -27,12 +27,16 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
+            "message": _letters(record.getMessage()),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        # a path may hold bytes that are no letters
-        return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace").decode()
+            told["exception"] = _letters(self.formatException(record.exc_info))
+        return json.dumps(told, ensure_ascii=False)
+
+
+def _letters(text: str) -> str:
+    """Write out the bytes of a path that are no letters: a strict reader of JSON takes no half of a pair."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def as_asked() -> None:

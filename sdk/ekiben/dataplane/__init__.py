@@ -342,7 +342,8 @@ class DataPlane(Arms):
     def _routed(self, request: Request, request_id: str, dialect: Dialect) -> Routed:
         """Read the rows, and choose who answers them."""
         read = dialect.read(request)
-        own = self.hooks.unit_of(request, read.body)
+        with contained():
+            own = self.hooks.unit_of(request, read.body)
         unit, cookie = (own, {}) if own is not None else units.asking(self.spec.unit, request, read)
         choice = routing.choose(self.spec.route, unit or request_id)
         model = str(self.spec.arms[choice.arm])
@@ -396,7 +397,9 @@ class DataPlane(Arms):
                     self._predictions(package, self._asked(columns, package))
                 code = "ok"
             except Exception as reason:  # noqa: BLE001 -- a shadow may fail in any way
-                self._warning(f"the shadow {arm} failed: {type(reason).__name__}")
+                self._warning(
+                    f"the shadow {arm} failed: {reason if isinstance(reason, Escaped) else type(reason).__name__}"
+                )
                 code = "internal"
             self.observe("shadow", arm, code, [time.perf_counter() - began])
 

@@ -161,7 +161,8 @@ class Arms:
         if (wish.method or package.method) == "examples" and not self.spec.explain.show_reference:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_shown", NOT_SHOWN)
         self._refuse_wide(arm, wish)
-        rows = self._asked(routed.columns, package)
+        with contained():
+            rows = self._asked(routed.columns, package)
         if self.explaining is None or self.is_here(arm, wish):
             return self._explained_here(arm, rows, wish, at_once=at_once)
         columns = rows if isinstance(rows, Mapping) else dict(zip(rows.columns, tables.as_columns(rows), strict=True))
@@ -260,7 +261,8 @@ class Arms:
         """Make what travels, and tell how long it took."""
         package, began = self.packages[arm], time.perf_counter()
         try:
-            return make(package, *given), time.perf_counter() - began
+            with contained():
+                return make(package, *given), time.perf_counter() - began
         except ExplainError as reason:
             raise refusals.unexplainable(str(reason)) from reason
         except (ValueError, ArithmeticError) as reason:

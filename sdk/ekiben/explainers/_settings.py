@@ -27,7 +27,9 @@ def is_finite(number: Any) -> TypeGuard[float]:
     >>> is_finite(0.5), is_finite(10**400), is_finite(float("nan")), is_finite(True)
     (True, False, False, False)
     """
+    if isinstance(number, bool) or not isinstance(number, Real):
+        return False
     try:
-        return isinstance(number, Real) and not isinstance(number, bool) and isfinite(number)
+        return isfinite(number)
     except OverflowError:
         return False

@@ -221,7 +221,7 @@ class Recorder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             begun.rename(path)  # only now does it look like one: nobody finds it before it is locked
             if self.syncs and os.name == "posix":
-                _settle_names(self.folder, self.folder.parent)
+                _settle_names(self.folder)
         except OSError:
             os.close(file)
             for half in (begun, path):
@@ -247,10 +247,13 @@ class Recorder:
         self._tidying.start()
 
 
-def _settle_names(*folders: Path) -> None:
-    """Wait until the names in folders are on the disk: a file whose name is not is lost with all that it holds."""
-    for folder in folders:
-        file = os.open(folder, os.O_RDONLY)
+def _settle_names(folder: Path) -> None:
+    """Wait until a folder's own name and those in it are on the disk: a file whose name is not is lost with all that it holds."""
+    for each in (folder, folder.parent):
+        try:
+            file = os.open(each, os.O_RDONLY)
+        except PermissionError:  # a folder that may be gone through and not listed: nobody can wait for it
+            continue
         try:
             os.fsync(file)
         finally:
