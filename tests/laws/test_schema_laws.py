@@ -19,7 +19,10 @@ from ekiben.values import value_faults
 
 MARK = "marker-4711"  # what a fault must never repeat
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
-names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+letters = st.characters(
+    codec="utf-8", exclude_categories=["Cc"], include_characters="\t\n"
+)  # no other control characters
+names = st.text(letters, min_size=1, max_size=8)
 bits = {"int8": 8, "int32": 32, "int64": 64}
 
 

@@ -137,8 +137,8 @@ class Gaps(Of):
 def rounded_to(number: float) -> tuple[float, float]:
     """Give the least and the largest number of 64 bits that 32 bits round to a number, which is one of theirs.
 
-    >>> rounded_to(-999.0)
-    (-999.000030517578, -998.999969482422)
+    >>> [round(end, 9) for end in rounded_to(-999.0)]
+    [-999.000030518, -998.999969482]
     """
     near = np.float32(number)
     ends = [(float(near) + float(np.nextafter(near, np.float32(end)))) / 2 for end in (-np.inf, np.inf)]

@@ -277,8 +277,9 @@ class _Inflated(BytesIO):
             super().__init__(stream.decompress(file.read(), MOST_INFLATED))
         except zlib.error:
             super().__init__(b"")
-        if stream.unconsumed_tail:
-            raise ValueError("unpacks to too much")
+        else:
+            if stream.unconsumed_tail:
+                raise ValueError("unpacks to too much")
 
 
 def _gunzip(file: IO[bytes]) -> IO[bytes]:
