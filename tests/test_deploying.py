@@ -758,6 +758,17 @@ def test_a_key_of_prometheus_is_added_to_those_that_are_there(service, tmp_path)
     assert sorted(each.name for each in known) == ["prometheus", "shop"]
 
 
+def test_where_the_token_of_prometheus_was_lost_it_gets_another_key(service, tmp_path):
+    from ekiben import keys
+
+    deploying.manifests(service, target="compose", image=IMAGE, out=tmp_path)
+    (tmp_path / "secrets" / "metrics_token").unlink()
+    deploying.manifests(service, target="compose", image=IMAGE, out=tmp_path)
+    known = keys.parse((tmp_path / "secrets" / "keys.toml").read_text())
+    assert [each.name.split("-")[0] for each in known] == ["prometheus", "prometheus"]
+    assert (tmp_path / "secrets" / "metrics_token").is_file()
+
+
 def test_keys_that_are_there_outlive_a_disk_that_is_full(service, tmp_path, monkeypatch):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "keys.toml").write_text("# ours\n")

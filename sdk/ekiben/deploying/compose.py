@@ -295,11 +295,10 @@ def _made(names: list[str], place: Path) -> Mapping[str, str]:
     if "grafana_password" in names:
         found["grafana_password"] = secrets.token_urlsafe(24)
     if "keys.toml" in names or "metrics_token" in names:
-        # A key of that name is there already where its token alone was lost.
-        name = "prometheus" if "keys.toml" in names else f"prometheus-{secrets.token_hex(4)}"
-        token, lines = keys.make(name, ["read"])
-        known = place / "keys.toml"
-        found["keys.toml"] = lines if "keys.toml" in names else f"{known.read_text(encoding='utf-8')}\n{lines}"
+        known = "" if "keys.toml" in names else f"{(place / 'keys.toml').read_text(encoding='utf-8')}\n"
+        is_taken = "[keys.prometheus]" in known  # its token alone was lost
+        token, lines = keys.make(f"prometheus-{secrets.token_hex(4)}" if is_taken else "prometheus", ["read"])
+        found["keys.toml"] = known + lines
         found["metrics_token"] = token  # behind its key: a token that nobody knows would stay
     if "postgres_password" in names or "records_dsn" in names:
         there = place / "postgres_password"
