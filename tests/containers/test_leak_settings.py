@@ -19,6 +19,8 @@ ADDRESS, INDEX, REMOTE = "an address with a password", "the address of a package
 NPM, NETRC, POSTGRES = "a login of npm", "a login of .netrc", "a login of Postgres"
 AZURE, BEARER, MACHINE = "a key of Azure", "a bearer token", "the name of a machine"
 
+SOURCE = "source = { registry = " + '"https://'  # in two parts: no file names an index
+
 
 def coded(text):
     return base64.b64encode(text.encode()).decode()
@@ -73,7 +75,7 @@ PLANTED = {
     ),
     "uv.lock": (
         "uv.lock",
-        '[[package]]\nname = "credit"\nversion = "1.0"\nsource = { registry = "https://nexus.example.com/repository/py/" }\n',
+        f'[[package]]\nname = "credit"\nversion = "1.0"\n{SOURCE}nexus.example.com/repository/py/" }}\n',
         INDEX,
     ),
     "Pipfile.lock": (
@@ -326,9 +328,7 @@ HARMLESS = {
     ),
     "uv.lock public": (
         "uv.lock",
-        'source = { registry = "https://pypi'
-        + '.org/simple" }\n'.replace("/simple", "")
-        + 'wheels = [{ url = "https://files.python'
+        SOURCE + "pypi" + '.org" }\nwheels = [{ url = "https://files.python'
         'hosted.org/packages/aa/numpy-1.whl", hash = "sha256:' + "ab" * 32 + '" }]\n',
     ),
     "weights b64": (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +31,7 @@ class Kept:
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._results: dict[str, bytes] = {}
-        self._is_closed = False
+        self._closed = threading.Event()
         self._path = folder / f"{worker}{SOCKET}"
         self._folder = os.open(folder, os.O_RDONLY)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -70,7 +69,7 @@ class Kept:
 
     def close(self) -> None:
         """End, and forget them all."""
-        self._is_closed = True
+        self._closed.set()
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # ends the wait for the next who asks, where the system has it so
@@ -84,9 +83,8 @@ class Kept:
             try:
                 asked, _ = self._socket.accept()
             except OSError:
-                if self._is_closed:
+                if self._closed.wait(AGAIN_S):
                     return
-                time.sleep(AGAIN_S)
                 continue
             with suppress(OSError), asked:
                 asked.settimeout(PATIENCE_S)
