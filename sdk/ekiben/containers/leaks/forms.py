@@ -142,6 +142,8 @@ ASIDE = "".join(
         *("version", "header", "helper", "issued", "rotated", "prefix", "format", "_dir"),
     )
 )
+LOGIN = "a password or token"
+MANY = "pass secret token key credential"  # one of them stands in its name
 # Values that no password is: types, versions, dates, places of files, other names of YAML, what stands for a word in texts.
 NO_VALUE = (
     r"(?!u?(?:int|float)\d{1,3}(?![A-Za-z\d])|sha\d|utf-?\d|md5\b|(?:true|false|none|null)(?![^\s;,])|(?:base64|oauth2|u?int\d+|float\d+|utf8)[a-z]*[;,]?[ \t]*\r?$"

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leaks.forms import ASIDE, NO_VALUE, WORDS, is_mixed, is_random, is_value, rule
+from ekiben.containers.leaks.forms import (
+    ASIDE,
+    LOGIN,
+    MANY,
+    NO_VALUE,
+    WORDS,
+    is_login,
+    is_mixed,
+    is_random,
+    is_value,
+    rule,
+)
 
 # What documents of libraries write where a password would stand, also when it is turned by 13 letters.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|cnffjbeq|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
@@ -11,8 +22,6 @@ _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
 
 _TELLING = rf"[\w.-]{{0,40}}{WORDS}[\w.-]{{0,40}}"  # bounded: a name may have no end
-_MANY = "pass secret token key credential"
-_LOGIN = "a password or token"
 # A value that only names another one: a variable of the environment, a field, a part of an object.
 _NAME = r"(?:(?-i:[A-Z]+(?:_[A-Z]+)+)|(?:[a-z]+[_.-])*(?:password|token|secret|api_?key|credentials?)s?\d?)[\"']"
 _TEXT = rf"[\"'](?![${{<%]|{_NAME})[^\"'\s]{{6,200}}[\"']"  # a value in quotes
@@ -24,8 +33,8 @@ _PICKLED = r"(?:[\x8cU](?P<length>[\x06-\xff])|X(?P<longer>[\x06-\xff])\x00\x00\
 
 LOGINS = (
     rule(
-        _LOGIN,
-        _MANY,
+        LOGIN,
+        MANY,
         r"^[ \t]*(?:export[ \t]+)?(?=[A-Z0-9_]*(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*=)[A-Z][A-Z0-9_]*=(?![$<{])[^\s\"'()\[\]{}$]{6,}[ \t]*\r?$",
         rf"(?i)(?<![a-z0-9]){_TELLING}{ASIDE}[\"']?\s{{0,4}}(?::?=|:|=>|[=!]==?(?=\s{{0,4}}[\"'][a-z]*\d))\s{{0,4}}b?([\"'])(?![${{<%]|(?:x+|\*+|\.+|#[0-9a-f]{{3,8}}|\[[A-Z]+\])\1|{_NAME})[^\s\"'\\]{{6,200}}\1",
         rf"(?i)(?:^[ \t]*|[\"'])(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}{ASIDE}[ \t]*[=:][ \t]*(?=[^\s]*[0-9!@#%^&*]){NO_VALUE}(?![${{<%\[(\"']|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+,[ \t]*\r?$)[^\s\"'()\[\]]{{6,200}}[ \t]*(?:\r?$|[\"'])",
@@ -46,37 +55,37 @@ LOGINS = (
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "password pwd",
         r"(?i)\b(?:host|server|user(?:name)?|user id|uid|dbname|database|driver)\s*=\s*[^;&\s,\"']+[;&\s][^\n,]{0,200}?\b(?:password|pwd)\s*=\s*(?![{<$]|(?:\w+\.)?\w*(?:password|pwd)\b)[^\s;&\"'),]{3,}",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "password identified",
         rf"(?i)\b(?:(?:with|encrypted|set)\s+password|identified\s+(?:with\s+[\"'`\w]+\s+)?by)\s+(?:password\s+)?=?\s*{_TEXT}",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "password> token> secret> apikey>",
         r"(?i)<(?:password|token|secret|apiKey)>(?![${<])[^<>\s]{4,200}</",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "value=",
         rf"(?i)=\s*[\"']{_TELLING}[\"']\s+value\s*=\s*[\"'][^\"'\s${{}}]{{6,}}",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "value",
         rf"(?i)name[\"']?\s*:\s*[\"']?{_TELLING}[\"']?,?\s+[\"']?value[\"']?\s*:\s*[\"']?(?![$<{{%])[^\s\"'{{}}<$]{{6,}}",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "curl",
         r"\bcurl\b[^\n]{0,200}\s(?:-u|--user)[\s=]+[\"']?[\w.-]+:(?![$<{])\S{4,}",
         mild=True,
@@ -105,6 +114,12 @@ LOGINS = (
     rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
     rule("an address with a password", "://", rf"{_USER}(?!(?i:password@host)){_AFTER}", mild=True),
     rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
+    rule(
+        "a login of .netrc",
+        "machine",
+        r"machine\s{1,9}\S{1,200}\s{1,9}(?:(?:login|account)\s{1,9}\S{1,80}\s{1,9}){1,2}password\s{1,9}\S|machine\s{1,9}\S{1,200}\s{1,9}password\s{1,9}\S{4,80}\s{1,9}login\s",
+        mild=True,
+    ),
     rule("a login of .netrc", "default", r"^default\s+login\s+\S+\s+password\s+\S+", mild=True),
     rule(
         "a login of Postgres",
@@ -113,13 +128,20 @@ LOGINS = (
         mild=True,
     ),
     rule(
-        _LOGIN,
-        _MANY,
+        "a login of Postgres",
+        ":",
+        r"^(?![\w.-]*\.(?:py|js|c|go|rs|java):)[\w.*-]{1,100}:(?:\d{4,5}|\*):[\w.*-]{1,60}:[\w.*-]{1,60}:(?P<value>[^\s:]{6,120})[ \t]*\r?$",
+        mild=True,
+        check=is_login,
+    ),
+    rule(
+        LOGIN,
+        MANY,
         rf"(?i)(?:\x8c.|X.\x00\x00\x00|U.|V){_TELLING}{_CALLED}{_PICKLED}",
         mild=True,
         check=is_value,
     ),
-    rule(_LOGIN, "bindpw", r"^\s*bindpw\s+\S{3,}", mild=True),
+    rule(LOGIN, "bindpw", r"^\s*bindpw\s+\S{3,}", mild=True),
     rule("a login of Docker", '"auth"', r'"auth"\s*:\s*"[A-Za-z0-9+/]{12,}={0,2}"'),
     rule("a login of npm", "_auth", r"_auth(?:Token)?\s*=\s*\S{8,}", mild=True),
     rule(
@@ -129,55 +151,56 @@ LOGINS = (
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "auth login simple_bind",
         rf"(?i)(?:\bauth\s*=\s*\(|(?:basic|digest)auth\(|\.login\(|\.simple_bind(?:_s)?\()\s*[\"'][^\"'\s]+[\"']\s*,\s*{_TEXT}",
         mild=True,
     ),
-    rule(_LOGIN, "{aqaaabaaaa", r"\{AQAAABAAAA[\w+/=]{20,}\}", mild=True),
+    rule(LOGIN, "{aqaaabaaaa", r"\{AQAAABAAAA[\w+/=]{20,}\}", mild=True),
     rule(
-        _LOGIN,
+        LOGIN,
         "password passwd pwd",
         r"(?i)^[ \t]*(?:[\w.-]{0,40}[._-])?(?:password|passwd|pwd)[ \t]*[=:][ \t]*(?!.*(?:pass|secret|token|string|required|optional|prompt|input|hidden|disabled|unset|example|change))[a-z-]{10,60}[ \t]*\r?$",
         mild=True,
     ),
-    rule(_LOGIN, "app_key", r"APP_KEY=base64:[\w+/]{43}=", mild=True),
-    rule(_LOGIN, "mysql", r"\bmysql(?:dump|admin)?\s[^\n]{0,120}\s-p(?![$-])[^\s\"'-]{6,}", mild=True),
+    rule(LOGIN, "app_key", r"APP_KEY=base64:[\w+/]{43}=", mild=True),
+    rule(LOGIN, "mysql", r"\bmysql(?:dump|admin)?\s[^\n]{0,120}\s-p(?![$-])[^\s\"'-]{6,}", mild=True),
     rule(
-        _LOGIN,
-        _MANY,
+        LOGIN,
+        MANY,
         rf"(?i)(?<![a-z0-9]){_TELLING}\s{{0,4}}=\s{{0,4}}b?(\"\"\"|''')\s*(?![${{<%])(?=\S*\d)[^\s\"'\\]{{6,200}}\s*\1",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "secret. password. .key",
         rf"(?i)^[ \t]*[a-z][\w-]*(?:\.[\w-]+)*\.(?:secret[.-]?key|access[.-]key|password|secret|token)[ \t]+{_VALUE}[ \t]*\r?$",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "-storepass -keypass -passin -passout -pass",
         r"\s-(?:(?:(?:src|dest)?(?:store|key)pass)\s+|pass(?:in|out)?\s+pass:)(?!\$)[\"']?(?!\$)(?=\S*\d)[^\s\"'<$]{6,}",
         mild=True,
     ),
-    rule(_LOGIN, "zip", r"\b(?:un)?zip\s[^\n]{0,80}?-P\s*[\"']?(?!\$)(?=\S*\d)[^\s\"'$]{6,}", mild=True),
-    rule(_LOGIN, "client(", r"(?i)client\(\s*[\"']AC[0-9a-f]{32}[\"']\s*,\s*[\"'][0-9a-f]{32}[\"']", mild=True),
+    rule(LOGIN, "zip", r"\b(?:un)?zip\s[^\n]{0,80}?-P\s*[\"']?(?!\$)(?=\S*\d)[^\s\"'$]{6,}", mild=True),
+    rule(LOGIN, "client(", r"(?i)client\(\s*[\"']AC[0-9a-f]{32}[\"']\s*,\s*[\"'][0-9a-f]{32}[\"']", mild=True),
     rule("a private key", "fernet(", r"Fernet\(\s*b?[\"'][A-Za-z0-9_-]{43}=[\"']", mild=True),
-    rule(_LOGIN, "sshpass", r"\bsshpass\s+-p\s*[\"']?(?!\$)[^\s\"']{4,}", mild=True),
+    rule(LOGIN, "sshpass", r"\bsshpass\s+-p\s*[\"']?(?!\$)[^\s\"']{4,}", mild=True),
     rule(
-        _LOGIN, "login", r"\blogin\s[^\n]{0,120}(?:\s-p|\s--password)[\s=]+[\"']?(?!\$)[^\s\"'-][^\s\"']{5,}", mild=True
+        LOGIN, "login", r"\blogin\s[^\n]{0,120}(?:\s-p|\s--password)[\s=]+[\"']?(?!\$)[^\s\"'-][^\s\"']{5,}", mild=True
     ),
-    rule(_LOGIN, "sqlplus", r"\bsqlplus\s[^\n]{0,40}?\w+/(?!\$)[^\s@/]{4,}@", mild=True),
-    rule(_LOGIN, "jdbc:oracle:", r"jdbc:oracle:\w+:\w+/(?!\$)[^\s@/]{4,}@", mild=True),
-    rule(_LOGIN, "/user:", r"\bnet\s+use\s[^\n]{0,120}/user:\S+\s+(?![$%])\S{4,}", mild=True),
+    rule(LOGIN, "sqlplus", r"\bsqlplus\s[^\n]{0,40}?\w+/(?!\$)[^\s@/]{4,}@", mild=True),
+    rule(LOGIN, "jdbc:oracle:", r"jdbc:oracle:\w+:\w+/(?!\$)[^\s@/]{4,}@", mild=True),
+    rule(LOGIN, "/user:", r"\bnet\s+use\s[^\n]{0,120}/user:\S+\s+(?![$%])\S{4,}", mild=True),
     rule(
-        _LOGIN,
+        LOGIN,
         "-asplaintext",
         r"(?i)ConvertTo-SecureString\s[^\n]{0,20}[\"'](?!\$)[^\"'\s]{4,}[\"'][^\n]{0,40}-AsPlainText",
+        r"(?i)ConvertTo-SecureString\s[^\n]{0,40}-AsPlainText[^\n]{0,40}?[\"'](?!\$)[^\"'\s]{4,}[\"']",
         mild=True,
     ),
-    rule(_LOGIN, "user", r"^user\s*=\s*[\"'][\w.@-]+:(?![${<])[^\"'\s]{4,}[\"']", mild=True),
+    rule(LOGIN, "user", r"^user\s*=\s*[\"'][\w.@-]+:(?![${<])[^\"'\s]{4,}[\"']", mild=True),
     rule("a login of a browser", "cookie", r"\A# (?:Netscape )?HTTP Cookie File", mild=True),
     rule(
         "a login of a browser",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ekiben.containers.leaks.forms import ASIDE, NO_VALUE, WORDS, is_login, is_password, rule
+from ekiben.containers.leaks.forms import ASIDE, LOGIN, MANY, NO_VALUE, WORDS, is_login, is_password, rule
 
 # Names in short, and in other languages: a value behind one must look like a password.
 _ABROAD = "senha contraseña mot_de_passe motdepasse wachtwoord kennwort haslo hasło heslo lösenord salasana пароль 密码 密碼 パスワード 비밀번호"
@@ -11,8 +11,7 @@ _SHORT = r"(?<![a-z0-9])(?:pwd?|psk|psw|mdp)(?![a-z0-9])"
 _WORDS = rf"(?:{WORDS}|{_SHORT}|contrasena|{'|'.join(_BYTES)})"
 _REST = rf"[\w.-]{{0,20}}+{ASIDE}(?<!_id)"  # of a name
 _NAME = rf"{_WORDS}{_REST}"
-_MANY = f"pass secret token key credential pw psk psw mdp contrasena {' '.join(_BYTES)}"
-_LOGIN = "a password or token"
+_ANY = f"{MANY} pw psk psw mdp contrasena {' '.join(_BYTES)}"
 # What begins a value in YAML: a name to call it by, or its kind.
 _MARKED = r"(?:&[\w-]{1,40}[ \t]+|!!?\w{0,20}[ \t]+)?"
 _SET = r"[ \t]*(?:[?:+]{0,2}=|:|=>)[ \t]*"
@@ -25,8 +24,8 @@ _INDEX = "the address of a package index"
 
 SETTINGS = (
     rule(
-        _LOGIN,
-        _MANY,
+        LOGIN,
+        _ANY,
         # In quotes, whatever joins the two: a comma, an arrow, a type, a call, another value.
         rf"(?i){WORDS}{_REST}[\"'`]?(?![ \t](?:[a-z]+[ \t]){{3}})[^\n\"'`#]{{1,60}}+(?:[\"'][^\"'\n]{{0,40}}+[\"'],[ \t]*)?(?P<quote>[\"'`]){_QUOTED}(?P=quote)",
         rf"(?i){_NAME}[\"'`]?{_SET}[rb]?(?P<quote>[\"'`]){_QUOTED}(?P=quote)",
@@ -39,8 +38,8 @@ SETTINGS = (
         check=is_password,
     ),
     rule(
-        _LOGIN,
-        "pass secret token key credential",
+        LOGIN,
+        MANY,
         # A line of its own, with what may stand before a value and behind it.
         rf"(?i)^[ \t]*+(?:(?:[#;>-]|//)[ \t]*+)?(?:export[ \t]+)?[\w.-]{{0,40}}{WORDS}[\w.-]{{0,20}}+{ASIDE}{_SET}{_MARKED}(?=\S*\d)(?=\S*[A-Za-z]){NO_VALUE}(?![$<{{%\[(\"'*&./]|[A-Za-z]\w*(?:\.[A-Za-z]\w*)+)[^\s\"'()\[\]{{}},]{{6,200}}(?:[ \t]+(?:#|;|//)[^\n]{{0,200}})?[ \t]*\r?$",
         rf"(?i)(?<![a-z0-9])[\w.-]{{0,40}}{WORDS}[ \t]*=[ \t]*<<[-~]?[ \t]*\"?(?P<end>\w{{1,20}})\"?[ \t]*\r?\n[ \t]*(?=\S*\d)[^\s$]{{6,200}}[ \t]*\r?\n[ \t]*(?P=end)",
@@ -48,8 +47,8 @@ SETTINGS = (
         mild=True,
     ),
     rule(
-        _LOGIN,
-        "pass secret token key credential",
+        LOGIN,
+        MANY,
         # In quotes, with escapes: of quotes and bytes, and no others, as patterns have them.
         *(
             rf"(?i){WORDS}[\w.-]{{0,20}}+(?<!_re)(?<!_regex)(?<!pattern){ASIDE}[\"']?[ \t]*(?:[=:]|=>)[ \t]*[rb]{{0,2}}{quote}(?=[^{quote}\n]{{0,200}}[\\{other}])(?P<value>(?:\\(?:x[0-9a-f]{{2}}|[nrt\\\"'/])|[^\s:{quote}\\]){{8,200}}+){quote}"
@@ -59,19 +58,19 @@ SETTINGS = (
         check=is_login,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "phrase mnemonic seed",
         r"(?i)(?:pass[_-]?phrase|mnemonic|seed[_-]?(?:phrase|words))[\"']?[ \t]*[=:][ \t]*[\"']?(?![^\n]{0,300}\b(?:the|a|an|to|of|is|for|your|used|and|or|if|key|file|must|with)\b)(?:[a-z]{3,10} ){3,23}[a-z]{3,10}[\"']?[ \t]*,?\r?$",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "redis-cli mongo ldap sqlcmd bcp mosquitto_ plink pscp psexec ipmitool useradd",
         rf"\b(?:redis-cli|mongo(?:sh|dump|restore|export|import)?|ldap(?:search|modify|add|delete|passwd|whoami)|sqlcmd|bcp|mosquitto_(?:pub|sub)|plink|pscp|psexec|ipmitool|useradd)\b{_COMMAND}-(?:a|w|p|P|pw){_ARGUMENT}",
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "smbclient lftp curl http htpasswd xfreerdp cmdkey schtasks rabbitmqctl gpg",
         rf"\bsmbclient\b{_COMMAND}-U[ \t]*[\w.@\\-]{{1,40}}%{_ARGUMENT}",
         rf"\b(?:lftp|curl|https?)\b{_COMMAND}-[ua][ \t]*[\"']?[\w.@-]{{1,40}}[:,]{_ARGUMENT}",
@@ -82,42 +81,23 @@ SETTINGS = (
         mild=True,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "echo",
         r"\becho[ \t]+(?:-\w+[ \t]+)?[\"']?(?:[\w.-]{1,40}:)?(?!\$)(?=[^\s\"']*\d)[^\s\"'$`|]{6,120}[\"']?[ \t]*\|[ \t]*(?:sudo[ \t]+)?(?:-S\b|chpasswd|passwd|[^\n|]{0,120}--(?:password|passphrase)-(?:stdin|fd))",
         mild=True,
     ),
+    rule(LOGIN, "<pass", r"(?i)<pass(?:word|wd|phrase)?\b[^<>]{0,80}>(?![${<])[^<>\s]{4,200}</", mild=True),
     rule(
-        _LOGIN,
-        "-asplaintext",
-        r"(?i)ConvertTo-SecureString\s[^\n]{0,40}-AsPlainText[^\n]{0,40}?[\"'](?!\$)[^\"'\s]{4,}[\"']",
-        mild=True,
-    ),
-    rule(_LOGIN, "<pass", r"(?i)<pass(?:word|wd|phrase)?\b[^<>]{0,80}>(?![${<])[^<>\s]{4,200}</", mild=True),
-    rule(
-        _LOGIN,
+        LOGIN,
         "url.create( connect(",
         rf"(?:URL\.create\(\s*[\"'][\w+]{{3,30}}[\"']\s*,|\bconnect\()\s*[\"'][\w.@-]{{1,40}}[\"']\s*,\s*[\"']{_QUOTED}[\"']",
         mild=True,
         check=is_password,
     ),
     rule(
-        _LOGIN,
+        LOGIN,
         "stringdata:",
         r"^stringData:[ \t]*\r?\n[ \t]+[\w.-]{1,80}:[ \t]*[\"']?(?![{$<\"'])[^\s\"'{}]{6,}",
-        mild=True,
-    ),
-    rule(
-        "a login of Postgres",
-        ":",
-        r"^(?![\w.-]*\.(?:py|js|c|go|rs|java):)[\w.*-]{1,100}:(?:\d{4,5}|\*):[\w.*-]{1,60}:[\w.*-]{1,60}:(?P<value>[^\s:]{6,120})[ \t]*\r?$",
-        mild=True,
-        check=is_login,
-    ),
-    rule(
-        "a login of .netrc",
-        "machine",
-        r"machine\s{1,9}\S{1,200}\s{1,9}(?:(?:login|account)\s{1,9}\S{1,80}\s{1,9}){1,2}password\s{1,9}\S|machine\s{1,9}\S{1,200}\s{1,9}password\s{1,9}\S{4,80}\s{1,9}login\s",
         mild=True,
     ),
     rule(
