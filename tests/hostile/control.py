@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import sklearn.preprocessing  # noqa: F401
 import skops.io
 
 PATIENCE_S = 120
+STARTED_S = 10  # for what a load started and did not wait for
 BUILT = """
 def leave():
     open("canary", "w").close()
@@ -115,7 +117,20 @@ def child(path, loader, folder):
     try:
         load(path, loader)
     finally:
+        wait_for_what_was_started(folder)
         os._exit(0)
+
+
+def wait_for_what_was_started(folder):
+    """Wait until each process that the load started has ended, or harm is seen: a `Popen` returns before its command."""
+    end = time.monotonic() + STARTED_S
+    while not is_harmed(folder) and time.monotonic() < end:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not ended:
+            time.sleep(0.001)
 
 
 def is_harmed(folder):
