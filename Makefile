@@ -24,6 +24,8 @@ export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 unexport PYTHONPATH PYTHONHOME
+# Each server and notebook of a test starts a Python: compiling what it imports anew would take most of its time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The laptop's default: a file beside the code. A tracking server takes its place when it is set.
 MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db

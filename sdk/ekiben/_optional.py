@@ -14,6 +14,7 @@ EXTRAS = {
     "cryptography": "containers",
     "cyclonedx": "containers",
     "jsonschema": "kube",
+    "jsonschema_rs": "containers",
     "kubernetes_validate": "kube",
     "license_expression": "containers",
     "lightgbm": "lightgbm",

@@ -17,10 +17,10 @@ import pytest
 import ekiben as ek
 from ekiben import pinning, routing, spec
 from ekiben.checks import Subject
-from ekiben.containers import accounting, context, engines, layouts, probes, trying
+from ekiben.containers import accounting, context, engines, layouts, probes, saved, trying
 from ekiben.containers.containerizing import containerize
 from ekiben.containers.trying import running_image
-from ekiben.errors import BuildError, NotFoundError, SpecError
+from ekiben.errors import BuildError, IntegrityError, NotFoundError, SpecError
 from ekiben.loops import loops
 from traffic.faults import until
 
@@ -138,6 +138,28 @@ def test_an_edit_of_the_service_ships_its_last_layer_alone(image, boxed, tmp_pat
     changed = [new for new, old in zip(told.layers, image.layers, strict=True) if new.digest != old.digest]
     assert [layer.holds for layer in changed] == ["code"]
     assert changed[0].n_bytes < 1_000_000
+
+
+def test_layers_that_were_saved_before_are_not_saved_again_and_are_held_against_their_digests(
+    image, engine, tmp_path, monkeypatch
+):
+    if engine.name != "podman":
+        pytest.skip("podman alone leaves out a layer that is there")
+    monkeypatch.setenv("EKIBEN_CACHE", str(tmp_path))
+    base, dependencies = (layer.digest.removeprefix("sha256:") for layer in image.layers[:2])
+    kept = tmp_path / "layers"
+    with saved.just_built(engine, image.ref) as first:
+        whole = saved.read(first)
+    assert {each.name for each in kept.iterdir()} == {base, dependencies}
+    written = {each.name: each.stat().st_ino for each in kept.iterdir()}
+    with saved.just_built(engine, image.ref) as again:
+        assert saved.read(again).id == whole.id
+        assert {name: (again / "blobs" / "sha256" / name).stat().st_ino for name in written} == written
+    (kept / base).write_bytes((kept / base).read_bytes()[:-1] + b"\1")
+    with pytest.raises(IntegrityError, match=base), saved.just_built(engine, image.ref) as changed:
+        saved.read(changed)
+    with saved.just_built(engine, image.ref) as cured:
+        assert saved.read(cured).id == whole.id
 
 
 def test_a_container_of_one_processor_has_one_process_though_the_spec_wants_three(image, engine):

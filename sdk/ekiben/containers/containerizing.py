@@ -244,7 +244,7 @@ def _packages(engine: Engine, name: str) -> tuple[Debian, ...]:
 def _look(engine: Engine, name: str, told: Context, judged: Judged, accounts: Accounts, say: Progress) -> None:
     say("looking for leaks in the image")
     try:
-        with saved.of_engine(engine, name) as archive:
+        with saved.just_built(engine, name) as archive:
             accounting.look(archive, told, judged, accounts)
     except BuildError:
         engine.call("rmi", "-f", name, check=False)  # what leaks must not be there to be pushed

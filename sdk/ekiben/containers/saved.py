@@ -5,20 +5,25 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
 from ekiben.containers.engines import Engine
+from ekiben.containers.images import HOLDS
+from ekiben.containers.wheels import cache
 from ekiben.errors import IntegrityError, NotFoundError
 
 MOST_BYTES = 8_000_000  # of a manifest or a configuration
 LAYERS = {"tar": False, "tar+gzip": True, "diff.tar": False, "diff.tar.gzip": True}
 PIECE = 1 << 20
+MOST_KEPT = 8  # layers of base and dependencies, of 50 to 300 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,3 +293,55 @@ def of_engine(engine: Engine, name: str) -> Iterator[Path]:
         else:
             engine.call("push", "--quiet", name, f"oci-archive:{archive}")
         yield archive
+
+
+@contextmanager
+def just_built(engine: Engine, name: str) -> Iterator[Path]:
+    """Have an engine save what it has just built: podman writes no layer of base and dependencies that it wrote before.
+
+    A layer's name is its digest, against which `read` holds its bytes. What was changed in the cache is removed from there.
+
+    Raises
+    ------
+    BuildError
+        If the engine refuses.
+    """
+    if engine.name != "podman":
+        with of_engine(engine, name) as archive:
+            yield archive
+        return
+    with tempfile.TemporaryDirectory(prefix="ekiben-saved-") as place:
+        layout, kept = Path(place) / "image", cache() / "layers"
+        blobs = layout / "blobs" / "sha256"
+        blobs.mkdir(parents=True)
+        kept.mkdir(exist_ok=True)
+        told = engine.call("image", "inspect", "--format", "{{json .RootFS.Layers}}", name).stdout
+        digests = [each.removeprefix("sha256:") for each in json.loads(told)][: HOLDS.index("models")]
+        for each in digests:
+            with suppress(FileNotFoundError):  # it was not written before
+                _link(kept / each, blobs / each)
+                (kept / each).touch()
+        engine.call("save", "--format=oci-dir", "--uncompressed", "-o", str(layout), name)
+        try:
+            yield layout
+        except IntegrityError:
+            for each in digests:
+                (kept / each).unlink(missing_ok=True)
+            raise
+        for each in digests:
+            if not (kept / each).exists():
+                part = kept / f"{each}.{os.getpid()}"
+                _link(blobs / each, part)
+                part.replace(kept / each)
+        for old in sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)[MOST_KEPT:]:
+            old.unlink()
+
+
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name, or copy it where that is on another disk."""
+    try:
+        new.hardlink_to(old)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(old, new)

@@ -30,7 +30,7 @@ from ekiben.progress import Progress
 READY_S = 120.0
 LOOK_S = 4.0  # between two looks whether it lives at all: longer than a start, which a look would slow
 STOP_S = 15
-DRAIN_S = "1"
+DRAIN_S = "0.2"  # nobody is sent to it who would have to hear of its end
 # Asked of the Python inside: what the other processes of the container hold in memory.
 MEMORY = (
     "import os; print(sum(int(line.split()[1]) for pid in os.listdir('/proc') if pid.isdigit() and int(pid) != os.getpid()"
