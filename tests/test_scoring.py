@@ -175,6 +175,21 @@ def test_a_run_that_is_killed_goes_on_and_gives_the_same_bytes(champion, source,
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
+def test_a_second_run_into_one_file_is_refused_and_harms_nothing(champion, source, tmp_path):
+    refused = []
+
+    def again(words):
+        if not refused:
+            with pytest.raises(SpecError, match="One run at a time may write a.parquet") as told:
+                score(champion, source, tmp_path / "a.parquet", n_rows=7)
+            refused.append(told)
+
+    score(champion, source, tmp_path / "a.parquet", n_rows=20, progress=again)
+    score(champion, source, tmp_path / "b.parquet", n_rows=20)
+    assert refused
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
 @pytest.mark.parametrize("change", ["rows", "source", "package", "costs"])
 def test_another_job_begins_anew(champion, challenger, source, tmp_path, change):
     def stop(words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +97,9 @@ def score(
     if out.exists() and out.samefile(source):
         raise SpecError(f"The answers must be written to another file than the source. Got {out.name!r} for both.")
     parts = out.with_name(f"{out.name}.parts")
-    _begin(parts, _job(package, source, keep, n_rows))
     resumed = 0
-    with shown(progress) as say, _Writer(package, keep, parts) as writer:
+    job = _job(package, source, keep, n_rows)
+    with shown(progress) as say, _begun(parts, job), _Writer(package, keep, parts) as writer:
 
         def tell() -> None:
             if done := writer.settled():
@@ -278,13 +279,34 @@ def _job(package: Package, source: Path, keep: Sequence[str], n_rows: int) -> st
     return json.dumps({**told, "keep": list(keep), "rows": n_rows}, indent=1)
 
 
+@contextmanager
+def _begun(parts: Path, job: str) -> Iterator[None]:
+    """Hold the folder of the parts, so that two runs do not write one file; go on in it, or begin it anew."""
+    parts.mkdir(parents=True, exist_ok=True)
+    held = os.open(parts, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_there = parts.exists() and os.path.samestat(os.fstat(held), parts.stat())
+        except BlockingIOError:
+            is_there = False
+        if not is_there:  # held by a run, or dropped by one that ended just now
+            raise SpecError(
+                f"One run at a time may write {parts.stem}. Another one does: wait for its end, or name another file."
+            )
+        _begin(parts, job)
+        yield
+    finally:
+        os.close(held)
+
+
 def _begin(parts: Path, job: str) -> None:
     """Go on with a folder of the same job, or begin a new one."""
     with suppress(OSError):
         if (parts / JOB).read_text(encoding="utf-8") == job:
             return
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True)
+    for old in parts.iterdir():
+        old.unlink()
     (parts / JOB).write_text(job, encoding="utf-8")
 
 

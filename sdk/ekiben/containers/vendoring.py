@@ -119,7 +119,7 @@ def collect(wanted: Sequence[Locked], folder: Path, *, python: str, progress: Pr
         progress(f"fetching wheels, {len(found)} of {len(wanted)} are there")
         for name, wheel in wheels.gather(some, [], python=python).items():
             found[name] = _brought(wheel, folder)
-    _only(folder, found)
+    _list(folder, found)
     return Vendored(folder=folder, wheels=tuple(found[name] for name in sorted(found)), were_there=len(kept))
 
 
@@ -141,12 +141,10 @@ def _brought(wheel: Wheel, folder: Path) -> Wheel:
     return Wheel(name=wheel.name, version=wheel.version, file=target, sha256=wheel.sha256)
 
 
-def _only(folder: Path, found: dict[str, Wheel]) -> None:
-    """Take off what an earlier lock or a broken run left, and write the list of what is there."""
-    known = {each.file.name for each in found.values()}
-    for file in [*folder.glob("*.whl"), *folder.glob("*.part")]:
-        if file.name not in known:
-            file.unlink()
+def _list(folder: Path, found: dict[str, Wheel]) -> None:
+    """Take off what a broken run left, and write the list of what this bento installs; other bentos' wheels stay."""
+    for part in folder.glob("*.part"):
+        part.unlink()
     lines = [f"{each.name}=={each.version} --hash=sha256:{each.sha256}" for _, each in sorted(found.items())]
     (folder / LIST).write_text(
         "\n".join(["# To install: pip install --no-index --find-links . --require-hashes", *lines, ""])
