@@ -180,7 +180,7 @@ def test_a_second_run_into_one_file_is_refused_and_harms_nothing(champion, sourc
 
     def again(words):
         if not refused:
-            with pytest.raises(SpecError, match="One run at a time may write a.parquet") as told:
+            with pytest.raises(SpecError, match=r"One run at a time may write a\.parquet") as told:
                 score(champion, source, tmp_path / "a.parquet", n_rows=7)
             refused.append(told)
 
