@@ -24,6 +24,8 @@ import databases
 import ekiben as ek
 from ekiben import locking, running
 
+collect_ignore = ["golden"]  # to import the code of a package as a test would leave what Python compiled beside it
+
 # A law is tried on the same examples each time, however slow the machine is; the profile `drawn` draws others, as
 # tests/laws/test_other_examples.py does with `pytest -m long`.
 BUSY = [hypothesis.HealthCheck.too_slow]
