@@ -183,6 +183,17 @@ PLANTED = {
     "click": ("a.py", f'@click.option("--token", envvar="T", default="{PASSWORD}")\n', LOGIN),
     "dotenv": ("a.py", f'set_key(".env", "DB_PASSWORD", "{PASSWORD}")\n', LOGIN),
     "f-string": ("a.py", f'u = f"postgresql://scorer:{PASSWORD}@{{host}}/x"\n', ADDRESS),
+    "in brackets on the next line": ("c.py", f'DB_PASSWORD = (\n    "{mixed(14)}"\n)\n', LOGIN),
+    "typed and in brackets": ("c.py", f'API_TOKEN: str = (\n    "{mixed(30)}"  # noqa: S105\n)\n', LOGIN),
+    "key in brackets": ("c.py", f'SIGNING_KEY = (\n    "{mixed(44)}"\n)\n', "a value without order, as keys are"),
+    "key of digits": ("c.py", f'KEY = bytes.fromhex("{some(64, HEX)}")\n', "a value without order, as keys are"),
+    "key of base64": ("c.py", f'SEAL = base64.b64decode("{mixed(44)}")\n', "a value without order, as keys are"),
+    "key of a seal": ("c.py", f'hmac.new(b"{mixed(32)}", body, "sha256").hexdigest()\n', LOGIN),
+    "key of a token": ("c.py", f'claims = jwt.decode(shown, "{mixed(40)}", algorithms=["HS256"])\n', LOGIN),
+    "key of a token made": ("c.py", f'jwt.encode({{"sub": "a", "exp": 3}}, "{mixed(40)}", algorithm="HS256")\n', LOGIN),
+    "login of words": ("README.md", f"- staging login: admin / {mixed(12)}\n", LOGIN),
+    "login in a list": ("notes.md", f"Credentials for the demo: scorer | {mixed(12)}\n", LOGIN),
+    "known host of one word": ("hosts.txt", f"db01 ssh-ed25519 AAAA{some(64)}\n", MACHINE),
 }
 COMMANDS = {
     "redis-cli": f"redis-cli -h db -a {PASSWORD} ping",
@@ -422,6 +433,26 @@ HARMLESS = {
         "secretName: churn-keys1\nsecretRef: {name: churn-9x}\nimagePullSecrets: [{name: regcred2}]\n",
     ),
     "id of keys": ("a.json", json.dumps({"kid": "a1b2c3d4", "key_id": "key-7f3a", "private_key_id": "x"})),
+    "names in brackets": (
+        "a.py",
+        (
+            'PASSWORD = (\n    os.environ["DB_PASSWORD"]\n)\nTOKEN = (\n    "EKIBEN_TOKEN"\n)\n'
+            'PASSWORD_HINT = (\n    "At least 12 letters"\n)\nsecret_names = ("db1", "queue-name2")\n'
+        ),
+    ),
+    "keys from elsewhere": (
+        "a.py",
+        (
+            'hmac.new(key, body, "sha256")\nhmac.new(os.environ["SEAL1"].encode(), body, hashlib.sha256)\n'
+            'jwt.decode(shown, public_key, algorithms=["RS256"])\njwt.encode({"sub": "scorer12"}, key, "HS256")\n'
+            f'DIGEST = bytes.fromhex("{HEX * 4}")\n'
+        ),
+    ),
+    "pages of logins": (
+        "README.md",
+        "Login: admin / user, as in the vault.\nLogin page / sign-up: see RFC 6749.\nCredentials: read | write\n",
+    ),
+    "an address of documents": ("a.py", 'url = "postgresql://user:' + 'password@db.example.com/credit"\n'),
 }
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -272,6 +273,24 @@ def test_no_border_of_chunks_hides_a_key(tmp_path, n_before):
     assert [leak.kind for leak in leaks.scan(tmp_path, own=NOBODY)] == ["a token of GitHub"]
 
 
+def _frame(n_rows=60):
+    return pd.DataFrame({"age": range(20, 20 + n_rows), "job": ["clerk", "baker"] * (n_rows // 2)}, dtype=object)
+
+
+def test_a_few_rows_and_names_by_numbers_are_no_data(tmp_path):
+    few = _frame(4)
+    names = {f"{i}": f"class {i}" for i in range(90)}
+    (tmp_path / "few.json").write_text(few.to_json())
+    (tmp_path / "few.py").write_text(f"CASES = {few.to_dict('records')}\n")
+    (tmp_path / "split.json").write_text(few.to_json(orient="split"))
+    (tmp_path / "report.html").write_text(few.to_html())
+    columns = [{"name": f"column {i}", "kind": "number"} for i in range(90)]
+    (tmp_path / "contract.json").write_text(json.dumps({"inputs": columns}))
+    (tmp_path / "names.json").write_text(json.dumps({"labels": names}))
+    (tmp_path / "weights.npy").write_bytes(b"\x93NUMPY")
+    assert leaks.scan(tmp_path, own=NOBODY) == ()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "kind"),
     [  # what holds a time is made when it is asked for
@@ -292,6 +311,18 @@ def test_no_border_of_chunks_hides_a_key(tmp_path, n_before):
         ("renamed.dat", b"SQLite format 3\x00" + bytes(90), "a data file"),
         ("server.log", b"started", "a log"),
         ("renamed.txt", b"age,job,risk\n31,clerk,low\n" * 20, "a data file"),
+        ("renamed.txt", lambda: _frame().to_json().encode(), "a data file"),
+        ("renamed.txt", lambda: _frame().to_json(indent=2).encode(), "a data file"),
+        ("renamed.txt", lambda: _frame().to_json(orient="split").encode(), "a data file"),
+        ("renamed.txt", lambda: _frame().to_json(orient="split", indent=1).encode(), "a data file"),
+        ("renamed.txt", lambda: _frame().to_json(orient="index").encode(), "a data file"),
+        ("renamed.txt", lambda: _frame().to_json(orient="table").encode(), "a data file"),
+        ("rows.py", lambda: b"ROWS = %r" % _frame().to_dict("records"), "a data file"),
+        ("rows.json", lambda: _frame().to_json(orient="records", indent=2).encode(), "a data file"),
+        ("report.html", lambda: _frame().to_html().encode(), "a data file"),
+        ("X_train.npy", b"\x93NUMPY", "a data file"),
+        ("data/y_test.npz", b"PK", "a data file"),
+        ("train_set.pkl", b"x", "a data file"),
         (".envrc", b"export MODE=1", "a file of secrets"),
         (".hg/hgrc", b"[paths]", "a repository of Mercurial"),
         (".idea/workspace.xml", b"<x/>", "the settings of an editor"),

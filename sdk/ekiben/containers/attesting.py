@@ -277,7 +277,7 @@ def read(file: Path, *, key: str | Path | None = None) -> dict[str, Any]:
     """
     if not file.is_file() or file.stat().st_size > MOST_BYTES:
         raise IntegrityError(
-            f"An image must have an attestation beside it. There is no {file.name}: pass attestation=."
+            f"An image must have an attestation beside it. There is no {file.name}. Say where it is: signature=…."
         )
     try:
         text = file.read_text(encoding="utf-8")

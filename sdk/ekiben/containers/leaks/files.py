@@ -17,6 +17,7 @@ _NO_ROW = re.compile(r"[\s{\[]|\w+\(|.*[{}]$|\| `[^`|]+` \| ")  # code, or a lin
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:[.,:]\d+)*(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]\w*")
 _SPACES = re.compile(r"\s+")
+_PAGE = re.compile(rb"<table [^>]{0,80}class=[\"']dataframe")
 _FIELDS = re.compile(r"[a0]")
 _CODE = re.compile(
     r"^\w+\s*[=(:]|[<>=!~]=|sha256|^\s*[#*+-] "
@@ -54,7 +55,7 @@ NAMED_MILD = {
     "a file of secrets": r"\.flaskenv|\.Renviron|local\.settings\.json|wp-config\.php|.+\.tfvars(\.json)?|.+\.tfstate\.backup",
     "a file of logins": r".+\.(rdp|har)",
     "a notebook": r".+\.ipynb",
-    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|mdb|accdb|jsonl|ndjson|dump|bak|dbf|mat|arff|libsvm|svmlight|geojson|shp|tfrecords?|lmdb|pcap|pcapng|mbox|eml|msg|pst|vcf)(\.(gz|bz2|xz|zst|zip))?|workbook\.(xml|bin)|events\.out\.tfevents\..+",
+    "a data file": r".+\.(csv|tsv|psv|parquet|pq|feather|arrow|orc|avro|xlsx?|xlsm|ods|db|sqlite3?|duckdb|dta|sas7bdat|sav|por|rds|rdata|hdf5?|h5|mdb|accdb|jsonl|ndjson|dump|bak|dbf|mat|arff|libsvm|svmlight|geojson|shp|tfrecords?|lmdb|pcap|pcapng|mbox|eml|msg|pst|vcf)(\.(gz|bz2|xz|zst|zip))?|([xy]_?)?(train|test|val|validation|holdout)(_?(data|set|x|y|features|labels|target))?\.(npy|npz|pkl|pickle|joblib)|workbook\.(xml|bin)|events\.out\.tfevents\..+",
     "what cannot be looked into": r".+\.(br|gpg|pgp|age|enc|iso|dmg|vmdk|vhdx?|qcow2)",
     "a log": r".+\.log(\.\d+)?|nohup\.out",
     "what an editor or a desktop left": r".+~|.+\.(orig|rej)|\..+\.sw[opx]|\.DS_Store|Thumbs\.db",
@@ -124,7 +125,13 @@ def is_table(head: bytes) -> bool:
     (True, False)
     """
     lines = _text(head).splitlines()
-    return any(_begins(lines, mark) for mark in MARKS) or _holds_rows(lines)
+    return any(_begins(lines, mark) for mark in MARKS) or _holds_rows(lines) or _is_frame(head)
+
+
+def _is_frame(head: bytes) -> bool:
+    """Tell the page that pandas writes of a frame."""
+    begins = _PAGE.search(head)
+    return begins is not None and head.count(b"<tr", begins.start()) > N_LINES
 
 
 def holds_rows(view: bytes) -> bool:

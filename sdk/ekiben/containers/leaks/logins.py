@@ -17,6 +17,8 @@ from ekiben.containers.leaks.forms import (
 
 # What documents of libraries write where a password would stand, also when it is turned by 13 letters.
 _EXAMPLES = r"(?i:(?:my_?)?pass(?:word|wd)?|cnffjbeq|pwd|pw|secret|a%20secret|token|repo|redacted|p|x+|\*+)@"
+# An address of no machine (RFC 2606), with a word for a password.
+_NOWHERE = rf"{_EXAMPLES}(?:[\w-]+\.)*example\.(?:com|net|org)(?![\w.-])"
 _USER = r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>{}$\[\](),;|\\`]{0,80}:"
 # No control character, and three letters at least: two may be how marshal begins the next text.
 _AFTER = r"[^\s/:@'\"<>{}$\[\]()|\\`*\x00-\x1f]{3,120}@[A-Za-z0-9\[]"
@@ -93,7 +95,7 @@ LOGINS = (
     rule(
         "a value without order, as keys are",
         "\" '",
-        r"(?<![\w.-])(?P<name>[\w.-]{1,200})[\"']?\s{0,4}(?:=|:|=>)\s{0,4}b?(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_=-]{32,200})(?P=quote)",
+        r"(?<![\w.-])(?P<name>[\w.-]{1,200})[\"']?\s{0,4}(?:=|:|=>)\s{0,4}(?:\(\s{1,40}|(?:bytes(?:array)?\.fromhex|(?:binascii\.)?unhexlify|(?:base64\.)?\w{0,8}b64decode)\(\s{0,40})?b?(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_=-]{32,200})(?P=quote)",
         mild=True,
         check=is_random,
     ),
@@ -112,7 +114,7 @@ LOGINS = (
         check=is_random,
     ),
     rule("an address with a password", "://", rf"{_USER}(?!{_EXAMPLES}){_AFTER}"),
-    rule("an address with a password", "://", rf"{_USER}(?!(?i:password@host)){_AFTER}", mild=True),
+    rule("an address with a password", "://", rf"{_USER}(?!(?i:password@host)|{_NOWHERE}){_AFTER}", mild=True),
     rule("a login of .netrc", "machine", r"machine\s+\S+\s+login\s+\S+\s+password\s+\S+"),
     rule(
         "a login of .netrc",

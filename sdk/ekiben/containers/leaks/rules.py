@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ekiben.containers.leaks.files import N_LINES
 from ekiben.containers.leaks.forms import rule
 from ekiben.containers.leaks.keys import KEYS
 from ekiben.containers.leaks.logins import LOGINS
@@ -14,6 +15,7 @@ _BEFORE_HOME = (
     r"(?:(?<=\.\.)|(?<=/Workspace)|(?<=/export)|(?<=/data)|(?<=/nfs)|(?<=/net)|(?<=/srv)|(?<=/gpfs)|(?<=/lustre)"
     r"|(?<=/var)|(?<=/usr)|(?<=/System/Volumes/Data)|(?<=/cygdrive/[A-Za-z])|(?<=^/[A-Za-z])|(?<=[\s\"'=:]/[A-Za-z]))"
 )
+_CELL = r"(?:[\w.+-]{1,40}|\"(?:[^\"\\\n]|\\.){0,200}\")"  # a number or text of JSON
 _PRIVATE = r"(?:internal|local|corp|lan|intranet|intra|localdomain|home\.arpa)"
 
 PLACES = (
@@ -72,7 +74,7 @@ PLACES = (
     rule(
         "the name of a machine",
         "ssh-rsa ssh-ed25519 ecdsa-sha2",
-        r"(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) AAAA[\w+/=]{40,} \S+@\S+|^(?:\|1\||[\w-]+\.|\[)\S* (?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) AAAA",
+        r"(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) AAAA[\w+/=]{40,} \S+@\S+|^(?:(?:\|1\||\[)\S*|[\w-]+(?:\.[\w-]+)*(?:,\S*)?) (?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) AAAA",
         mild=True,
     ),
     rule(
@@ -128,7 +130,18 @@ PLACES = (
     rule("a git repository", "pack-refs", r"\A# pack-refs with:", mild=True),
     rule("a file of logins", "identityfile", r"(?i)^\s*IdentityFile\s+\S", mild=True),
     rule("a file of secrets", '"lineage"', r"\"terraform_version\"[\s\S]{0,300}\"lineage\"", mild=True),
-    rule("a data file", '{"', r"\A\s*\[\s*(?:\{\"[^{}\[\]]{1,2000}\}\s*,\s*){50}", mild=True),
+    rule("a data file", "{", r"\A\s*\[\s*(?:\{\s*\"[^{}\[\]]{1,2000}\}\s*,\s*){50}", mild=True),
+    # What pandas writes of a frame: its columns, each with rows by their numbers, its index, its rows, or with what it is.
+    rule(
+        "a data file",
+        '"0":',
+        rf'\}}\s*,\s*"[^"\n]{{1,100}}"\s*:\s*\{{(?:\s*"\d+"\s*:\s*{_CELL},){{{N_LINES}}}',
+        mild=True,
+    ),
+    rule("a data file", '"index":', rf'\]\s*,\s*"index"\s*:\s*\[(?:\s*{_CELL},){{{N_LINES}}}', mild=True),
+    rule("a data file", '":{"', r'(?:"[^"\n]{1,100}"\s*:\s*\{"[^{}]{1,2000}\}\s*,\s*){50}', mild=True),
+    rule("a data file", "pandas_version", r'"pandas_version"\s*:\s*"[\d.]+"\s*\}\s*,\s*"data"', mild=True),
+    rule("a data file", "{' {\"", r"=\s*\[\s*(?:\{[\"'][^{}\[\]]{1,2000}\}\s*,\s*){50}", mild=True),
     rule("a data file", "dump", r"^-- (?:PostgreSQL database|MySQL|MariaDB|SQLite) dump", mild=True),
     rule("a data file", "copy", r"^COPY [\w.\"]+ ?\([^()\n]+\) FROM stdin;", mild=True),
     rule("a data file", "insert", r"(?i)(?:^INSERT INTO [^\n]{1,2000}\n){10}", mild=True),

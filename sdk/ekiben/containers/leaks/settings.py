@@ -29,6 +29,8 @@ SETTINGS = (
         # In quotes, whatever joins the two: a comma, an arrow, a type, a call, another value.
         rf"(?i){WORDS}{_REST}[\"'`]?(?![ \t](?:[a-z]+[ \t]){{3}})[^\n\"'`#]{{1,60}}+(?:[\"'][^\"'\n]{{0,40}}+[\"'],[ \t]*)?(?P<quote>[\"'`]){_QUOTED}(?P=quote)",
         rf"(?i){_NAME}[\"'`]?{_SET}[rb]?(?P<quote>[\"'`]){_QUOTED}(?P=quote)",
+        # In brackets, on a line of its own: so a formatter leaves a long one.
+        rf"(?i){_NAME}(?:[ \t]*:[ \t]*[A-Za-z][\w.\[\], |]{{0,40}}?)?[ \t]*=[ \t]*\([ \t]*\r?\n[ \t]*[rb]?(?P<quote>[\"']){_QUOTED}(?P=quote)[ \t]*(?:#[^\n]{{0,200}})?\r?\n[ \t]*\)",
         # Without quotes, wherever on a line: in a list of YAML, a query, a command.
         rf"(?i){_NAME}[\"'`*]{{0,3}}{_SET}[*]{{0,2}}[ \t]*{_MARKED}{_VALUE}",
         rf"(?i)(?:(?<![\w-])(?:setx|setenv|set(?:[ \t]+-\w{{1,3}})*|#[ \t]*define|setq|defvar|defconst)[ \t]+|^[ \t]*+)[\"']?[\w.-]{{0,40}}{_NAME}[\"']?[ \t]+[\"']?{_VALUE}",
@@ -85,6 +87,22 @@ SETTINGS = (
         "echo",
         r"\becho[ \t]+(?:-\w+[ \t]+)?[\"']?(?:[\w.-]{1,40}:)?(?!\$)(?=[^\s\"']*\d)[^\s\"'$`|]{6,120}[\"']?[ \t]*\|[ \t]*(?:sudo[ \t]+)?(?:-S\b|chpasswd|passwd|[^\n|]{0,120}--(?:password|passphrase)-(?:stdin|fd))",
         mild=True,
+    ),
+    # What signs, where it stands among what is called.
+    rule(
+        LOGIN,
+        "hmac.new( hmac.digest( jwt.encode( jwt.decode( serializer(",
+        rf"(?:\bhmac\.(?:new|digest)|Serializer)\(\s{{0,40}}b?(?P<quote>[\"']){_QUOTED}(?P=quote)\s{{0,40}}[,)]",
+        rf"\bjwt\.(?:en|de)code\([^\n]{{1,200}}?,\s{{0,40}}(?:key\s?=\s?)?b?(?P<quote>[\"']){_QUOTED}(?P=quote)\s{{0,40}}[,)]",
+        mild=True,
+        check=is_password,
+    ),
+    rule(
+        LOGIN,
+        "login cred acc",
+        r"(?i)\b(?:logins?|cred(?:ential)?s?|acc(?:ount|ess|[eè]s))\b[^\n:]{0,40}:[ \t]*[\w.@-]{1,40}[ \t]*[/|][ \t]*(?P<value>[^\s\"'`]{6,80})(?=[\s\"'`]|\Z)",
+        mild=True,
+        check=is_password,
     ),
     rule(LOGIN, "<pass", r"(?i)<pass(?:word|wd|phrase)?\b[^<>]{0,80}>(?![${<])[^<>\s]{4,200}</", mild=True),
     rule(
