@@ -256,6 +256,8 @@ def test_two_letters_of_an_image_that_changed_places_are_told(service, tmp_path)
         ({"image": "churn:latest"}, "Got 'churn:latest'"),
         ({"image": "Churn:1"}, "Got 'Churn:1'"),
         ({"target": "kubernets"}, "Did you mean 'kubernetes'?"),
+        ({"replicas": 2}, "The 'replicas' must be the fewest and the most, such as (2, 10). Got 2."),
+        ({"replicas": (3,)}, "The 'replicas' must be the fewest and the most, such as (2, 10). Got (3,)."),
         ({"replicas": (3, 2)}, "The 'replicas' must be the fewest and the most"),
         ({"ramp": (50, 10)}, "The 'ramp' must rise"),
         ({"components": ("monitorin",)}, "Did you mean 'monitoring'?"),

@@ -146,6 +146,7 @@ def test_azure_asks_where_a_service_answers(service):
     [
         ({"target": "sagemakr"}, "Did you mean 'sagemaker'?"),
         ({"target": "vertex", "image": "churn"}, "The 'image' must name a tag that stays"),
+        ({"target": "vertex", "replicas": 1}, "The 'replicas' must be the fewest and the most"),
         ({"target": "vertex", "replicas": (2, 1)}, "The 'replicas' must be"),
     ],
 )

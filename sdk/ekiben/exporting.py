@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from ekiben import building, spec
 from ekiben.deploying import yamls
-from ekiben.deploying.sites import PORT, Site, ramp_of
+from ekiben.deploying.sites import PORT, Site, pair_of, ramp_of
 from ekiben.errors import SpecError, nearest
 
 Cloud = Literal["sagemaker", "vertex", "azureml"]
@@ -94,9 +94,8 @@ To make one, run: ekiben scaffold no/such/folder
     is_tag = isinstance(source, str) and ":" in source and not Path(source).is_dir()
     folder = building.source_of(str(source)) if is_tag else Path(source)
     described = spec.read(folder)
-    least, most = replicas
     steps = tuple(ramp) if ramp is not None else ramp_of(described)
-    site = Site(spec=described, image=image, keys=False, replicas=(least, most), ramp=steps)
+    site = Site(spec=described, image=image, keys=False, replicas=pair_of(replicas), ramp=steps)
     order = Order(site=site, instance=instance or INSTANCES[target], role=role)
     texts = dict(_WRITERS[target](order))
     place = Path(out) if out is not None else (Path() if is_tag else folder) / "deploy" / target

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from ekiben import spec
 from ekiben.checks import Report
 from ekiben.deploying import compose, knative, kubernetes
 from ekiben.deploying.agreeing import SERVICES
-from ekiben.deploying.sites import COMPONENTS, Component, Site, load_of, ramp_of
+from ekiben.deploying.sites import COMPONENTS, Component, Site, load_of, pair_of, ramp_of
 from ekiben.deploying.validating import validate
 from ekiben.errors import SpecError, nearest
 
@@ -118,7 +118,7 @@ To make one, run: ekiben scaffold no/such/folder
         image=image,
         keys=keys,
         load=load_of(report),
-        replicas=cast("tuple[int, int]", tuple(replicas)),
+        replicas=pair_of(replicas),
         callers=tuple(callers),
         claim=claim,
         ramp=tuple(ramp) if ramp is not None else ramp_of(described),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -208,6 +208,19 @@ def _faults_of_explainer(spec: ServiceSpec, told: ServiceSpec) -> Iterator[str]:
             "The 'explainer' must name a method in [explain] that the service has not. "
             f"Got {', '.join(told.explain.methods) or 'none'}."
         )
+
+
+def pair_of(replicas: Any) -> tuple[int, int]:
+    """Take the fewest pods and the most, as they were given.
+
+    >>> pair_of(2)
+    Traceback (most recent call last):
+    ekiben.errors.SpecError: The 'replicas' must be the fewest and the most, such as (2, 10). Got 2.
+    """
+    if not (isinstance(replicas, Sequence) and len(replicas) == 2):
+        raise SpecError(f"The 'replicas' must be the fewest and the most, such as (2, 10). Got {replicas!r}.")
+    least, most = replicas
+    return least, most
 
 
 def ramp_of(spec: ServiceSpec) -> tuple[int, ...]:
