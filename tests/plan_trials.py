@@ -35,8 +35,11 @@ def tried(model, X, folder, more=(), atol=1e-12):
     true = _truths(models.find(model), model, signature.inputs, rows)
     answered = [i for i, each in enumerate(true) if each is not None]
     table = plan.answers([[rows[i][name] for i in answered] for name in names], len(answered))
+    frame = tables.as_frame({name: [rows[i][name] for i in answered] for name in names}, signature.inputs)
+    framed = plan.answers_by_column(compiling.columns_of(frame), len(answered))
     for place, i in enumerate(answered):
         _compare(_row_of(table, place), true[i], atol, rows[i])
+        _compare(_row_of(framed, place), true[i], atol, rows[i])
     for row, native in zip(rows, true, strict=True):
         ours = _ours(plan, tuple(row[name] for name in names))
         assert (ours is None) == (native is None), row

@@ -256,7 +256,7 @@ def _boolean(column: Column, _values: pd.Series[Any], _present: pd.Series[Any]) 
 
 
 def _text(column: Column, _values: pd.Series[Any], present: pd.Series[Any]) -> Column:
-    distinct = present.unique()
+    distinct = {*present.tolist()}  # to pandas two texts are one that differ behind a NUL alone
     few = len(distinct) <= MAX_CATEGORIES
     return replace(column, categories=tuple(sorted(str(value) for value in distinct)) if few else None)
 

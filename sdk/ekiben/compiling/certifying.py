@@ -115,7 +115,7 @@ def certify(
     rows = tables.as_rows(real)
     made = edges(plan, contract, rows, unseen)
     tally = _Tally(plan, ask, contract)
-    tally.whole(rows)
+    tally.whole(rows, real)
     for group in (made.special, made.splits):
         tally.tried(group)
     step = max(1, len(rows) // ALONE)
@@ -153,14 +153,15 @@ class _Tally:
         self._known: dict[int, Found] = {}
         self._asked = 0
 
-    def whole(self, rows: Rows) -> None:
-        """Ask both about rows of the reference, which both must answer."""
+    def whole(self, rows: Rows, frame: pd.DataFrame) -> None:
+        """Ask both about rows of the reference, which both must answer, and the plan about their frame too."""
         ours, native = self._ours(rows), self._native(rows)
         if native is None:
             raise NoPlan("it refuses rows of the reference")
         if ours is None:
             raise NoPlan(f"its plan would have no answer for {self._left(rows)} rows of the reference")
         self._agree(rows, ours, native)
+        self._compare(native, self.plan.answers_by_column(columns_of(frame), len(frame)))
 
     def _left(self, rows: Rows) -> str:
         """Count rows that the plan leaves to the model, as far as one cares."""

@@ -43,7 +43,14 @@ def _coded(values: pd.Series[Any]) -> Coded | None:
     except TypeError:  # lists
         return None
     texts = found.tolist()
-    if {*map(type, texts)} != {str}:
+    if {*map(type, texts)} != {str} or _ends_early(values, ids):
         return None
     # a missing one is -1, the last; where there is none, nothing may ask what becomes of it
     return Coded([*texts, None] if (ids < 0).any() else texts, ids)
+
+
+def _ends_early(values: pd.Series[Any], ids: Any) -> bool:
+    """Tell whether a text holds the letter at which pandas, though not Arrow, stops to compare: two would be one."""
+    if getattr(values.dtype, "storage", "python") != "python":
+        return False
+    return "\0" in "".join(values.to_numpy(dtype=object)[ids >= 0].tolist())

@@ -69,7 +69,8 @@ class Fill(Node):
         self.of, self.width, self._fill = of, of.width, tuple(fill)
 
     def row(self, values: Values) -> Sequence[Any]:
-        return [fill if value is None else value for value, fill in zip(self.of.row(values), self._fill, strict=True)]
+        found = zip(self.of.row(values), self._fill, strict=True)
+        return [fill if value is None or value != value else value for value, fill in found]
 
     def block(self, table: Table) -> list[Sequence[Any]]:
         return [_filled(column, fill) for column, fill in zip(self.of.block(table), self._fill, strict=True)]
@@ -78,7 +79,7 @@ class Fill(Node):
 def _filled(column: Sequence[Any], fill: Any) -> Sequence[Any]:
     if isinstance(column, Coded):
         return Coded(_filled(column.values, fill), column.ids)
-    return [fill if value is None else value for value in column]
+    return [fill if value is None or value != value else value for value in column]  # a frame's numbers have NaN
 
 
 class Beside(Node):
