@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -269,6 +269,28 @@ def test_numbers_that_are_codes_of_categories_are_split_by_them_too(grouped, tmp
     for model in (hist.__class__(max_iter=9, categorical_features=["Seniority"]).fit(coded, target), scaled):
         plan = assert_equal(model, coded, tmp_path / type(model).__name__, within=1e-12)
         assert "'op': 'sides'" in str(plan.document)
+
+
+@pytest.mark.parametrize("lacks", [False, True])
+@pytest.mark.parametrize("kind", ["lightgbm", "xgboost", "hist"])
+def test_a_number_beside_a_code_is_taken_as_its_library_takes_it(kind, lacks, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"code": rng.integers(0, 6, 300).astype(float), "x": rng.normal(size=300)})
+    target = rows["code"].map({0: 5.0, 1: 0.0, 2: 3.0, 3: 1.0, 4: 8.0, 5: -4.0}) + rows["x"]
+    if lacks:
+        rows.loc[::9, "code"] = np.nan
+    model = {
+        "lightgbm": lambda: lightgbm.LGBMRegressor(**QUIET, max_cat_to_onehot=1, min_data_per_group=1).fit(
+            rows, target, categorical_feature=["code"]
+        ),
+        "xgboost": lambda: xgboost.XGBRegressor(n_estimators=9, feature_types=["c", "q"], enable_categorical=True).fit(
+            rows, target
+        ),
+        "hist": lambda: HistGradientBoostingRegressor(max_iter=9, categorical_features=[0]).fit(rows, target),
+    }[kind]()
+    beside = [-1.0, -0.5, -1e-9, -0.0, 0.5, 1 - 1e-12, 2 + 1e-12, 2.7, 5.5, 6.0, 31.9, 1e9, 3e9, 2**32 + 1.0, 1e18]
+    document = tried(model, rows, tmp_path, more=[{"code": each} for each in beside], atol=1e-6)
+    assert "'op': 'sides'" in str(document)
 
 
 def test_the_sides_of_categories_are_those_that_are_told():

@@ -74,7 +74,7 @@ def test_the_splits_within_a_committee_are_tried(people):
 
 def test_numbers_of_thirty_two_bits_are_tried_as_they_are_written():
     rows = pd.DataFrame({"share": np.array([0.1, 0.7] * 20, dtype=np.float32)})
-    model = LinearRegression().fit(rows, rows["share"])
+    model = DecisionTreeRegressor().fit(rows, rows["share"])
     signature = probing.sign(model, models.find(model), rows, "share", None)
     plan = plan_of(model, signature)
     made = edges(plan, signature.inputs, tables.as_rows(rows), probing.unseen_texts)

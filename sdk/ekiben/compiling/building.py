@@ -165,7 +165,7 @@ OPS: dict[str, Build] = {
     "select": _select,
     "shared": _shared,
     "shares": plain(links.Shares, "strict"),
-    "sides": plain(sides.Sides, "sources", "tables"),
+    "sides": plain(sides.Sides, "sources", "tables", "cut"),
     "sigmoid": plain(links.Sigmoid),
     "signed_square": plain(links.SignedSquare),
     "soft_plus": plain(links.SoftPlus),

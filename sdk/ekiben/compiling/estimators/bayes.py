@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, joined, numeric, picked
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, doubles, joined, numeric, picked
 
 LARGEST = {"rule": "largest"}
 
@@ -18,7 +18,7 @@ def _naive(core: Flow) -> list[Head]:
 def gaussian(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Take each number to be normal within a class."""
     begun = [-0.5 * np.sum(np.log(2.0 * np.pi * var)) for var in model.var_]
-    doc = {"op": "bells", "of": numeric(flow, model).doc, "mean": model.theta_, "spread": model.var_}
+    doc = {"op": "bells", "of": doubles(flow, model).doc, "mean": model.theta_, "spread": model.var_}
     doc |= {"prior": np.log(model.class_prior_), "begun": np.array(begun)}
     return _naive(Flow(doc=doc, width=len(begun)))
 
@@ -61,7 +61,7 @@ def quadratic(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Measure how far a row is from each class along the class's own axes."""
     axes = [rotation * scale**-0.5 for rotation, scale in zip(model.rotations_, model.scalings_, strict=True)]
     add = np.array([np.sum(np.log(scale)) for scale in model.scalings_])
-    doc = {"op": "ellipsoids", "of": numeric(flow, model).doc, "means": model.means_, "axes": axes}
+    doc = {"op": "ellipsoids", "of": doubles(flow, model).doc, "means": model.means_, "axes": axes}
     core = Flow(doc={**doc, "add": add, "prior": np.log(model.priors_)}, width=len(add))
     return [Head(core=core, label=LARGEST, scores=chain(core.width, "softmax"), decision=_two_or_more(core.width))]
 
@@ -77,7 +77,7 @@ def nearest_centroid(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Measure how far a row is from the centre of each class."""
     if model.metric not in ("euclidean", "manhattan"):
         raise NoPlan("NearestCentroid measures by another metric")
-    n_classes, shared = len(model.classes_), scope.share(numeric(flow, model))
+    n_classes, shared = len(model.classes_), scope.share(doubles(flow, model))
     even = bool(np.isclose(model.class_prior_, 1 / n_classes).all())
     plain = _centres(model, shared, np.ones(flow.width), np.zeros(n_classes), squared=False)
     if not hasattr(model, "predict_proba"):

@@ -37,10 +37,11 @@ class Splits:
         sides[-2:] = other, missing
         return self.numbers.setdefault((feature, tuple(sides.tolist())), len(self.numbers))
 
-    def put(self, flow: Flow, grown: Sequence[Tree]) -> tuple[Flow, list[Tree]]:
+    def put(self, flow: Flow, grown: Sequence[Tree], *, cut: bool = False) -> tuple[Flow, list[Tree]]:
         """Put the sides behind the features, and let the trees look at them there.
 
-        In `grown` the feature of such a split is the flow's width and its number.
+        In `grown` the feature of such a split is the flow's width and its number. `cut` says that the library cuts a number to a
+        whole one before it looks whether that is a code.
         """
         if not self.numbers:
             return flow, list(grown)
@@ -49,6 +50,7 @@ class Splits:
         n_codes = max(len(sides) for _, sides in listed) - 2
         tables = np.array([_wide(listed[i][1], n_codes) for i in order], dtype=np.int64)
         doc: Doc = {"op": "sides", "of": flow.doc, "sources": [listed[i][0] for i in order], "tables": tables}
+        doc |= {"cut": True} if cut else {}
         moved = np.arange(flow.width + len(listed))
         moved[[flow.width + i for i in order]] = flow.width + np.arange(len(order))
         placed = [replace(tree, feature=moved[np.asarray(tree.feature, dtype=np.intp)]) for tree in grown]

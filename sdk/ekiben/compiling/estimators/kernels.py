@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from ekiben.compiling.nodes import Doc
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, joined, numeric, picked
+from ekiben.compiling.translating import (
+    Flow,
+    Head,
+    NoPlan,
+    Scope,
+    chain,
+    doubles,
+    each_number,
+    joined,
+    numeric,
+    picked,
+)
 
 LARGEST_KEPT = 2_000_000  # numbers of kept rows, above which a plan is slower than the model
 
@@ -137,7 +148,7 @@ def ridge(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     if model.kernel == "precomputed" or model.kernel_params:
         raise NoPlan("KernelRidge has a kernel of its own")
     dual = np.asarray(model.dual_coef_, dtype=np.float64).reshape(len(model.dual_coef_), -1).T
-    core = alike(model, flow, _kernel(model, gamma), model.X_fit_, dual, np.zeros(len(dual)))
+    core = alike(model, doubles(flow, model), _kernel(model, gamma), model.X_fit_, dual, np.zeros(len(dual)))
     return [Head(core=each, value=chain(1)) for each in each_number(core, scope)]
 
 
@@ -147,7 +158,7 @@ def label_propagation(model: Any, flow: Flow, scope: Scope) -> list[Head]:
         raise NoPlan(f"{type(model).__name__} takes other rows than the model would where several are as near")
     known = np.asarray(model.label_distributions_, dtype=np.float64).T
     kernel = {"kernel": "rbf", "gamma": float(model.gamma)}
-    core = alike(model, flow, kernel, model.X_, known, np.zeros(len(known)))
+    core = alike(model, doubles(flow, model), kernel, model.X_, known, np.zeros(len(known)))
     shares = Flow(doc={"op": "shares", "of": core.doc, "strict": True}, width=core.width)
     return [Head(core=shares, label={"rule": "largest"}, scores=chain(core.width))]
 

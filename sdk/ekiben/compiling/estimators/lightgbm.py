@@ -43,7 +43,7 @@ def lightgbm(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     if any(map(_takes_zeros, texts)):
         placed = _without_zeros(placed, texts)
     found = [_tree(told, i % n_targets, splits, placed.width) for i, told in enumerate(texts)]
-    placed, found = splits.put(placed, found)
+    placed, found = splits.put(placed, found, cut=True)
     forest = grow(found, n_features=placed.width, n_targets=n_targets, strict=False, bits=64)
     margins = decided = trees(placed, forest, narrow=False)
     if "average_output" in told:  # its decision function gives the sums all the same

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from ekiben.compiling.nodes import Doc
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, doubles, each_number, numeric
 
 SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis")
 
 
 def linear(model: Any, flow: Flow) -> Flow:
     """Give the sums of a linear model, one an output."""
+    if _dense(model.coef_).dtype == np.float32:  # sums of these are rounded by more than a plan may be apart
+        raise NoPlan(f"{type(model).__name__} computes in 32 bits")
     coef = np.atleast_2d(np.asarray(_dense(model.coef_), dtype=np.float64))
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).reshape(-1), (len(coef),))
     doc = {"op": "linear", "of": numeric(flow, model, wide=True).doc, "coef": coef, "intercept": intercept}
@@ -41,7 +43,7 @@ def generalised(model: Any, flow: Flow, scope: Scope) -> list[Head]:
 def least_squares(model: Any, flow: Flow, scope: Scope) -> list[Head]:
     """Take the means away first: PLSRegression, PLSCanonical, CCA."""
     shift = np.asarray(model._x_mean, dtype=np.float64).tolist()  # noqa: SLF001 -- the means themselves
-    doc = {"op": "scale", "of": numeric(flow, model).doc, "shift": shift, "scale": [1.0] * flow.width}
+    doc = {"op": "scale", "of": doubles(flow, model).doc, "shift": shift, "scale": [1.0] * flow.width}
     return regressor(model, Flow(doc=doc, width=flow.width), scope)
 
 

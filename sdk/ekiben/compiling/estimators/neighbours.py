@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ekiben.compiling.estimators.kernels import kept_rows
-from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, each_number, numeric, picked
+from ekiben.compiling.translating import Flow, Head, NoPlan, Scope, chain, doubles, each_number, picked
 
 POWERS = {"euclidean": 2.0, "l2": 2.0, "manhattan": 1.0, "l1": 1.0, "cityblock": 1.0}
 
@@ -23,7 +23,7 @@ def _nearest(model: Any, flow: Flow, known: Any) -> Flow:
     by_radius = type(model).__name__.startswith("Radius")
     doc = {
         "op": "neighbours",
-        "of": numeric(flow, model).doc,
+        "of": doubles(flow, model).doc,
         "vectors": kept_rows(model._fit_X, model),  # noqa: SLF001 -- the kept rows
         "known": known,
         "n": None if by_radius else int(model.n_neighbors),

@@ -42,6 +42,8 @@ def xgboost(model: Any, flow: Flow, scope: Scope) -> list[Head]:
         return _answered(_linear(filled, told), told, model, scope)
     splits = Splits()
     grown, n_targets = _grown(told, booster, splits, alone=booster is model)
+    if splits.numbers:
+        filled = on(filled, "round")  # before a number is a code
     filled, grown = splits.put(filled, grown)
     forest = grow(grown, n_features=filled.width, n_targets=n_targets, strict=True, bits=32)
     return _answered(trees(filled, forest, narrow=True), told, model, scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +25,13 @@ class Sides(Of):
         Which number each split looks at, ascending: shape (n_splits,).
     tables
         The side of each code, of a number that is no code, and of a missing one: shape (n_splits, n_codes + 2).
+    cut
+        Whether a number is cut to a whole one before it is looked at: -0.5 is the code 0.
     """
 
-    def __init__(self, of: Node, sources: Sequence[int], tables: Any) -> None:
+    def __init__(self, of: Node, sources: Sequence[int], tables: Any, cut: bool | None = None) -> None:
         super().__init__(of)
+        self._least = np.nextafter(-1.0, 0.0) if cut else 0.0
         told, places = np.asarray(tables, dtype=np.float64), np.asarray(sources, dtype=np.intp)
         fits = told.ndim == 2 and len(told) == len(places) and told.shape[1] > 2 and np.isin(told, (0, 1)).all()
         if not (fits and (np.diff(places) >= 0).all() and ((places >= 0) & (places < of.width)).all()):
@@ -38,6 +41,9 @@ class Sides(Of):
         self._n_codes = told.shape[1] - 2
         self._told = [(int(i), told[places == i].T) for i in np.unique(places)]
         self._listed: list[tuple[int, list[list[float]]]] = [(i, sides.tolist()) for i, sides in self._told]
+
+    def thresholds(self) -> Mapping[int, Iterable[float]]:
+        return dict.fromkeys((i for i, _ in self._told), (-1.0, 0.0, 1.0, float(self._n_codes)))
 
     def row(self, values: Values) -> Sequence[float]:
         found = list(self._row(values))
@@ -49,13 +55,13 @@ class Sides(Of):
     def _code(self, value: float) -> int:
         if value != value:
             return self._n_codes + 1
-        return int(value) if 0 <= value < self._n_codes else self._n_codes
+        return int(value) if self._least <= value < self._n_codes else self._n_codes
 
     def apply(self, matrix: Array) -> Array:
         return np.concatenate([matrix, *(sides[self._codes(matrix[:, i])] for i, sides in self._told)], axis=1)
 
     def _codes(self, values: Array) -> Array:
-        known = (values >= 0) & (values < self._n_codes)
+        known = (values >= self._least) & (values < self._n_codes)
         places = np.where(known, values, self._n_codes + np.isnan(values))
         codes: Array = places.astype(np.intp)
         return codes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ekiben.compiling.translating import Flow, NoPlan, Scope, on
+from ekiben.compiling.translating import MADE, Flow, NoPlan, Scope, on
 from ekiben.schema import Column
 from ekiben.values import is_missing
 
@@ -36,7 +36,10 @@ def _numbers(step: Any, flow: Flow, told: list[int]) -> Flow:
     filled = [0.0 if each != each else each for each in fill]
     width = len(keep) + len(told)
     made = on(flow, "impute", width=width, fill=filled, missing=marker, keep=keep, told=told)
-    return replace(made, dtype="float32" if flow.narrow else "float64")
+    if step.strategy in ("mean", "median"):
+        return replace(made, dtype="float32" if flow.narrow else "float64")
+    held = [replace(flow.facts[i], nullable=False) for i in keep]  # which stay integers where they were
+    return replace(made, dtype=flow.dtype, told=(*held, *[MADE] * len(told)))
 
 
 def _marker(step: Any) -> float | None:
@@ -91,14 +94,14 @@ def _is_sought(column: Column, missing: Any) -> bool:
         raise NoPlan(f"{column.name!r} holds dates or lists")
     if column.dtype == "category" and not all(isinstance(each, str) for each in column.categories or ()):
         raise NoPlan("a category of numbers is looked through for gaps")
+    if not is_missing(missing):  # a column without gaps may hold it all the same
+        raise NoPlan("SimpleImputer looks for a text or a number among texts")
     if not column.nullable or _is_na(missing):
         return True
     if missing is None:
         return column.missing == "none"
     if column.missing == "na":
         raise NoPlan("pandas.NA is not what is looked for among texts")
-    if not is_missing(missing):
-        raise NoPlan("SimpleImputer looks for a text")
     return column.missing == "nan"
 
 

@@ -28,7 +28,8 @@ def _some(flow: Flow, keep: Sequence[int], step: Any) -> Flow:
         raise NoPlan(f"{type(step).__name__} picks from texts")
     if flow.doc["op"] != "texts":
         made = on(flow, "select", width=len(keep), keep=list(keep))
-        return replace(made, dtype=flow.dtype, wide=False)
+        told = None if flow.told is None else tuple(flow.told[i] for i in keep)
+        return replace(made, told=told, dtype=flow.dtype, wide=False)
     before = flow.doc.get("keep") or range(flow.doc["width"])
     factor = flow.doc.get("factor")
     doc = {**flow.doc, "keep": [int(before[i]) for i in keep]}
@@ -77,7 +78,8 @@ def discriminant(step: Any, flow: Flow, scope: Scope) -> Flow:
 def distances(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Measure the way to each centre."""
     _dense(step, flow)
-    return on(flow, "distances", width=len(step.cluster_centers_), centres=np.asarray(step.cluster_centers_))
+    made = on(flow, "distances", width=len(step.cluster_centers_), centres=np.asarray(step.cluster_centers_))
+    return replace(on(made, "round"), dtype="float32") if flow.narrow else made
 
 
 def waves(step: Any, flow: Flow, scope: Scope) -> Flow:

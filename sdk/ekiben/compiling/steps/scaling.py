@@ -89,7 +89,8 @@ def normalizer(step: Any, flow: Flow, scope: Scope) -> Flow:
 def binarizer(step: Any, flow: Flow, scope: Scope) -> Flow:
     """Give 1 for what is above a threshold."""
     threshold = np.float32(step.threshold) if flow.narrow else step.threshold  # compared in the bits of the numbers
-    return on(numeric(flow, step), "exceeds", threshold=float(threshold))
+    made = on(numeric(flow, step), "exceeds", threshold=float(threshold))
+    return replace(made, dtype="float32") if flow.narrow else made
 
 
 def _each(flow: Flow, op: str, **settings: Any) -> Flow:
