@@ -24,6 +24,7 @@ FITTING = {
     "category": pd.Series(["b", None, "a"], dtype="category"),
     "string": pd.Series(["b", None, "a"], dtype="string"),
     "Int64": pd.Series([1, None, 3], dtype="Int64"),
+    "Int64 of many digits": pd.Series([2**53 + 1, None, -(2**63)], dtype="Int64"),
     "dates": pd.to_datetime(pd.Series(["2026-01-01", None, "2026-01-03"])),
     "lists": pd.Series([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
 }

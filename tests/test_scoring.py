@@ -99,6 +99,16 @@ def test_csv_brings_back_the_frame_that_was_written(tmp_path):
     assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), package.predict(rows))
 
 
+def test_an_empty_field_of_csv_is_missing_where_a_value_may_be_as_over_http(tmp_path):
+    rows = pd.DataFrame({"cake": ["", "a cake", None, "NA"] * 25, "n": range(100)})
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LinearRegression()).fit(rows, range(100))
+    package = ek.pack(model, name="cakes", reference=rows)
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    score(package, tmp_path / "in.csv", tmp_path / "out.parquet")
+    expected = package.predict(rows.assign(cake=rows["cake"].where(rows["cake"] != "", None)))
+    assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), expected)
+
+
 def test_an_empty_field_of_csv_is_an_empty_text_where_the_column_must_hold_one(tmp_path):
     texts = ["", "a cake", "a pie", "NA"] * 25
     rows = pd.DataFrame({"weight": np.arange(100.0), "recipe": texts})

@@ -230,12 +230,12 @@ def _is_text(column: Column) -> bool:
 def _spelled(column: Column | None) -> Set[str]:
     """Tell which spellings of a missing value are texts of a column: those that it knows, and all where it must hold one.
 
-    An empty field is an empty text there, as in CSV over HTTP, and no category.
+    An empty field is an empty text there, as in CSV over HTTP, and no category; where a value may be missing, it is.
     """
     if column is None:
         return set()
     if column.nullable:
-        return set(map(str, column.categories or ()))
+        return set(map(str, column.categories or ())) - {""}
     return GAPS if column.kind == "text" else GAPS - {""}
 
 

@@ -485,3 +485,20 @@ def test_a_model_that_adds_up_in_thirty_two_bits_has_no_plan(head):
     X = WHOLE[["Time", "Age"]].astype("float32")
     with pytest.raises(NoPlan, match=f"{type(head).__name__} computes in 32 bits"):
         translated(head.fit(X, BAD), X)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        OrdinalEncoder(**NEW),
+        OneHotEncoder(handle_unknown="ignore"),
+        QuantileTransformer(n_quantiles=9),
+        MissingIndicator(features="all"),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_number_that_a_step_before_made_infinite_is_refused(step, tmp_path):
+    X = pd.DataFrame({"near": np.arange(60) % 7 * 1e-5, "far": np.arange(60.0)})
+    made = make_union(make_pipeline(RobustScaler(), step), PowerTransformer())
+    model = fitted(made, linear(), X, np.arange(60) % 3 == 0)
+    tried(model, X, tmp_path, more=[{"near": 1e305}, {"near": -1e305}], atol=1e-9)

@@ -11,6 +11,7 @@ from ekiben.schema import Column, Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+EXACT = 2**53  # from here on not every integer is a float
 ARROWS = {"float64": "double", "float32": "float", **{name: name for name in ("int64", "int32", "int16", "int8")}}
 
 
@@ -69,6 +70,8 @@ def _series(column: Column, array: Any) -> Any:
     if not array.null_count and str(array.type) == ARROWS.get(column.dtype):
         numbers = array.to_numpy()  # as the model was fitted on it: a series would take more time than to look at it
         return numbers if tables.numbers_fit(column, numbers) else None
+    if _is_long(array):
+        return None
     values = array.to_pandas()
     return dtypes.series(column, values) if tables.plainly_fits(column, values) else None
 
@@ -93,5 +96,13 @@ def _plain(batch: Any) -> pd.DataFrame:
     for i, field in enumerate(schema):
         if types.is_dictionary(field.type) and types.is_string(field.type.value_type):
             schema = schema.set(i, field.with_type(field.type.value_type))
-    frame: pd.DataFrame = batch.cast(schema).to_pandas()
+    frame: pd.DataFrame = batch.cast(schema).to_pandas(integer_object_nulls=any(map(_is_long, batch.columns)))
     return frame
+
+
+def _is_long(array: Any) -> bool:
+    """Tell integers of more than 53 bits with gaps between them, of which pandas would make floats."""
+    if not array.null_count or not require("pyarrow", to="read Arrow").types.is_integer(array.type):
+        return False
+    numbers = array.drop_null().to_numpy()
+    return bool(len(numbers) and (numbers.max() > EXACT or (numbers.min() < 0 and -int(numbers.min()) > EXACT)))

@@ -239,6 +239,14 @@ def bounded(matrix: Array) -> Array:
     return matrix
 
 
+def bounded_row(numbers: Sequence[float]) -> Sequence[float]:
+    """Refuse numbers of one row of which one is infinite; one may be missing."""
+    for number in numbers:
+        if number - number != 0 and number == number:
+            raise PlanError("A number must be finite where the model takes no other. Got one that is not.")
+    return numbers
+
+
 def finite_row(numbers: Sequence[float]) -> Sequence[float]:
     """Refuse numbers of one row of which one is missing or infinite."""
     total = sum(numbers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from ekiben.compiling.nodes import NAN, Coded, Finite, Fold, Node, Table, Values, finite_row
+from ekiben.compiling.nodes import NAN, Coded, Finite, Fold, Node, Table, Values, bounded, bounded_row, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class OneHot(Node):
+class Encoder(Node):
+    """A node on values of any kind, or on numbers, of which no encoder takes one that is infinite."""
+
+    def __init__(self, of: Node) -> None:
+        self.of = of
+        self._row = of.row if of.raw else (lambda values: bounded_row(of.row(values)))
+
+    def below(self, table: Table) -> Any:
+        """Give the values of the node below for many rows: an array, or for a raw node one sequence a column."""
+        found = self.of.block(table)
+        return found if self.of.raw else bounded(found)
+
+
+class OneHot(Encoder):
     """One number a category and column: 1 for the one that came, 0 for the others.
 
     `tables` gives for each column the places of its values; a value that is in none has the place of `others`, and where
@@ -32,8 +45,8 @@ class OneHot(Node):
         refused: Sequence[bool],
         width: int,
     ) -> None:
-        self.of, self.width = of, width
-        self._row = of.row
+        super().__init__(of)
+        self.width = width
         self._places = [dict(zip(map(_key, values), places, strict=True)) for values, places in tables]
         self._others = [
             None if refuse else -1 if other is None else other for other, refuse in zip(others, refused, strict=True)
@@ -51,7 +64,7 @@ class OneHot(Node):
         return made
 
     def block(self, table: Table) -> Array:
-        found = self.of.block(table)
+        found = self.below(table)
         made = np.zeros((table.n_rows, self.width))
         for i in range(self.of.width):
             column = found[i] if self.of.raw else found[:, i].tolist()
@@ -91,13 +104,13 @@ class OneHot(Node):
         return total
 
 
-class Lookup(Node):
+class Lookup(Encoder):
     """Numbers for each value of each column, from a table: what an ordinal or a target encoder gives; None is NaN."""
 
     def __init__(
         self, of: Node, tables: Sequence[tuple[Sequence[Any], Sequence[Sequence[float]]]], others: Sequence[Any]
     ) -> None:
-        self.of = of
+        super().__init__(of)
         self._known = [
             {_key(value): _numbers(row) for value, row in zip(values, rows, strict=True)} for values, rows in tables
         ]
@@ -106,12 +119,12 @@ class Lookup(Node):
 
     def row(self, values: Values) -> Sequence[float]:
         made: list[float] = []
-        for i, value in enumerate(self.of.row(values)):
+        for i, value in enumerate(self._row(values)):
             made += _place(self._known[i], self._others[i], value)
         return made
 
     def block(self, table: Table) -> Array:
-        found = self.of.block(table)
+        found = self.below(table)
         parts = [
             _array_of(self._known[i], self._others[i], found[i] if self.of.raw else found[:, i].tolist(), None)
             for i in range(self.of.width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import Node, Of, Table, Values, finite, finite_row
+from ekiben.compiling.nodes import Node, Of, Table, Values, bounded, bounded_row, finite, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ class Clip(Of):
 
     def row(self, values: Values) -> Sequence[float]:
         low, high = self._low, self._high
-        return [low if value < low else min(value, high) for value in self._row(values)]
+        return [low if value < low else min(value, high) for value in bounded_row(self._row(values))]
 
     def apply(self, matrix: Array) -> Array:
-        return np.clip(matrix, self._low, self._high)
+        return np.clip(bounded(matrix), self._low, self._high)
 
 
 class Exceeds(Of):
@@ -54,14 +54,15 @@ class IsMissing(Node):
         self.of, self.width, self._keep, self._refused = of, len(keep), tuple(keep), tuple(refused)
 
     def row(self, values: Values) -> Sequence[float]:
-        found = [value is None or value != value for value in self.of.row(values)]
+        given = self.of.row(values) if self.of.raw else bounded_row(self.of.row(values))
+        found = [value is None or value != value for value in given]
         if any(found[i] for i in self._refused):
             raise PlanError("A value must be there where none was ever missing. Got none.")
         return [float(found[i]) for i in self._keep]
 
     def block(self, table: Table) -> Array:
         found = self.of.block(table)
-        columns = found if self.of.raw else found.T.tolist()
+        columns = found if self.of.raw else bounded(found).T.tolist()
         gaps = np.array([[value is None or value != value for value in column] for column in columns]).T
         if gaps[:, self._refused].any():
             raise PlanError("A value must be there where none was ever missing. Got none.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekiben.compiling.nodes import Doc, Finite, Node, Of, Values, bounded, finite, finite_row
+from ekiben.compiling.nodes import Doc, Finite, Node, Of, Values, bounded, bounded_row, finite, finite_row
 from ekiben.errors import PlanError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class YeoJohnson(Of):
 
     def apply(self, matrix: Array) -> Array:
         with np.errstate(all="ignore"):
-            positive = matrix >= 0
+            positive = bounded(matrix) >= 0
             by, grown = np.where(positive, self._above, self._below), np.log1p(np.abs(matrix))
             bent = np.expm1(by * grown) / by
             bent = bent if self._straight else np.where(by == 0, grown, bent)
@@ -137,7 +137,10 @@ class Quantiles(Of):
         self._near = NEAR if normal else 0.0
 
     def row(self, values: Values) -> Sequence[float]:
-        return [self._place(value, *columns) for value, columns in zip(self._row(values), self._columns, strict=True)]
+        return [
+            self._place(value, *columns)
+            for value, columns in zip(bounded_row(self._row(values)), self._columns, strict=True)
+        ]
 
     def _place(self, value: float, quantiles: list[float], turned: list[float]) -> float:
         if value != value:
@@ -154,7 +157,9 @@ class Quantiles(Of):
         return (value < end if below else value > end) if self._normal else value == end
 
     def apply(self, matrix: Array) -> Array:
-        columns = [self._placed(matrix[:, i], *map(np.array, columns)) for i, columns in enumerate(self._columns)]
+        columns = [
+            self._placed(bounded(matrix)[:, i], *map(np.array, columns)) for i, columns in enumerate(self._columns)
+        ]
         return np.stack(columns, axis=1)
 
     def _placed(self, x: Array, quantiles: Array, turned: Array) -> Array:
@@ -280,7 +285,7 @@ class Products(Finite):
         self._whole = self._keep == list(range(len(self._factors)))
 
     def row(self, values: Values) -> Sequence[float]:
-        found = finite_row(self._row(values))
+        found = [*map(float, finite_row(self._row(values)))]  # of integers Python would keep every digit
         made: list[float] = []
         for before, number in self._factors:
             one = 1.0 if number < 0 else found[number]
