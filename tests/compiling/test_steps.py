@@ -46,9 +46,11 @@ from sklearn.preprocessing import (
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ekiben import compiling
 from ekiben.compiling import NoPlan
 from ekiben.compiling.nodes.shaping import normal
-from plan_trials import translated, tried
+from ekiben.errors import PlanError
+from plan_trials import signed, translated, tried
 
 CREDIT = data("modeldata", "credit_data").drop(columns="rownames").head(400)
 BAD = CREDIT.pop("Status").eq("bad").astype(int)
@@ -502,3 +504,13 @@ def test_a_number_that_a_step_before_made_infinite_is_refused(step, tmp_path):
     made = make_union(make_pipeline(RobustScaler(), step), PowerTransformer())
     model = fitted(made, linear(), X, np.arange(60) % 3 == 0)
     tried(model, X, tmp_path, more=[{"near": 1e305}, {"near": -1e305}], atol=1e-9)
+
+
+def test_a_row_that_is_far_from_all_centres_is_left_to_the_model(tmp_path):
+    X = pd.DataFrame({"n": np.arange(60) % 50})
+    model = make_pipeline(KMeans(2, n_init=1, random_state=0), Ridge()).fit(X, X["n"] * 2.0)
+    signature = signed(model, X)
+    plan = compiling.Plan(compiling.translate(model, signature), signature.inputs, signature.outputs)
+    with pytest.raises(PlanError, match="near the centres"):
+        plan.predictions([(2**53 + 1,)])
+    assert plan.predictions([(50_000,)])
