@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
+from pathlib import Path
 
+import bentoml
 import httpx
 import pytest
 import uvicorn
@@ -12,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from asking import Caller, ask
 from ekiben import protocol
-from ekiben.front import Front
+from ekiben.front import FILES, Front
 from planes import Held, plane_of, unplanned
 
 PATIENCE_S = 120
@@ -82,9 +85,23 @@ def test_before_the_models_are_loaded_a_request_is_told_to_come_back(monkeypatch
 
 def test_what_is_bentoml_s_is_handed_on_untouched(live):
     behind = Behind()
-    for method, path in [("GET", "/readyz"), ("GET", "/livez"), ("HEAD", "/metrics"), ("GET", "/static_content/a.js")]:
+    handed = [("GET", "/readyz"), ("GET", "/livez"), ("HEAD", "/metrics"), *(("GET", path) for path in FILES)]
+    for method, path in handed:
         assert asked(method, path, b"", app=behind).status == 204
-    assert [scope["path"] for scope in behind.scopes] == ["/readyz", "/livez", "/metrics", "/static_content/a.js"]
+    assert [(scope["method"], scope["path"]) for scope in behind.scopes] == handed
+
+
+def test_the_page_asks_for_files_that_are_there(live):
+    page, shipped = asked("GET", "/", b"").body.decode(), Path(bentoml.__file__).parent / "_internal" / "server"
+    assert set(re.findall(r'"\.(/static_content/[^"]*)"', page)) == set(FILES)
+    assert all((shipped / path[1:]).is_file() for path in FILES)
+
+
+@pytest.mark.parametrize("path", ["/static_content/k3pt", "/static_content/\nforged", "/static_content/../app.py"])
+def test_a_path_that_a_caller_makes_up_reaches_nothing_of_bentoml_s_which_counts_by_path(live, path):
+    behind = Behind()
+    answer = asked("GET", path, b"", app=behind)
+    assert (answer.status, answer.json["error"]["code"], behind.scopes) == (404, "not_found", [])
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])

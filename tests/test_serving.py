@@ -223,9 +223,20 @@ def test_in_a_bentoml_that_is_not_known_the_front_is_a_middleware_and_says_so_on
     assert "the front stands behind BentoML's own middlewares" in caplog.text
 
 
-def test_what_is_told_by_the_front_is_not_told_by_bentoml_too(folder):
-    skipped = config(read(folder))["logging"]["access"]["skip_paths"]
-    assert {"/predict", "/explain", "/schema", "/card", "/routing", "/docs.json"} <= {*skipped}
+def test_what_is_told_by_the_front_is_not_told_by_bentoml_too_which_writes_paths_as_they_came(folder):
+    assert config(read(folder))["logging"]["access"] == {"enabled": False}
+
+
+def test_the_port_that_vertex_names_is_taken_beside_what_the_author_says_of_http(folder, monkeypatch):
+    import bentoml
+
+    monkeypatch.setenv("AIP_HTTP_PORT", "8123")
+
+    @bentoml.service(name="plain", **config(read(folder)), http={"cors": {"enabled": True}})
+    class Plain:
+        pass
+
+    assert front(Plain).config["http"] == {"cors": {"enabled": True}, "port": 8123}
 
 
 def test_bentoml_s_tracing_is_told_to_the_front_only_where_it_exports(monkeypatch):

@@ -34,7 +34,11 @@ V2, SERVICE = "/v2", "{service}"  # the name stands in the paths of the Open Inf
 # Where Vertex asks, when it runs this container: what predicts, and what tells whether it can.
 VERTEX = tuple(os.environ[name] for name in ("AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE") if name in os.environ)
 VERTEX = VERTEX if len(VERTEX) == 2 else ()
-BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json")
+# What the page at `/` is made of. Other paths there are nobody's: BentoML would keep counters by each that a caller makes up.
+FILES = tuple(
+    f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")
+)
+BENTOMLS_OWN = ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json", *FILES)
 
 
 class Front:
@@ -279,8 +283,7 @@ def _leaving(path: str) -> Answer:
 
 def _is_bentomls(scope: Scope) -> bool:
     """Tell BentoML's own paths, which are asked by GET."""
-    own = scope["path"] in BENTOMLS_OWN or scope["path"].startswith("/static_content/")
-    return own and scope["method"] in ("GET", "HEAD")
+    return scope["path"] in BENTOMLS_OWN and scope["method"] in ("GET", "HEAD")
 
 
 def _misplaced(

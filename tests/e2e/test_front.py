@@ -87,10 +87,16 @@ def test_a_service_that_adds_the_front_as_a_middleware_keeps_working_and_tells_n
     with ek.serve(written("older", BEHIND)) as server:
         answer = httpx.post(f"{server.url}/predict", json={"rows": [row]})
         shown = httpx.get(f"{server.url}/schema")
+        made_up = httpx.get(f"{server.url}/k3pt%0A2026-11-26 forged")
         log = server.log
     assert (answer.status_code, answer.json()["arm"], shown.status_code) == (200, "champion", 200)
     ours, bentomls = lines_of(log.read_text())
-    assert [(line["endpoint"], line["code"]) for line in ours] == [("predict", "ok"), ("schema", "ok")]
+    assert [(line["endpoint"], line["code"]) for line in ours] == [
+        ("predict", "ok"),
+        ("schema", "ok"),
+        ("", "not_found"),
+    ]
+    assert (made_up.status_code, "k3pt" in log.read_text()) == (404, False)
     assert ours[0]["id"] == answer.headers["x-ekiben-id"]
     assert bentomls == []
 

@@ -26,7 +26,7 @@ from ekiben.errors import EkibenError, RecordsError, SpecError, nearest
 from ekiben.explaining import tickets
 from ekiben.explaining.answering import Explaining
 from ekiben.explaining.tickets import Tickets
-from ekiben.front import ASKED_BY_POST, PAGES, VERTEX, Front
+from ekiben.front import Front
 from ekiben.metering import meter
 from ekiben.pacing import Pace, measured
 from ekiben.packages import Package
@@ -46,9 +46,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REQUIREMENTS = "requirements.txt"
 ROUTE_FILE = "EKIBEN_ROUTE_FILE"  # a file whose route takes the place of the spec's
 VERTEX_PORT = "AIP_HTTP_PORT"  # where Vertex asks, when it runs this container
-
-# What BentoML's own access log leaves out: its probes, and what the front tells itself. It compares beginnings.
-TOLD = ["/metrics", "/healthz", "/livez", "/readyz", *ASKED_BY_POST, *(path for path in PAGES if path != "/"), *VERTEX]
 
 
 class ServiceError(EkibenError, BentoMLException):
@@ -146,10 +143,8 @@ def config(served: Served) -> dict[str, Any]:
         "threads": settings.threads,
         "traffic": {"timeout": settings.timeout_s + 5},  # ours is first, and says more
         "metrics": {"enabled": True},
-        "logging": {"access": {"request_content_type": False, "skip_paths": TOLD}},
+        "logging": {"access": {"enabled": False}},  # it writes paths as they came, and the front tells its own
     }
-    if (port := os.environ.get(VERTEX_PORT, "")).isdigit():
-        made["http"] = {"port": int(port)}
     requirements = served.folder / REQUIREMENTS
     if requirements.is_file() and not is_bounded:
         from ekiben import locking
@@ -283,6 +278,8 @@ def front(service: S) -> S:
     The same service.
     """
     given: Any = service
+    if (port := os.environ.get(VERTEX_PORT, "")).isdigit():
+        given.config["http"] = {**given.config.get("http", {}), "port": int(port)}  # beside CORS, which is its author's
     try:
         if type(given).__name__ != FRONTED:
             given.__class__ = _fronted(type(given), given)
