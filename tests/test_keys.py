@@ -128,7 +128,7 @@ def test_keys_are_added_to_a_file_of_its_owner_s(tmp_path):
     assert [known.judge(bearer(token), "read") for token in tokens] == [None, None]
     assert file.stat().st_mode & 0o077 == 0
     before = file.read_text()
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match=r"keys\.toml has one called 'shop' already"):
         keys.add(file, make("shop", ["read"])[1])
     assert file.read_text() == before
 

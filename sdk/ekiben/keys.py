@@ -25,6 +25,7 @@ OFF = "off"  # said of either: everybody may ask
 SCOPES = ("read", "explain", "write", "admin")
 PREFIX = "ek_"  # so that a scanner of secrets knows one
 LOOKED_S = 1.0  # how old the file that was read may be
+LONGEST_DAYS = 36_500  # of a key that ends; more has no date
 LONGEST = 512  # bytes of an Authorization header that is looked at
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -86,7 +87,9 @@ def add(file: Path, lines: str) -> None:
     try:
         before = file.read_text(encoding="utf-8") if file.exists() else ""
         text = f"{before.rstrip()}\n\n{lines}" if before.strip() else lines
-        parse(text)
+        held = {key.name for key in parse(before)} if before.strip() else set()
+        if taken := sorted(held & {key.name for key in parse(lines)}):
+            raise SpecError(f"Each key must have a name of its own. {file.name} has one called {taken[0]!r} already.")
         beside = file.with_name(f"{file.name}.part")
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as made:
             made.write(text)

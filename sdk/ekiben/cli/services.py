@@ -159,7 +159,9 @@ def _rows(source: Path) -> list[Any]:
 def key(
     name: Annotated[str, typer.Argument(help="What the key is called, such as the system that asks with it.")],
     scope: Annotated[list[str], typer.Option(help="What it may do: read, explain, write, admin. Once for each.")],
-    days: Annotated[float | None, typer.Option(help="After how many days it ends; never by default.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=keys.LONGEST_DAYS, help="After how many days it ends; never by default.")
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="The file of keys to add it to; by default its lines are shown.")
     ] = None,
