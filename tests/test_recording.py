@@ -24,10 +24,12 @@ from ekiben.errors import IntegrityError, NotFoundError, RecordsError
 from ekiben.loops import loops
 from ekiben.recording import tidying, writing
 from ekiben.recording.keeping import Keeper, key_of
+from ekiben.recording.opening import opened
 from ekiben.recording.reading import read
 from ekiben.recording.segments import FRAME, OPEN, PACKED, WHOLE, Header, Record, segments
 from ekiben.recording.tidying import tidy
 from ekiben.recording.writing import Recorder
+from ekiben.spec import Records
 
 HEADER = Header(service="risk", columns=("age", "job"), arms={"champion": ("models:/risk/1", "0" * 64)})
 built = pytest.mark.skipif(loops is None, reason="ekiben was installed where there is no compiler")
@@ -92,6 +94,24 @@ def test_an_integer_of_any_size_is_kept_as_its_number(recorder):
     first, second = of(one.folder)
     assert [row[0] for row in first.inputs] == [1e30, -(2**63), 2**64 - 1]
     assert second.inputs[0][0] == [1e30, 1]
+
+
+class Unheard:
+    """Nobody who counts."""
+
+    def unrecorded(self, n):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("keep_mb", "n"), [(1000, 1), (8, 3)])
+def test_a_segment_is_begun_anew_at_a_quarter_of_what_is_kept(tmp_path, keep_mb, n):
+    told, written = Records(keep_mb=keep_mb, keep_days=1), "x" * 500_000
+    keeper = opened(tmp_path / "risk", ("job",), {"champion": ("risk/1", "0")}, told, unit="", counted=Unheard())
+    for number in range(10):
+        keeper.keep((f"{number:032x}", time.time_ns(), "predict", "champion", None, 1.0, 1.0, [(written,)], b"[]"))
+    made = segments(tmp_path / "risk")
+    keeper.close()
+    assert len(made) == n
 
 
 def filled(recorder, n, segment_bytes):

@@ -14,7 +14,9 @@ from ekiben.recording.keeping import Keeper, key_of
 from ekiben.recording.segments import Header
 from ekiben.recording.shipping import Cursor, Shipper, Told
 from ekiben.recording.tidying import DAY_S
-from ekiben.recording.writing import Recorder
+from ekiben.recording.writing import SEGMENT_BYTES, Recorder
+
+LEAST_BYTES = 1_000_000  # of a segment: a busy service should not begin one with every second request
 
 
 class Counted(Told, Protocol):
@@ -60,7 +62,8 @@ def opened(
     keep_bytes, keep_s, ships = told.keep_mb * 1_000_000, told.keep_days * DAY_S, told.to == "postgres"
     to = _database() if ships else None
     may_go = Cursor(folder).may_go if ships else lambda _path: True
-    recorder = Recorder(folder, header, sync=told.sync, keep_bytes=keep_bytes, keep_s=keep_s, may_go=may_go)
+    limits: dict[str, Any] = {"keep_bytes": keep_bytes, "keep_s": keep_s, "may_go": may_go}
+    recorder = Recorder(folder, header, sync=told.sync, segment_bytes=_segment_bytes(keep_bytes), **limits)
     key = key_of(folder) if told.hash else b""
     ended = _shipping(recorder, to, keep_bytes, keep_s, counted) if to else lambda: None
     return Keeper(
@@ -74,6 +77,11 @@ def opened(
         lost=counted.unrecorded,
         ended=ended,
     )
+
+
+def _segment_bytes(keep_bytes: float) -> int:
+    """Give how large a segment becomes: a quarter of what is kept, as only whole ones can be deleted; a megabyte at least."""
+    return int(min(SEGMENT_BYTES, max(keep_bytes / 4, LEAST_BYTES)))
 
 
 def _database() -> Database:
