@@ -227,6 +227,25 @@ def test_a_row_that_does_not_fit_is_named_by_its_place_in_the_file(champion, sou
 
 
 @pytest.mark.parametrize(
+    ("column", "text", "got"),
+    [
+        ("age", "old", "a text"),
+        ("income", "2,5", "a text"),
+        ("member", "ja", "a text"),
+        ("age", "9" * 30, "out of range"),
+    ],
+)
+def test_one_field_of_csv_that_does_not_fit_is_named_and_those_beside_it_are_not(champion, source, column, text, got):
+    frame = pd.read_parquet(source).astype({column: object})
+    frame.loc[47, column] = text
+    frame.to_csv(source.with_suffix(".csv"), index=False)
+    with pytest.raises(SchemaError) as refused:
+        score(champion, source.with_suffix(".csv"), source.with_name("out.parquet"), n_rows=20)
+    assert [(fault.column, fault.row) for fault in refused.value.faults] == [(column, 47)]
+    assert got in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("in.txt", "age\n1\n", "a file of Parquet or CSV"),

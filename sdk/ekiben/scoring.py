@@ -32,6 +32,10 @@ PARQUET, CSV = (".parquet", ".pq"), (".csv",)
 GAPS = frozenset(
     ["", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 )  # of CSV
+READ = ("number", "integer", "boolean")  # kinds whose fields of CSV are no texts
+BOOLEANS = {
+    text: value for value in (True, False) for text in (value, f"{value}", f"{value}".lower(), f"{value}".upper())
+}
 JOB = "job.json"
 
 
@@ -185,7 +189,7 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
             with pd.read_csv(source, chunksize=n_rows, **_csv(names, package.schema, keep)) as coming:
                 for frame in coming:
                     _refuse_longer(frame, source)
-                    yield frame[names]
+                    yield _field_by_field(frame[names], package.schema)
         except (pd.errors.ParserError, UnicodeError) as reason:  # too many fields, or no UTF-8
             raise SpecError(f"The source must be a CSV in UTF-8. {source.name} is not: {reason}.") from None
         return
@@ -221,6 +225,24 @@ def _refuse_longer(frame: pd.DataFrame, source: Path) -> None:
             f"A line of CSV must have a field for each name of the first line. Those of {source.name} have more. "
             "Name each column; a text with a comma needs quotes around it."
         )
+
+
+def _field_by_field(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Read again what pandas left as texts for one field that is no number, so that this one is told and not all of them."""
+    import pandas as pd
+
+    read = {}
+    for column in schema.columns:
+        name = next((each for each in (column.name, column.alias) if each in frame), "")
+        if not name or column.kind not in READ or pd.api.types.is_numeric_dtype(frame[name]):
+            continue
+        cells = frame[name]
+        if column.kind == "boolean":
+            read[name] = cells.map(lambda cell: BOOLEANS.get(cell, cell))
+        else:  # pandas says which are numbers, and Python which number, to the last bit
+            is_number = pd.to_numeric(cells, errors="coerce").notna()
+            read[name] = cells.where(~is_number, cells[is_number].map(float))
+    return frame.assign(**read) if read else frame
 
 
 def _is_text(column: Column) -> bool:
