@@ -193,6 +193,8 @@ BROKEN_CSV = {
     "a_number_that_is_none": b"age,income,owner,job\nk3pt-0ut,2,1,x\n",
     "an_integer_with_too_many_digits": b"age,income,owner,job\n" + b"9" * 5000 + b",2,1,x\n",
     "digits_that_only_python_reads": b"age,income,owner,job\n1_0,2,1,x\n",
+    "an_integer_of_several_signs": b"age,income,owner,job\n--5,2,1,x\n",
+    "an_integer_behind_what_only_python_strips": b"age,income,owner,job\n\x1f5,2,1,x\n",
     "a_boolean_that_is_none": b"age,income,owner,job\n1,2,k3pt-0ut,x\n",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from ekiben.spec import ServiceSpec
 CSV = "text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 LONGEST_INTEGER = 40  # digits: 64 bits have half of them
+INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)  # what Python takes for one, but for other scripts' digits
 LONGEST_FIELD = 1 << 20  # characters of one field of CSV
 BOM = b"\xef\xbb\xbf"  # which some editors and shells write before a text
 # How R, pandas and databases write a missing number; a text may be one of these words.
@@ -251,7 +253,7 @@ def _field(text: str, column: Column) -> Any:
         return text
     if "_" in text or not text.isascii():  # which Python takes for digits
         return text
-    if kind == "integer" and text.strip().lstrip("+-").isdigit() and len(text) < LONGEST_INTEGER:
+    if kind == "integer" and INTEGER.fullmatch(text) and len(text) < LONGEST_INTEGER:
         return int(text)
     try:
         return float(text)
