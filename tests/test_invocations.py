@@ -1,8 +1,11 @@
 """`/invocations`: what MLflow's, SageMaker's and Vertex's clients send."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ekiben
 from ekiben import routing
@@ -211,6 +214,12 @@ def test_csv_that_cannot_be_is_refused_and_not_repeated(broken):
     with pytest.raises(SchemaError) as refused:
         read(dialect_of(), broken, "text/csv")
     assert "k3pt" not in str(refused.value)
+
+
+@given(st.text("+-09. _e\x0b\x1f\xa0\u0661", max_size=6))
+def test_a_field_of_any_letters_is_read_or_refused(text):
+    with suppress(SchemaError):
+        read(dialect_of(), f'age,income,owner,job\n"{text}","{text}","{text}",x\n'.encode(), "text/csv")
 
 
 # ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────────
