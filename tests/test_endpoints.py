@@ -652,6 +652,40 @@ def test_more_requests_at_once_than_the_spec_says_are_refused_before_any_work(fr
     assert [code(answer) for answer in (*first, after)] == [(200, "ok")] * 3
 
 
+def slowly_sent(endpoint, part):
+    caller = Caller(part, silent=True)
+    _, named = sent({})
+    return asyncio.ensure_future(ask(endpoint, "POST", "/predict", headers=named, caller=caller))
+
+
+def test_bodies_that_are_on_their_way_keep_nobody_from_being_answered(front, row):
+    served = front(limits=Limits(concurrency=2), timeout_s=0.5)
+
+    async def story():
+        slow = [slowly_sent(served.endpoint, b"{") for _ in range(20)]
+        await asyncio.sleep(0)
+        return await post(served.endpoint, {"rows": [row]}), await asyncio.gather(*slow)
+
+    answer, slow = asyncio.run(story())
+    assert code(answer) == (200, "ok")
+    assert {code(each) for each in slow} == {(408, "slow_body")}
+    assert (served.endpoint.n_asked, served.endpoint._arriving.n_bytes) == (0, 0)
+
+
+def test_bodies_that_are_on_their_way_hold_no_more_bytes_than_those_that_are_answered(front, row):
+    served = front(limits=Limits(concurrency=2, max_body_mb=0.001), timeout_s=0.5)
+
+    async def story():
+        slow = [slowly_sent(served.endpoint, b"{" * 900) for _ in range(4)]
+        await asyncio.sleep(0)
+        return await post(served.endpoint, {"rows": [row]}), await asyncio.gather(*slow)
+
+    answer, slow = asyncio.run(story())
+    assert code(answer) == (200, "ok")
+    assert sorted(code(each)[0] for each in slow) == [408, 408, 429, 429]
+    assert served.endpoint._arriving.n_bytes == 0
+
+
 @pytest.mark.parametrize("asked_alone", [False, True])
 @pytest.mark.parametrize(
     ("headers", "takes_s", "taken_before"),
@@ -1407,11 +1441,12 @@ def test_a_deadline_counts_from_when_the_request_came_though_its_body_comes_with
     served = front(made=_explain)
     served.endpoint._share.took(0.01)
     body, named = sent({"rows": [row] * 10}, x_ekiben_deadline_ms="700")
-    n, here = 20, asyncio.Event()
+    n, here, waiting = 20, asyncio.Event(), []
 
     class Together(Caller):
         async def receive(self):
-            if served.endpoint.n_asked == n:
+            waiting.append(self)
+            if len(waiting) == n:
                 here.set()
             await here.wait()
             return await super().receive()

@@ -28,7 +28,7 @@ from ekiben.pacing import KEPT, Passes, Share, Turns
 from ekiben.protocol import ID
 from ekiben.shortcut import Asked, Headers, Lane, Outcome, Together
 from ekiben.tracing import Spans, trace_id
-from ekiben.waiting import Patience, Until, deadline_s, too_large, too_many
+from ekiben.waiting import Arriving, Patience, Until, deadline_s, too_large, too_many
 
 logger = logging.getLogger("ekiben")
 DEADLINE = b"x-ekiben-deadline-ms"
@@ -96,6 +96,7 @@ class Endpoint:
         self._timeout_s = plane.spec.timeout_s
         self._most_bytes = int(plane.spec.limits.max_body_mb * 1_000_000)
         self._most, self.n_asked = plane.spec.limits.concurrency, 0
+        self._arriving = Arriving(self._most * self._most_bytes)
         unit = plane.spec.unit
         self._by_cookie = unit is not None and unit.source == "cookie"
         arms = [arm for arm, weight in plane.spec.route.weights.items() if weight > 0]
@@ -229,7 +230,7 @@ class Endpoint:
         until = Until(began, *waits, receive)
         if (barred := self._barred(headers, until)) is not None:
             return self._refused(barred)
-        body = await until.body(self._most_bytes)
+        body = await self._body(until)
         if isinstance(body, Answer):
             return self._refused(body)
         if DEADLINE in headers and until.left_s <= 0:
@@ -248,6 +249,15 @@ class Endpoint:
                 if outcome is not None:
                     return outcome
         return await self._slowly(scope, body, until)
+
+    async def _body(self, until: Until) -> bytes | Answer:
+        """Read the body. One that is on its way is none of those that are answered at once: its sender may take all the time there is."""
+        self.n_asked -= 1
+        try:
+            body = await until.body(self._most_bytes, self._arriving)
+        finally:
+            self.n_asked += 1
+        return body if self.n_asked <= self._most or isinstance(body, Answer) else _too_many(self._most)
 
     def hopeless(self, headers: Mapping[bytes, bytes]) -> Outcome | None:
         """Refuse by its head what is one too many, or would wait in vain for the only model; None lets it come the usual way."""

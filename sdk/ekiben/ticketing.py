@@ -128,7 +128,7 @@ class Explained(Endpoint):
         if not scope.get("query_string") and not paging.may_want(headers.get(b"accept")):
             return await super()._outcome(scope, headers, receive, began)
         until = Until(began, self._timeout_s, None, receive)
-        body = await until.body(self._most_bytes)
+        body = await self._body(until)
         return self._refused(body) if isinstance(body, Answer) else await self._in_time(scope, body, until, wish)
 
     def _waits(self, headers: Headers) -> tuple[float, float | None] | Answer:

@@ -68,6 +68,15 @@ class Patience:
         return refuse(HTTPStatus.GATEWAY_TIMEOUT, "timeout", says)
 
 
+class Arriving:
+    """How many bytes of bodies that are still to arrive whole are held, and how many may be."""
+
+    __slots__ = ("most", "n_bytes")
+
+    def __init__(self, most: float) -> None:
+        self.most, self.n_bytes = most, 0
+
+
 class Until(Patience):
     """The patience for a request that comes in parts, and whose caller may leave.
 
@@ -89,8 +98,8 @@ class Until(Patience):
         """Give an earlier end, some seconds from now."""
         return Until(perf_counter(), min(waits_s, self.left_s), None, self._receive)
 
-    async def body(self, most_bytes: int) -> bytes | Answer:
-        """Read the body up to a limit; give the refusal itself when it is larger, late or cut off."""
+    async def body(self, most_bytes: int, arriving: Arriving) -> bytes | Answer:
+        """Read the body up to a limit; give the refusal itself when it is larger, late or cut off, or too much arrives beside it."""
         waiting, message, rest = self._receive().__await__(), None, None
         try:
             first = next(waiting)
@@ -103,18 +112,27 @@ class Until(Patience):
         try:
             async with asyncio.timeout(self.left_s):
                 messages = [message if rest is None else await rest]
-                return await self._rest_of_body(cast("list[Message]", messages), most_bytes)
+                return await self._rest_of_body(cast("list[Message]", messages), most_bytes, arriving)
         except TimeoutError:
             says = f"A body must arrive within {self._waits_s:g} s. It did not."
             return refuse(HTTPStatus.REQUEST_TIMEOUT, "slow_body", says)
 
-    async def _rest_of_body(self, messages: list[Message], most_bytes: int) -> bytes | Answer:
-        size = len(messages[0].get("body", b""))
-        while messages[-1].get("more_body") and size <= 4 * most_bytes:
-            messages.append(await self._receive())
-            size += len(messages[-1].get("body", b""))
-            if size > most_bytes:  # read on, so that the refusal arrives, but keep none of it
-                del messages[:-1]
+    async def _rest_of_body(self, messages: list[Message], most_bytes: int, arriving: Arriving) -> bytes | Answer:
+        size = held = len(messages[0].get("body", b""))
+        arriving.n_bytes += held
+        try:
+            while messages[-1].get("more_body") and size <= 4 * most_bytes:
+                if arriving.n_bytes > arriving.most:
+                    return too_many("Less must arrive at once than does now. Come back later.")
+                messages.append(await self._receive())
+                size += (more := len(messages[-1].get("body", b"")))
+                if size > most_bytes:  # read on, so that the refusal arrives, but keep none of it
+                    del messages[:-1]
+                    more = -held
+                held += more
+                arriving.n_bytes += more
+        finally:
+            arriving.n_bytes -= held
         if size > most_bytes:
             return too_large(most_bytes)
         return _whole(messages[-1], b"".join(message.get("body", b"") for message in messages), most_bytes)
