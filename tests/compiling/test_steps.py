@@ -506,6 +506,13 @@ def test_a_number_that_a_step_before_made_infinite_is_refused(step, tmp_path):
     tried(model, X, tmp_path, more=[{"near": 1e305}, {"near": -1e305}], atol=1e-9)
 
 
+def test_a_number_that_a_step_before_made_infinite_is_not_hidden_by_a_power_below_zero(tmp_path):
+    X = pd.DataFrame({"near": 1 + np.arange(60) % 7 * 1e-5, "far": np.arange(1.0, 61)})
+    made = make_union(make_pipeline(RobustScaler(with_centering=False), PowerTransformer("box-cox")), StandardScaler())
+    model = fitted(made, linear(), X, np.arange(60) % 3 == 0)
+    tried(model, X, tmp_path, more=[{"near": 1e305}], atol=1e-9)
+
+
 def test_a_row_that_is_far_from_all_centres_is_left_to_the_model(tmp_path):
     X = pd.DataFrame({"n": np.arange(60) % 50})
     model = make_pipeline(KMeans(2, n_init=1, random_state=0), Ridge()).fit(X, X["n"] * 2.0)

@@ -106,15 +106,15 @@ def box_cox(value: float, by: float) -> float:
     Raises
     ------
     PlanError
-        If it is not positive.
+        If it is not positive, or infinite, which a power below 0 would hide.
 
     Examples
     --------
     >>> box_cox(3.0, 1.0)
     2.0
     """
-    if value <= 0:
-        raise PlanError("A number must be positive to be bent by Box and Cox. Got one that is not.")
+    if value <= 0 or value == math.inf:
+        raise PlanError("A number must be positive and finite to be bent by Box and Cox. Got one that is not.")
     if abs(by) < 1e-19:
         return math.log(value)
     grown = by * math.log(value)
@@ -157,9 +157,8 @@ class Quantiles(Of):
         return (value < end if below else value > end) if self._normal else value == end
 
     def apply(self, matrix: Array) -> Array:
-        columns = [
-            self._placed(bounded(matrix)[:, i], *map(np.array, columns)) for i, columns in enumerate(self._columns)
-        ]
+        found = bounded(matrix)
+        columns = [self._placed(found[:, i], *map(np.array, columns)) for i, columns in enumerate(self._columns)]
         return np.stack(columns, axis=1)
 
     def _placed(self, x: Array, quantiles: Array, turned: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Sides(Of):
 
     def __init__(self, of: Node, sources: Sequence[int], tables: Any, cut: bool | None = None) -> None:
         super().__init__(of)
-        self._least = np.nextafter(-1.0, 0.0) if cut else 0.0
+        self._least = math.nextafter(-1.0, 0.0) if cut else 0.0
         told, places = np.asarray(tables, dtype=np.float64), np.asarray(sources, dtype=np.intp)
         fits = told.ndim == 2 and len(told) == len(places) and told.shape[1] > 2 and np.isin(told, (0, 1)).all()
         if not (fits and (np.diff(places) >= 0).all() and ((places >= 0) & (places < of.width)).all()):
