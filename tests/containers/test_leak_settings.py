@@ -192,6 +192,7 @@ PLANTED = {
     "key of a token": ("c.py", f'claims = jwt.decode(shown, "{mixed(40)}", algorithms=["HS256"])\n', LOGIN),
     "key of a token made": ("c.py", f'jwt.encode({{"sub": "a", "exp": 3}}, "{mixed(40)}", algorithm="HS256")\n', LOGIN),
     "login of words": ("README.md", f"- staging login: admin / {mixed(12)}\n", LOGIN),
+    "login of an account": ("README.md", f"- Accès à la base : scorer / {mixed(12)}\n", LOGIN),
     "login in a list": ("notes.md", f"Credentials for the demo: scorer | {mixed(12)}\n", LOGIN),
     "known host of one word": ("hosts.txt", f"db01 ssh-ed25519 AAAA{some(64)}\n", MACHINE),
 }
@@ -451,6 +452,14 @@ HARMLESS = {
     "pages of logins": (
         "README.md",
         "Login: admin / user, as in the vault.\nLogin page / sign-up: see RFC 6749.\nCredentials: read | write\n",
+    ),
+    "places of an account": ("a.yaml", "account: acme/churn-7f3a2b\naccess: s3/bucket2x9\n"),
+    "alphabets": (
+        "a.py",
+        (
+            'LETTERS = (\n    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"\n)\n'
+            'BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"\n'
+        ),
     ),
     "an address of documents": ("a.py", 'url = "postgresql://user:' + 'password@db.example.com/credit"\n'),
 }

@@ -100,7 +100,9 @@ SETTINGS = (
     rule(
         LOGIN,
         "login cred acc",
-        r"(?i)\b(?:logins?|cred(?:ential)?s?|acc(?:ount|ess|[eè]s))\b[^\n:]{0,40}:[ \t]*[\w.@-]{1,40}[ \t]*[/|][ \t]*(?P<value>[^\s\"'`]{6,80})(?=[\s\"'`]|\Z)",
+        r"(?i)\b(?:logins?|cred(?:ential)?s?)\b[^\n:]{0,40}:[ \t]*[\w.@-]{1,40}[ \t]*[/|][ \t]*(?P<value>[^\s\"'`]{6,80})(?=[\s\"'`]|\Z)",
+        # `account: acme/churn-7f3a` is a place.
+        r"(?i)\b(?:acc(?:ount|ess|es)|acc\xc3\xa8s)\b[^\n:]{0,40}:[ \t]*[\w.@-]{1,40}[ \t]+[/|][ \t]+(?P<value>[^\s\"'`]{6,80})(?=[\s\"'`]|\Z)",
         mild=True,
         check=is_password,
     ),
