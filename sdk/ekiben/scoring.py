@@ -309,8 +309,8 @@ def _begun(parts: Path, job: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_there = parts.exists() and os.path.samestat(os.fstat(held), parts.stat())
-        except BlockingIOError:
+            is_there = os.path.samestat(os.fstat(held), parts.stat())
+        except (BlockingIOError, FileNotFoundError):
             is_there = False
         if not is_there:  # held by a run, or dropped by one that ended just now
             raise SpecError(
