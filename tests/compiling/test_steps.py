@@ -489,6 +489,14 @@ def test_a_model_that_adds_up_in_thirty_two_bits_has_no_plan(head):
         translated(head.fit(X, BAD), X)
 
 
+@pytest.mark.parametrize("encode", ["onehot", "onehot-dense"])
+@pytest.mark.parametrize("head", [Ridge(), KNeighborsRegressor()])
+def test_bins_of_numbers_of_thirty_two_bits_are_such_numbers(head, encode):
+    X = WHOLE[["Age", "Income"]].astype("float32")
+    with pytest.raises(NoPlan, match=f"{type(head).__name__} computes in 32 bits"):
+        translated(make_pipeline(KBinsDiscretizer(3, encode=encode), head).fit(X, BAD), X)
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -121,14 +121,15 @@ def bins(step: Any, flow: Flow, scope: Scope) -> Flow:
         raise NoPlan("KBinsDiscretizer takes dense numbers")
     if step.dtype not in (None, np.float64):
         raise NoPlan("KBinsDiscretizer rounds to another type")
+    dtype = "float32" if flow.narrow else "float64"
     edges = [edges[1:-1].tolist() for edges in step.bin_edges_]
     made = {"op": "bins", "of": flow.doc, "edges": edges}
     if step.encode == "ordinal":
-        return Flow(doc=made, width=flow.width, dtype=flow.dtype if flow.narrow else "float64")
+        return Flow(doc=made, width=flow.width, dtype=dtype)
     tables, start = [], 0
     for n_bins in (int(each) for each in step.n_bins_):
         tables.append([[float(i) for i in range(n_bins)], list(range(start, start + n_bins))])
         start += n_bins
     nowhere: Doc = {"others": [None] * len(tables), "refused": [True] * len(tables)}
     doc = {"op": "onehot", "of": made, "tables": tables, **nowhere, "width": start}
-    return Flow(doc=doc, width=start, sparse=step.encode == "onehot")
+    return Flow(doc=doc, width=start, dtype=dtype, sparse=step.encode == "onehot")
