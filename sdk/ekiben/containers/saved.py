@@ -333,8 +333,9 @@ def just_built(engine: Engine, name: str) -> Iterator[Path]:
                 part = kept / f"{each}.{os.getpid()}"
                 _link(blobs / each, part)
                 part.replace(kept / each)
-        for old in sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)[MOST_KEPT:]:
-            old.unlink()
+        with suppress(FileNotFoundError):  # another build drops them as well
+            for old in sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)[MOST_KEPT:]:
+                old.unlink()
 
 
 def _link(old: Path, new: Path) -> None:
