@@ -109,6 +109,21 @@ def test_an_empty_field_of_csv_is_missing_where_a_value_may_be_as_over_http(tmp_
     assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), expected)
 
 
+def last_digit(frame):
+    return (frame["account"].fillna(0) % 10).astype(float)
+
+
+def test_a_long_integer_of_csv_keeps_its_digits_beside_gaps(tmp_path):
+    accounts = pd.array([*[5, None] * 20, *[2**53 + 1, None, 7] * 20], dtype="Int64")
+    rows = pd.DataFrame({"account": accounts, "n": range(100)})
+    package = ek.pack(last_digit, name="digits", reference=rows, target=np.arange(100.0) % 7)
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    score(package, tmp_path / "in.csv", tmp_path / "out.parquet", n_rows=15)
+    answers = pd.read_parquet(tmp_path / "out.parquet")
+    assert_frame_equal(answers, package.predict(rows))
+    assert (answers["value"] == 3).sum() == 20
+
+
 def test_an_empty_field_of_csv_is_an_empty_text_where_the_column_must_hold_one(tmp_path):
     texts = ["", "a cake", "a pie", "NA"] * 25
     rows = pd.DataFrame({"weight": np.arange(100.0), "recipe": texts})

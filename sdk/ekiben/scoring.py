@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben import packages, tables
 from ekiben._optional import require
 from ekiben.arrow import frames
+from ekiben.arrow.frames import EXACT
 from ekiben.errors import SchemaError, SpecError
 from ekiben.models import Answers
 from ekiben.packages import Package
@@ -185,11 +186,7 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
     names = [name for name in _names(source) if name in known]
     if source.suffix in CSV:
         try:
-            # all columns are read: of some alone pandas cuts a line that is too long, or moves its values
-            with pd.read_csv(source, chunksize=n_rows, **_csv(names, package.schema, keep)) as coming:
-                for frame in coming:
-                    _refuse_longer(frame, source)
-                    yield _field_by_field(frame[names], package.schema)
+            yield from _frames(source, names, package.schema, keep, n_rows)
         except (pd.errors.ParserError, UnicodeError) as reason:  # too many fields, or no UTF-8
             raise SpecError(f"The source must be a CSV in UTF-8. {source.name} is not: {reason}.") from None
         return
@@ -197,6 +194,38 @@ def _batches(source: Path, package: Package, keep: Sequence[str], n_rows: int) -
     repeated = frames.repeated(parquet.read_schema(source), package.schema)
     with parquet.ParquetFile(source, read_dictionary=[name for name in repeated if name not in keep]) as file:
         yield from file.iter_batches(batch_size=n_rows, columns=names)
+
+
+def _frames(
+    source: Path, names: Sequence[str], schema: Schema, keep: Sequence[str], n_rows: int
+) -> Iterator[pd.DataFrame]:
+    """Read frames of CSV; where a gap makes floats of integers too long for them, from there on by their texts."""
+    import pandas as pd
+
+    long, n_read = set[str](), 0
+    while True:
+        told = _csv(names, schema, keep)
+        told["dtype"] |= dict.fromkeys(long, str)
+        # all columns are read: of some alone pandas cuts a line that is too long, or moves its values
+        with pd.read_csv(source, chunksize=n_rows, **told) as coming:
+            for i, frame in enumerate(coming):
+                if i < n_read:
+                    continue
+                _refuse_longer(frame, source)
+                if more := _too_long(frame[names], schema):
+                    long |= more
+                    break
+                yield _field_by_field(frame[names], schema)
+                n_read += 1
+            else:
+                return
+
+
+def _too_long(frame: pd.DataFrame, schema: Schema) -> set[str]:
+    """Name the columns of integers that were read as floats and hold one that a float may not be."""
+    whole = {name for column in schema.columns if column.kind == "integer" for name in (column.name, column.alias)}
+    floats = [name for name in frame if name in whole and frame[name].dtype.kind == "f"]
+    return {str(name) for name in floats if (frame[name].abs() >= EXACT).any()}
 
 
 def _csv(names: Sequence[str], schema: Schema, keep: Sequence[str]) -> dict[str, Any]:
@@ -241,8 +270,16 @@ def _field_by_field(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
             read[name] = cells.map(lambda cell: BOOLEANS.get(cell, cell))
         else:  # pandas says which are numbers, and Python which number, to the last bit
             is_number = pd.to_numeric(cells, errors="coerce").notna()
-            read[name] = cells.where(~is_number, cells[is_number].map(float))
+            both = zip(cells, is_number, strict=True)
+            read[name] = pd.Series([_number(cell) if is_one else cell for cell, is_one in both], cells.index, object)
     return frame.assign(**read) if read else frame
+
+
+def _number(cell: str) -> int | float:
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)
 
 
 def _is_text(column: Column) -> bool:
