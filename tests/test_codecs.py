@@ -7,6 +7,7 @@ import pytest
 from ekiben import codecs
 from ekiben.errors import SchemaError
 from ekiben.protocol import MAX_FIELDS
+from ekiben.reading import reader
 from ekiben.schema import Column, Schema
 from ekiben.values import missing_column
 
@@ -179,3 +180,9 @@ def test_a_field_too_many_is_ignored_where_the_contract_says_so():
     assert codecs.columns_of([row], NAMED.ignoring_extra()) == {"Loan amount (€)": [1.5], "since": [None]}
     with pytest.raises(SchemaError, match="A row must hold the contract's columns alone"):
         codecs.columns_of([row], NAMED)
+
+
+def test_categories_that_are_unsigned_integers_of_64_bits_are_left_to_the_slow_path():
+    known = Column(name="id", kind="category", dtype="category", categories=(1, 2**63), nullable=False, unseen="refuse")
+    assert reader(Schema(columns=(known,)), max_rows=1) is None
+    assert codecs.columns_of([{"id": 2**63}], Schema(columns=(known,))) == {"id": [2**63]}

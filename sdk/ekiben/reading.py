@@ -125,7 +125,8 @@ def _closed(column: Column) -> Any:
     categories = column.categories or ()
     if {*map(type, categories)} == {bool} and len(categories) == 2:
         return bool
-    if {*map(type, categories)} not in ({str}, {int}):
+    kinds = {*map(type, categories)}
+    if kinds not in ({str}, {int}) or (kinds == {int} and max(map(int, categories)) > INT64[1]):
         raise TypeError(column.name)
     return Literal[categories]
 

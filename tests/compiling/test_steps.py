@@ -21,6 +21,7 @@ from sklearn.feature_selection import (
     VarianceThreshold,
 )
 from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
@@ -383,6 +384,21 @@ def test_a_category_that_another_integer_is_rounded_to_is_left_to_its_step():
     numbers = pd.DataFrame({"number": np.array([2**53, 7, 8] * 10), "beside": np.arange(30) / 7})
     step = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["number"]), remainder=StandardScaler())
     assert translated(fitted(step, linear(), numbers, np.arange(30) % 3 == 0), numbers)["native"] == ["OneHotEncoder"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(QuantileTransformer(n_quantiles=9), Ridge()),
+        make_pipeline(SimpleImputer(missing_values=2.0**53), Ridge()),
+        IsotonicRegression(out_of_bounds="clip"),
+    ],
+    ids=["quantiles", "a marker of gaps", "isotonic"],
+)
+def test_a_long_integer_in_a_column_of_numbers_is_what_64_bits_make_of_it(model, tmp_path):
+    numbers = pd.DataFrame({"number": [*[1.0] * 5, *[2.0**53] * 3, 2.0**53 + 4, 2.0**54] * 12})
+    beside = [{"number": 2**53 + by} for by in (-1, 0, 1, 3)]
+    tried(model.fit(numbers, numbers["number"].rank()), numbers, tmp_path, more=beside)
 
 
 def test_an_encoder_of_large_integers_is_not_asked_behind_a_step():

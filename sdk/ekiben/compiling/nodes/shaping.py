@@ -138,7 +138,7 @@ class Quantiles(Of):
 
     def row(self, values: Values) -> Sequence[float]:
         return [
-            self._place(value, *columns)
+            self._place(float(value), *columns)  # an integer as 64 bits hold it
             for value, columns in zip(bounded_row(self._row(values)), self._columns, strict=True)
         ]
 
