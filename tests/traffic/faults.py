@@ -24,7 +24,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     server = psutil.Process(pid)
     if ALONE in server.cmdline() and server.environ().get(bounds.WORKERS, "1") == "1":
         return [server]
-    return [each for each in server.children(recursive=True) if _works(each)]
+    return [each for each in server.children(recursive=True) if works(each)]
 
 
 def worker_of(pid: int) -> psutil.Process:
@@ -33,7 +33,8 @@ def worker_of(pid: int) -> psutil.Process:
     return alone
 
 
-def _works(process: psutil.Process) -> bool:
+def works(process: psutil.Process) -> bool:
+    """Tell a process that answers from one that has ended, and from one that explains beside it."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE and EXPLAINS not in process.cmdline()
     except psutil.NoSuchProcess:

@@ -11,7 +11,7 @@ import psutil
 
 from bench.servers import Tree, cpu_of
 from bench.stress.pulse import LOOK_S, Pulse, loop, wait_back
-from traffic.faults import kill
+from traffic.faults import kill, works
 from traffic.load import Request
 
 CLIENTS = 8
@@ -48,8 +48,8 @@ def kill_one(tree: Tree, request: Request, pulse: Pulse, *, patience_s: float) -
 
 
 def busiest(tree: Tree, clocks: dict[int, float]) -> psutil.Process:
-    """Find the process below the first that used most CPU since its clock was read."""
-    below = [each for each in tree.processes() if each.pid != tree.pid]
+    """Find the process below the first that used most CPU since its clock was read; what explains beside it only starts."""
+    below = [each for each in tree.processes() if each.pid != tree.pid and works(each)]
     return max(below, key=lambda each: cpu_of(each.pid) - clocks.get(each.pid, 0.0))
 
 
