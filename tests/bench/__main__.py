@@ -73,7 +73,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="S", help="how long each time")
     parser.add_argument("--write", action="store_true", help="write the page and the picture after a short run too")
     parser.add_argument(
-        "--again", metavar="FILE", default="", help="measure nothing; write the page from these results"
+        "--again", metavar="FILE", default="", help="measure nothing; write the page from these results, below this project"
     )
     return parser.parse_args(given)
 
@@ -98,7 +98,8 @@ def cost(asked: argparse.Namespace) -> None:
     from bench.results import read
 
     if asked.again:
-        results, path = read(Path(asked.again)), Path(asked.again)
+        path = ROOT / asked.again
+        results = read(path)
     else:
         results, path = run(asked)
     print(reporting.summary(results))
@@ -139,7 +140,7 @@ def stress(asked: argparse.Namespace) -> None:
 
     if unknown := {*split(asked.scenarios)} - {*SCENARIOS}:
         sys.exit(f"The scenarios must be some of {', '.join(SCENARIOS)}. Got {', '.join(sorted(unknown))}.")
-    files = [Path(name) for name in split(asked.again)]
+    files = [ROOT / name for name in split(asked.again)]
     results = joined([read(file, Stressed) for file in files]) if files else try_promises(asked)
     print(report.summary(results))
     if files or asked.write or not asked.short:
