@@ -73,7 +73,10 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="S", help="how long each time")
     parser.add_argument("--write", action="store_true", help="write the page and the picture after a short run too")
     parser.add_argument(
-        "--again", metavar="FILE", default="", help="measure nothing; write the page from these results, below this project"
+        "--again",
+        metavar="FILE",
+        default="",
+        help="measure nothing; write the page from these results, below this project",
     )
     return parser.parse_args(given)
 
