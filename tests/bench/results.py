@@ -66,7 +66,8 @@ def joined(runs: Sequence[Stressed]) -> Stressed:
         known = [told["key"] for told in whole.about["contenders"]]
         whole.about["contenders"] += [told for told in each.about["contenders"] if told["key"] not in known]
         whole.versions |= each.versions
-        for name in ("missing", *SCENARIOS):
+        whole.missing += [told for told in each.missing if told not in whole.missing]
+        for name in SCENARIOS:
             getattr(whole, name).extend(getattr(each, name))
     return whole
 
