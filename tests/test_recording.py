@@ -590,8 +590,13 @@ def test_a_service_without_records_is_told_whose_there_are(tmp_path, monkeypatch
     with pytest.raises(NotFoundError, match=r"'flats' has none\. Nothing was recorded here yet\.$"):
         ek.records("flats")
     (tmp_path / "risk").mkdir()
+    (tmp_path / "risk" / "20261128T213954-492758-4a41be8e.records").touch()
     with pytest.raises(NotFoundError, match=r"'flats' has none\. There are records of risk\.$"):
         ek.records("flats")
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path / "other"))
+    with pytest.raises(NotFoundError, match=r" has none\. There are records in it of risk\.$"):
+        ek.records(tmp_path)
+    monkeypatch.setenv("EKIBEN_RECORDS", str(tmp_path))
     with pytest.raises(NotFoundError, match=r"'rsik' has none\. Did you mean 'risk'\?$"):
         ek.records("rsik")
 

@@ -141,8 +141,12 @@ def _segments_of(place: str | os.PathLike[str]) -> list[Path]:
             return found
     if Path(place).is_file():
         return [Path(place)]
-    known = sorted(path.name for path in home.glob("*") if path.is_dir())
-    here = f" There are records of {', '.join(known)}." if known else " Nothing was recorded here yet."
+    within = (
+        Path(place) if Path(place).is_dir() else home
+    )  # a folder that EKIBEN_RECORDS named holds one for each service
+    known = sorted(path.name for path in within.glob("*") if path.is_dir() and segments(path))
+    where = "in it " if within != home else ""
+    here = f" There are records {where}of {', '.join(known)}." if known else " Nothing was recorded here yet."
     hint = nearest(str(place), known) or here
     raise NotFoundError(
         f"Records must be of a service that was asked here, or a folder of segments. {str(place)!r} has none.{hint}"
