@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ekiben import packages, tables
 from ekiben._optional import require
 from ekiben.arrow import frames
-from ekiben.arrow.frames import EXACT
+from ekiben.arrow.values import EXACT
 from ekiben.errors import SchemaError, SpecError
 from ekiben.models import Answers
 from ekiben.packages import Package

@@ -143,13 +143,14 @@ def test_an_edit_of_the_service_ships_its_last_layer_alone(image, boxed, tmp_pat
 def test_layers_that_were_saved_before_are_not_saved_again_and_are_held_against_their_digests(
     image, engine, tmp_path, monkeypatch
 ):
-    if engine.name != "podman":
-        pytest.skip("podman alone leaves out a layer that is there")
     monkeypatch.setenv("EKIBEN_CACHE", str(tmp_path))
     base, dependencies = (layer.digest.removeprefix("sha256:") for layer in image.layers[:2])
     kept = tmp_path / "layers"
     with saved.just_built(engine, image.ref) as first:
         whole = saved.read(first)
+    if engine.name != "podman":  # it alone leaves out a layer that is there: of others each is read whole
+        assert not kept.exists()
+        return
     assert {each.name for each in kept.iterdir()} == {base, dependencies}
     written = {each.name: each.stat().st_ino for each in kept.iterdir()}
     with saved.just_built(engine, image.ref) as again:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ekiben import dtypes, tables
 from ekiben._optional import require
+from ekiben.arrow.values import EXACT
 from ekiben.schema import Column, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT = 2**53  # from here on not every integer is a float
 ARROWS = {"float64": "double", "float32": "float", **{name: name for name in ("int64", "int32", "int16", "int8")}}
 
 
